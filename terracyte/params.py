@@ -1,0 +1,293 @@
+"""params.yaml → frozen dataclasses; the one place that reads it.
+
+A block of params.yaml is a class here, a parameter a field: unknown, missing, mistyped and out-of-bounds
+values are refused with one line before any work starts.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from terracyte import paths
+from terracyte.errors import InputError
+from terracyte.strict import build, check_keys, number
+
+TASKS = ("blood", "mars")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where a task's images come from, and what they must look like.
+
+    Attributes:
+        source: sample (drawn), challenge (the original .npz), folder (jpg/png), medmnist (download).
+        path: what the source reads: a recipe, a file or a folder.
+        classes: class names in the order of their labels.
+        height, width, channels: of the raw images, in pixels; folders are resized to it.
+        unreadable: folder only: skip unreadable files with a warning, or refuse them.
+        download_size: medmnist only: edge length of the offered images, in pixels.
+        group_column: folder only: name of a column of `groups.csv` (`file,<column>`) whose equal values
+            never straddle two splits, such as a patient or a rover's site; null for none.
+    """
+
+    source: Literal["sample", "challenge", "folder", "medmnist"]
+    path: str
+    classes: tuple[str, ...]
+    height: int = number(32, 4096)
+    width: int = number(32, 4096)
+    channels: Literal[1, 3] = 3
+    unreadable: Literal["skip", "refuse"] = "refuse"
+    download_size: Literal[64, 128, 224] = 128
+    group_column: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Share:
+    """Declared bounds of a class's share of the images (blood) or of the pixels (mars)."""
+
+    low: float = number(0, 1)
+    high: float = number(0, 1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Validate:
+    """Recorded expectations; fatal ones need no parameter.
+
+    Attributes:
+        class_share: bounds that each class's share is expected to keep.
+        brightness: lowest and highest expected mean grey value of an image, 0-255.
+        contrast_low: lowest expected standard deviation of grey values, 0-255.
+        repeats_high: an image content is expected at most this many times.
+    """
+
+    class_share: Share
+    brightness: tuple[float, float] = number(0, 255)
+    contrast_low: float = number(0, 255)
+    repeats_high: int = number(1, 1_000_000)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Clean:
+    """Rules of cleaning.
+
+    Attributes:
+        repeated_image: an image content that occurs at least this often, or under at least
+            `repeated_labels` labels, is an outlier as a whole.
+        repeated_labels: see above; blood only in effect.
+        near_duplicate_bits: largest Hamming distance of two perceptual hashes (of 64 bits) of near duplicates.
+        near_duplicate_difference: largest mean absolute grey-level difference (0-255) of near duplicates.
+        repeated_mask: a mask with more than one class that occurs at least this often is suspicious;
+            its images are outliers where they also share their pixels.
+        distance: robust z-score of an image's statistics from which it is off the task's distribution.
+    """
+
+    repeated_image: int = number(2, 1_000_000)
+    repeated_labels: int = number(2, 1000)
+    near_duplicate_bits: int = number(0, 32)
+    near_duplicate_difference: float = number(0, 255)
+    repeated_mask: int = number(2, 1_000_000)
+    distance: float = number(1, 1000)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Balance:
+    """Splits and weights.
+
+    Attributes:
+        validation, test: shares of the kept images, 0-0.4.
+        seed: of the split.
+        group_bits, group_difference: as in `clean`, but looser: images alike enough to share a group.
+        weight_power: class weight = (mean frequency / class frequency) ** power; 0 is off, 1 full inverse.
+        weight_cap: largest class weight relative to the smallest.
+        rare_class: name of the class whose training images get `rare_repeats`; null for none.
+        rare_repeats: how many times an epoch shows a training image with the rare class.
+    """
+
+    validation: float = number(0.02, 0.4)
+    test: float = number(0.02, 0.4)
+    seed: int = number(0, 2**31 - 1)
+    group_bits: int = number(0, 32)
+    group_difference: float = number(0, 255)
+    weight_power: float = number(0, 1)
+    weight_cap: float = number(1, 1000)
+    rare_class: str | None = None
+    rare_repeats: int = number(1, 20, default=1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Scoring of the test split.
+
+    Attributes:
+        bootstrap: resamples of the interval.
+        confidence: of the interval.
+        seed: of the resampling.
+    """
+
+    bootstrap: int = number(10, 100_000)
+    confidence: float = number(0.5, 0.999)
+    seed: int = number(0, 2**31 - 1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Report:
+    """What the page shows.
+
+    Attributes:
+        examples: sample predictions per task.
+        hardest: hardest test images per task.
+        contact_sheet: images per sheet of removed images.
+    """
+
+    examples: int = number(1, 200)
+    hardest: int = number(1, 200)
+    contact_sheet: int = number(1, 400)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """A variant in full: everything that decides what its training does, but data and seed.
+
+    Attributes:
+        architecture: a name of the registry of models.
+        width: filters of the first level.
+        depth: levels (U-Net) or stages (CNN).
+        squeeze_excite: channel attention in each block (arXiv 1709.01507).
+        dropout: rate before the head or in the bottleneck.
+        l1, l2: kernel penalties.
+        flip, brightness, contrast, rotation, zoom, cutmix: strength of augmentation; cutmix is the
+            probability that a batch is mixed (arXiv 1905.04899), brightness and contrast the largest
+            relative change, rotation the largest turn (in turns), zoom the largest relative change.
+        class_weights: weigh the loss by `balance`'s class weights.
+        weighted_sampling: draw training images by `balance`'s sampling weights.
+        ignore_background: leave class 0 out of the loss (mars).
+        rare_class_boost: show training images of the rare class `repeats` times, each freshly augmented.
+        label_smoothing: of the cross entropy.
+        optimizer, learning_rate, beta_1, beta_2, weight_decay: Lion (arXiv 2302.06675) or AdamW (arXiv 1711.05101).
+        schedule: of the learning rate over all epochs.
+        warmup: share of the steps in which the rate rises to its peak.
+        batch_size, epochs: images per step; passes over the training rows.
+        patience: epochs without a better validation metric before training stops.
+    """
+
+    architecture: str
+    width: int = number(1, 1024)
+    depth: int = number(1, 8)
+    squeeze_excite: bool = False
+    dropout: float = number(0, 0.9)
+    l1: float = number(0, 1)
+    l2: float = number(0, 1)
+    flip: Literal["none", "horizontal", "both"] = "none"
+    brightness: float = number(0, 1, default=0.0)
+    contrast: float = number(0, 1, default=0.0)
+    rotation: float = number(0, 0.5, default=0.0)
+    zoom: float = number(0, 0.5, default=0.0)
+    cutmix: float = number(0, 1, default=0.0)
+    class_weights: bool = False
+    weighted_sampling: bool = False
+    ignore_background: bool = False
+    rare_class_boost: bool = False
+    label_smoothing: float = number(0, 0.5, default=0.0)
+    optimizer: Literal["lion", "adamw"] = "lion"
+    learning_rate: float = number(1e-7, 1, default=1e-4)
+    beta_1: float = number(0, 0.9999, default=0.9)
+    beta_2: float = number(0, 0.99999, default=0.99)
+    weight_decay: float = number(0, 10, default=0.0)
+    schedule: Literal["constant", "cosine"] = "cosine"
+    warmup: float = number(0, 0.5, default=0.0)
+    batch_size: int = number(1, 4096, default=32)
+    epochs: int = number(1, 10_000, default=1)
+    patience: int = number(1, 10_000, default=10)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A row of the ablation table: the reference of its task with some keys changed.
+
+    Attributes:
+        task: blood or mars.
+        title: what the row shows, in a few words.
+        published: the original's score on its own hidden test set (0-1), or null.
+        change: keys of the task's reference and their values here.
+    """
+
+    task: Literal["blood", "mars"]
+    title: str
+    published: float | None = None
+    change: dict[str, object] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Params:
+    """All of params.yaml."""
+
+    seeds: tuple[int, ...]
+    data: dict[str, Source]
+    validate: dict[str, Validate]
+    clean: dict[str, Clean]
+    balance: dict[str, Balance]
+    evaluate: Evaluate
+    report: Report
+    reference: dict[str, dict[str, object]]
+    variants: dict[str, Variant]
+
+    def variants_of(self, task: str) -> dict[str, Variant]:
+        """The task's variants in the order of the table."""
+        return {name: variant for name, variant in self.variants.items() if variant.task == task}
+
+    def variant(self, name: str) -> Variant:
+        """One variant.
+
+        Raises:
+            InputError: no variant has this name.
+        """
+        check_keys([name], self.variants, "variants")
+        return self.variants[name]
+
+    def config(self, name: str, tuned: Mapping[str, object] | None = None) -> Config:
+        """Resolve a variant: reference ← tuned values ← change.
+
+        Raises:
+            InputError: the variant is unknown, or changes a key that its reference lacks.
+        """
+        variant = self.variant(name)
+        reference = self.reference[variant.task]
+        check_keys(variant.change, reference, f"variants.{name}.change")
+        check_keys(tuned or {}, reference, f"tuned values of {variant.task}")
+        return build(Config, {**reference, **(tuned or {}), **variant.change}, f"variants.{name}.change")
+
+
+def load(path: Path = paths.PARAMS) -> Params:
+    """Read and check params.yaml.
+
+    Raises:
+        InputError: the file is missing or no YAML, or a parameter is unknown, missing, mistyped or out of bounds.
+    """
+    params = build(Params, _read(path), "")
+    for block in (params.data, params.validate, params.clean, params.balance, params.reference):
+        check_keys(block, TASKS, "a block per task")
+        check_keys(TASKS, block, "a block per task")
+    for task, reference in params.reference.items():
+        build(Config, reference, f"reference.{task}")
+    for name in params.variants:
+        params.config(name)
+    if not params.seeds or len(set(params.seeds)) < len(params.seeds) or min(params.seeds) < 0:
+        raise InputError(f"params.yaml: 'seeds' is {list(params.seeds)}; it must list different numbers from 0 on")
+    return params
+
+
+def _read(path: Path) -> Any:
+    # Imported here: `--help` and tests of pure code need no YAML.
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is missing: run from the project's root folder") from error
+    except (YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "it is not UTF-8 text"
+        raise InputError(f"{path}{where}: not valid YAML: {problem}") from error

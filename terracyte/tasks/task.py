@@ -1,0 +1,55 @@
+"""The protocol of a task: all that differs between blood and mars stands behind it.
+
+No stage branches on a task's name; it asks the task.
+"""
+
+import abc
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+
+class Task(abc.ABC):
+    """One image challenge.
+
+    Attributes:
+        name: blood or mars; the first part of every path of its files.
+        classes: class names in the order of their labels; k of them.
+        image_shape: (h, w, c) in pixels.
+        dense: True where each pixel has a class (masks), False where each image has one (labels).
+        background: label of the class that is neither scored nor ever predicted; None for none.
+        headline: name of the score by which variants are compared and training is stopped early.
+    """
+
+    name: str
+    dense: bool
+    background: int | None
+    headline: str
+
+    def __init__(self, classes: Sequence[str], image_shape: tuple[int, int, int]) -> None:
+        self.classes = tuple(classes)
+        self.image_shape = image_shape
+
+    @property
+    def scored_classes(self) -> tuple[int, ...]:
+        """Labels that count in the headline and that may be predicted."""
+        return tuple(k for k in range(len(self.classes)) if k != self.background)
+
+    @abc.abstractmethod
+    def class_counts(self, manifest: pd.DataFrame) -> NDArray[np.int64]:
+        """(n, k): how much of each class each image holds, in pixels (mars) or as 0/1 (blood)."""
+
+    @abc.abstractmethod
+    def strata(self, manifest: pd.DataFrame) -> NDArray[np.int64]:
+        """(n,): the stratum of each image that splits keep in proportion."""
+
+    @abc.abstractmethod
+    def targets(self, manifest: pd.DataFrame) -> NDArray[Any]:
+        """Ground truth of the manifest's rows, in their order: (n,) int64 or (n, h, w) uint8."""
+
+    @abc.abstractmethod
+    def headline_score(self, confusion: NDArray[np.int64]) -> float:
+        """The headline from a (k, k) confusion matrix (rows: truth, columns: prediction), 0-1."""
