@@ -1,0 +1,41 @@
+"""A throw-away project folder for each test that touches files."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+Edit = Callable[[str, Any], None]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project with the real params.yaml and source recipes, being the working directory."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copytree(ROOT / "data/sources", tmp_path / "data/sources")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def edit(project: Path) -> Edit:
+    """Set one parameter of the project's params.yaml by its dotted path."""
+    from ruamel.yaml import YAML
+
+    def change(path: str, value: Any) -> None:
+        yaml = YAML()
+        file = project / "params.yaml"
+        content = yaml.load(file.read_text(encoding="utf-8"))
+        *parents, last = path.split(".")
+        node = content
+        for parent in parents:
+            node = node[parent]
+        node[last] = value
+        with file.open("w", encoding="utf-8") as stream:
+            yaml.dump(content, stream)
+
+    return change
