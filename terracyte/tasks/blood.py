@@ -17,7 +17,8 @@ class Blood(Task):
 
     def class_counts(self, manifest: pd.DataFrame) -> NDArray[np.int64]:
         """(n, k) one-hot."""
-        return np.eye(len(self.classes), dtype=np.int64)[manifest["label"].to_numpy()]
+        one_hot = np.eye(len(self.classes), dtype=np.int64)
+        return np.asarray(one_hot[manifest["label"].to_numpy()])
 
     def strata(self, manifest: pd.DataFrame) -> NDArray[np.int64]:
         """The class itself."""
@@ -31,4 +32,4 @@ class Blood(Task):
         """Share of images on the diagonal."""
         from terracyte import metrics
 
-        return metrics.accuracy(confusion)
+        return float(metrics.accuracy(confusion))

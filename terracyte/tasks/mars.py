@@ -24,7 +24,7 @@ class Mars(Task):
         """The rarest class (over all images) that an image holds: rare classes are kept in proportion first."""
         counts = self.class_counts(manifest)
         rarest_first = np.argsort(counts.sum(axis=0), kind="stable")
-        return rarest_first[np.argmax(counts[:, rarest_first] > 0, axis=1)].astype(np.int64)
+        return np.asarray(rarest_first[np.argmax(counts[:, rarest_first] > 0, axis=1)], np.int64)
 
     def targets(self, manifest: pd.DataFrame) -> NDArray[np.uint8]:
         """(n, h, w) masks, read from the raw form by id."""
@@ -34,4 +34,4 @@ class Mars(Task):
         """Mean IoU over the scored classes, pixels of true background left out."""
         from terracyte import metrics
 
-        return metrics.mean_iou(confusion, self.scored_classes)
+        return float(metrics.mean_iou(confusion, self.scored_classes))

@@ -1,0 +1,56 @@
+# `make` alone says what there is to do.
+PYTHON ?= python3.11
+TARGETS ?=
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export DO_NOT_TRACK := 1
+export DVC_NO_ANALYTICS := 1
+export PYTHONPATH := $(CURDIR)
+
+# What a run on the challenge files changes in params.yaml, beside the sources: about an hour of training
+# on two cores instead of minutes.
+REAL := -S reference.blood.epochs=12 -S reference.mars.epochs=16
+
+.DEFAULT_GOAL := help
+.PHONY: help setup repro real test format ui report
+
+help: ## say what there is to do
+	@echo "Terracyte: two image challenges as one reproducible pipeline"
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: .venv/installed ## make the environment in .venv from requirements.lock
+
+.venv/installed: requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not installed: install Python 3.11 or call make PYTHON=..." >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# A stage that fails leaves its declared outputs removed by DVC; checkout brings the previous ones back.
+repro: setup ## run what is out of date, on the source that params.yaml names (the embedded sample)
+	@python -m terracyte.preflight
+	@dvc repro $(TARGETS) || { dvc checkout --quiet; exit 2; }
+
+real: setup ## run on the challenge files: make real DATA=DIR [TARGETS="evaluate@mars-unet_final"]
+	@test -n "$(DATA)" || { echo "error: DATA is empty: name the folder of training_set.npz and mars_for_students.npz, as in make real DATA=~/challenge" >&2; exit 2; }
+	@python -m terracyte.preflight --challenge "$(DATA)"
+	@folder=$$(realpath "$(DATA)"); dvc exp run $(REAL) \
+		-S data.blood.source=challenge -S "data.blood.path='$$folder/training_set.npz'" \
+		-S data.mars.source=challenge -S "data.mars.path='$$folder/mars_for_students.npz'" \
+		$(TARGETS) || { dvc checkout --quiet; exit 2; }
+
+test: setup ## ruff, mypy and pytest
+	@ruff check .
+	@ruff format --check .
+	@mypy
+	@pytest --numprocesses auto
+
+format: setup ## rewrite the code in the project's format
+	@ruff check --fix .
+	@ruff format .
+
+ui: setup ## MLflow on http://127.0.0.1:5000
+	@python -m terracyte.tracking
+
+report: ## say where the report page is
+	@test -f data/report/index.html && echo "file://$(CURDIR)/data/report/index.html" || { echo "error: there is no report yet: run make repro" >&2; exit 2; }

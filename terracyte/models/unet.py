@@ -1,0 +1,69 @@
+"""U-Net (arXiv 1505.04597): an encoder, a decoder, and a shortcut between them at each resolution."""
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from terracyte.errors import InputError
+from terracyte.models.blocks import convolution, kernel_penalty, rescaled_input, squeeze_excite
+from terracyte.params import Config
+
+
+def build(config: Config, image_shape: tuple[int, int, int], classes: int, dense: bool) -> keras.Model:
+    """A U-Net whose level i has `width * 2**i` filters, `depth` levels in all.
+
+    Args:
+        config: `width`, `depth`, `squeeze_excite`, `dropout` (of the bottleneck), `l1`, `l2`.
+        image_shape: (h, w, c); h and w multiples of 2 ** (depth - 1).
+        classes: k.
+        dense: must be True.
+
+    Returns:
+        Images (b, h, w, c), 0-255 → logits (b, h, w, k).
+
+    Raises:
+        InputError: the task has no masks, or the images cannot be halved `depth - 1` times.
+    """
+    _check(config, image_shape, dense)
+    filters = [config.width * 2**level for level in range(config.depth)]
+
+    # Encoder
+    images, x = rescaled_input(image_shape)
+    shortcuts = []
+    for level, width in enumerate(filters[:-1]):
+        x = _level(x, width, config, f"encoder_{level}")
+        shortcuts.append(x)
+        x = layers.MaxPooling2D(2, name=f"encoder_{level}_pooling")(x)
+
+    # Bottleneck
+    x = _level(x, filters[-1], config, "bottleneck")
+    x = layers.Dropout(config.dropout, name="dropout")(x)
+
+    # Decoder
+    for level in reversed(range(len(shortcuts))):
+        x = convolution(x, filters[level], config, f"decoder_{level}_up", size=1)
+        x = layers.UpSampling2D(2, interpolation="bilinear", name=f"decoder_{level}_upsampling")(x)
+        x = layers.Concatenate(name=f"decoder_{level}_shortcut")([x, shortcuts[level]])
+        x = _level(x, filters[level], config, f"decoder_{level}")
+
+    logits = layers.Conv2D(classes, 1, kernel_regularizer=kernel_penalty(config), name="logits")(x)
+    return keras.Model(images, logits, name="unet")
+
+
+def _level(x: Any, filters: int, config: Config, name: str) -> Any:
+    x = convolution(x, filters, config, f"{name}_1")
+    x = convolution(x, filters, config, f"{name}_2")
+    return squeeze_excite(x, name) if config.squeeze_excite else x
+
+
+def _check(config: Config, image_shape: tuple[int, int, int], dense: bool) -> None:
+    height, width, _ = image_shape
+    factor = 2 ** (config.depth - 1)
+    if not dense:
+        raise InputError("params.yaml: 'architecture: unet' needs a task with masks; choose cnn")
+    if height % factor or width % factor:
+        raise InputError(
+            f"params.yaml: 'depth' is {config.depth}, which asks for image edges that are multiples of {factor};"
+            f" the images are {height}x{width} pixels: choose a smaller depth"
+        )

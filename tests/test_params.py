@@ -1,0 +1,95 @@
+"""params.yaml: what is wrong gets one line that names it; variants resolve by precedence."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from terracyte import params
+from terracyte.errors import InputError
+from terracyte.params import TASKS
+from tests.conftest import ROOT, Edit
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("data.blood.sorce", "sample", "'data.blood.sorce' is unknown; did you mean 'source'?"),
+        ("data.blood.source", "web", "'data.blood.source' is 'web' (str); it must be one of sample, challenge"),
+        ("data.mars.height", "64", "'data.mars.height' is '64' (str); it must be a whole number"),
+        ("data.mars.height", True, "'data.mars.height' is True (bool); it must be a whole number"),
+        ("data.mars.height", 8, "it must be between 32 and 4096"),
+        ("data.mars.classes", "soil", "'data.mars.classes' is 'soil' (str); it must be a list"),
+        ("validate.mars.brightness", [1, 2, 3], "it must be a list of 2 values"),
+        ("validate.mars.brightness", [1, 300], "'validate.mars.brightness' is 300"),
+        ("balance.mars.weight_power", float("nan"), "it must be a finite number"),
+        ("balance.mars", None, "'balance.mars' is None"),
+        ("seeds", [0, 0], "'seeds' is [0, 0]; it must list different numbers from 0 on"),
+        ("seeds", [], "'seeds' is []"),
+        ("cleen", {}, "'cleen' is unknown; did you mean 'clean'?"),
+        ("reference.mars.widht", 16, "'reference.mars.widht' is unknown; did you mean 'width'?"),
+        ("variants.mars-unet_1.task", "moon", "it must be one of blood, mars"),
+        ("variants.mars-unet_1.change.squeze_excite", False, "did you mean 'squeeze_excite'?"),
+        ("variants.mars-unet_1.change.flip", "diagonal", "it must be one of none, horizontal, both"),
+        ("variants.mars-unet_1.change.dropout", 2.0, "'variants.mars-unet_1.change.dropout' is 2.0"),
+    ],
+)
+def test_a_bad_parameter_is_named(edit: Edit, path: str, value: Any, expected: str) -> None:
+    edit(path, value)
+    with pytest.raises(InputError) as caught:
+        params.load()
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_parameter_is_named(project: Path) -> None:
+    text = (project / "params.yaml").read_text().replace("    contrast_low: 5\n", "", 1)
+    (project / "params.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"'validate\.blood\.contrast_low' is missing; add it"):
+        params.load()
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("a:\n  b: [1,", "params.yaml line 2: not valid YAML"),
+        ("- 1\n", "'the file' is [1] (list)"),
+        ("", "'the file' is None"),
+    ],
+)
+def test_a_broken_file_is_one_line(project: Path, content: str, expected: str) -> None:
+    (project / "params.yaml").write_text(content)
+    with pytest.raises(InputError) as caught:
+        params.load()
+    assert expected in str(caught.value)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is missing: run from the project's root folder"):
+        params.load(tmp_path / "params.yaml")
+
+
+def test_an_unknown_variant_is_named(project: Path) -> None:
+    with pytest.raises(InputError, match=r"'variants\.mars-unet_7' is unknown; did you mean 'mars-unet_1'\?"):
+        params.load().config("mars-unet_7")
+
+
+def test_precedence_is_reference_then_tuned_then_change() -> None:
+    settings = params.load(ROOT / "params.yaml")
+    reference = settings.reference["mars"]
+    assert settings.config("mars-unet_final").width == reference["width"]
+    tuned = {"dropout": 0.77, "cutmix": 0.77}
+    resolved = settings.config("mars-unet_1", tuned)
+    assert resolved.dropout == 0.77
+    assert resolved.cutmix == settings.variants["mars-unet_1"].change["cutmix"] == 0
+
+
+def test_numbers_in_scientific_notation_are_numbers(edit: Edit, project: Path) -> None:
+    text = (project / "params.yaml").read_text()
+    assert "1e-5" in text or "e-4" in text
+    assert all(isinstance(params.load().config(name).learning_rate, float) for name in params.load().variants)
+
+
+def test_tables_keep_the_order_of_the_file() -> None:
+    settings = params.load(ROOT / "params.yaml")
+    assert [name for task in TASKS for name in settings.variants_of(task)] == list(settings.variants)
