@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,21 +15,25 @@ from terracyte.tasks.task import Task
 class Batch:
     """b raw images with their targets, in the order of the source.
 
+    Labels and masks may have any integer or float type: `terracyte.data.raw` refuses what is no class.
+
     Attributes:
         images: (b, h, w, c) uint8, 0-255.
-        labels: (b,) int64, one class per image; None for tasks with masks.
-        masks: (b, h, w) uint8, one class per pixel; None for tasks with labels.
+        labels: (b,), one class per image; None for tasks with masks.
+        masks: (b, h, w), one class per pixel; None for tasks with labels.
         names: where each image came from, readable and unique: a file's path or `training_set[17]`.
         groups: images of one declared group (patient, site) share a text; None where nothing is declared.
         defects: what was planted in each image ("" for nothing); only the sample knows.
+        total: images in all batches of the source, for the progress bar; None where it is not known.
     """
 
     images: NDArray[np.uint8]
-    labels: NDArray[np.int64] | None = None
-    masks: NDArray[np.uint8] | None = None
+    labels: NDArray[Any] | None = None
+    masks: NDArray[Any] | None = None
     names: list[str]
     groups: list[str] | None = None
     defects: list[str] | None = None
+    total: int | None = None
 
 
 class Reader(Protocol):
