@@ -2,14 +2,21 @@
 
 import json
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+
+# A list of numbers that json.dumps spread over lines; no JSON string holds a line break.
+_NUMBERS = re.compile(r"\[\n([-+.\deE,\s]+?)\n\s*\]")
 
 
 @contextmanager
@@ -50,7 +57,9 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as readable JSON with sorted keys: the same value gives the same bytes. NaN is refused."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")
+    spread = json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    text = _NUMBERS.sub(lambda match: f"[{' '.join(match[1].split())}]", spread)
+    write_text(path, text + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -68,3 +77,20 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
     """Write a CSV file without an index, atomically."""
     with atomic(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write a compressed .npz file, atomically; unlike `numpy.savez`, the same arrays give the same bytes."""
+    with atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, array in arrays.items():
+            # A ZipInfo of its own carries the earliest date of the format, not the clock's.
+            entry = zipfile.ZipInfo(f"{name}.npy")
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(entry, "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, array, allow_pickle=False)
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read all arrays of an .npz file; nothing is ever unpickled."""
+    with np.load(path, allow_pickle=False) as archive:
+        return dict(archive)

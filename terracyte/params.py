@@ -264,7 +264,7 @@ def load(path: Path = paths.PARAMS) -> Params:
     Raises:
         InputError: the file is missing or no YAML, or a parameter is unknown, missing, mistyped or out of bounds.
     """
-    params = build(Params, _read(path), "")
+    params = build(Params, read_yaml(path), "")
     for block in (params.data, params.validate, params.clean, params.balance, params.reference):
         check_keys(block, TASKS, "a block per task")
         check_keys(TASKS, block, "a block per task")
@@ -277,7 +277,12 @@ def load(path: Path = paths.PARAMS) -> Params:
     return params
 
 
-def _read(path: Path) -> Any:
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file: this one or a source's recipe.
+
+    Raises:
+        InputError: the file is missing or no YAML.
+    """
     # Imported here: `--help` and tests of pure code need no YAML.
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError

@@ -8,7 +8,8 @@ import difflib
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from terracyte.errors import InputError
@@ -18,21 +19,40 @@ _BOUNDS = "bounds"
 
 
 def number(low: float, high: float, default: Any = dataclasses.MISSING) -> Any:
-    """A dataclass field whose number must lie in [low, high] (each element, for a tuple)."""
+    """A dataclass field whose number must lie in [low, high] (each element, for a tuple or a mapping)."""
     return dataclasses.field(default=default, metadata={_BOUNDS: (low, high)})
 
 
-def build(kind: type[Built], value: object, where: str) -> Built:
-    """Make a `kind` (a dataclass) of `value` (a mapping read from YAML).
+def build(kind: type[Built], value: object, where: str, file: str = "params.yaml") -> Built:
+    """Make a `kind` (a dataclass) of `value` (a mapping read from the YAML file `file`).
 
     Raises:
         InputError: a key is unknown or missing, a value has the wrong type or lies outside its bounds;
-            the message starts with the dotted path of the parameter, `where` being its beginning.
+            the message names the file and the dotted path of the parameter, `where` being its beginning.
     """
+    with _naming(file):
+        return _build(kind, value, where)
+
+
+def check_keys(given: Iterable[object], allowed: Iterable[str], where: str, file: str = "params.yaml") -> None:
+    """Refuse keys of `given` that are not in `allowed`, naming the nearest allowed one."""
+    with _naming(file):
+        _check_keys(given, allowed, where)
+
+
+@contextmanager
+def _naming(file: str) -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
+
+
+def _build(kind: type[Built], value: object, where: str) -> Built:
     mapping = _mapping(value, where)
     hints = typing.get_type_hints(kind)
     declared = {f.name: f for f in dataclasses.fields(typing.cast(Any, kind))}
-    check_keys(mapping, declared, where)
+    _check_keys(mapping, declared, where)
     arguments = {}
     for name, field in declared.items():
         if name in mapping:
@@ -40,18 +60,17 @@ def build(kind: type[Built], value: object, where: str) -> Built:
             arguments[name] = _convert(hints[name], mapping[name], path)
             _check_bounds(arguments[name], field.metadata.get(_BOUNDS), path)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise InputError(f"params.yaml: '{_join(where, name)}' is missing; add it")
+            raise InputError(f"'{_join(where, name)}' is missing; add it")
     return kind(**arguments)
 
 
-def check_keys(given: Iterable[object], allowed: Iterable[str], where: str) -> None:
-    """Refuse keys of `given` that are not in `allowed`, naming the nearest allowed one."""
+def _check_keys(given: Iterable[object], allowed: Iterable[str], where: str) -> None:
     allowed = list(allowed)
     for key in given:
         if key not in allowed:
             near = difflib.get_close_matches(str(key), allowed, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"allowed: {', '.join(allowed)}"
-            raise InputError(f"params.yaml: '{_join(where, str(key))}' is unknown; {hint}")
+            raise InputError(f"'{_join(where, str(key))}' is unknown; {hint}")
 
 
 def _join(where: str, name: str) -> str:
@@ -65,13 +84,13 @@ def _mapping(value: object, where: str) -> Mapping[str, object]:
 
 
 def _mistyped(path: str, value: object, expected: str) -> InputError:
-    return InputError(f"params.yaml: '{path}' is {value!r} ({type(value).__name__}); it must be {expected}")
+    return InputError(f"'{path}' is {value!r} ({type(value).__name__}); it must be {expected}")
 
 
 def _convert(hint: Any, value: object, path: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return build(hint, value, path)
+        return _build(hint, value, path)
     if origin in (typing.Union, types.UnionType):
         return _convert_optional(arguments, value, path)
     if origin is typing.Literal:
@@ -126,6 +145,12 @@ def _check_bounds(value: Any, bounds: tuple[float, float] | None, path: str) -> 
     if bounds is None or value is None:
         return
     low, high = bounds
-    for element in value if isinstance(value, tuple) else (value,):
+    for element in _elements(value):
         if not low <= element <= high:
             raise _mistyped(path, element, f"between {low:g} and {high:g}")
+
+
+def _elements(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, tuple) else (value,)

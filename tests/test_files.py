@@ -1,10 +1,14 @@
 """Atomic writes and errors: whole or not at all, one line and exit code 2."""
 
 import errno
+import zipfile
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 
 from terracyte import files
 from terracyte.errors import InputError, guarded
@@ -52,6 +56,25 @@ def test_json_refuses_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         files.write_json(tmp_path / "a.json", {"a": float("nan")})
     assert not list(tmp_path.iterdir())
+
+
+def test_json_keeps_lists_of_numbers_on_one_line(tmp_path: Path) -> None:
+    value = {"rows": [[1, 2], [3, -4e-9]], "empty": [], "texts": ["[\n1\n]", "2"]}
+    files.write_json(tmp_path / "a.json", value)
+    assert files.read_json(tmp_path / "a.json") == value
+    assert "    [1, 2],\n    [3, -4e-09]\n" in (tmp_path / "a.json").read_text()
+
+
+def test_arrays_are_the_same_bytes_at_any_time(tmp_path: Path) -> None:
+    arrays: dict[str, NDArray[Any]] = {"id": np.arange(3), "mask": np.ones((3, 2, 2), np.uint8)}
+    files.write_arrays(tmp_path / "a.npz", arrays)
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive:
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+    read = files.read_arrays(tmp_path / "a.npz")
+    assert list(read) == ["id", "mask"]
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(read[name], array)
+        assert read[name].dtype == array.dtype
 
 
 def test_tables_are_the_same_bytes(tmp_path: Path) -> None:

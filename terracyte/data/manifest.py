@@ -9,13 +9,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from terracyte.data.thumbnails import grey, thumbnails
 from terracyte.tasks.task import Task
 
 # Statistics that describe an image's look; `clean` compares them with the task's distribution.
 STATISTICS = ("brightness", "contrast", "sharpness", "saturation")
 
 _CHUNK = 32  # images whose float64 copies fit the processor's cache: twice as fast as 256
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 _DECIMALS = 6  # beyond it lies float noise, which differs between processors
 
 
@@ -42,14 +42,6 @@ def describe(task: Task, images: NDArray[np.uint8], masks: NDArray[np.uint8] | N
     return pd.concat(tables, ignore_index=True)
 
 
-def grey(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """(n, h, w, c) uint8 → (n, h, w) luma, 0-255."""
-    if images.shape[-1] == 1:
-        return images[..., 0].astype(np.float64)
-    red, green, blue = (images[..., i] * weight for i, weight in enumerate(_LUMA))
-    return np.asarray(red + green + blue)
-
-
 def perceptual_hash(values: NDArray[np.float64]) -> NDArray[np.uint64]:
     """(n, h, w) grey values → (n,) 64-bit hashes; images that look alike differ in few bits.
 
@@ -73,7 +65,7 @@ def _describe_chunk(task: Task, images: NDArray[np.uint8], masks: NDArray[np.uin
     values = grey(images)
     columns = {
         "content_hash": _hashes(images),
-        "perceptual_hash": perceptual_hash(values),
+        "perceptual_hash": perceptual_hash(thumbnails(values)),
         "brightness": values.mean(axis=(1, 2)).round(_DECIMALS),
         "contrast": values.std(axis=(1, 2)).round(_DECIMALS),
         "sharpness": _laplacian(values).var(axis=(1, 2)).round(_DECIMALS),

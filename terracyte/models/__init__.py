@@ -1,0 +1,30 @@
+"""The registry of architectures: a name in params.yaml → a builder.
+
+Every model maps images (b, h, w, c), 0-255, to logits: (b, k), or (b, h, w, k) for tasks with masks. It
+consists of Keras' own layers, so that `keras.saving.load_model(path, safe_mode=True)` reads it anywhere.
+"""
+
+from collections.abc import Callable
+
+import keras
+
+from terracyte.errors import InputError
+from terracyte.models import cnn, majority, unet
+from terracyte.models.problem import Problem
+from terracyte.params import Config
+
+Builder = Callable[[Config, Problem], keras.Model]
+
+ARCHITECTURES: dict[str, Builder] = {"cnn": cnn.build, "majority": majority.build, "unet": unet.build}
+
+
+def build(config: Config, problem: Problem) -> keras.Model:
+    """A fresh model of `config.architecture`; its weights depend on Keras' random seed.
+
+    Raises:
+        InputError: the architecture is unknown, or doesn't fit the problem.
+    """
+    if config.architecture not in ARCHITECTURES:
+        allowed = ", ".join(ARCHITECTURES)
+        raise InputError(f"params.yaml: 'architecture' is {config.architecture!r}; it must be one of {allowed}")
+    return ARCHITECTURES[config.architecture](config, problem)

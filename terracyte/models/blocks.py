@@ -25,9 +25,7 @@ def convolution(x: Any, filters: int, config: Config, name: str, size: int = 3, 
     )
 
 
-def normalised_convolution(
-    x: Any, filters: int, config: Config, name: str, size: int = 3, stride: int = 1
-) -> Any:
+def normalised_convolution(x: Any, filters: int, config: Config, name: str, size: int = 3, stride: int = 1) -> Any:
     """Convolution without bias (the normalisation brings one) → batch normalisation."""
     x = layers.Conv2D(
         filters,

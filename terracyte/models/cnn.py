@@ -5,17 +5,16 @@ from keras import layers
 
 from terracyte.errors import InputError
 from terracyte.models.blocks import convolution, kernel_penalty, rescaled_input, residual
+from terracyte.models.problem import Problem
 from terracyte.params import Config
 
 
-def build(config: Config, image_shape: tuple[int, int, int], classes: int, dense: bool) -> keras.Model:
+def build(config: Config, problem: Problem) -> keras.Model:
     """A stem that quarters the resolution, then `depth` stages of `width * 2**i` filters that halve it.
 
     Args:
         config: `width`, `depth`, `squeeze_excite`, `dropout` (before the head), `l1`, `l2`.
-        image_shape: (h, w, c).
-        classes: k.
-        dense: must be False.
+        problem: with labels.
 
     Returns:
         Images (b, h, w, c), 0-255 → logits (b, k).
@@ -23,12 +22,12 @@ def build(config: Config, image_shape: tuple[int, int, int], classes: int, dense
     Raises:
         InputError: the task has masks.
     """
-    if dense:
+    if problem.dense:
         raise InputError("params.yaml: 'architecture: cnn' needs a task with labels; choose unet")
     filters = [config.width * 2**stage for stage in range(config.depth)]
 
     # Stem: most of the cost of a network lies in its first pixels
-    images, x = rescaled_input(image_shape)
+    images, x = rescaled_input(problem.image_shape)
     x = convolution(x, filters[0] // 2, config, "stem_1", stride=2)
     x = convolution(x, filters[0], config, "stem_2")
     x = layers.MaxPooling2D(3, strides=2, padding="same", name="stem_pooling")(x)
@@ -40,5 +39,5 @@ def build(config: Config, image_shape: tuple[int, int, int], classes: int, dense
     # Head
     x = layers.GlobalAveragePooling2D(name="pooling")(x)
     x = layers.Dropout(config.dropout, name="dropout")(x)
-    logits = layers.Dense(classes, kernel_regularizer=kernel_penalty(config), name="logits")(x)
+    logits = layers.Dense(problem.classes, kernel_regularizer=kernel_penalty(config), name="logits")(x)
     return keras.Model(images, logits, name="cnn")

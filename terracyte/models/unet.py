@@ -7,17 +7,16 @@ from keras import layers
 
 from terracyte.errors import InputError
 from terracyte.models.blocks import convolution, kernel_penalty, rescaled_input, squeeze_excite
+from terracyte.models.problem import Problem
 from terracyte.params import Config
 
 
-def build(config: Config, image_shape: tuple[int, int, int], classes: int, dense: bool) -> keras.Model:
+def build(config: Config, problem: Problem) -> keras.Model:
     """A U-Net whose level i has `width * 2**i` filters, `depth` levels in all.
 
     Args:
         config: `width`, `depth`, `squeeze_excite`, `dropout` (of the bottleneck), `l1`, `l2`.
-        image_shape: (h, w, c); h and w multiples of 2 ** (depth - 1).
-        classes: k.
-        dense: must be True.
+        problem: with masks; h and w multiples of 2 ** (depth - 1).
 
     Returns:
         Images (b, h, w, c), 0-255 → logits (b, h, w, k).
@@ -25,11 +24,11 @@ def build(config: Config, image_shape: tuple[int, int, int], classes: int, dense
     Raises:
         InputError: the task has no masks, or the images cannot be halved `depth - 1` times.
     """
-    _check(config, image_shape, dense)
+    _check(config, problem)
     filters = [config.width * 2**level for level in range(config.depth)]
 
     # Encoder
-    images, x = rescaled_input(image_shape)
+    images, x = rescaled_input(problem.image_shape)
     shortcuts = []
     for level, width in enumerate(filters[:-1]):
         x = _level(x, width, config, f"encoder_{level}")
@@ -47,7 +46,7 @@ def build(config: Config, image_shape: tuple[int, int, int], classes: int, dense
         x = layers.Concatenate(name=f"decoder_{level}_shortcut")([x, shortcuts[level]])
         x = _level(x, filters[level], config, f"decoder_{level}")
 
-    logits = layers.Conv2D(classes, 1, kernel_regularizer=kernel_penalty(config), name="logits")(x)
+    logits = layers.Conv2D(problem.classes, 1, kernel_regularizer=kernel_penalty(config), name="logits")(x)
     return keras.Model(images, logits, name="unet")
 
 
@@ -57,10 +56,10 @@ def _level(x: Any, filters: int, config: Config, name: str) -> Any:
     return squeeze_excite(x, name) if config.squeeze_excite else x
 
 
-def _check(config: Config, image_shape: tuple[int, int, int], dense: bool) -> None:
-    height, width, _ = image_shape
+def _check(config: Config, problem: Problem) -> None:
+    height, width, _ = problem.image_shape
     factor = 2 ** (config.depth - 1)
-    if not dense:
+    if not problem.dense:
         raise InputError("params.yaml: 'architecture: unet' needs a task with masks; choose cnn")
     if height % factor or width % factor:
         raise InputError(

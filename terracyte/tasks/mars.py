@@ -1,10 +1,13 @@
 """Martian terrain: one of k classes for each pixel of a grayscale image; class 0 is unlabelled background."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from terracyte import paths
+from terracyte import metrics, paths
 from terracyte.tasks.task import Task
 
 
@@ -15,6 +18,8 @@ class Mars(Task):
     dense = True
     background = 0
     headline = "mean_iou"
+    other_scores = ("course_mean_iou", "pixel_accuracy")
+    class_headline = "iou"
 
     def class_counts(self, manifest: pd.DataFrame) -> NDArray[np.int64]:
         """(n, k) pixels per class."""
@@ -30,8 +35,43 @@ class Mars(Task):
         """(n, h, w) masks, read from the raw form by id."""
         return np.asarray(np.load(paths.masks(self.name), mmap_mode="r")[manifest["id"].to_numpy()])
 
-    def headline_score(self, confusion: NDArray[np.int64]) -> float:
+    def headline_scores(self, confusions: NDArray[np.int64]) -> NDArray[np.float64]:
         """Mean IoU over the scored classes, pixels of true background left out."""
-        from terracyte import metrics
+        return metrics.mean_iou(confusions, self.scored_classes)
 
-        return float(metrics.mean_iou(confusion, self.scored_classes))
+    def decode(self, logits: NDArray[np.floating[Any]]) -> dict[str, NDArray[Any]]:
+        """Masks (b, h, w) uint8: `prediction` among the scored classes, `free` among all of them."""
+        scored = np.array(self.scored_classes, np.uint8)
+        return {
+            "prediction": scored[logits[..., scored].argmax(axis=-1)],
+            "free": logits.argmax(axis=-1).astype(np.uint8),
+        }
+
+    def predicted(self, kept: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        """(n, h, w) masks without background."""
+        return kept["prediction"]
+
+    def scores(self, truth: NDArray[Any], kept: Mapping[str, NDArray[Any]]) -> dict[str, float]:
+        """Mean IoU and pixel accuracy without background; the course's mean IoU, free to predict it."""
+        classes = len(self.classes)
+        confusion = metrics.confusion_matrix(truth, self.predicted(kept), classes)
+        free = metrics.confusion_matrix(truth, kept["free"], classes)
+        return {
+            "mean_iou": self.headline_score(confusion),
+            "course_mean_iou": float(metrics.course_mean_iou(free, self.background)),
+            "pixel_accuracy": float(metrics.accuracy(metrics.labelled(confusion, self.scored_classes))),
+        }
+
+    def class_scores(self, confusion: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+        """IoU, recall and precision, pixels of true background left out."""
+        scored = metrics.labelled(confusion, self.scored_classes)
+        return {
+            "iou": metrics.iou(scored),
+            "recall": metrics.recall(scored),
+            "precision": metrics.precision(scored),
+        }
+
+    def difficulty(self, truth: NDArray[Any], kept: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+        """Share of the image's pixels that are labelled and predicted wrongly."""
+        wrong = (truth != self.background) & (truth != self.predicted(kept))
+        return np.asarray(wrong.mean(axis=(1, 2)))

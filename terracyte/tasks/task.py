@@ -4,7 +4,7 @@ No stage branches on a task's name; it asks the task.
 """
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,12 +22,16 @@ class Task(abc.ABC):
         dense: True where each pixel has a class (masks), False where each image has one (labels).
         background: label of the class that is neither scored nor ever predicted; None for none.
         headline: name of the score by which variants are compared and training is stopped early.
+        other_scores: names of the further overall scores.
+        class_headline: name of the score of a single class that tables show.
     """
 
     name: str
     dense: bool
     background: int | None
     headline: str
+    other_scores: tuple[str, ...]
+    class_headline: str
 
     def __init__(self, classes: Sequence[str], image_shape: tuple[int, int, int]) -> None:
         self.classes = tuple(classes)
@@ -51,5 +55,29 @@ class Task(abc.ABC):
         """Ground truth of the manifest's rows, in their order: (n,) int64 or (n, h, w) uint8."""
 
     @abc.abstractmethod
+    def headline_scores(self, confusions: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(..., k, k) confusion matrices (rows: truth, columns: prediction) → (...) headlines, 0-1."""
+
     def headline_score(self, confusion: NDArray[np.int64]) -> float:
-        """The headline from a (k, k) confusion matrix (rows: truth, columns: prediction), 0-1."""
+        """The headline from one (k, k) confusion matrix (rows: truth, columns: prediction), 0-1."""
+        return float(self.headline_scores(confusion))
+
+    @abc.abstractmethod
+    def decode(self, logits: NDArray[np.floating[Any]]) -> dict[str, NDArray[Any]]:
+        """What is kept of a model's output (b, ..., k): named arrays with one row per image."""
+
+    @abc.abstractmethod
+    def predicted(self, kept: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        """Predicted labels, in the shape of `targets`, from what `decode` kept; never background."""
+
+    @abc.abstractmethod
+    def scores(self, truth: NDArray[Any], kept: Mapping[str, NDArray[Any]]) -> dict[str, float]:
+        """The headline and the other scores of what `decode` kept, against `targets`."""
+
+    @abc.abstractmethod
+    def class_scores(self, confusion: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+        """Scores of the single classes by name, each (k,), from a (k, k) confusion matrix."""
+
+    @abc.abstractmethod
+    def difficulty(self, truth: NDArray[Any], kept: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+        """(n,): how wrong each image's prediction is, 0 (right) to 1."""

@@ -20,11 +20,26 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
             f"params.yaml: 'data.{task.name}.group_column' is {source.group_column!r}, but the source "
             f"'{source.source}' declares no groups; set it to null"
         )
-    return _readers()[source.source](task, source)
+    return _reader(source.source)(task, source)
 
 
-def _readers() -> dict[str, Reader]:
-    # Imported here: one source needs Pillow, another SciPy, and a run uses one of them.
-    from terracyte.data.sources import challenge, folder, medmnist, sample
+def _reader(name: str) -> Reader:
+    # Only the source in use is imported: each brings libraries that the others do not need.
+    match name:
+        case "sample":
+            from terracyte.data.sources import sample
 
-    return {"sample": sample.read, "challenge": challenge.read, "folder": folder.read, "medmnist": medmnist.read}
+            return sample.read
+        case "challenge":
+            from terracyte.data.sources import challenge
+
+            return challenge.read
+        case "folder":
+            from terracyte.data.sources import folder
+
+            return folder.read
+        case "medmnist":
+            from terracyte.data.sources import medmnist
+
+            return medmnist.read
+    raise InputError(f"params.yaml: the source '{name}' has no reader")

@@ -91,4 +91,5 @@ def to_pixels(member: Member, chunk: NDArray[Any], scale: float, first: int) -> 
         )
     if chunk.dtype.kind != "f":
         return chunk.astype(np.uint8)
-    return np.rint(np.multiply(chunk, scale, dtype=np.float32)).astype(np.uint8)
+    pixels: NDArray[np.float32] = np.multiply(chunk, scale, dtype=np.float32)
+    return np.rint(pixels).astype(np.uint8)

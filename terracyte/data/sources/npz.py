@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from terracyte.errors import InputError
 
 _CHUNK_BYTES = 16 * 2**20
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError)
+# What zipfile and NumPy raise on damaged, encrypted or foreign files.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError, OSError)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

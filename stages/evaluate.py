@@ -1,0 +1,25 @@
+"""evaluate: predictions of the test split and their scores, for one variant."""
+
+import argparse
+
+from terracyte import evaluation, files, params, paths, tasks
+from terracyte.errors import guarded
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("variant", help="a name of params.yaml: variants")
+    name = parser.parse_args().variant
+    settings = params.load()
+    task = tasks.make(settings.variant(name).task, settings)
+    records = evaluation.trained(task.name, name, settings.seeds)
+    rows = evaluation.test_rows(task.name)
+    kept = {seed: evaluation.predict(task, rows, name, seed) for seed in settings.seeds}
+    scores = evaluation.summarise(task, name, rows, kept, records, settings.evaluate)
+    for seed, arrays in kept.items():
+        files.write_arrays(paths.prediction(task.name, name, seed), arrays)
+    files.write_json(paths.scores(task.name, name), scores)
+
+
+if __name__ == "__main__":
+    guarded(main)

@@ -1,0 +1,22 @@
+"""ingest: any source into the raw form in data/<task>/raw."""
+
+import argparse
+
+from terracyte import files, params, paths, tasks
+from terracyte.data import raw, sources
+from terracyte.errors import guarded
+
+
+def main() -> None:
+    """Replace the task's raw form; on any error the previous one stays."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("task", choices=params.TASKS)
+    name = parser.parse_args().task
+    settings = params.load()
+    task, source = tasks.make(name, settings), settings.data[name]
+    with files.atomic_folder(paths.raw(name)) as folder:
+        raw.write(task, sources.read(task, source), folder, origin=source.path)
+
+
+if __name__ == "__main__":
+    guarded(main)

@@ -1,0 +1,32 @@
+"""report: reconcile MLflow, then the ablation tables, the README's block and the page."""
+
+import argparse
+
+from terracyte import files, params, paths, tasks, tracking
+from terracyte.errors import guarded
+from terracyte.reporting import page, readme, records, runs, tables
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    settings = params.load()
+    chosen = [tasks.make(name, settings) for name in params.TASKS]
+    gathered = {task.name: records.gather(task, settings) for task in chosen}
+    ablations = {task.name: tables.ablation(task, gathered[task.name], settings.evaluate) for task in chosen}
+    markdown = {task.name: tables.markdown(task, ablations[task.name], settings.evaluate) for task in chosen}
+    text = readme.with_results(paths.README, markdown)
+    sections = [page.section(task, gathered[task.name], ablations[task.name], settings) for task in chosen]
+    html = page.render(sections, settings)
+    for task in chosen:
+        runs.reconcile(task, gathered[task.name])
+    for name, table in ablations.items():
+        files.write_csv(paths.ablation_csv(name), table)
+        files.write_text(paths.ablation_markdown(name), markdown[name])
+    files.write_text(paths.README, text)
+    files.write_text(paths.REPORT_PAGE, html)
+    for name in gathered:
+        tracking.log_report(name, [paths.REPORT_PAGE, paths.ablation_csv(name), paths.ablation_markdown(name)])
+
+
+if __name__ == "__main__":
+    guarded(main)

@@ -1,0 +1,25 @@
+"""validate: what must hold stops the pipeline, what is odd is recorded for clean."""
+
+import argparse
+
+import pandas as pd
+
+from terracyte import expectations, files, params, paths, tasks
+from terracyte.errors import guarded
+
+
+def main() -> None:
+    """Judge the raw form of one task."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("task", choices=params.TASKS)
+    name = parser.parse_args().task
+    settings = params.load()
+    manifest = pd.read_parquet(paths.raw_manifest(name))
+    summary = expectations.validate_raw(tasks.make(name, settings), manifest, settings.validate[name])
+    files.write_json(paths.validation(name), summary)
+    print(expectations.describe(summary))
+    print(f"Data Docs: {expectations.page(name, 'raw')}")
+
+
+if __name__ == "__main__":
+    guarded(main)

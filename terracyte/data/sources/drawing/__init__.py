@@ -1,0 +1,1 @@
+"""Procedural drawing of cells and terrain for the embedded sample: NumPy and SciPy only, no image files."""

@@ -1,0 +1,109 @@
+"""Drawing on arrays: signed distances of shapes, their antialiased coverage, smooth noise.
+
+Coordinates and lengths are in pixels. A distance is negative inside a shape. Fields are (h, w) float32,
+images (h, w, c) float32 in 0-255.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+
+Field = NDArray[np.float32]
+Range = tuple[float, float]
+Point = tuple[float, float]
+
+
+@functools.cache
+def grid(height: int, width: int) -> tuple[Field, Field]:
+    """Row and column of each pixel's centre."""
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
+    rows.flags.writeable = columns.flags.writeable = False
+    return rows, columns
+
+
+def pick(rng: Generator, bounds: Range) -> float:
+    """A number drawn evenly from a range."""
+    return float(rng.uniform(*bounds))
+
+
+def around(centre: Point, angle: float, distance: float) -> Point:
+    """The point at this distance in this direction (radians) from `centre`."""
+    return centre[0] + distance * float(np.sin(angle)), centre[1] + distance * float(np.cos(angle))
+
+
+def noise(rng: Generator, shape: tuple[int, int], scale: float) -> Field:
+    """Smooth noise with mean 0, standard deviation 1 and grains of about `scale` pixels."""
+    field = ndimage.gaussian_filter(rng.standard_normal(shape, dtype=np.float32), scale, mode="wrap")
+    return np.asarray((field - field.mean()) / field.std(), np.float32)
+
+
+def ellipse(shape: tuple[int, int], centre: Point, radii: tuple[float, float], angle: float = 0.0) -> Field:
+    """Distance of an ellipse whose first axis points in direction `angle` (exact on a circle, near on others)."""
+    rows, columns = grid(*shape)
+    down, right = rows - centre[0], columns - centre[1]
+    along = right * np.cos(angle) + down * np.sin(angle)
+    across = down * np.cos(angle) - right * np.sin(angle)
+    scaled = np.hypot(along / radii[0], across / radii[1])
+    return np.asarray((scaled - 1) * min(radii), np.float32)
+
+
+def wobbly(
+    rng: Generator, shape: tuple[int, int], centre: Point, radius: float, wobble: float, stretch: float = 1.0
+) -> Field:
+    """Distance of a rounded blob: a stretched circle whose radius waves by about `wobble` of itself."""
+    rows, columns = grid(*shape)
+    down, right = rows - centre[0], columns - centre[1]
+    angle = np.arctan2(down, right)
+    relative = np.ones(shape, np.float32)
+    turn = rng.uniform(0, np.pi)
+    relative += (np.sqrt(stretch) - 1) * np.cos(2 * (angle - turn))
+    for waves in range(2, 7):
+        relative += wobble * rng.normal() / waves * np.cos(waves * angle + rng.uniform(0, 2 * np.pi))
+    return np.asarray(np.hypot(down, right) - radius * relative, np.float32)
+
+
+def capsule(shape: tuple[int, int], start: Point, end: Point, radius: float) -> Field:
+    """Distance of a straight stroke with round ends."""
+    rows, columns = grid(*shape)
+    down, right = end[0] - start[0], end[1] - start[1]
+    length_squared = max(down * down + right * right, 1e-6)
+    along = np.clip(((rows - start[0]) * down + (columns - start[1]) * right) / length_squared, 0, 1)
+    nearest = np.hypot(rows - start[0] - along * down, columns - start[1] - along * right)
+    return np.asarray(nearest - radius, np.float32)
+
+
+def polygon(shape: tuple[int, int], corners: Sequence[Point]) -> Field:
+    """Distance of a convex polygon whose corners go round clockwise on the screen."""
+    rows, columns = grid(*shape)
+    distance = np.full(shape, -np.inf, np.float32)
+    for (y, x), (next_y, next_x) in zip(corners, [*corners[1:], corners[0]], strict=True):
+        length = float(np.hypot(next_y - y, next_x - x))
+        outward = ((columns - x) * (next_y - y) - (rows - y) * (next_x - x)) / length
+        distance = np.maximum(distance, outward)
+    return distance
+
+
+def union(distances: Sequence[Field], softness: float = 1.0) -> Field:
+    """Distance of shapes melted together over about `softness` pixels."""
+    total = np.sum([np.exp(-np.clip(distance, -60, 60) / softness) for distance in distances], axis=0)
+    return np.asarray(-softness * np.log(total + 1e-30), np.float32)
+
+
+def coverage(distance: Field, softness: float = 1.0) -> Field:
+    """Share of each pixel that the shape covers, 0-1; its edge is `softness` pixels wide."""
+    return np.clip(0.5 - distance / softness, 0, 1)
+
+
+def paint(image: NDArray[np.float32], covered: Field | float, colour: ArrayLike) -> None:
+    """Lay `colour` (c values, or an image) over `image` in place, as opaque as `covered` (0-1) says."""
+    opacity = np.asarray(covered, np.float32)[..., None]
+    image += opacity * (np.asarray(colour, np.float32) - image)
+
+
+def to_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Round to 0-255."""
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)

@@ -1,0 +1,77 @@
+"""The embedded sample: cells and terrain drawn by a seeded generator, with known defects among them."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from terracyte.data.sources import sample_cells, sample_terrain
+from terracyte.data.sources.planting import Entry
+from terracyte.data.sources.source import Batch
+from terracyte.errors import InputError
+from terracyte.params import Source, read_yaml
+from terracyte.strict import build
+from terracyte.tasks.task import Task
+
+_BATCH = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sample:
+    """What can be drawn for a task: recipe, plan, and the form of the pictures."""
+
+    recipe: type[Any]
+    plan: Callable[[Any, str], list[Entry]]
+    classes: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+
+
+_SAMPLES = {
+    "blood": _Sample(sample_cells.Recipe, sample_cells.plan, sample_cells.CLASSES, sample_cells.IMAGE_SHAPE),
+    "mars": _Sample(sample_terrain.Recipe, sample_terrain.plan, sample_terrain.CLASSES, sample_terrain.IMAGE_SHAPE),
+}
+
+
+def read(task: Task, source: Source) -> Iterator[Batch]:
+    """Draw the sample of the recipe `source.path`; the same recipe gives the same bytes.
+
+    Raises:
+        InputError: the recipe is missing or cannot be followed, or the declared classes or image size are
+            not those of the drawings.
+    """
+    drawn = _SAMPLES[task.name]
+    _check_declared(task, drawn)
+    path = Path(source.path)
+    if not path.is_file():
+        raise InputError(f"{path} is missing: 'data.{task.name}.path' in params.yaml must name the sample's recipe")
+    recipe = build(drawn.recipe, read_yaml(path), "", file=str(path))
+    return _batches(task, drawn.plan(recipe, str(path)), path.stem)
+
+
+def _check_declared(task: Task, drawn: _Sample) -> None:
+    for what, declared, fixed in (
+        ("classes", task.classes, drawn.classes),
+        ("height, width and channels", task.image_shape, drawn.image_shape),
+    ):
+        if declared != fixed:
+            raise InputError(
+                f"params.yaml: the {what} in 'data.{task.name}' are {list(declared)}, but the sample draws "
+                f"{list(fixed)}; declare these or choose another source"
+            )
+
+
+def _batches(task: Task, entries: list[Entry], name: str) -> Iterator[Batch]:
+    for start in range(0, len(entries), _BATCH):
+        batch = entries[start : start + _BATCH]
+        pictures = [entry.draw() for entry in batch]
+        targets = np.stack([picture.target for picture in pictures])
+        yield Batch(
+            images=np.stack([picture.image for picture in pictures]),
+            labels=None if task.dense else targets.astype(np.int64),
+            masks=targets if task.dense else None,
+            names=[f"{name}[{start + i}]" for i in range(len(batch))],
+            defects=[entry.defect for entry in batch],
+            total=len(entries),
+        )

@@ -1,0 +1,35 @@
+"""The trivial predictor: class shares of the training images, whatever the image shows."""
+
+import keras
+import numpy as np
+from keras import layers
+
+from terracyte.models.blocks import rescaled_input
+from terracyte.models.problem import Problem
+from terracyte.params import Config
+
+# Keeps the logit of a class that never occurs finite.
+_SMALLEST_SHARE = 1e-7
+
+
+def build(config: Config, problem: Problem) -> keras.Model:
+    """A model without trainable weights whose logits are log(class share), the best constant there is.
+
+    Args:
+        config: nothing of it matters.
+        problem: `class_shares` are the prediction.
+
+    Returns:
+        Images (b, h, w, c), 0-255 → logits (b, k), or (b, h, w, k) where dense.
+    """
+    images, x = rescaled_input(problem.image_shape)
+    if not problem.dense:
+        x = layers.GlobalAveragePooling2D(keepdims=True, name="pooling")(x)
+    constant = layers.Conv2D(problem.classes, 1, trainable=False, name="logits")
+    logits = constant(x)
+    kernel, _ = constant.get_weights()
+    shares = np.maximum(np.array(problem.class_shares), _SMALLEST_SHARE)
+    constant.set_weights([np.zeros_like(kernel), np.log(shares)])
+    if not problem.dense:
+        logits = layers.Flatten(name="flatten")(logits)
+    return keras.Model(images, logits, name="majority")

@@ -1,0 +1,44 @@
+"""Models on disk, in Keras' own format."""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from terracyte.errors import InputError
+from terracyte.files import atomic
+
+_METADATA = "metadata.json"
+
+
+def write_model(path: Path, model: keras.Model) -> None:
+    """Write `model` (architecture and weights, no optimizer) atomically; the same model gives the same bytes.
+
+    Keras puts the clock into the archive's entries and into its metadata: both are replaced.
+    """
+    with atomic(path) as temporary:
+        model.save(temporary)
+        with zipfile.ZipFile(temporary) as archive:
+            entries = {name: archive.read(name) for name in archive.namelist()}
+        metadata = json.loads(entries[_METADATA])
+        entries[_METADATA] = json.dumps({**metadata, "date_saved": ""}).encode()
+        with zipfile.ZipFile(temporary, "w") as archive:
+            for name, content in entries.items():
+                # a ZipInfo of its own carries the earliest date of the format
+                archive.writestr(zipfile.ZipInfo(name), content)
+
+
+def read_model(path: Path) -> keras.Model:
+    """Read a model; nothing in the file is executed.
+
+    Raises:
+        InputError: the file is missing or no Keras model.
+    """
+    try:
+        model: Any = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        problem = "cannot be read as a Keras model" if path.exists() else "is missing"
+        raise InputError(f"{path} {problem}: train it again with `dvc repro`") from error
+    return model

@@ -1,0 +1,38 @@
+"""Raw numbers → what people read."""
+
+import math
+
+_ABSENT = "–"  # noqa: RUF001 (a dash, not a minus)
+_NAMES = {"f1": "F1", "iou": "IoU", "val": "validation"}
+
+
+def name(score: str) -> str:
+    """A score's name: `course_mean_iou` → `course mean IoU`."""
+    return " ".join(_NAMES.get(word, word) for word in score.split("_"))
+
+
+def percent(share: float) -> str:
+    """0.7322 → `73.2`; a dash for NaN."""
+    return _ABSENT if math.isnan(share) else f"{100 * share:.1f}"
+
+
+def interval(low: float, high: float) -> str:
+    """0.71, 0.745 → `71.0 to 74.5`."""
+    return f"{percent(low)} to {percent(high)}"
+
+
+def difference(value: float, low: float, high: float) -> str:
+    """0.1, 0.08, -0.01 → `+10.0 (+8.0 to −1.0)`, in percentage points; a dash for NaN."""
+    if math.isnan(value):
+        return _ABSENT
+    return f"{_signed(value)} ({_signed(low)} to {_signed(high)})"
+
+
+def count(number: int) -> str:
+    """1234567 → `1 234 567`, with narrow spaces that do not break."""
+    return f"{number:,}".replace(",", "\u202f")
+
+
+def _signed(share: float) -> str:
+    # Rounded first: a tiny negative number is no "−0.0". A true minus sign is as wide as the plus.
+    return f"{round(100 * share, 1) + 0.0:+.1f}".replace("-", "\u2212")

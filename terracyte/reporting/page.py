@@ -1,0 +1,156 @@
+"""The HTML page: one file with everything in it, the same bytes for the same results."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+
+from terracyte import evaluation, files, metrics, paths
+from terracyte.params import Params
+from terracyte.reporting import figures, formats, pictures, tables
+from terracyte.reporting.pictures import Example, Picture, Sheet
+from terracyte.reporting.records import Record, best
+from terracyte.tasks.task import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Bar:
+    """A variant's headline as a bar, all numbers in per cent of its track."""
+
+    variant: str
+    title: str
+    value: float
+    low: float
+    high: float
+    published: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Confusion:
+    """A confusion matrix over the scored classes, all seeds added up.
+
+    Attributes:
+        variant: whose predictions.
+        rows: per true class its name, its count, and of each predicted class (share of the row, count).
+    """
+
+    variant: str
+    rows: tuple[tuple[str, int, tuple[tuple[float, int], ...]], ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Section:
+    """All that the page says of a task.
+
+    Attributes:
+        task: which.
+        best: the variant with the highest headline; its first seed made the shown predictions.
+        bars: the headlines.
+        results, classes, origins: the ablation tables, see `terracyte.reporting.tables`.
+        headline_curves, loss_curves: the trainings.
+        confusions: of every variant.
+        samples, hardest: predictions.
+        validation: summaries of the expectations, before and after cleaning.
+        cleaning: its summary.
+        sheets: the removed images.
+        cleaned: images before cleaning, and kept.
+        splits: images, groups and class counts by split, see `balance.json`.
+        source: where the images come from.
+    """
+
+    task: Task
+    best: Record
+    bars: Sequence[Bar]
+    results: pd.DataFrame
+    classes: pd.DataFrame
+    origins: pd.DataFrame
+    headline_curves: Picture
+    loss_curves: Sequence[Picture]
+    confusions: Sequence[Confusion]
+    samples: Sequence[Example]
+    hardest: Sequence[Example]
+    validation: Sequence[dict[str, Any]]
+    cleaning: dict[str, Any]
+    sheets: Sequence[Sheet]
+    cleaned: tuple[int, int]
+    splits: dict[str, Any]
+    source: str
+
+    @property
+    def legend(self) -> list[tuple[str, str]]:
+        """Class names and their colours in masks."""
+        return list(zip(self.task.classes, pictures.PALETTE, strict=False)) if self.task.dense else []
+
+
+def section(task: Task, records: list[Record], table: pd.DataFrame, settings: Params) -> Section:
+    """Gather what the page says of a task.
+
+    Args:
+        task: which.
+        records: its variants.
+        table: the ablation table, see `tables.ablation`.
+        settings: how much to show.
+    """
+    shown, rows = best(task, records), evaluation.test_rows(task.name)
+    kept = evaluation.stored(task.name, shown.name, shown.seeds[0], rows)
+    cleaned = pd.read_parquet(paths.clean_manifest(task.name))
+    return Section(
+        task=task,
+        best=shown,
+        bars=_bars(task, table),
+        results=tables.results(task, table),
+        classes=tables.classes(task, table),
+        origins=tables.origins(table),
+        headline_curves=figures.headline_curves(records, f"val_{task.headline}"),
+        loss_curves=[figures.loss_curves(record) for record in records],
+        confusions=[_confusion(task, record) for record in records],
+        samples=pictures.samples(task, rows, kept, settings.report.examples),
+        hardest=pictures.hardest(task, rows, kept, settings.report.hardest),
+        validation=[files.read_json(path(task.name)) for path in (paths.validation, paths.validation_cleaned)],
+        cleaning=files.read_json(paths.cleaning(task.name)),
+        sheets=pictures.sheets(task, cleaned, settings.report.contact_sheet),
+        cleaned=(len(cleaned), int(cleaned["keep"].sum())),
+        splits=files.read_json(paths.balance(task.name)),
+        source=settings.data[task.name].source,
+    )
+
+
+def render(sections: Sequence[Section], settings: Params) -> str:
+    """The page as HTML; without clock, network and absolute paths."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.globals.update(formats=formats)
+    return environment.get_template("page.html.j2").render(
+        sections=sections, seeds=settings.seeds, note=tables.note(settings.evaluate)
+    )
+
+
+def _bars(task: Task, table: pd.DataFrame) -> list[Bar]:
+    columns = ["variant", "title", task.headline, "low", "high", "published"]
+    return [
+        Bar(variant, title, 100 * value, 100 * low, 100 * high, None if np.isnan(published) else 100 * published)
+        for variant, title, value, low, high, published in table[columns].itertuples(index=False)
+    ]
+
+
+def _confusion(task: Task, record: Record) -> Confusion:
+    scored = np.array(task.scored_classes)
+    matrix = record.confusions.sum(axis=(0, 1))[np.ix_(scored, scored)]
+    return Confusion(
+        record.name, tuple(_confusion_row(task.classes[k], row) for k, row in zip(scored, matrix, strict=True))
+    )
+
+
+def _confusion_row(name: str, row: metrics.Counts) -> tuple[str, int, tuple[tuple[float, int], ...]]:
+    total = int(row.sum())
+    return name, total, tuple((count / max(total, 1), int(count)) for count in row)

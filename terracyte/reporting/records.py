@@ -1,0 +1,116 @@
+"""What was measured, gathered per declared variant and checked to belong to the present params and data."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from terracyte import evaluation, files, metrics, paths
+from terracyte.errors import InputError
+from terracyte.identity import Identity, data_hash
+from terracyte.params import Params, Variant
+from terracyte.tasks.task import Task
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Record:
+    """One declared variant and everything DVC holds of it.
+
+    Attributes:
+        name: the variant's name.
+        variant: what params.yaml declares.
+        identities: who each seed's run is, in the order of params.seeds.
+        training: by seed: best epoch, epochs, parameters, validation metric, fingerprint, data hash.
+        scores: see `evaluation.summarise`.
+        curves: `seed,epoch,loss,…`, one row per epoch.
+        confusions: (seeds, groups, k, k), of the test split.
+    """
+
+    name: str
+    variant: Variant
+    identities: tuple[Identity, ...]
+    training: Mapping[str, Mapping[str, Any]]
+    scores: Mapping[str, Any]
+    curves: pd.DataFrame
+    confusions: metrics.Counts
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The trained seeds."""
+        return tuple(identity.seed for identity in self.identities)
+
+
+def gather(task: Task, settings: Params) -> list[Record]:
+    """The task's variants in the order of params.yaml; what else lies on the disk is not looked at.
+
+    Raises:
+        InputError: no variant is declared, or a file is missing or stale; it names the command that makes it.
+    """
+    variants = settings.variants_of(task.name)
+    if not variants:
+        raise InputError(f"params.yaml: 'variants' has none of task {task.name}; declare at least one")
+    _existing(paths.balance(task.name), f"balance@{task.name}")
+    rows = evaluation.test_rows(task.name)
+    present = data_hash(task.name)
+    return [_record(task, name, settings, rows, present) for name in variants]
+
+
+def best(task: Task, records: list[Record]) -> Record:
+    """The record with the highest mean headline; the first of equals."""
+    return max(records, key=lambda record: float(record.scores["mean"][task.headline]))
+
+
+def _record(task: Task, name: str, settings: Params, rows: pd.DataFrame, present: str) -> Record:
+    train, evaluate = f"train@{name}", f"evaluate@{name}"
+    training = files.read_json(_existing(paths.training(task.name, name), train))
+    scores = files.read_json(_existing(paths.scores(task.name, name), evaluate))
+    curves = pd.read_csv(_existing(paths.curves(task.name, name), train))
+    config = settings.config(name)
+    identities = tuple(
+        Identity(task=task.name, variant=name, seed=seed, config=config, data_hash=present) for seed in settings.seeds
+    )
+    due = {str(identity.seed): identity.fingerprint for identity in identities}
+    trained = {seed: run["fingerprint"] for seed, run in training.items()}
+    _check_fingerprints(trained, due, paths.training(task.name, name), train)
+    _check_fingerprints(scores["fingerprints"], due, paths.scores(task.name, name), evaluate)
+    kept = [evaluation.stored(task.name, name, seed, rows) for seed in settings.seeds]
+    confusions = evaluation.confusions(task, rows, kept)
+    _check_confusions(confusions, scores, settings.seeds, paths.scores(task.name, name), evaluate)
+    return Record(
+        name=name,
+        variant=settings.variants[name],
+        identities=identities,
+        training=training,
+        scores=scores,
+        curves=curves,
+        confusions=confusions,
+    )
+
+
+def _existing(path: Path, stage: str) -> Path:
+    if not path.exists():
+        raise InputError(f"{path} is missing: run `dvc repro {stage}`")
+    return path
+
+
+def _check_fingerprints(found: dict[str, str], due: dict[str, str], path: Path, stage: str) -> None:
+    """Runs of another configuration, data or list of seeds must not enter a table."""
+    stale = sorted(seed for seed in {*found, *due} if found.get(seed) != due.get(seed))
+    if stale:
+        raise InputError(
+            f"{path}: seed {', '.join(stale)} does not belong to the present params and data: run `dvc repro {stage}`"
+        )
+
+
+def _check_confusions(
+    confusions: metrics.Counts, scores: Mapping[str, Any], seeds: tuple[int, ...], path: Path, stage: str
+) -> None:
+    """The scores must be those of the predictions that the page shows."""
+    for seed, counted in zip(seeds, confusions.sum(axis=1), strict=True):
+        if not np.array_equal(counted, scores["seeds"][str(seed)]["confusion"]):
+            raise InputError(
+                f"{path}: seed {seed} was scored on other predictions than those stored: run `dvc repro {stage}`"
+            )

@@ -1,0 +1,343 @@
+"""MLflow, the record of runs: a live run while training, and reconciliation with DVC's outputs.
+
+DVC's outputs stay the truth: a lost, broken or half-written record is made again by `reconcile`. The only
+module that imports mlflow.
+"""
+
+import dataclasses
+import importlib.metadata
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from terracyte import commit, files, paths, store
+from terracyte.errors import InputError
+from terracyte.identity import Identity
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Run
+    from mlflow.models import ModelSignature
+
+CURRENT = "tags.status = 'current'"  # what to type into the search field of the UI
+
+_REPORT = "report"
+_BATCH = 1000  # metrics per request that MLflow takes at most
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Finished:
+    """What DVC holds of one finished training.
+
+    Attributes:
+        identity: who the run is.
+        title: what its variant shows, in a few words.
+        curves: `epoch` and the epoch's metrics, one row per epoch.
+        summary: metrics of the whole run, such as `best_epoch` and `test_accuracy`.
+        model: the `.keras` file.
+    """
+
+    identity: Identity
+    title: str
+    curves: pd.DataFrame
+    summary: Mapping[str, float]
+    model: Path
+
+
+class LiveRun:
+    """The record of a training under way; trouble with MLflow is told once and never stops the training."""
+
+    def __init__(self, run_id: str, logged_epochs: Iterable[int]) -> None:
+        self.run_id = run_id
+        self._complete = True
+        self._logged_epochs = set(logged_epochs)
+
+    def log_epoch(self, epoch: int, values: Mapping[str, float]) -> None:
+        """Record an epoch's metrics; an epoch that the run holds already is passed over.
+
+        Args:
+            epoch: from 1 on.
+            values: metric by name.
+        """
+        import mlflow
+
+        if epoch not in self._logged_epochs:
+            self._attempt(lambda: mlflow.log_metrics(dict(values), step=epoch))
+            self._logged_epochs.add(epoch)
+
+    def log_model(self, model: Any) -> None:
+        """Record a Keras model of one input and one output, with their shapes as its signature."""
+
+        def log() -> None:
+            import mlflow.keras
+
+            signature = _signature(model.input_shape, model.output_shape)
+            mlflow.keras.log_model(model, name="model", signature=signature, pip_requirements=_requirements())
+
+        self._attempt(log)
+
+    def end(self, status: str) -> None:
+        """End the run; one with gaps has FAILED, so that `reconcile` makes a whole one."""
+        import mlflow
+
+        self._attempt(lambda: mlflow.end_run(status if self._complete else "FAILED"))
+
+    def _attempt(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        # whatever store, network or disk throw: the training is worth more than its record
+        except Exception as error:
+            if self._complete:
+                message = f"warning: MLflow failed ({_one_line(error)}); training goes on, the report records it"
+                print(message, file=sys.stderr)
+            self._complete = False
+
+
+@contextmanager
+def training_run(identity: Identity, title: str) -> Iterator[LiveRun]:
+    """Record a training while it runs; a training that was killed goes on under the same run.
+
+    Args:
+        identity: who the run is; `metrics/<task>/balance.json` describes its data.
+        title: what its variant shows, in a few words.
+
+    Raises:
+        InputError: the tracking store cannot be used; nothing was trained yet.
+    """
+    with _client() as client:
+        import mlflow
+
+        experiment = _experiment(client, identity.task)
+        unfinished = _unfinished_run(client, experiment, identity)
+        # the fluent interface, since only it measures the machine beside the run
+        active = mlflow.start_run(unfinished, experiment, _name(identity), log_system_metrics=True)
+        run_id = active.info.run_id
+        _describe(client, run_id, identity, {"record": "live", "mlflow.note.content": title, **commit.tags()})
+        logged = [metric.step for metric in client.get_metric_history(run_id, "loss")] if unfinished else []
+    live = LiveRun(run_id, logged)
+    try:
+        yield live
+    except BaseException as error:
+        live.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        raise
+    live.end("FINISHED")
+
+
+def reconcile(task: str, finished: Sequence[Finished]) -> dict[tuple[str, int], str]:
+    """Let the task's experiment hold exactly one current run per finished training; twice changes nothing.
+
+    A run that the store lacks (fresh clone, training done elsewhere, wiped store) is made from DVC's outputs.
+    Test scores are added where they are missing or others. All other runs become `status: superseded`, except
+    one that is under way for a variant and seed that `finished` lacks.
+
+    Returns:
+        The run of each (variant, seed).
+
+    Raises:
+        InputError: the tracking store cannot be used.
+    """
+    with _client() as client:
+        experiment = _experiment(client, task)
+        runs = [run for run in _runs(client, experiment) if "fingerprint" in run.data.tags]
+        current = {}
+        for each in finished:
+            run = _finished_run(runs, each.identity) or _rebuild(client, experiment, each)
+            _set_tags(client, run, {"status": "current", "mlflow.note.content": each.title})
+            _log_new(client, run, each.summary)
+            current[each.identity.variant, each.identity.seed] = run.info.run_id
+        _supersede_others(client, runs, current)
+    return current
+
+
+def log_report(task: str, pages: Sequence[Path]) -> None:
+    """Keep the files of the latest report as artifacts of the experiment's one run `report`.
+
+    Raises:
+        InputError: the tracking store cannot be used.
+    """
+    with _client() as client:
+        experiment = _experiment(client, task)
+        existing = [run for run in _runs(client, experiment) if run.data.tags.get("kind") == _REPORT]
+        tags = {"kind": _REPORT, "status": "current"}
+        run = existing[0] if existing else client.create_run(experiment, run_name=_REPORT, tags=tags)
+        for page in pages:
+            client.log_artifact(run.info.run_id, str(page))
+        client.set_terminated(run.info.run_id)
+
+
+@contextmanager
+def _client() -> Iterator["MlflowClient"]:
+    """Yield a client of the prepared store; whatever the store throws becomes one line."""
+    store.prepare()
+    import mlflow
+
+    try:
+        _choose(store.uri())
+        yield mlflow.MlflowClient()
+    except (mlflow.MlflowException, OSError) as error:
+        advice = "start the server or unset MLFLOW_TRACKING_URI" if store.is_server() else f"delete {paths.MLFLOW}"
+        raise InputError(f"the tracking store {store.uri()} cannot be used ({_one_line(error)}): {advice}") from error
+
+
+def _choose(uri: str) -> None:
+    import mlflow
+
+    given = store.is_server()
+    mlflow.set_tracking_uri(uri)
+    if not given:
+        # MLflow put it there, where it would look like the user's choice
+        os.environ.pop(store.SERVER, None)
+
+
+def _experiment(client: "MlflowClient", task: str) -> str:
+    """Id of the task's experiment, made where it is missing."""
+    location = store.artifacts(task)
+    with store.locked():
+        found = client.get_experiment_by_name(task)
+        if found is None:
+            return str(client.create_experiment(task, artifact_location=location))
+    if location is not None and found.artifact_location != location:
+        raise InputError(
+            f"{paths.MLFLOW} was made in another folder ({found.artifact_location}): delete it, it is rebuilt"
+        )
+    return str(found.experiment_id)
+
+
+def _runs(client: "MlflowClient", experiment: str) -> "list[Run]":
+    """All runs, the latest first."""
+    return list(client.search_runs([experiment], max_results=50_000, order_by=["start_time DESC"]))
+
+
+def _is_of(run: "Run", identity: Identity) -> bool:
+    tags = run.data.tags
+    return tags.get("fingerprint") == identity.fingerprint and tags.get("variant") == identity.variant
+
+
+def _finished_run(runs: "Sequence[Run]", identity: Identity) -> "Run | None":
+    return next((run for run in runs if run.info.status == "FINISHED" and _is_of(run, identity)), None)
+
+
+def _unfinished_run(client: "MlflowClient", experiment: str, identity: Identity) -> str | None:
+    """The run that a killed training left behind; a finished one (trained again by force) is superseded."""
+    unfinished = None
+    for run in _runs(client, experiment):
+        if _is_of(run, identity) and run.data.tags.get("status") == "current":
+            if run.info.status != "FINISHED" and unfinished is None:
+                unfinished = str(run.info.run_id)
+            else:
+                _set_tags(client, run, {"status": "superseded"})
+    return unfinished
+
+
+def _supersede_others(client: "MlflowClient", runs: "Sequence[Run]", current: Mapping[tuple[str, int], str]) -> None:
+    for run in runs:
+        tags = run.data.tags
+        under_way = run.info.status == "RUNNING" and (tags["variant"], int(tags["seed"])) not in current
+        if run.info.run_id not in current.values() and not under_way:
+            _set_tags(client, run, {"status": "superseded"})
+
+
+def _rebuild(client: "MlflowClient", experiment: str, each: Finished) -> "Run":
+    """Make a run from DVC's outputs."""
+    run = client.create_run(experiment, run_name=_name(each.identity))
+    run_id = run.info.run_id
+    _describe(client, run_id, each.identity, {"record": "rebuilt"})
+    metrics = [
+        metric
+        for row in each.curves.to_dict("records")
+        for metric in _metrics({str(name): row[name] for name in row if name != "epoch"}, int(row["epoch"]))
+    ]
+    for start in range(0, len(metrics), _BATCH):
+        client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
+    client.log_artifact(run_id, str(each.model), "model")
+    client.set_terminated(run_id)
+    return run
+
+
+def _describe(client: "MlflowClient", run_id: str, identity: Identity, tags: Mapping[str, str]) -> None:
+    """Record what was trained on what; a second time changes nothing."""
+    from mlflow.entities import DatasetInput, InputTag, Param, RunTag
+
+    config = {**dataclasses.asdict(identity.config), "seed": identity.seed}
+    known = {
+        "task": identity.task,
+        "variant": identity.variant,
+        "seed": str(identity.seed),
+        "fingerprint": identity.fingerprint,
+        "data_hash": identity.data_hash,
+        "status": "current",
+    }
+    client.log_batch(
+        run_id,
+        params=[Param(name, str(value)) for name, value in config.items()],
+        tags=[RunTag(name, value) for name, value in {**known, **tags}.items()],
+    )
+    dataset = DatasetInput(_dataset(identity), [InputTag("mlflow.data.context", "training")])
+    client.log_inputs(run_id, [dataset])
+
+
+def _dataset(identity: Identity) -> Any:
+    from mlflow.entities import Dataset
+
+    splits = files.read_json(paths.balance(identity.task))["splits"]
+    return Dataset(
+        name=identity.task,
+        digest=identity.data_hash[:36],  # as long as MLflow takes it
+        source_type="local",
+        source=json.dumps({"uri": str(paths.balance_manifest(identity.task))}),
+        profile=json.dumps(splits),
+    )
+
+
+def _log_new(client: "MlflowClient", run: "Run", values: Mapping[str, float]) -> None:
+    new = {name: value for name, value in values.items() if run.data.metrics.get(name) != value}
+    if new:
+        client.log_batch(run.info.run_id, metrics=_metrics(new, step=0))
+
+
+def _set_tags(client: "MlflowClient", run: "Run", tags: Mapping[str, str]) -> None:
+    for name, value in tags.items():
+        if run.data.tags.get(name) != value:
+            client.set_tag(run.info.run_id, name, value)
+
+
+def _metrics(values: Mapping[str, Any], step: int) -> "list[Metric]":
+    from mlflow.entities import Metric
+
+    now = int(1000 * time.time())
+    return [Metric(name, float(value), now, step) for name, value in values.items() if math.isfinite(value)]
+
+
+def _signature(input_shape: Sequence[int | None], output_shape: Sequence[int | None]) -> "ModelSignature":
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    given, returned = (
+        Schema([TensorSpec(np.dtype("float32"), tuple(-1 if size is None else size for size in shape))])
+        for shape in (input_shape, output_shape)
+    )
+    return ModelSignature(inputs=given, outputs=returned)
+
+
+def _requirements() -> list[str]:
+    """What a server of the model installs; without it MLflow would load the model to find out, for 10 s."""
+    installed = {each.name: each.version for each in importlib.metadata.distributions()}
+    wanted = ("keras", "numpy", "tensorflow", "tensorflow-cpu", "jax")
+    return [f"{name}=={installed[name]}" for name in wanted if name in installed]
+
+
+def _name(identity: Identity) -> str:
+    return f"{identity.variant}-{identity.seed}"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,93 @@
+"""Trains one variant, once per seed: data and identity in, models, curves and records out."""
+
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from terracyte import checkpoints, files, paths, tasks
+from terracyte.data.batches import read_rows
+from terracyte.fitting import Fitted, Fitting
+from terracyte.identity import Identity, data_hash
+from terracyte.models.saving import write_model
+from terracyte.params import Params
+from terracyte.tasks.task import Task
+from terracyte.tracking import LiveRun, training_run
+
+# Digits after the point in files: float noise stays out of diffs.
+_DIGITS = 6
+
+
+def train_variant(settings: Params, name: str) -> None:
+    """Train a variant with each seed and write its models, curves and records.
+
+    Nothing is written before the last seed is done; until then each seed's progress lies in
+    `data/checkpoints/<fingerprint>`, where a restarted training goes on.
+
+    Raises:
+        InputError: the variant is unknown, nothing was balanced, or a training diverges.
+    """
+    task = tasks.make(settings.variant(name).task, settings)
+    config = settings.config(name)
+    identities = [
+        Identity(task=task.name, variant=name, seed=seed, config=config, data_hash=data_hash(task.name))
+        for seed in settings.seeds
+    ]
+    fitted = {i: _train(task, i, settings.variants[name].title) for i in identities}
+    _write(task, name, fitted)
+    for identity in identities:
+        shutil.rmtree(checkpoints.folder(identity), ignore_errors=True)
+
+
+def _train(task: Task, identity: Identity, title: str) -> Fitted:
+    label = f"{identity.variant} seed {identity.seed}"
+    with training_run(identity, title) as run:
+        fitted = Fitting(
+            label=label,
+            config=identity.config,
+            training=read_rows(task, "train"),
+            validation=read_rows(task, "validation"),
+            class_weights=files.read_json(paths.balance(task.name))["class_weights"],
+            seed=identity.seed,
+            checkpoint=checkpoints.folder(identity),
+            on_epoch=lambda epoch, values: _tell(run, label, epoch, values),
+        ).run()
+        run.log_model(fitted.model)
+    return fitted
+
+
+def _tell(run: LiveRun, label: str, epoch: int, values: Mapping[str, float]) -> None:
+    run.log_epoch(epoch, values)
+    print(f"{label} epoch {epoch}:", " ".join(f"{k} {v:.4g}" for k, v in values.items()), flush=True)
+
+
+def _write(task: Task, name: str, fitted: Mapping[Identity, Fitted]) -> None:
+    curves = [_curve(identity, result) for identity, result in fitted.items()]
+    records = {str(identity.seed): _record(task, identity, result) for identity, result in fitted.items()}
+    with files.atomic_folder(paths.models(task.name, name)) as folder:
+        for identity, result in fitted.items():
+            write_model(folder / paths.model(task.name, name, identity.seed).name, result.model)
+    files.write_csv(paths.curves(task.name, name), pd.concat(curves))
+    files.write_json(paths.training(task.name, name), records)
+
+
+def _curve(identity: Identity, fitted: Fitted) -> pd.DataFrame:
+    curve = pd.DataFrame(fitted.history).round(dict.fromkeys(fitted.history[0], _DIGITS))
+    # rates are small, and exact anyway
+    curve["learning_rate"] = [epoch["learning_rate"] for epoch in fitted.history]
+    curve.insert(0, "epoch", range(1, len(curve) + 1))
+    curve.insert(0, "seed", identity.seed)
+    return curve
+
+
+def _record(task: Task, identity: Identity, fitted: Fitted) -> dict[str, Any]:
+    headline = f"val_{task.headline}"
+    return {
+        "fingerprint": identity.fingerprint,
+        "data_hash": identity.data_hash,
+        "best_epoch": fitted.best_epoch,
+        "epochs": len(fitted.history),
+        "parameters": fitted.model.count_params(),
+        headline: round(fitted.history[fitted.best_epoch - 1][headline], _DIGITS),
+    }

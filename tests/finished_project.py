@@ -1,0 +1,176 @@
+"""A project whose every stage before `report` seems to have run: seconds instead of trainings."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from terracyte import evaluation, files, params, paths, tasks
+from terracyte.identity import Identity, data_hash, file_hash
+from terracyte.params import Params
+from terracyte.tasks.task import Task
+from tests.conftest import Edit
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "blood-baseline": {"task": "blood", "title": "nothing learnt", "change": {"architecture": "majority"}},
+    "blood-cnn": {"task": "blood", "title": "a network", "published": 0.354, "change": {}},
+    "mars-baseline": {"task": "mars", "title": "nothing learnt", "change": {"architecture": "majority"}},
+    "mars-unet": {"task": "mars", "title": "a network | with a pipe", "published": 0.7322, "change": {}},
+}
+# How often each variant is right, in their order: the networks beat the baselines.
+_SKILL = dict(zip(VARIANTS, (0.2, 0.85, 0.3, 0.8), strict=True))
+_IMAGES = 120
+_SPLITS = ("train", "validation", "test")
+
+
+def shrink(edit: Edit) -> None:
+    """Small images, two seeds and the variants above: everything else as params.yaml has it."""
+    for task in params.TASKS:
+        for size in ("height", "width"):
+            edit(f"data.{task}.{size}", 32)
+    edit("seeds", [0, 1])
+    edit("variants", VARIANTS)
+    edit("evaluate.bootstrap", 100)
+
+
+def build() -> Params:
+    """Fill the working directory, whose params.yaml is there already, for both tasks."""
+    settings = params.load()
+    for name in params.TASKS:
+        task = tasks.make(name, settings)
+        manifest = _raw(task)
+        cleaned = _clean(task, manifest)
+        _balance(task, cleaned)
+        _validation(task, cleaned)
+        for variant in settings.variants_of(name):
+            train(task, variant, settings)
+            evaluate(task, variant, settings)
+    paths.README.write_text("# Title\n\n<!-- results:begin -->\n<!-- results:end -->\n\nThe end.\n", encoding="utf-8")
+    return settings
+
+
+def train(task: Task, variant: str, settings: Params) -> None:
+    """Write what a training leaves behind; the model's file is empty."""
+    runs, curves = {}, []
+    for seed in settings.seeds:
+        identity = Identity(
+            task=task.name, variant=variant, seed=seed, config=settings.config(variant), data_hash=data_hash(task.name)
+        )
+        files.write_text(paths.model(task.name, variant, seed), "")
+        runs[str(seed)] = {
+            "fingerprint": identity.fingerprint,
+            "data_hash": identity.data_hash,
+            "best_epoch": 4,
+            "epochs": 6,
+            "parameters": 123456,
+            f"val_{task.headline}": _SKILL[variant],
+        }
+        for epoch in range(1, 7):
+            gain = (1 - 0.5**epoch) * (1 - 0.02 * seed)
+            values = {"loss": 2 - gain, "val_loss": 2 - 0.9 * gain, f"val_{task.headline}": _SKILL[variant] * gain}
+            curves.append({"seed": seed, "epoch": epoch, **values})
+    files.write_json(paths.training(task.name, variant), runs)
+    files.write_csv(paths.curves(task.name, variant), pd.DataFrame(curves))
+
+
+def evaluate(task: Task, variant: str, settings: Params) -> None:
+    """Write made-up predictions and their true scores."""
+    rows = evaluation.test_rows(task.name)
+    kept = {seed: _predictions(task, rows, _SKILL[variant], seed) for seed in settings.seeds}
+    records = evaluation.trained(task.name, variant, settings.seeds)
+    for seed, arrays in kept.items():
+        files.write_arrays(paths.prediction(task.name, variant, seed), arrays)
+    scores = evaluation.summarise(task, variant, rows, kept, records, settings.evaluate)
+    files.write_json(paths.scores(task.name, variant), scores)
+
+
+def _predictions(task: Task, rows: pd.DataFrame, skill: float, seed: int) -> evaluation.Kept:
+    random = np.random.default_rng(seed)
+    truth = task.targets(rows)
+    # Whole blocks of pixels are wrong together, as real predictions are.
+    block = 8 if task.dense else 1
+    coarse = tuple(size if axis == 0 else size // block for axis, size in enumerate(truth.shape))
+    right, guess = random.random(coarse) < skill, random.integers(0, len(task.classes), coarse)
+    for axis in range(1, truth.ndim):
+        right, guess = right.repeat(block, axis), guess.repeat(block, axis)
+    shown = np.where(right, truth, guess)
+    logits = 3 * np.eye(len(task.classes))[shown] + random.normal(size=(*shown.shape, len(task.classes)))
+    return {"id": rows["id"].to_numpy(np.int64), **task.decode(logits)}
+
+
+def _raw(task: Task) -> pd.DataFrame:
+    random = np.random.default_rng(len(task.name))
+    height, width, channels = task.image_shape
+    labels = random.permutation(np.arange(_IMAGES) % len(task.classes))
+    y, x = np.mgrid[:height, :width] / min(height, width)
+    masks = np.stack([_terrain(task, label, y, x) for label in labels])
+    tint = random.uniform(60, 230, (len(task.classes), channels))
+    images = tint[masks] + random.normal(0, 12, (_IMAGES, height, width, channels))
+    # Two joke pictures: one three times, one twice.
+    images[[3, 4]], images[6] = images[2], images[5]
+    pixels = images.clip(0, 255).astype(np.uint8)
+    paths.raw(task.name).mkdir(parents=True)
+    np.save(paths.images(task.name), pixels)
+    manifest = pd.DataFrame({"id": np.arange(_IMAGES), "name": [f"image {i}" for i in range(_IMAGES)]})
+    manifest["content_hash"] = [image.tobytes().hex()[:64] for image in pixels]
+    if task.dense:
+        np.save(paths.masks(task.name), masks.astype(np.uint8))
+        for k in range(len(task.classes)):
+            manifest[f"pixels_{k}"] = (masks == k).sum(axis=(1, 2))
+    else:
+        manifest["label"] = labels
+    return manifest
+
+
+def _terrain(task: Task, label: int, y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.int64]:
+    """(h, w): a disc of the label's class on the next one; without masks it only gives the image its colours."""
+    disc = (y - 0.5) ** 2 + (x - 0.3 - label / 20) ** 2 < 0.1
+    return np.where(disc, label, (label + 1) % len(task.classes))
+
+
+def _clean(task: Task, manifest: pd.DataFrame) -> pd.DataFrame:
+    reason = pd.Series("", index=manifest.index)
+    reason[2:7] = "repeated image"
+    reason[10] = "near duplicate"
+    cleaned = manifest.assign(keep=reason == "", reason=reason)
+    files.write_table(paths.clean_manifest(task.name), cleaned)
+    return cleaned
+
+
+def _balance(task: Task, cleaned: pd.DataFrame) -> None:
+    kept = cleaned[cleaned["keep"]].drop(columns=["keep", "reason"])
+    split = np.array(_SPLITS)[np.arange(len(kept)) % 3]
+    balanced = kept.assign(split=split, group=np.arange(len(kept)) // 6 * 3 + np.arange(len(kept)) % 3)
+    files.write_table(paths.balance_manifest(task.name), balanced)
+    splits = {name: _split(task, balanced[balanced["split"] == name]) for name in _SPLITS}
+    weights = [0.0 if k == task.background else 1.0 for k in range(len(task.classes))]
+    files.write_json(paths.balance(task.name), {"class_weights": weights, "splits": splits})
+
+
+def _split(task: Task, rows: pd.DataFrame) -> dict[str, Any]:
+    counts = task.class_counts(rows).sum(axis=0).tolist()
+    classes = dict(zip(task.classes, counts, strict=True))
+    return {"images": len(rows), "groups": rows["group"].nunique(), "classes": classes}
+
+
+def _validation(task: Task, cleaned: pd.DataFrame) -> None:
+    held = {"table": "manifest", "name": "ids count up", "severity": "fatal", "success": True, "rows": _IMAGES}
+    failed = {**held, "name": "no image twice", "severity": "recorded", "success": False, "unexpected_count": 5}
+    failed["examples"] = [{"row": "image 2", "value": "<hash>"}]
+    for path, suite, found in (
+        (paths.validation, "raw", [held, failed]),
+        (paths.validation_cleaned, "cleaned", [held]),
+    ):
+        rows, success = len(cleaned), len(found) == 1
+        summary = {"suite": suite, "rows": rows, "success": success, "expectations": found}
+        files.write_json(path(task.name), summary)
+    files.write_json(paths.cleaning(task.name), {"reasons": cleaned["reason"].value_counts().to_dict()})
+
+
+def outputs() -> str:
+    """The hash of everything that `report` writes."""
+    written = [paths.README, paths.REPORT_PAGE]
+    for name in params.TASKS:
+        written += [paths.ablation_csv(name), paths.ablation_markdown(name)]
+    return file_hash(*written)

@@ -1,0 +1,188 @@
+"""Scores of made-up predictions whose right answers are known, and the stage with a real, tiny model."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages import evaluate as stage
+from terracyte import evaluation, files, params, paths, tasks
+from terracyte.errors import InputError
+from terracyte.params import Params
+from terracyte.tasks.task import Task
+from tests import finished_project
+from tests.conftest import Edit
+
+
+@pytest.fixture
+def settings(project: Path, edit: Edit) -> Params:
+    """Of a finished project with small images and two seeds."""
+    finished_project.shrink(edit)
+    return finished_project.build()
+
+
+def make(name: str) -> Task:
+    return tasks.make(name, params.load())
+
+
+def logits_of(task: Task, shown: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]") -> evaluation.Kept:
+    """What is kept of a model that is sure of the labels `shown`."""
+    return task.decode(30.0 * np.eye(len(task.classes))[shown])
+
+
+@pytest.mark.parametrize("name", params.TASKS)
+def test_tasks_keep_what_they_promise(settings: Params, name: str) -> None:
+    task, rows = make(name), evaluation.test_rows(name)
+    truth = task.targets(rows)
+    random = np.random.default_rng(0)
+    kept = task.decode(random.normal(size=(*truth.shape, len(task.classes))))
+    predicted = task.predicted(kept)
+    assert predicted.shape == truth.shape
+    assert set(np.unique(predicted)) == set(task.scored_classes)
+    assert list(task.scores(truth, kept)) == [task.headline, *task.other_scores]
+    confusion = evaluation.confusions(task, rows, [kept]).sum(axis=(0, 1))
+    assert task.scores(truth, kept)[task.headline] == pytest.approx(task.headline_score(confusion))
+    of_classes = task.class_scores(confusion)
+    assert task.class_headline in of_classes
+    assert {values.shape for values in of_classes.values()} == {(len(task.classes),)}
+
+
+@pytest.mark.parametrize("name", params.TASKS)
+def test_right_predictions_score_one_and_are_not_difficult(settings: Params, name: str) -> None:
+    task, rows = make(name), evaluation.test_rows(name)
+    truth = task.targets(rows)
+    kept = logits_of(task, truth.astype(np.int64))
+    scores = task.scores(truth, kept)
+    best = {score: 0.0 if "error" in score else 1.0 for score in scores}
+    assert scores == pytest.approx(best, abs=1e-6)
+    np.testing.assert_allclose(task.difficulty(truth, kept), 0, atol=1e-6)
+
+
+def test_mars_never_predicts_background_but_the_course_let_it(settings: Params) -> None:
+    task = make("mars")
+    truth = np.array([[[1, 1], [2, 0]]])
+    logits = np.zeros((1, 2, 2, 5))
+    logits[..., 0] = 9
+    logits[..., 1] = 5
+    kept = task.decode(logits)
+    assert (kept["prediction"] == 1).all()
+    assert (kept["free"] == 0).all()
+    scores = task.scores(truth, kept)
+    # soil 2 of 3, bedrock 0 of 1; for the course nothing but wrong background
+    assert scores["mean_iou"] == pytest.approx((2 / 3 + 0) / 2)
+    assert scores["course_mean_iou"] == 0
+    assert scores["pixel_accuracy"] == pytest.approx(2 / 3)
+    assert task.difficulty(truth, kept) == pytest.approx([1 / 4])
+
+
+def test_blood_softmax_is_stable_and_sums_to_one(settings: Params) -> None:
+    task = make("blood")
+    kept = task.decode(np.array([[1000.0, 999.0, *[-1000.0] * 6]]))
+    assert kept["probabilities"].sum() == pytest.approx(1)
+    assert kept["probabilities"][0, 0] == pytest.approx(1 / (1 + np.exp(-1)))
+    assert task.difficulty(np.array([1]), kept) == pytest.approx([1 / (1 + np.exp(-1))])
+
+
+def test_only_the_test_split_is_read(settings: Params) -> None:
+    manifest = pd.read_parquet(paths.balance_manifest("blood"))
+    rows = evaluation.test_rows("blood")
+    assert sorted(manifest.loc[manifest["split"] == "test", "id"]) == list(rows["id"])
+
+
+def test_the_summary_holds_means_and_an_interval(settings: Params) -> None:
+    scores = files.read_json(paths.scores("mars", "mars-unet"))
+    of_seeds = scores["seeds"]
+    assert set(of_seeds) == set(scores["fingerprints"]) == {"0", "1"}
+    for score in ("mean_iou", "course_mean_iou", "pixel_accuracy"):
+        assert scores["mean"][score] == pytest.approx(np.mean([of_seeds[s][score] for s in of_seeds]), abs=1e-6)
+    low, high = scores["interval"]["mean_iou"]
+    assert 0 < low < high < 1
+    assert "confusion" not in scores["mean"]
+    assert list(scores["mean"]["per_class"]) == sorted(make("mars").classes[1:])
+    assert np.array(of_seeds["0"]["confusion"]).sum() == scores["images"] * 32 * 32
+
+
+def test_a_variant_does_not_differ_from_itself(settings: Params) -> None:
+    task, rows = make("blood"), evaluation.test_rows("blood")
+    kept = [evaluation.stored("blood", "blood-cnn", seed, rows) for seed in (0, 1)]
+    confusions = evaluation.confusions(task, rows, kept)
+    assert evaluation.difference(task, confusions, confusions, settings.evaluate) == [0, 0]
+    worse = [evaluation.stored("blood", "blood-baseline", seed, rows) for seed in (0, 1)]
+    low, high = evaluation.difference(task, confusions, evaluation.confusions(task, rows, worse), settings.evaluate)
+    assert 0 < low < high
+
+
+def test_refuses_what_is_missing(settings: Params) -> None:
+    paths.model("blood", "blood-cnn", 1).unlink()
+    with pytest.raises(InputError, match=r"seed_1\.keras is missing: run `dvc repro train@blood-cnn`"):
+        evaluation.trained("blood", "blood-cnn", (0, 1))
+    with pytest.raises(InputError, match=r"seed_2\.keras is missing"):
+        evaluation.trained("blood", "blood-baseline", (0, 2))
+    rows = evaluation.test_rows("blood")
+    paths.balance_manifest("blood").unlink()
+    with pytest.raises(InputError, match="run `dvc repro balance@blood`"):
+        evaluation.test_rows("blood")
+    with pytest.raises(InputError, match="not of the present test split: run `dvc repro evaluate@blood-cnn`"):
+        evaluation.stored("blood", "blood-cnn", 0, rows.iloc[1:])
+
+
+def test_refuses_an_empty_test_split(settings: Params) -> None:
+    manifest = pd.read_parquet(paths.balance_manifest("mars"))
+    files.write_table(paths.balance_manifest("mars"), manifest[manifest["split"] != "test"])
+    with pytest.raises(InputError, match=r"raise balance\.mars\.test"):
+        evaluation.test_rows("mars")
+
+
+def test_refuses_a_model_that_may_have_seen_the_test_split(settings: Params) -> None:
+    manifest = pd.read_parquet(paths.balance_manifest("mars"))
+    files.write_table(paths.balance_manifest("mars"), manifest.assign(split=manifest["split"].to_numpy()[::-1]))
+    with pytest.raises(InputError, match="trained on other data than"):
+        evaluation.trained("mars", "mars-unet", settings.seeds)
+
+
+# Keras 3.15 on TensorFlow calls numpy's old protocol.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_the_stage_predicts_with_the_saved_model(
+    settings: Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import keras
+
+    from terracyte.models.saving import write_model
+
+    def save(bias: float) -> None:
+        # The logit of class 1 is the mean brightness, that of class 2 its negative plus a bias.
+        images = keras.Input((32, 32, 3))
+        mean = keras.layers.GlobalAveragePooling2D()(images)
+        model = keras.Model(images, keras.layers.Dense(8, name="logits")(mean))
+        kernel, offset = np.zeros((3, 8), np.float32), np.zeros(8, np.float32)
+        kernel[:, 1], kernel[:, 2], offset[2] = 1 / 3, -1 / 3, bias
+        model.get_layer("logits").set_weights([kernel, offset])
+        for seed in settings.seeds:
+            write_model(paths.model("blood", "blood-cnn", seed), model)
+
+    monkeypatch.setattr(sys, "argv", ["evaluate", "blood-cnn"])
+    save(bias=280)
+    stage.main()
+    kept = files.read_arrays(paths.prediction("blood", "blood-cnn", 1))
+    rows = evaluation.test_rows("blood")
+    np.testing.assert_array_equal(kept["id"], rows["id"])
+    brightness = np.load(paths.images("blood"))[rows["id"]].mean(axis=(1, 2, 3))
+    np.testing.assert_array_equal(kept["probabilities"].argmax(axis=1), np.where(brightness > 140, 1, 2))
+    before = paths.scores("blood", "blood-cnn").read_bytes()
+    stage.main()
+    assert paths.scores("blood", "blood-cnn").read_bytes() == before
+    assert json.loads(before)["mean"]["accuracy"] == pytest.approx(
+        (kept["probabilities"].argmax(axis=1) == rows["label"]).mean(), abs=1e-6
+    )
+
+    save(bias=float("nan"))
+    with pytest.raises(InputError, match=r"seed_0\.keras: its outputs are not finite"):
+        stage.main()
+    paths.model("blood", "blood-cnn", 0).write_bytes(b"half a mod")
+    with pytest.raises(InputError, match="cannot be read as a Keras model"):
+        stage.main()
+    assert paths.scores("blood", "blood-cnn").read_bytes() == before
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,221 @@
+"""MLflow's record: live, resumed, reconciled, rebuilt; in a store of its own for each test."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from terracyte import files, params, paths, store, tracking
+from terracyte.errors import InputError
+from terracyte.identity import Identity
+from terracyte.tracking import Finished
+
+mlflow = pytest.importorskip("mlflow")
+
+DATA_HASH = "0123456789abcdef" * 4
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty store, made once for all workers: MLflow's migrations take 10 s."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder):
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        store.prepare()
+    return folder / paths.MLFLOW
+
+
+@pytest.fixture(autouse=True)
+def empty_store(project: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copytree(migrated, paths.MLFLOW)
+    files.write_json(paths.balance("mars"), {"splits": {"train": {"images": 3}, "test": {"images": 1}}})
+    paths.models("mars", "mars-unet_1").mkdir(parents=True)
+    paths.model("mars", "mars-unet_1", 0).write_bytes(b"a model")
+
+
+def identity(variant: str = "mars-unet_1", data_hash: str = DATA_HASH) -> Identity:
+    config = params.load().config(variant)
+    return Identity(task="mars", variant=variant, seed=0, config=config, data_hash=data_hash)
+
+
+def finished(who: Identity, title: str = "plain U-Net", **summary: float) -> Finished:
+    return Finished(
+        identity=who,
+        title=title,
+        curves=pd.DataFrame({"epoch": [1, 2], "loss": [2.0, 1.0], "val_mean_iou": [0.25, float("nan")]}),
+        summary={"best_epoch": 1, "test_mean_iou": 0.5, **summary},
+        model=paths.model("mars", "mars-unet_1", 0),
+    )
+
+
+def all_runs() -> "list[mlflow.entities.Run]":
+    client = mlflow.MlflowClient()
+    return list(client.search_runs([client.get_experiment_by_name("mars").experiment_id]))
+
+
+def history(run_id: str, metric: str) -> list[tuple[int, float]]:
+    return [(each.step, each.value) for each in mlflow.MlflowClient().get_metric_history(run_id, metric)]
+
+
+def snapshot() -> list[tuple[str, dict[str, float], dict[str, str]]]:
+    return sorted((run.info.run_id, run.data.metrics, run.data.tags) for run in all_runs())
+
+
+def test_a_live_run_holds_what_was_trained_on_what() -> None:
+    who = identity()
+    with tracking.training_run(who, "plain U-Net") as live:
+        live.log_epoch(1, {"loss": 2.0})
+        live.log_epoch(2, {"loss": 1.0})
+    (run,) = all_runs()
+    assert (run.info.run_name, run.info.status) == ("mars-unet_1-0", "FINISHED")
+    assert history(run.info.run_id, "loss") == [(1, 2.0), (2, 1.0)]
+    assert run.data.params["squeeze_excite"] == "False"
+    assert set(run.data.params) == {*vars(who.config), "seed"}
+    tags = run.data.tags
+    assert (tags["fingerprint"], tags["variant"], tags["seed"]) == (who.fingerprint, "mars-unet_1", "0")
+    assert (tags["status"], tags["data_hash"], tags["git_commit"]) == ("current", DATA_HASH, "unknown")
+    (dataset,) = (each.dataset for each in run.inputs.dataset_inputs)
+    assert (dataset.name, dataset.digest) == ("mars", DATA_HASH[:36])
+    assert '"images": 3' in dataset.profile
+
+
+def test_a_killed_training_goes_on_under_its_run() -> None:
+    with pytest.raises(KeyboardInterrupt), tracking.training_run(identity(), "") as live:
+        live.log_epoch(1, {"loss": 2.0})
+        raise KeyboardInterrupt
+    assert [run.info.status for run in all_runs()] == ["KILLED"]
+    with tracking.training_run(identity(), "") as live:
+        live.log_epoch(1, {"loss": 2.0})  # a resumed training tells its first epochs again
+        live.log_epoch(2, {"loss": 1.0})
+    (run,) = all_runs()
+    assert run.info.status == "FINISHED"
+    assert history(run.info.run_id, "loss") == [(1, 2.0), (2, 1.0)]
+    assert len(run.inputs.dataset_inputs) == 1
+
+
+def test_training_again_by_force_supersedes_the_finished_run() -> None:
+    for _ in range(2):
+        with tracking.training_run(identity(), ""):
+            pass
+    assert sorted(run.data.tags["status"] for run in all_runs()) == ["current", "superseded"]
+
+
+def test_trouble_while_training_is_told_once_and_leaves_the_run_to_reconcile(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise mlflow.MlflowException("database is locked")
+
+    with tracking.training_run(identity(), "") as live, monkeypatch.context() as patch:
+        patch.setattr(mlflow, "log_metrics", fail)
+        live.log_epoch(1, {"loss": 2.0})
+        live.log_epoch(2, {"loss": 1.0})
+    assert capsys.readouterr().err.count("warning: MLflow failed (database is locked)") == 1
+    assert [run.info.status for run in all_runs()] == ["FAILED"]
+    current = tracking.reconcile("mars", [finished(identity())])
+    assert history(current["mars-unet_1", 0], "loss") == [(1, 2.0), (2, 1.0)]
+
+
+@pytest.mark.parametrize("use", [lambda: tracking.training_run(identity(), "").__enter__(), lambda: tracking.reconcile("mars", [])])
+def test_a_store_out_of_reach_is_one_line_at_the_start(use: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(InputError, match=r"http://127.0.0.1:9 cannot be used .*start the server"):
+        use()
+
+
+def test_a_store_made_in_another_folder_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracking.reconcile("mars", [])
+    moved = project / "moved"
+    shutil.copytree(paths.DATA, moved / "data")
+    monkeypatch.chdir(moved)
+    with pytest.raises(InputError, match="made in another folder"):
+        tracking.reconcile("mars", [])
+
+
+def test_reconcile_adds_scores_to_the_live_run() -> None:
+    with tracking.training_run(identity(), "") as live:
+        live.log_epoch(1, {"loss": 2.0})
+    current = tracking.reconcile("mars", [finished(identity())])
+    (run,) = all_runs()
+    assert current == {("mars-unet_1", 0): run.info.run_id}
+    assert run.data.metrics["test_mean_iou"] == 0.5
+    assert run.data.tags["mlflow.note.content"] == "plain U-Net"
+
+
+def test_reconcile_rebuilds_a_run_that_the_store_lacks() -> None:
+    who = identity()
+    current = tracking.reconcile("mars", [finished(who)])
+    (run,) = all_runs()
+    run_id = current["mars-unet_1", 0]
+    assert (run.info.run_id, run.info.status, run.info.run_name) == (run_id, "FINISHED", "mars-unet_1-0")
+    assert history(run_id, "loss") == [(1, 2.0), (2, 1.0)]
+    assert history(run_id, "val_mean_iou") == [(1, 0.25)]  # NaN is no value
+    assert (run.data.tags["fingerprint"], run.data.tags["record"]) == (who.fingerprint, "rebuilt")
+    (artifact,) = mlflow.MlflowClient().list_artifacts(run_id, "model")
+    assert artifact.path == "model/seed_0.keras"
+
+
+def test_reconciling_twice_changes_nothing() -> None:
+    records = [finished(identity()), finished(identity("mars-unet_final"))]
+    first = tracking.reconcile("mars", records)
+    before = snapshot()
+    assert tracking.reconcile("mars", records) == first
+    assert snapshot() == before
+
+
+def test_new_scores_replace_old_ones() -> None:
+    tracking.reconcile("mars", [finished(identity())])
+    tracking.reconcile("mars", [finished(identity(), test_mean_iou=0.75)])
+    (run,) = all_runs()
+    assert run.data.metrics["test_mean_iou"] == 0.75
+
+
+def test_other_runs_are_superseded_but_not_those_under_way() -> None:
+    old, new = identity(data_hash="f" * 64), identity()
+    tracking.reconcile("mars", [finished(old)])
+    with tracking.training_run(identity("mars-unet_final"), ""):
+        tracking.reconcile("mars", [finished(new)])
+        found = {run.data.tags["fingerprint"]: run.data.tags["status"] for run in all_runs()}
+    under_way = identity("mars-unet_final").fingerprint
+    assert found == {old.fingerprint: "superseded", new.fingerprint: "current", under_way: "current"}
+
+
+def test_a_superseded_run_whose_data_return_is_current_again() -> None:
+    old, new = identity(data_hash="f" * 64), identity()
+    first = tracking.reconcile("mars", [finished(old)])
+    tracking.reconcile("mars", [finished(new)])
+    assert tracking.reconcile("mars", [finished(old)]) == first
+    found = {run.data.tags["fingerprint"]: run.data.tags["status"] for run in all_runs()}
+    assert found == {old.fingerprint: "current", new.fingerprint: "superseded"}
+
+
+def test_a_wiped_store_is_rebuilt(migrated: Path) -> None:
+    records = [finished(identity()), finished(identity("mars-unet_final"))]
+    before = tracking.reconcile("mars", records)
+    mlflow.tracking._tracking_service.utils._tracking_store_registry.get_store.cache_clear() if False else None
+    shutil.rmtree(paths.MLFLOW)
+    shutil.copytree(migrated, paths.MLFLOW)
+    after = tracking.reconcile("mars", records)
+    assert set(after) == set(before)
+    assert sorted(after.values()) == sorted(run.info.run_id for run in all_runs())
+
+
+def test_a_model_is_recorded_with_its_signature() -> None:
+    keras = pytest.importorskip("keras")
+    model = keras.Sequential([keras.Input((8, 16, 1)), keras.layers.Conv2D(5, 1)])
+    with tracking.training_run(identity(), "") as live:
+        live.log_model(model)
+    (run,) = all_runs()
+    assert run.info.status == "FINISHED"
+    (logged,) = mlflow.search_logged_models([run.info.experiment_id], output_format="list")
+    signature = mlflow.models.get_model_info(logged.model_uri).signature
+    assert signature.inputs.inputs[0].shape == (-1, 8, 16, 1)
+    assert signature.outputs.inputs[0].shape == (-1, 8, 16, 5)
