@@ -50,7 +50,7 @@ format: setup ## rewrite the code in the project's format
 	@ruff format .
 
 ui: setup ## MLflow on http://127.0.0.1:5000
-	@python -m terracyte.tracking
+	@python -m terracyte.ui
 
 report: ## say where the report page is
 	@test -f data/report/index.html && echo "file://$(CURDIR)/data/report/index.html" || { echo "error: there is no report yet: run make repro" >&2; exit 2; }

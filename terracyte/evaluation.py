@@ -1,5 +1,6 @@
 """Predictions of the test split and their scores; apart from the report's pictures, the one reader of test."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from terracyte import files, metrics, paths
 from terracyte.errors import InputError
@@ -74,8 +76,11 @@ def predict(task: Task, rows: pd.DataFrame, variant: str, seed: int) -> Kept:
 
     path = paths.model(task.name, variant, seed)
     images, ids = np.load(paths.images(task.name), mmap_mode="r"), rows["id"].to_numpy(np.int64)
+    fitting.make_repeatable(seed)
     batches = fitting.predict(read_model(path), images, ids, _BATCH)
-    parts = [task.decode(_finite(logits, path)) for logits in batches]
+    total, title = math.ceil(len(ids) / _BATCH), f"{variant} seed {seed}"
+    bar = tqdm(batches, total=total, desc=title, unit="batch", disable=None)
+    parts = [task.decode(_finite(logits, path)) for logits in bar]
     return {"id": ids, **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]}}
 
 

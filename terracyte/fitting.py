@@ -133,7 +133,8 @@ class Fitting:
             loss, images = validate(model, self.training, self.config.batch_size)[0], len(self.training)
         speed = images / (time.monotonic() - start)
         val_loss, headline = validate(model, self.validation, self.config.batch_size)
-        rate = float(ops.convert_to_numpy(model.optimizer.learning_rate))
+        # six digits: single precision holds no more
+        rate = float(f"{float(ops.convert_to_numpy(model.optimizer.learning_rate)):.6g}")
         values = {"loss": loss, "val_loss": val_loss, self._headline: headline, "learning_rate": rate}
         self._check(epoch, values)
         progress.history.append(values)

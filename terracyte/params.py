@@ -72,22 +72,26 @@ class Clean:
     """Rules of cleaning.
 
     Attributes:
-        repeated_image: an image content that occurs at least this often, or under at least
-            `repeated_labels` labels, is an outlier as a whole.
-        repeated_labels: see above; blood only in effect.
-        near_duplicate_bits: largest Hamming distance of two perceptual hashes (of 64 bits) of near duplicates.
-        near_duplicate_difference: largest mean absolute grey-level difference (0-255) of near duplicates.
-        repeated_mask: a mask with more than one class that occurs at least this often is suspicious;
-            its images are outliers where they also share their pixels.
-        distance: robust z-score of an image's statistics from which it is off the task's distribution.
+        repeated_image: an image content that occurs at least this often is an outlier as a whole.
+        repeated_labels: so is one that occurs under at least this many labels (or masks).
+        near_duplicate_bits: largest Hamming distance of the perceptual hashes (of 64 bits) of candidates for
+            near duplicates; pictures with like colours are candidates at any distance.
+        near_duplicate_correlation: smallest correlation of near duplicates, at their best small shift.
+        near_duplicate_mask: smallest share of equal mask pixels of near duplicates; neighbouring frames of a
+            rover that stands still differ in their masks. Tasks with masks only.
+        repeated_mask: a mask with more than one class that occurs at least this often is suspicious; its
+            images are outliers where they also share a part of their pixels.
+        distance: an image is off the task's distribution if its colour histogram is at least this far
+            (Hellinger, 0-1) from those of all but two other images.
     """
 
     repeated_image: int = number(2, 1_000_000)
     repeated_labels: int = number(2, 1000)
-    near_duplicate_bits: int = number(0, 32)
-    near_duplicate_difference: float = number(0, 255)
+    near_duplicate_bits: int = number(0, 24)
+    near_duplicate_correlation: float = number(0.5, 1)
+    near_duplicate_mask: float = number(0, 1)
     repeated_mask: int = number(2, 1_000_000)
-    distance: float = number(1, 1000)
+    distance: float = number(0, 1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,7 +101,8 @@ class Balance:
     Attributes:
         validation, test: shares of the kept images, 0-0.4.
         seed: of the split.
-        group_bits, group_difference: as in `clean`, but looser: images alike enough to share a group.
+        group_bits, group_correlation: as in `clean`, but looser and at any shift up to half the picture:
+            images alike enough to share a group.
         weight_power: class weight = (mean frequency / class frequency) ** power; 0 is off, 1 full inverse.
         weight_cap: largest class weight relative to the smallest.
         rare_class: name of the class whose training images get `rare_repeats`; null for none.
@@ -107,8 +112,8 @@ class Balance:
     validation: float = number(0.02, 0.4)
     test: float = number(0.02, 0.4)
     seed: int = number(0, 2**31 - 1)
-    group_bits: int = number(0, 32)
-    group_difference: float = number(0, 255)
+    group_bits: int = number(0, 24)
+    group_correlation: float = number(0.2, 1)
     weight_power: float = number(0, 1)
     weight_cap: float = number(1, 1000)
     rare_class: str | None = None

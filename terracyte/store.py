@@ -23,7 +23,8 @@ _SETTINGS = {
     # a server that does not answer is reported within seconds, not after the default of minutes
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-    "GIT_PYTHON_REFRESH": "quiet",
+    # its processes work for language models only
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }
 
 

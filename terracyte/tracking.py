@@ -15,42 +15,26 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
 
 import numpy as np
-import pandas as pd
 
-from terracyte import commit, files, paths, store
+from terracyte import commit, files, matching, paths, store
 from terracyte.errors import InputError
 from terracyte.identity import Identity
+from terracyte.matching import Finished
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import Metric
+    from mlflow.entities import Run as Run  # matching.py has it from here
     from mlflow.models import ModelSignature
 
-CURRENT = "tags.status = 'current'"  # what to type into the search field of the UI
+CURRENT = "tags.status = 'current'"  # what finds the declared runs in the UI's search field
 
 _REPORT = "report"
+_KIND = {"mlflow.experimentKind": "custom_model_development"}  # else the UI opens its pages on language models
 _BATCH = 1000  # metrics per request that MLflow takes at most
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Finished:
-    """What DVC holds of one finished training.
-
-    Attributes:
-        identity: who the run is.
-        title: what its variant shows, in a few words.
-        curves: `epoch` and the epoch's metrics, one row per epoch.
-        summary: metrics of the whole run, such as `best_epoch` and `test_accuracy`.
-        model: the `.keras` file.
-    """
-
-    identity: Identity
-    title: str
-    curves: pd.DataFrame
-    summary: Mapping[str, float]
-    model: Path
 
 
 class LiveRun:
@@ -117,12 +101,12 @@ def training_run(identity: Identity, title: str) -> Iterator[LiveRun]:
         import mlflow
 
         experiment = _experiment(client, identity.task)
-        unfinished = _unfinished_run(client, experiment, identity)
-        # the fluent interface, since only it measures the machine beside the run
-        active = mlflow.start_run(unfinished, experiment, _name(identity), log_system_metrics=True)
-        run_id = active.info.run_id
+        run = _unfinished_run(client, experiment, identity) or _new_run(client, experiment, identity)
+        run_id = run.info.run_id
         _describe(client, run_id, identity, {"record": "live", "mlflow.note.content": title, **commit.tags()})
-        logged = [metric.step for metric in client.get_metric_history(run_id, "loss")] if unfinished else []
+        logged = [metric.step for metric in client.get_metric_history(run_id, "loss")]
+        # the fluent interface from here on: only it measures the machine beside the run
+        mlflow.start_run(run_id, log_system_metrics=True)
     live = LiveRun(run_id, logged)
     try:
         yield live
@@ -150,11 +134,12 @@ def reconcile(task: str, finished: Sequence[Finished]) -> dict[tuple[str, int], 
         runs = [run for run in _runs(client, experiment) if "fingerprint" in run.data.tags]
         current = {}
         for each in finished:
-            run = _finished_run(runs, each.identity) or _rebuild(client, experiment, each)
+            run = matching.finished(runs, each) or _rebuild(client, experiment, each)
             _set_tags(client, run, {"status": "current", "mlflow.note.content": each.title})
             _log_new(client, run, each.summary)
             current[each.identity.variant, each.identity.seed] = run.info.run_id
-        _supersede_others(client, runs, current)
+        for run in matching.replaced(runs, current):
+            _set_tags(client, run, {"status": "superseded"})
     return current
 
 
@@ -174,17 +159,33 @@ def log_report(task: str, pages: Sequence[Path]) -> None:
         client.set_terminated(run.info.run_id)
 
 
+def page(task: str) -> str:
+    """Where the UI lists the task's current runs: the part of the address after the host.
+
+    Raises:
+        InputError: the tracking store cannot be used.
+    """
+    with _client() as client:
+        query = urlencode({"workflowType": "machine_learning", "searchFilter": CURRENT}, quote_via=quote)
+        return f"/#/experiments/{_experiment(client, task)}/runs?{query}"
+
+
 @contextmanager
 def _client() -> Iterator["MlflowClient"]:
-    """Yield a client of the prepared store; whatever the store throws becomes one line."""
+    """Yield a client of the prepared store; whatever the store throws becomes one line.
+
+    One process at a time: looking for a run and making it where it is missing belong together.
+    """
     store.prepare()
     import mlflow
 
     try:
         _choose(store.uri())
-        yield mlflow.MlflowClient()
-    except (mlflow.MlflowException, OSError) as error:
-        advice = "start the server or unset MLFLOW_TRACKING_URI" if store.is_server() else f"delete {paths.MLFLOW}"
+        with store.locked():
+            yield mlflow.MlflowClient()
+    except mlflow.MlflowException as error:
+        own = f"free its disk, or delete {paths.MLFLOW}, which is rebuilt"
+        advice = f"start the server or unset {store.SERVER}" if store.is_server() else own
         raise InputError(f"the tracking store {store.uri()} cannot be used ({_one_line(error)}): {advice}") from error
 
 
@@ -201,10 +202,9 @@ def _choose(uri: str) -> None:
 def _experiment(client: "MlflowClient", task: str) -> str:
     """Id of the task's experiment, made where it is missing."""
     location = store.artifacts(task)
-    with store.locked():
-        found = client.get_experiment_by_name(task)
-        if found is None:
-            return str(client.create_experiment(task, artifact_location=location))
+    found = client.get_experiment_by_name(task)
+    if found is None:
+        return str(client.create_experiment(task, artifact_location=location, tags=_KIND))
     if location is not None and found.artifact_location != location:
         raise InputError(
             f"{paths.MLFLOW} was made in another folder ({found.artifact_location}): delete it, it is rebuilt"
@@ -217,38 +217,23 @@ def _runs(client: "MlflowClient", experiment: str) -> "list[Run]":
     return list(client.search_runs([experiment], max_results=50_000, order_by=["start_time DESC"]))
 
 
-def _is_of(run: "Run", identity: Identity) -> bool:
-    tags = run.data.tags
-    return tags.get("fingerprint") == identity.fingerprint and tags.get("variant") == identity.variant
-
-
-def _finished_run(runs: "Sequence[Run]", identity: Identity) -> "Run | None":
-    return next((run for run in runs if run.info.status == "FINISHED" and _is_of(run, identity)), None)
-
-
-def _unfinished_run(client: "MlflowClient", experiment: str, identity: Identity) -> str | None:
+def _unfinished_run(client: "MlflowClient", experiment: str, identity: Identity) -> "Run | None":
     """The run that a killed training left behind; a finished one (trained again by force) is superseded."""
-    unfinished = None
-    for run in _runs(client, experiment):
-        if _is_of(run, identity) and run.data.tags.get("status") == "current":
-            if run.info.status != "FINISHED" and unfinished is None:
-                unfinished = str(run.info.run_id)
-            else:
-                _set_tags(client, run, {"status": "superseded"})
-    return unfinished
-
-
-def _supersede_others(client: "MlflowClient", runs: "Sequence[Run]", current: Mapping[tuple[str, int], str]) -> None:
-    for run in runs:
-        tags = run.data.tags
-        under_way = run.info.status == "RUNNING" and (tags["variant"], int(tags["seed"])) not in current
-        if run.info.run_id not in current.values() and not under_way:
+    earlier = matching.earlier(_runs(client, experiment), identity)
+    left = [run for run in earlier if run.info.status != "FINISHED"][:1]
+    for run in earlier:
+        if run not in left:
             _set_tags(client, run, {"status": "superseded"})
+    return left[0] if left else None
+
+
+def _new_run(client: "MlflowClient", experiment: str, identity: Identity) -> "Run":
+    return client.create_run(experiment, run_name=f"{identity.variant}-{identity.seed}")
 
 
 def _rebuild(client: "MlflowClient", experiment: str, each: Finished) -> "Run":
     """Make a run from DVC's outputs."""
-    run = client.create_run(experiment, run_name=_name(each.identity))
+    run = _new_run(client, experiment, each.identity)
     run_id = run.info.run_id
     _describe(client, run_id, each.identity, {"record": "rebuilt"})
     metrics = [
@@ -333,10 +318,6 @@ def _requirements() -> list[str]:
     installed = {each.name: each.version for each in importlib.metadata.distributions()}
     wanted = ("keras", "numpy", "tensorflow", "tensorflow-cpu", "jax")
     return [f"{name}=={installed[name]}" for name in wanted if name in installed]
-
-
-def _name(identity: Identity) -> str:
-    return f"{identity.variant}-{identity.seed}"
 
 
 def _one_line(error: Exception) -> str:

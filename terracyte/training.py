@@ -63,7 +63,7 @@ def _tell(run: LiveRun, label: str, epoch: int, values: Mapping[str, float]) -> 
 
 
 def _write(task: Task, name: str, fitted: Mapping[Identity, Fitted]) -> None:
-    curves = [_curve(identity, result) for identity, result in fitted.items()]
+    curves = [_curve(task, identity, result) for identity, result in fitted.items()]
     records = {str(identity.seed): _record(task, identity, result) for identity, result in fitted.items()}
     with files.atomic_folder(paths.models(task.name, name)) as folder:
         for identity, result in fitted.items():
@@ -72,10 +72,10 @@ def _write(task: Task, name: str, fitted: Mapping[Identity, Fitted]) -> None:
     files.write_json(paths.training(task.name, name), records)
 
 
-def _curve(identity: Identity, fitted: Fitted) -> pd.DataFrame:
-    curve = pd.DataFrame(fitted.history).round(dict.fromkeys(fitted.history[0], _DIGITS))
-    # rates are small, and exact anyway
-    curve["learning_rate"] = [epoch["learning_rate"] for epoch in fitted.history]
+def _curve(task: Task, identity: Identity, fitted: Fitted) -> pd.DataFrame:
+    names = ["loss", "val_loss", f"val_{task.headline}"]
+    # named, because a restarted training reads its history back in another order
+    curve = pd.DataFrame(fitted.history)[[*names, "learning_rate"]].round(dict.fromkeys(names, _DIGITS))
     curve.insert(0, "epoch", range(1, len(curve) + 1))
     curve.insert(0, "seed", identity.seed)
     return curve

@@ -3,29 +3,27 @@
 import os
 import sys
 
-from terracyte import params, store, tasks
+from terracyte import params, store, tasks, tracking
 from terracyte.errors import InputError, guarded
 from terracyte.reporting import records, runs
 
+_HOST, _PORT = "127.0.0.1", 5000
+
 
 def main() -> None:
-    """Reconcile what can be, and become MLflow's server."""
+    """Reconcile what can be, say where the current runs are listed, and become MLflow's server."""
     settings = params.load()
+    server = store.uri() if store.uri().startswith("http") else None
     for name in params.TASKS:
         task = tasks.make(name, settings)
         try:
             runs.reconcile(task, records.gather(task, settings))
         except InputError as error:
             print(f"{name}: the record may be out of date: {error}", file=sys.stderr)
-    if store.is_server():
-        print(f"MLFLOW_TRACKING_URI names the record: {store.uri()}")
-        return
-    store.prepare()
-    os.execv(sys.executable, [sys.executable, "-m", "mlflow", *_arguments()])
-
-
-def _arguments() -> list[str]:
-    return ["ui", "--backend-store-uri", store.uri(), "--host", "127.0.0.1", "--port", "5000"]
+        print(f"{name}: {server or f'http://{_HOST}:{_PORT}'}{tracking.page(name)}", flush=True)
+    if server is None:
+        command = ["mlflow", "ui", "--backend-store-uri", store.uri(), "--host", _HOST, "--port", str(_PORT)]
+        os.execv(sys.executable, [sys.executable, "-m", *command, "--workers", "1"])
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """A throw-away project folder for each test that touches files."""
 
+import contextlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -39,3 +40,22 @@ def edit(project: Path) -> Edit:
             yaml.dump(content, stream)
 
     return change
+
+
+@pytest.fixture(scope="session")
+def finished_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project as `tests.finished_project` builds it: made once, to be copied."""
+    from tests import finished_project
+
+    folder = tmp_path_factory.mktemp("finished")
+    shutil.copy(ROOT / "params.yaml", folder)
+    with contextlib.chdir(folder):
+        finished_project.build()
+    return folder
+
+
+@pytest.fixture
+def finished(project: Path, finished_template: Path) -> Path:
+    """A project, being the working directory, whose every stage before `report` seems to have run."""
+    shutil.copytree(finished_template, project, dirs_exist_ok=True)
+    return project

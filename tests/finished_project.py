@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from ruamel.yaml import YAML
 
 from terracyte import evaluation, files, params, paths, tasks
 from terracyte.identity import Identity, data_hash, file_hash
 from terracyte.params import Params
 from terracyte.tasks.task import Task
-from tests.conftest import Edit
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "blood-baseline": {"task": "blood", "title": "nothing learnt", "change": {"architecture": "majority"}},
@@ -18,24 +18,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "mars-baseline": {"task": "mars", "title": "nothing learnt", "change": {"architecture": "majority"}},
     "mars-unet": {"task": "mars", "title": "a network | with a pipe", "published": 0.7322, "change": {}},
 }
-# How often each variant is right, in their order: the networks beat the baselines.
-_SKILL = dict(zip(VARIANTS, (0.2, 0.85, 0.3, 0.8), strict=True))
 _IMAGES = 120
 _SPLITS = ("train", "validation", "test")
 
 
-def shrink(edit: Edit) -> None:
-    """Small images, two seeds and the variants above: everything else as params.yaml has it."""
-    for task in params.TASKS:
-        for size in ("height", "width"):
-            edit(f"data.{task}.{size}", 32)
-    edit("seeds", [0, 1])
-    edit("variants", VARIANTS)
-    edit("evaluate.bootstrap", 100)
-
-
-def build() -> Params:
-    """Fill the working directory, whose params.yaml is there already, for both tasks."""
+def build() -> None:
+    """Fill the working directory for both tasks; its params.yaml gets small images, two seeds and few variants."""
+    _declare()
     settings = params.load()
     for name in params.TASKS:
         task = tasks.make(name, settings)
@@ -47,7 +36,18 @@ def build() -> Params:
             train(task, variant, settings)
             evaluate(task, variant, settings)
     paths.README.write_text("# Title\n\n<!-- results:begin -->\n<!-- results:end -->\n\nThe end.\n", encoding="utf-8")
-    return settings
+
+
+def _declare() -> None:
+    yaml = YAML()
+    content = yaml.load(paths.PARAMS.read_text(encoding="utf-8"))
+    content["seeds"] = [0, 1]
+    content["variants"] = VARIANTS
+    content["evaluate"]["bootstrap"] = 100
+    for source in content["data"].values():
+        source |= {"height": 32, "width": 32}
+    with paths.PARAMS.open("w", encoding="utf-8") as stream:
+        yaml.dump(content, stream)
 
 
 def train(task: Task, variant: str, settings: Params) -> None:
@@ -64,11 +64,11 @@ def train(task: Task, variant: str, settings: Params) -> None:
             "best_epoch": 4,
             "epochs": 6,
             "parameters": 123456,
-            f"val_{task.headline}": _SKILL[variant],
+            f"val_{task.headline}": _skill(variant),
         }
         for epoch in range(1, 7):
             gain = (1 - 0.5**epoch) * (1 - 0.02 * seed)
-            values = {"loss": 2 - gain, "val_loss": 2 - 0.9 * gain, f"val_{task.headline}": _SKILL[variant] * gain}
+            values = {"loss": 2 - gain, "val_loss": 2 - 0.9 * gain, f"val_{task.headline}": _skill(variant) * gain}
             curves.append({"seed": seed, "epoch": epoch, **values})
     files.write_json(paths.training(task.name, variant), runs)
     files.write_csv(paths.curves(task.name, variant), pd.DataFrame(curves))
@@ -77,12 +77,17 @@ def train(task: Task, variant: str, settings: Params) -> None:
 def evaluate(task: Task, variant: str, settings: Params) -> None:
     """Write made-up predictions and their true scores."""
     rows = evaluation.test_rows(task.name)
-    kept = {seed: _predictions(task, rows, _SKILL[variant], seed) for seed in settings.seeds}
+    kept = {seed: _predictions(task, rows, _skill(variant), seed) for seed in settings.seeds}
     records = evaluation.trained(task.name, variant, settings.seeds)
     for seed, arrays in kept.items():
         files.write_arrays(paths.prediction(task.name, variant, seed), arrays)
     scores = evaluation.summarise(task, variant, rows, kept, records, settings.evaluate)
     files.write_json(paths.scores(task.name, variant), scores)
+
+
+def _skill(variant: str) -> float:
+    """How often a variant is right: networks beat the baselines."""
+    return 0.25 if variant.endswith("baseline") else 0.85
 
 
 def _predictions(task: Task, rows: pd.DataFrame, skill: float, seed: int) -> evaluation.Kept:

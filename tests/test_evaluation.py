@@ -13,15 +13,12 @@ from terracyte import evaluation, files, params, paths, tasks
 from terracyte.errors import InputError
 from terracyte.params import Params
 from terracyte.tasks.task import Task
-from tests import finished_project
-from tests.conftest import Edit
 
 
 @pytest.fixture
-def settings(project: Path, edit: Edit) -> Params:
-    """Of a finished project with small images and two seeds."""
-    finished_project.shrink(edit)
-    return finished_project.build()
+def settings(finished: Path) -> Params:
+    """Of a finished project."""
+    return params.load()
 
 
 def make(name: str) -> Task:
@@ -171,6 +168,7 @@ def test_the_stage_predicts_with_the_saved_model(
     np.testing.assert_array_equal(kept["id"], rows["id"])
     brightness = np.load(paths.images("blood"))[rows["id"]].mean(axis=(1, 2, 3))
     np.testing.assert_array_equal(kept["probabilities"].argmax(axis=1), np.where(brightness > 140, 1, 2))
+    assert set(kept["probabilities"].argmax(axis=1)) == {1, 2}
     before = paths.scores("blood", "blood-cnn").read_bytes()
     stage.main()
     assert paths.scores("blood", "blood-cnn").read_bytes() == before

@@ -127,11 +127,11 @@ def test_calibration_error_closed_forms() -> None:
     assert metrics.expected_calibration_error(probabilities, truth) == pytest.approx(expected)
 
 
-def test_calibration_error_depends_on_bins_only_through_cancellation() -> None:
-    # Too sure in one bin, too modest in the other: one wide bin lets the errors cancel.
-    probabilities, truth = np.array([[0.75, 0.25], [0.25, 0.75]]), np.array([0, 0])
-    assert metrics.expected_calibration_error(probabilities, truth, bins=1) == pytest.approx(0.25)
-    assert metrics.expected_calibration_error(probabilities, truth, bins=4) == pytest.approx(0.25)
+def test_errors_of_one_bin_cancel_and_those_of_two_do_not() -> None:
+    # A right image at 0.6 (too modest by 0.4), a wrong one at 0.9 (too sure by 0.9).
+    probabilities, truth = np.array([[0.6, 0.4], [0.9, 0.1]]), np.array([0, 1])
+    assert metrics.expected_calibration_error(probabilities, truth, bins=1) == pytest.approx(0.5 / 2)
+    assert metrics.expected_calibration_error(probabilities, truth, bins=5) == pytest.approx((0.4 + 0.9) / 2)
 
 
 def test_bootstrap_is_seeded_and_brackets_the_score() -> None:

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from terracyte import files, params, paths, store, tracking
 from terracyte.errors import InputError
 from terracyte.identity import Identity
-from terracyte.tracking import Finished
+from terracyte.matching import Finished
 
 mlflow = pytest.importorskip("mlflow")
 
@@ -55,7 +56,7 @@ def finished(who: Identity, title: str = "plain U-Net", **summary: float) -> Fin
     )
 
 
-def all_runs() -> "list[mlflow.entities.Run]":
+def all_runs() -> list[Any]:
     client = mlflow.MlflowClient()
     return list(client.search_runs([client.get_experiment_by_name("mars").experiment_id]))
 
@@ -87,7 +88,7 @@ def test_a_live_run_holds_what_was_trained_on_what() -> None:
 
 
 def test_a_killed_training_goes_on_under_its_run() -> None:
-    with pytest.raises(KeyboardInterrupt), tracking.training_run(identity(), "") as live:
+    with contextlib.suppress(KeyboardInterrupt), tracking.training_run(identity(), "") as live:
         live.log_epoch(1, {"loss": 2.0})
         raise KeyboardInterrupt
     assert [run.info.status for run in all_runs()] == ["KILLED"]
@@ -123,8 +124,12 @@ def test_trouble_while_training_is_told_once_and_leaves_the_run_to_reconcile(
     assert history(current["mars-unet_1", 0], "loss") == [(1, 2.0), (2, 1.0)]
 
 
-@pytest.mark.parametrize("use", [lambda: tracking.training_run(identity(), "").__enter__(), lambda: tracking.reconcile("mars", [])])
-def test_a_store_out_of_reach_is_one_line_at_the_start(use: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "use", [lambda: tracking.training_run(identity(), "").__enter__(), lambda: tracking.reconcile("mars", [])]
+)
+def test_a_store_out_of_reach_is_one_line_at_the_start(
+    use: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(InputError, match=r"http://127.0.0.1:9 cannot be used .*start the server"):
@@ -142,12 +147,21 @@ def test_a_store_made_in_another_folder_is_refused(project: Path, monkeypatch: p
 
 def test_reconcile_adds_scores_to_the_live_run() -> None:
     with tracking.training_run(identity(), "") as live:
-        live.log_epoch(1, {"loss": 2.0})
+        live.log_epoch(1, {"loss": 2.0, "val_mean_iou": 0.25})
+        live.log_epoch(2, {"loss": 1.0 + 1e-7})  # files hold six decimals
     current = tracking.reconcile("mars", [finished(identity())])
     (run,) = all_runs()
     assert current == {("mars-unet_1", 0): run.info.run_id}
     assert run.data.metrics["test_mean_iou"] == 0.5
     assert run.data.tags["mlflow.note.content"] == "plain U-Net"
+
+
+def test_a_run_that_ended_otherwise_is_not_taken_for_the_training() -> None:
+    with tracking.training_run(identity(), "") as live:  # older code: same configuration, other curve
+        live.log_epoch(2, {"loss": 1.5})
+    current = tracking.reconcile("mars", [finished(identity())])
+    assert history(current["mars-unet_1", 0], "loss") == [(1, 2.0), (2, 1.0)]
+    assert sorted(run.data.tags["status"] for run in all_runs()) == ["current", "superseded"]
 
 
 def test_reconcile_rebuilds_a_run_that_the_store_lacks() -> None:
@@ -197,14 +211,18 @@ def test_a_superseded_run_whose_data_return_is_current_again() -> None:
     assert found == {old.fingerprint: "current", new.fingerprint: "superseded"}
 
 
-def test_a_wiped_store_is_rebuilt(migrated: Path) -> None:
+def test_a_fresh_clone_rebuilds_the_whole_record(
+    project: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     records = [finished(identity()), finished(identity("mars-unet_final"))]
     before = tracking.reconcile("mars", records)
-    mlflow.tracking._tracking_service.utils._tracking_store_registry.get_store.cache_clear() if False else None
-    shutil.rmtree(paths.MLFLOW)
-    shutil.copytree(migrated, paths.MLFLOW)
+    clone = project / "clone"
+    shutil.copytree(project, clone, ignore=shutil.ignore_patterns("mlflow", "clone"))
+    shutil.copytree(migrated, clone / paths.MLFLOW)
+    monkeypatch.chdir(clone)
     after = tracking.reconcile("mars", records)
     assert set(after) == set(before)
+    assert set(after.values()).isdisjoint(before.values())
     assert sorted(after.values()) == sorted(run.info.run_id for run in all_runs())
 
 

@@ -105,8 +105,8 @@ def turn(
     from keras import ops
 
     size, height, width, _ = images.shape
-    angle = random.uniform(-2 * np.pi * rotation, 2 * np.pi * rotation, size)
-    scale = np.reciprocal(random.uniform(1 - zoom, 1 + zoom, size))
+    angle = random.uniform(-rotation, rotation, (size,)) * (2 * np.pi)
+    scale = 1 / random.uniform(1 - zoom, 1 + zoom, (size,))
     transforms = centred_transforms(angle, scale, height, width)
     changed = ops.image.affine_transform(images, transforms, "bilinear", "reflect", data_format="channels_last")
     if masks is not None:
@@ -152,7 +152,8 @@ def relight(images: Images, brightness: float, contrast: float, random: np.rando
         return images
     mean = images.mean(axis=(1, 2, 3), keepdims=True)
     changed = images * (brighter * steeper) + mean * (brighter - brighter * steeper)
-    return np.clip(changed, 0, 255, out=changed)
+    limited: Images = changed.clip(0, 255)
+    return limited
 
 
 def cutmix(images: Images, targets: Targets, dense: bool, random: np.random.Generator) -> tuple[Images, Targets]:

@@ -1,5 +1,7 @@
 """Small copies of images, freed from brightness and contrast: the form in which pictures are compared."""
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
@@ -31,8 +33,9 @@ def thumbnails(values: NDArray[np.float64]) -> NDArray[np.float64]:
     _, height, width = values.shape
     block = max(1, round((height * width) ** 0.5 / _EDGE))
     rows, columns = height // block, width // block
-    cropped = values[:, : rows * block, : columns * block]
-    small = cropped.reshape(-1, rows, block, columns, block).mean(axis=(2, 4))
+    # Sums of slices: a mean over two short axes is eight times slower.
+    offsets = itertools.product(range(block), repeat=2)
+    small = sum(values[:, i : rows * block : block, j : columns * block : block] for i, j in offsets) / block**2
     detail = small - uniform_filter(small, (0, _MEAN_WINDOW, _MEAN_WINDOW))
     power = uniform_filter(detail**2, (0, _DEVIATION_WINDOW, _DEVIATION_WINDOW))
     # The running sums of the filter may end a rounding error below zero.

@@ -1,7 +1,10 @@
 """Models on disk, in Keras' own format."""
 
+import itertools
 import json
+import re
 import zipfile
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +13,15 @@ import keras
 from terracyte.errors import InputError
 from terracyte.files import atomic
 
-_METADATA = "metadata.json"
+_METADATA, _CONFIG = "metadata.json", "config.json"
+_SHARED = re.compile(rb'(?<="shared_object_id": )\d+')
 
 
 def write_model(path: Path, model: keras.Model) -> None:
     """Write `model` (architecture and weights, no optimizer) atomically; the same model gives the same bytes.
 
-    Keras puts the clock into the archive's entries and into its metadata: both are replaced.
+    Keras puts the clock into the archive's entries and its metadata, and memory addresses into its
+    configuration: all are replaced.
     """
     with atomic(path) as temporary:
         model.save(temporary)
@@ -24,10 +29,17 @@ def write_model(path: Path, model: keras.Model) -> None:
             entries = {name: archive.read(name) for name in archive.namelist()}
         metadata = json.loads(entries[_METADATA])
         entries[_METADATA] = json.dumps({**metadata, "date_saved": ""}).encode()
+        entries[_CONFIG] = _renumbered(entries[_CONFIG])
         with zipfile.ZipFile(temporary, "w") as archive:
             for name, content in entries.items():
                 # a ZipInfo of its own carries the earliest date of the format
                 archive.writestr(zipfile.ZipInfo(name), content)
+
+
+def _renumbered(config: bytes) -> bytes:
+    """The configuration with the identities of shared objects, which Keras only compares, counted from 1."""
+    numbers: defaultdict[bytes, int] = defaultdict(itertools.count(1).__next__)
+    return _SHARED.sub(lambda found: str(numbers[found[0]]).encode(), config)
 
 
 def read_model(path: Path) -> keras.Model:

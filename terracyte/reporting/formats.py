@@ -11,6 +11,11 @@ def name(score: str) -> str:
     return " ".join(_NAMES.get(word, word) for word in score.split("_"))
 
 
+def sentence(text: str) -> str:
+    """`plain U-Net` → `Plain U-Net`; the other capitals stay."""
+    return text[:1].upper() + text[1:]
+
+
 def percent(share: float) -> str:
     """0.7322 → `73.2`; a dash for NaN."""
     return _ABSENT if math.isnan(share) else f"{100 * share:.1f}"

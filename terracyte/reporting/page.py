@@ -48,7 +48,7 @@ class Section:
 
     Attributes:
         task: which.
-        best: the variant with the highest headline; its first seed made the shown predictions.
+        best: the variant that validated best; its first seed made the shown predictions.
         bars: the headlines.
         results, classes, origins: the ablation tables, see `terracyte.reporting.tables`.
         headline_curves, loss_curves: the trainings.

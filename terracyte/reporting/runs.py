@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from terracyte import paths, tracking
+from terracyte.matching import Finished
 from terracyte.reporting.records import Record
 from terracyte.tasks.task import Task
-from terracyte.tracking import Finished
 
 
 def reconcile(task: Task, records: Sequence[Record]) -> dict[tuple[str, int], str]:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from terracyte.data.sources import sample_cells, sample_terrain
-from terracyte.data.sources.planting import Entry
+from terracyte.data.sources.recipes import cells, terrain
+from terracyte.data.sources.recipes.plan import Entry
 from terracyte.data.sources.source import Batch
 from terracyte.errors import InputError
 from terracyte.params import Source, read_yaml
@@ -29,8 +29,8 @@ class _Sample:
 
 
 _SAMPLES = {
-    "blood": _Sample(sample_cells.Recipe, sample_cells.plan, sample_cells.CLASSES, sample_cells.IMAGE_SHAPE),
-    "mars": _Sample(sample_terrain.Recipe, sample_terrain.plan, sample_terrain.CLASSES, sample_terrain.IMAGE_SHAPE),
+    "blood": _Sample(cells.Recipe, cells.plan, cells.CLASSES, cells.IMAGE_SHAPE),
+    "mars": _Sample(terrain.Recipe, terrain.plan, terrain.CLASSES, terrain.IMAGE_SHAPE),
 }
 
 

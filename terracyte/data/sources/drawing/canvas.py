@@ -95,7 +95,7 @@ def union(distances: Sequence[Field], softness: float = 1.0) -> Field:
 
 def coverage(distance: Field, softness: float = 1.0) -> Field:
     """Share of each pixel that the shape covers, 0-1; its edge is `softness` pixels wide."""
-    return np.clip(0.5 - distance / softness, 0, 1)
+    return np.asarray(np.clip(0.5 - distance / softness, 0, 1), np.float32)
 
 
 def paint(image: NDArray[np.float32], covered: Field | float, colour: ArrayLike) -> None:
@@ -104,6 +104,6 @@ def paint(image: NDArray[np.float32], covered: Field | float, colour: ArrayLike)
     image += opacity * (np.asarray(colour, np.float32) - image)
 
 
-def to_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+def to_bytes(image: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Round to 0-255."""
-    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(image), 0, 255), np.uint8)

@@ -162,12 +162,11 @@ def _cell(
 
 
 def _between(rng: Generator, colours: tuple[Colour, Colour]) -> NDArray[np.float64]:
-    return np.asarray(colours[0]) + rng.random() * (np.asarray(colours[1]) - np.asarray(colours[0]))
+    first, second = np.array(colours, np.float64)
+    return np.asarray(first + rng.random() * (second - first))
 
 
-def _vacuoles(
-    rng: Generator, body: NDArray[np.float32], anatomy: Anatomy, centre: Point, radius: float
-) -> None:
+def _vacuoles(rng: Generator, body: NDArray[np.float32], anatomy: Anatomy, centre: Point, radius: float) -> None:
     for _ in range(rng.integers(anatomy.vacuoles[0], anatomy.vacuoles[1] + 1)):
         at = around(centre, rng.uniform(0, 2 * np.pi), radius * pick(rng, (0.6, 0.95)))
         size = pick(rng, (1.2, 3.2))
@@ -185,8 +184,8 @@ def _nucleus(rng: Generator, body: NDArray[np.float32], anatomy: Anatomy, centre
     covered = coverage(distance, 1.4)
     chromatin = np.empty_like(body)
     chromatin[:] = np.asarray(anatomy.chromatin) + rng.normal(0, 4, 3)
-    meshes = np.clip(noise(rng, SHAPE, 0.75), 0, 2) * pick(rng, anatomy.mottle)
-    chromatin += meshes[..., None] * (64, 50, 34)
+    light = np.clip(noise(rng, SHAPE, 0.75), 0, 2) * pick(rng, anatomy.mottle)
+    chromatin += light[..., None] * (64, 50, 34)
     chromatin -= 14 * np.exp(-(((distance + 1) / 1.2) ** 2))[..., None]  # denser towards its envelope
     paint(body, covered, chromatin)
     return covered

@@ -52,14 +52,16 @@ class Camera:
     def view(self) -> View:
         """Where the pixels look."""
         rows, columns = grid(*SHAPE)
-        return View(*self.ground(rows, columns), self._reach / (rows + self.horizon))
+        distance = np.asarray(self._reach / (rows + self.horizon), np.float32)
+        y = self.y - self.tilt * self._reach * distance
+        return View(y, self.x + (columns - WIDTH / 2) * distance, distance)
 
-    def ground(self, row: Field, column: Field) -> tuple[Field, Field]:
+    def ground(self, row: float, column: float) -> tuple[float, float]:
         """The point (y, x) on the ground that a pixel sees."""
         distance = self._reach / (row + self.horizon)
         return self.y - self.tilt * self._reach * distance, self.x + (column - WIDTH / 2) * distance
 
-    def project(self, y: Field, x: Field) -> tuple[Field, Field, Field]:
+    def project(self, y: float, x: float) -> tuple[float, float, float]:
         """Row and column at which a point of the ground is seen, and its distance."""
         distance = (self.y - y) / (self.tilt * self._reach)
         return self._reach / distance - self.horizon, WIDTH / 2 + (x - self.x) / distance, distance
@@ -174,9 +176,9 @@ class Scatter:
     def __init__(self, rng: Generator, spacing: float, size: Range = (0, 0), squash: float = 1.0) -> None:
         """Strew stones of radius `size` (relative to `spacing`), `squash` times denser in depth."""
         self.spacing, self._squash = spacing, squash
-        cells = np.stack(np.mgrid[: self._CELLS, : self._CELLS], axis=-1).reshape(-1, 2)
+        cells = np.indices((self._CELLS, self._CELLS)).reshape(2, -1).T
         self._points = np.mod(cells + rng.uniform(0, 1, cells.shape), self._CELLS)
-        self._tree = cKDTree(self._points, boxsize=self._CELLS)
+        self._tree = cKDTree(self._points, boxsize=np.full(2, self._CELLS))
         self._radii = rng.uniform(*size, len(cells)) * rng.uniform(0.3, 1, len(cells)) * spacing
 
     def nearest(self, y: Field, x: Field) -> tuple[Field, Field, NDArray[np.int64], Field]:
@@ -184,12 +186,12 @@ class Scatter:
         distance to the border of its cell (Worley 1996, doi 10.1145/237170.237267); in ground units."""
         at = np.mod(np.stack([y * self._squash, x], axis=-1) / self.spacing, self._CELLS)
         at[at >= self._CELLS] = 0  # what rounding makes of tiny negative numbers
-        distances, indices = self._tree.query(at, k=2)
-        number = indices[..., 0]
+        found, indices = self._tree.query(at, k=2)
+        first, second = np.moveaxis(np.asarray(found, np.float32), -1, 0)
+        number = np.asarray(indices)[..., 0]
         offset = np.mod(at - self._points[number] + self._CELLS / 2, self._CELLS) - self._CELLS / 2
-        down, right = (offset * self.spacing / (self._squash, 1)).astype(np.float32).transpose(2, 0, 1)
-        border = (distances[..., 1] - distances[..., 0]).astype(np.float32) * self.spacing / 2
-        return down, right, number, border
+        down, right = np.moveaxis(np.asarray(offset * self.spacing, np.float32), -1, 0)
+        return down / self._squash, right, number, (second - first) * self.spacing / 2
 
     def domes(self, view: View) -> Field:
         """Height of round stones lying on the ground."""

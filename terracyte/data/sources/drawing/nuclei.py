@@ -1,6 +1,7 @@
 """Shapes of cell nuclei, as signed distances in pixels."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 from numpy.random import Generator
@@ -43,7 +44,7 @@ def band(rng: Generator, shape: Shape, centre: Point, radius: float) -> Field:
     turns = np.linspace(0, pick(rng, (2.6, 4.4)), 6)
     start, thickness = rng.uniform(0, 2 * np.pi), radius * pick(rng, (0.27, 0.36))
     joints = [around(centre, start + turn, radius * pick(rng, (0.58, 0.74))) for turn in turns]
-    return union([capsule(shape, a, b, thickness) for a, b in zip(joints, joints[1:], strict=False)], 1.5)
+    return union([capsule(shape, a, b, thickness) for a, b in pairwise(joints)], 1.5)
 
 
 def lobed(rng: Generator, shape: Shape, centre: Point, radius: float) -> Field:
@@ -71,9 +72,7 @@ def _dented(body: Field, dent: Field) -> Field:
     return np.negative(union([np.negative(body), dent], 0.8))
 
 
-def _chain(
-    rng: Generator, shape: Shape, centre: Point, radius: float, lobes: int, size: tuple[float, float]
-) -> Field:
+def _chain(rng: Generator, shape: Shape, centre: Point, radius: float, lobes: int, size: tuple[float, float]) -> Field:
     # Fewer lobes lie further apart on the ring; jitter keeps the ring from showing.
     step = {2: (1.6, 3.1), 3: (1.3, 1.9), 4: (1.0, 1.4), 5: (0.9, 1.15)}[lobes]
     angle, centres = rng.uniform(0, 2 * np.pi), []
@@ -81,9 +80,7 @@ def _chain(
         centres.append(around(centre, angle, radius * pick(rng, (0.5, 0.72))))
         angle += pick(rng, step)
     parts = [_lobe(rng, shape, at, radius * pick(rng, size)) for at in centres]
-    threads = [
-        capsule(shape, a, b, radius * pick(rng, (0.04, 0.14))) for a, b in zip(centres, centres[1:], strict=False)
-    ]
+    threads = [capsule(shape, a, b, radius * pick(rng, (0.04, 0.14))) for a, b in pairwise(centres)]
     return union([*parts, *threads], 0.7)
 
 

@@ -19,7 +19,7 @@ def paint_part(rng: Generator, image: NDArray[np.float32]) -> Field:
 
 def _deck(rng: Generator, image: NDArray[np.float32]) -> Field:
     """Panels, gaps and a bright label along the lower edge."""
-    height, width = shape = image.shape[0], image.shape[1]
+    shape = height, _ = image.shape[0], image.shape[1]
     left, right = pick(rng, (-20, 45)), pick(rng, (70, 150))
     top, slope = height - pick(rng, (10, 30)), pick(rng, (-10, 10))
     corners = [(top, left), (top + slope, right), (height + 9, right + pick(rng, (0, 18))), (height + 9, left - 12)]
@@ -37,7 +37,7 @@ def _deck(rng: Generator, image: NDArray[np.float32]) -> Field:
 
 def _wheel(rng: Generator, image: NDArray[np.float32]) -> Field:
     """A dark drum with treads at one side, half cut off."""
-    height, width = shape = image.shape[0], image.shape[1]
+    shape = _, width = image.shape[0], image.shape[1]
     side = rng.choice([-1, 1])
     centre = (pick(rng, (18, 50)), width / 2 + side * pick(rng, (40, 62)))
     radii = (pick(rng, (17, 24)), pick(rng, (20, 30)))
@@ -53,7 +53,7 @@ def _wheel(rng: Generator, image: NDArray[np.float32]) -> Field:
 
 def _arm(rng: Generator, image: NDArray[np.float32]) -> Field:
     """Tubes from the upper edge and the dark turret with its instruments."""
-    height, width = shape = image.shape[0], image.shape[1]
+    shape = _, width = image.shape[0], image.shape[1]
     root, elbow = (-6.0, pick(rng, (10, width - 10))), (pick(rng, (12, 34)), pick(rng, (30, width - 30)))
     tube = capsule(shape, root, elbow, pick(rng, (4, 7)))
     paint(image, coverage(tube), (pick(rng, (25, 60)) + 18 * noise(rng, shape, 3))[..., None])
@@ -70,7 +70,7 @@ _PARTS: tuple[Callable[[Generator, NDArray[np.float32]], Field], ...] = (_deck, 
 
 def cast_shadow(rng: Generator, image: NDArray[np.float32]) -> None:
     """Darken the ground by the shadow of the mast with its camera head."""
-    height, width = shape = image.shape[0], image.shape[1]
+    shape = height, width = image.shape[0], image.shape[1]
     foot, head = (height + 6.0, pick(rng, (20, width - 20))), (pick(rng, (8, 30)), pick(rng, (15, width - 15)))
     mast = capsule(shape, foot, head, 2.5)
     camera = capsule(shape, (head[0], head[1] - 8), (head[0], head[1] + 8), pick(rng, (4, 7)))

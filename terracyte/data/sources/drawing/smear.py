@@ -46,7 +46,7 @@ def stain(rng: Generator, bluish: bool) -> Stain:
     """A slide's stain: the usual cream, or the rare bluish one of a few genuine slides."""
     if bluish:
         return Stain(_vary(rng, (222, 222, 237)), _vary(rng, (187, 182, 203)), (0.95, 0.97, 1.15), 0.9)
-    red, green, blue = rng.normal(1, 0.025, 3)
+    red, green, blue = rng.normal(1, 0.035, 3)
     blur = pick(rng, (0.9, 1.5)) if rng.random() < 0.08 else pick(rng, (0.3, 0.6))
     return Stain(_vary(rng, (250, 224, 200), 2), _vary(rng, (199, 167, 161), 6), (red, green, blue), blur)
 
@@ -67,7 +67,7 @@ def slide(rng: Generator, colours: Stain, clearance: float) -> NDArray[np.float3
 def photograph(rng: Generator, image: NDArray[np.float32], colours: Stain) -> NDArray[np.float32]:
     """Focus, exposure and sensor noise of one photograph."""
     sharp = ndimage.gaussian_filter(image, (colours.blur, colours.blur, 0))
-    exposure, tint = rng.normal(1, 0.015), rng.normal(1, 0.004, 3)
+    exposure, tint = rng.normal(1, 0.02), rng.normal(1, 0.004, 3)
     grain = rng.standard_normal(image.shape, dtype=np.float32) * pick(rng, (0.6, 1.6))
     return np.asarray(sharp * exposure * tint + grain, np.float32)
 
@@ -78,9 +78,7 @@ def _vary(rng: Generator, colour: Colour, spread: float = 3.0) -> Colour:
     return red, green, blue
 
 
-def _red_cell(
-    rng: Generator, image: NDArray[np.float32], colours: Stain, angle: float, clearance: float
-) -> None:
+def _red_cell(rng: Generator, image: NDArray[np.float32], colours: Stain, angle: float, clearance: float) -> None:
     radius = pick(rng, (14.5, 19.0))
     centre = around((CENTRE, CENTRE), angle, max(clearance, 16) + radius * pick(rng, (0.95, 1.8)))
     distance = wobbly(rng, SHAPE, centre, radius, wobble=0.05, stretch=pick(rng, (1.0, 1.35)))

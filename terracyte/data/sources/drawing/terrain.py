@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from terracyte.data.sources.drawing import rover
-from terracyte.data.sources.drawing.canvas import Field, coverage, ellipse, grid, noise, paint, pick, to_bytes, wobbly
+from terracyte.data.sources.drawing.canvas import Field, coverage, grid, noise, pick, to_bytes, wobbly
 from terracyte.data.sources.drawing.ground import (
     HEIGHT,
     SHAPE,
@@ -76,10 +76,10 @@ class Scene:
         table = noise_table(rng)
         self._surfaces = {label: TERRAINS[label](rng, table) for label in place.terrains}
         self._camera = Camera(float(np.exp(rng.uniform(np.log(14), np.log(130)))), pick(rng, (1.0, 2.0)))
-        self._stride = (pick(rng, (-6, 6)), float(rng.choice([-1, 1])) * pick(rng, (10, 18)))
+        self._stride = (pick(rng, (-6, 6)), float(rng.choice([-1, 1])) * pick(rng, (14, 26)))
         self._boulders = [Boulder(rng, self._camera) for _ in range(place.boulders)]
         self._sun = -pick(rng, (0.35, 2.8))  # from above the picture, or the eye takes stones for holes
-        self._exposure = float(np.clip(rng.normal(66, 18), 26, 96))
+        self._exposure = float(np.clip(rng.normal(67, 17), 36, 98))
 
     def photograph(self, frame: int = 0) -> tuple[NDArray[np.uint8], Mask]:
         """Image (64, 128, 1) and mask (64, 128) from position number `frame` of the drive."""
@@ -107,11 +107,10 @@ class Scene:
         claims = np.stack([layout.rough(at, 110, 2) + 0.5 * (k == 0) for k, at in enumerate(moved)])
         weights = np.exp(12 * (claims - claims.max(axis=0)))
         weights /= weights.sum(axis=0)
-        surfaces = [surface.surface(view) for surface in self._surfaces.values()]
-        relief = sum((w * height for w, (height, _) in zip(weights, surfaces, strict=True)), np.zeros(SHAPE)) / view.distance
-        tone = sum((w * tone for w, (_, tone) in zip(weights, surfaces, strict=True)), np.zeros(SHAPE))
+        surfaces = np.array([surface.surface(view) for surface in self._surfaces.values()])
+        height, tone = (weights[:, None] * surfaces).sum(axis=0)
         labels = np.asarray(list(self._surfaces), np.uint8)[claims.argmax(axis=0)]
-        return relief.astype(np.float32), tone.astype(np.float32), labels
+        return np.asarray(height / view.distance, np.float32), np.asarray(tone, np.float32), labels
 
     def _add(self, boulder: Boulder, camera: Camera, relief: Field, tone: Field, labels: Mask) -> None:
         distance, dome = boulder.seen(camera)
@@ -125,14 +124,14 @@ class Scene:
     def _light(self, relief: Field) -> Field:
         down, right = np.gradient(relief)
         towards_sun = -(np.sin(self._sun) * down + np.cos(self._sun) * right)
-        return np.clip(1 + 0.55 * towards_sun, 0.3, 1.9)
+        return np.asarray(np.clip(1 + 0.55 * towards_sun, 0.3, 1.9), np.float32)
 
 
 def _develop(rng: Generator, image: NDArray[np.float32]) -> NDArray[np.uint8]:
     rows, columns = grid(*SHAPE)
     vignette = 1 - 0.12 * (((columns - WIDTH / 2) / WIDTH) ** 2 * 4 + ((rows - HEIGHT / 2) / HEIGHT) ** 2)
-    image = ndimage.gaussian_filter(image, (0.4, 0.4, 0)) * vignette[..., None] * rng.normal(1, 0.06)
-    return to_bytes(image + rng.normal(0, 0.8, image.shape))
+    focused = ndimage.gaussian_filter(image, (0.4, 0.4, 0)) * vignette[..., None] * rng.normal(1, 0.06)
+    return to_bytes(focused + rng.normal(0, 0.8, image.shape))
 
 
 def _seams(rng: Generator, labels: Mask) -> NDArray[np.bool_]:

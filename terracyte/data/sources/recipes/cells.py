@@ -1,6 +1,7 @@
 """The plan of the blood sample: cells by class, and what is wrong among them."""
 
 import dataclasses
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -8,7 +9,8 @@ from numpy.random import Generator
 
 from terracyte.data.sources.drawing import cells, defects
 from terracyte.data.sources.drawing.smear import SHAPE
-from terracyte.data.sources.planting import Entry, Picture, Plan, Planted
+from terracyte.data.sources.recipes.plan import Entry, Picture, Plan, Planted
+from terracyte.errors import InputError
 from terracyte.strict import check_keys, number
 
 CLASSES = tuple(cells.ANATOMIES)
@@ -43,7 +45,7 @@ class Recipe:
     """
 
     seed: int = number(0, 2**31 - 1)
-    cells: dict[str, int] = number(1, 100_000)
+    cells: Mapping[str, int] = number(1, 100_000)
     bluish: float = number(0, 1)
     planted: PlantedCells
 
@@ -55,7 +57,8 @@ def plan(recipe: Recipe, file: str) -> list[Entry]:
         InputError: the recipe names other classes than the drawn ones, or more copies than genuine cells.
     """
     check_keys(recipe.cells, CLASSES, "cells", file)
-    check_keys(CLASSES, recipe.cells, "cells", file)
+    if absent := [name for name in CLASSES if name not in recipe.cells]:
+        raise InputError(f"{file}: 'cells' lacks {', '.join(absent)}; give each class a number")
     sample = Plan(recipe.seed, file)
     for label, name in enumerate(CLASSES):
         for _ in range(recipe.cells[name]):

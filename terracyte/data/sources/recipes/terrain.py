@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from terracyte.data.sources.drawing import defects, terrain
 from terracyte.data.sources.drawing.ground import SHAPE
-from terracyte.data.sources.drawing.terrain import BACKGROUND, BEDROCK, SAND, SOIL, Place, Scene
-from terracyte.data.sources.planting import Draw, Entry, Picture, Plan, Planted
+from terracyte.data.sources.drawing.terrain import BEDROCK, SAND, SOIL, Place, Scene
+from terracyte.data.sources.recipes.plan import Draw, Entry, Picture, Plan, Planted
 from terracyte.strict import number
 
 CLASSES = terrain.CLASSES
@@ -70,13 +70,8 @@ def plan(recipe: Recipe, file: str) -> list[Entry]:
         InputError: the recipe asks for more copies than there are genuine views.
     """
     sample = Plan(recipe.seed, file)
-    rocky = _rocky(sample.rng, recipe)
-    for number_of_place in range(recipe.views + recipe.drives):
-        seed = sample.next_seed()
-        place = terrain.random_place(np.random.default_rng((*seed, 0)), bool(rocky[number_of_place]))
-        single = number_of_place < recipe.views
-        for frame in range(1 if single else recipe.frames):
-            sample.add(partial(_view, seed, place, frame), copyable=single)
+    _add_places(sample, recipe.views, frames=1, big_rocks=recipe.big_rocks)
+    _add_places(sample, recipe.drives, frames=recipe.frames, big_rocks=recipe.big_rocks)
     _add_constant(sample, recipe.constant)
     sample.plant(recipe.planted, _other_mask)
     if recipe.planted.repeated_mask:
@@ -84,10 +79,14 @@ def plan(recipe: Recipe, file: str) -> list[Entry]:
     return sample.finish()
 
 
-def _rocky(rng: Generator, recipe: Recipe) -> NDArray[np.bool_]:
-    """Which places have a big rock: the declared share, not odds, since few images decide on a rare class."""
-    places = recipe.views + recipe.drives
-    return np.asarray(rng.permutation(places) < round(recipe.big_rocks * places))
+def _add_places(sample: Plan, count: int, frames: int, big_rocks: float) -> None:
+    # The declared share, not odds: few images decide on a rare class.
+    rocky = sample.rng.permutation(count) < round(big_rocks * count)
+    for boulder in rocky:
+        seed = sample.next_seed()
+        place = _random_place(seed, bool(boulder))
+        for frame in range(frames):
+            sample.add(partial(_view, seed, place, frame), copyable=frames == 1)
 
 
 def _add_constant(sample: Plan, constant: Constant) -> None:
@@ -105,8 +104,13 @@ def _add_aliens(sample: Plan, count: int) -> None:
     sample.add(genuine)
     for _ in range(count):
         seed = sample.next_seed()
-        place = terrain.random_place(np.random.default_rng((*seed, 0)), boulder=False)
+        place = _random_place(seed, boulder=False)
         sample.add(partial(_alien, partial(_view, seed, place), genuine), "repeated_mask")
+
+
+def _random_place(seed: tuple[int, ...], boulder: bool) -> Place:
+    # 3: a stream of its own, besides those that the scene derives from the seed
+    return terrain.random_place(np.random.default_rng((*seed, 3)), boulder)
 
 
 def _view(seed: tuple[int, ...], place: Place, frame: int = 0) -> Picture:

@@ -1,0 +1,106 @@
+"""Colour histograms: what is in a picture, wherever it lies; and which pictures are alike in it."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import convolve1d
+from tqdm import tqdm
+
+# Levels per channel: cells of 8x8x8 tell stains apart, grey pictures need finer steps.
+_LEVELS = {1: 32, 3: 8}
+_CHUNK = 64  # images
+_EXHAUSTIVE = 65_536  # rows up to which comparing all with all is the fastest search
+_PROBES = 16  # cells of the inverted file that a query visits
+
+
+def histograms(images: NDArray[np.uint8], ids: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Shares of the joint colour levels of some images.
+
+    Args:
+        images: (N, h, w, c) uint8, c being 1 or 3; may be memory-mapped.
+        ids: (n,) places in `images`.
+
+    Returns:
+        (n, 512) for three channels, (n, 32) for one; each row sums to 1.
+    """
+    starts = range(0, len(ids), _CHUNK)
+    progress = tqdm(starts, desc="counting colours", unit="chunk", disable=None)
+    return np.concatenate([_count(images[ids[start : start + _CHUNK]]) for start in progress])
+
+
+def smooth(shares: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
+    """Spread each level over its neighbours, so that a slightly brighter copy of a narrow histogram stays near it."""
+    levels = _LEVELS[channels]
+    cube = shares.reshape(-1, *[levels] * channels)
+    for axis in range(1, channels + 1):
+        cube = convolve1d(cube, [0.25, 0.5, 0.25], axis=axis, mode="nearest")
+    return np.asarray(cube.reshape(len(shares), -1))
+
+
+def nearest(shares: NDArray[np.float32], neighbours: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The rows that are most alike each row.
+
+    Args:
+        shares: (n, d), each row summing to 1.
+        neighbours: how many to find; at most n - 1 exist.
+
+    Returns:
+        Hellinger distances (0 equal, 1 disjoint) and row numbers, both (n, min(neighbours, n - 1)), nearest first;
+        above 65,536 rows the search is approximate, and -1 stands for a neighbour that it did not find.
+    """
+    used = shares[:, shares.any(axis=0)]
+    # Of square roots, the inner product is the Bhattacharyya coefficient: 1 - Hellinger distance².
+    points = np.ascontiguousarray(np.sqrt(used))
+    found, rows = _index(points).search(points, min(neighbours + 1, len(points)))
+    # A row is its own nearest, but for equal ones that may come first: push it out by its number.
+    own = rows == np.arange(len(points))[:, None]
+    own[~own.any(axis=1), -1] = True
+    kept = (len(points), rows.shape[1] - 1)
+    distances = np.sqrt(np.clip(1 - found[~own].reshape(kept), 0, 1, dtype=np.float64))
+    return distances, rows[~own].reshape(kept)
+
+
+def isolation(shares: NDArray[np.float32], channels: int, neighbours: int) -> NDArray[np.float64]:
+    """How far each row is from the crowd.
+
+    Args:
+        shares: (n, d) of `histograms`.
+        channels: of the images, 1 or 3.
+        neighbours: of the distance: up to as many odd pictures that are alike still stand out.
+
+    Returns:
+        (n,) Hellinger distances (0-1) of the smoothed histograms to their `neighbours`-th nearest; 0 if n is too small.
+    """
+    if len(shares) <= neighbours:
+        return np.zeros(len(shares))
+    distances, _ = nearest(smooth(shares, channels), neighbours)
+    return distances[:, -1]
+
+
+def _count(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    n, *_, channels = images.shape
+    levels = _LEVELS[channels]
+    cells = levels**channels
+    codes = np.zeros(images.shape[:3], np.int64)
+    for channel in range(channels):
+        codes = codes * levels + (images[..., channel] // (256 // levels))
+    numbered = codes.reshape(n, -1) + cells * np.arange(n)[:, None]
+    counts = np.bincount(numbered.ravel(), minlength=cells * n).reshape(n, cells)
+    return np.asarray(counts / numbered.shape[1], np.float32)
+
+
+def _index(points: NDArray[np.float32]) -> Any:
+    import faiss
+
+    n, dimensions = points.shape
+    exact = faiss.IndexFlatIP(dimensions)
+    if n <= _EXHAUSTIVE:
+        exact.add(points)
+        return exact
+    cells = int(4 * n**0.5)
+    inverted = faiss.IndexIVFFlat(exact, dimensions, cells, faiss.METRIC_INNER_PRODUCT)
+    inverted.nprobe = _PROBES
+    inverted.train(points)
+    inverted.add(points)
+    return inverted

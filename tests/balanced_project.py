@@ -1,0 +1,67 @@
+"""A tiny project as `balance` leaves it: what training needs, learnable in a few steps."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from ruamel.yaml import YAML
+
+from terracyte import files, paths
+
+ROWS = 24
+CLASSES = 4
+
+
+def write(root: Path) -> None:
+    """Raw forms and balanced manifests of both tasks under the working directory `root`, and params to suit.
+
+    Class k is grey level 60 k. Of 24 images of 32x32 pixels, 16 are for training, 4 for validation, 4 for
+    test; every fourth training image counts twice, and ids don't follow the order of the rows.
+    """
+    for task in ("blood", "mars"):
+        paths.raw(task).mkdir(parents=True)
+        manifest = _manifest()
+        if task == "blood":
+            _write_blood(manifest)
+        else:
+            _write_mars(manifest)
+        files.write_json(paths.balance(task), {"class_weights": [0.0 if task == "mars" else 1.0, 1.0, 1.0, 1.0]})
+    _shrink(root / "params.yaml")
+
+
+def _manifest() -> pd.DataFrame:
+    splits = ["train"] * 16 + ["validation"] * 4 + ["test"] * 4
+    return pd.DataFrame(
+        {
+            "id": np.arange(ROWS)[::-1],
+            "split": splits,
+            "sample_weight": [2.0, 1.0, 1.0, 0.0] * 6,
+            "repeats": [2, 1, 1, 1] * 6,
+        }
+    )
+
+
+def _write_blood(manifest: pd.DataFrame) -> None:
+    labels = np.arange(ROWS) % CLASSES
+    noise = np.random.default_rng(0).integers(0, 20, (ROWS, 32, 32, 3))
+    np.save(paths.images("blood"), (60 * labels[:, None, None, None] + noise).astype(np.uint8))
+    files.write_table(paths.balance_manifest("blood"), manifest.assign(label=labels[manifest["id"]]))
+
+
+def _write_mars(manifest: pd.DataFrame) -> None:
+    quarters = np.random.default_rng(0).integers(0, CLASSES, (ROWS, 2, 2))
+    masks = quarters.repeat(16, axis=1).repeat(16, axis=2).astype(np.uint8)
+    np.save(paths.masks("mars"), masks)
+    np.save(paths.images("mars"), (60 * masks[..., None]).astype(np.uint8))
+    pixels = {f"pixels_{k}": (masks == k).sum(axis=(1, 2)).astype(np.int64)[manifest["id"]] for k in range(CLASSES)}
+    files.write_table(paths.balance_manifest("mars"), manifest.assign(**pixels))
+
+
+def _shrink(params: Path) -> None:
+    yaml = YAML()
+    content = yaml.load(params.read_text(encoding="utf-8"))
+    for task, names in (("blood", "abcd"), ("mars", ["background", "a", "b", "c"])):
+        content["data"][task].update(classes=list(names), height=32, width=32)
+        content["reference"][task].update(width=4, depth=2, batch_size=4, epochs=4, learning_rate=5e-3, l2=0.0)
+    with params.open("w", encoding="utf-8") as stream:
+        yaml.dump(content, stream)

@@ -1,0 +1,206 @@
+"""Fitting: repeatable, resumable after SIGKILL, and stopped by the validation headline."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from terracyte import checkpoints, fitting, params, tasks
+from terracyte.checkpoints import Epoch
+from terracyte.data.batches import read_rows
+from terracyte.errors import InputError
+from terracyte.fitting import Fitted, Fitting
+from tests import balanced_project
+
+# Keras 3.15 reads TensorFlow's variables through a protocol that NumPy 2 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+STRONG: dict[str, Any] = {"flip": "both", "brightness": 0.1, "rotation": 0.1, "cutmix": 0.5, "dropout": 0.3}
+HEADLINES = {"blood-cnn": "accuracy", "mars-unet_final": "mean_iou"}
+Fit = Callable[..., Fitted]
+
+
+def make(variant: str, root: Path, on_epoch: fitting.OnEpoch, seed: int = 0, **changed: Any) -> Fitting:
+    """A fitting in the working directory's project; its checkpoint lies in `root`."""
+    settings = params.load()
+    task = tasks.make(settings.variants[variant].task, settings)
+    return Fitting(
+        label=variant,
+        config=dataclasses.replace(settings.config(variant), **changed),
+        training=read_rows(task, "train"),
+        validation=read_rows(task, "validation"),
+        class_weights=[0.0 if task.background == 0 else 1.0, 1.0, 1.0, 1.0],
+        seed=seed,
+        checkpoint=root / "checkpoint",
+        on_epoch=on_epoch,
+    )
+
+
+@pytest.fixture
+def fit(project: Path) -> Fit:
+    balanced_project.write(project)
+
+    def run(variant: str, place: str = "a", seen: list[tuple[int, Epoch]] | None = None, **changed: Any) -> Fitted:
+        epochs = [] if seen is None else seen
+        return make(variant, project / place, lambda n, values: epochs.append((n, values)), **changed).run()
+
+    return run
+
+
+def assert_equal(first: Fitted, second: Fitted) -> None:
+    assert first.history == second.history
+    assert first.best_epoch == second.best_epoch
+    for one, other in zip(first.model.get_weights(), second.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("variant", ["blood-cnn", "mars-unet_final"])
+def test_learns(fit: Fit, variant: str) -> None:
+    plain = {"flip": "none", "brightness": 0.0, "contrast": 0.0, "rotation": 0.0, "cutmix": 0.0, "zoom": 0.0}
+    fitted = fit(variant, epochs=25, patience=25, schedule="constant", dropout=0.0, label_smoothing=0.0, **plain)
+    best = fitted.history[fitted.best_epoch - 1]
+    assert fitted.history[-1]["loss"] < fitted.history[0]["loss"] / 2
+    assert best[f"val_{HEADLINES[variant]}"] > 0.6
+
+
+@pytest.mark.parametrize("variant", ["blood-cnn", "mars-unet_final"])
+def test_same_seed_same_weights(fit: Fit, variant: str) -> None:
+    assert_equal(fit(variant, "a", epochs=2, **STRONG), fit(variant, "b", epochs=2, **STRONG))
+
+
+def test_another_seed_other_weights(fit: Fit) -> None:
+    first, second = (fit("blood-cnn", str(seed), seed=seed, epochs=1) for seed in (0, 1))
+    assert any((a != b).any() for a, b in zip(first.model.get_weights(), second.model.get_weights(), strict=True))
+
+
+def test_a_killed_training_goes_on_with_the_same_result(fit: Fit, project: Path) -> None:
+    whole = fit("blood-cnn", "whole", epochs=3, **STRONG)
+    script = (
+        "import os, signal\n"
+        "from pathlib import Path\n"
+        "from tests.test_fitting import STRONG, make\n"
+        "kill = lambda epoch, values: epoch == 2 and os.kill(os.getpid(), signal.SIGKILL)\n"
+        "make('blood-cnn', Path('killed'), kill, epochs=3, **STRONG).run()\n"
+    )
+    root = str(Path(__file__).parents[1])
+    killed = subprocess.run([sys.executable, "-c", script], cwd=project, env={**os.environ, "PYTHONPATH": root})
+    assert killed.returncode == -signal.SIGKILL
+    # it died in its second epoch, before that was kept
+    assert [kept.name for kept in (project / "killed/checkpoint").iterdir()] == ["epoch_00001"]
+    seen: list[tuple[int, Epoch]] = []
+    assert_equal(fit("blood-cnn", "killed", seen, epochs=3, **STRONG), whole)
+    assert [epoch for epoch, _ in seen] == [1, 2, 3]
+
+
+def test_a_finished_training_is_not_trained_again(fit: Fit) -> None:
+    first = fit("mars-unet_1", epochs=2)
+    seen: list[tuple[int, Epoch]] = []
+    assert_equal(fit("mars-unet_1", "a", seen, epochs=2), first)
+    assert all("images_per_second" not in values for _, values in seen)
+
+
+def test_a_checkpoint_of_another_network_is_refused(fit: Fit) -> None:
+    fit("blood-cnn", epochs=1)
+    with pytest.raises(InputError, match="remove the folder to train from the start"):
+        fit("blood-cnn", epochs=2, width=8)
+
+
+def test_a_damaged_checkpoint_is_refused(fit: Fit, project: Path) -> None:
+    fit("blood-cnn", epochs=1)
+    (project / "a/checkpoint/epoch_00001/state.npz").write_bytes(b"half of")
+    with pytest.raises(InputError, match="is damaged"):
+        fit("blood-cnn", epochs=2)
+
+
+def test_stops_without_improvement_and_keeps_the_best(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([0.5, 0.7, 0.6, 0.7, 0.9])
+    weights = []
+
+    def validate(model: keras.Model, rows: object, batch_size: int) -> tuple[float, float]:
+        weights.append(model.get_weights())
+        return 1.0, next(scores)
+
+    monkeypatch.setattr(fitting, "validate", validate)
+    fitted = fit("blood-cnn", epochs=9, patience=2)
+    assert (fitted.best_epoch, len(fitted.history)) == (2, 4)
+    for kept, best in zip(fitted.model.get_weights(), weights[1], strict=True):
+        np.testing.assert_array_equal(kept, best)
+
+
+def test_reports_each_epoch(fit: Fit) -> None:
+    seen: list[tuple[int, Epoch]] = []
+    fitted = fit("mars-unet_1", "a", seen, epochs=2)
+    names = {"loss", "val_loss", "val_mean_iou", "learning_rate"}
+    assert [epoch for epoch, _ in seen] == [1, 2]
+    assert set(seen[0][1]) == names | {"images_per_second"}
+    assert set(fitted.history[0]) == names
+
+
+def test_divergence_is_told_in_one_line(fit: Fit) -> None:
+    with pytest.raises(InputError, match=r"blood-cnn: the loss of epoch 1 is not finite .* learning_rate 1e\+20:"):
+        fit("blood-cnn", learning_rate=1e20, optimizer="adamw", schedule="constant", epochs=2)
+
+
+def test_majority_passes_through(fit: Fit) -> None:
+    fitted = fit("blood-baseline")
+    assert fitted.history[0]["val_accuracy"] == pytest.approx(0.25)
+    assert fitted.history[0]["val_loss"] == pytest.approx(np.log(4))
+    assert len(fitted.history) == 1
+
+
+def test_loss_weights(project: Path) -> None:
+    balanced_project.write(project)
+    settings = params.load()
+    config, mars, blood = settings.config("mars-unet_1"), tasks.make("mars", settings), tasks.make("blood", settings)
+
+    def weights(task: tasks.Task, **changed: bool) -> list[float]:
+        return fitting.loss_weights(dataclasses.replace(config, **changed), task, [0, 0.5, 1, 1.5])
+
+    assert weights(mars, class_weights=False, ignore_background=False) == [1, 1, 1, 1]
+    assert weights(mars, class_weights=True, ignore_background=False) == [1, 0.5, 1, 1.5]
+    assert weights(mars, class_weights=False, ignore_background=True) == [0, 1, 1, 1]
+    assert weights(mars, class_weights=True, ignore_background=True) == [0, 0.5, 1, 1.5]
+    assert weights(blood, class_weights=True, ignore_background=False) == [0, 0.5, 1, 1.5]
+
+
+def test_cosine_rises_and_falls(project: Path) -> None:
+    config = dataclasses.replace(params.load().config("mars-unet_1"), learning_rate=1.0, warmup=0.2)
+    schedule = fitting.optimizer(config, steps=100)._learning_rate
+    rates = [float(ops.convert_to_numpy(schedule(step))) for step in (0, 10, 20, 60, 100)]
+    np.testing.assert_allclose(rates, [0, 0.5, 1, 0.505, 0.01], atol=1e-6)
+
+
+def test_biases_and_normalisations_do_not_decay(fit: Fit) -> None:
+    config = dataclasses.replace(params.load().config("blood-cnn"), weight_decay=0.1, learning_rate=0.1)
+    dense = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, name="d"), keras.layers.BatchNormalization()])
+    chosen = fitting.optimizer(dataclasses.replace(config, schedule="constant"), steps=1)
+    chosen.build(dense.trainable_variables)
+    for variable in dense.trainable_variables:
+        variable.assign(ops.ones_like(variable))
+    chosen.apply([ops.zeros_like(variable) for variable in dense.trainable_variables])
+    left = {v.name: float(ops.max(v)) for v in dense.trainable_variables}
+    assert left == {"kernel": pytest.approx(0.99), "bias": 1.0, "gamma": 1.0, "beta": 1.0}
+
+
+def test_predicts_chosen_images_in_order(fit: Fit) -> None:
+    model = fit("mars-unet_1", epochs=1).model
+    rows = read_rows(tasks.make("mars", params.load()), "train")
+    parts = list(fitting.predict(model, rows.images, rows.ids[:5], batch_size=2))
+    assert [len(part) for part in parts] == [2, 2, 1]
+    whole = next(fitting.predict(model, rows.images, rows.ids[:5], batch_size=5))
+    np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-4, atol=1e-5)
+
+
+def test_checkpoint_survives_in_the_newest_epoch_only(fit: Fit, project: Path) -> None:
+    fit("blood-cnn", epochs=3)
+    assert [kept.name for kept in (project / "a/checkpoint").iterdir()] == ["epoch_00003"]
+    assert checkpoints.restore(project / "nothing", keras.Sequential()).history == []

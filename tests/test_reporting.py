@@ -1,0 +1,268 @@
+"""Tables, README block and page of a finished project; MLflow is replaced by a list."""
+
+import base64
+import io
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from stages import report as stage
+from terracyte import evaluation, files, params, paths, tasks, tracking
+from terracyte.errors import InputError
+from terracyte.reporting import formats, pictures, readme, records, tables
+from tests import finished_project
+from tests.conftest import Edit
+
+
+@pytest.fixture
+def logged(finished: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """In a finished project: what the report tells MLflow."""
+    told: list[Any] = []
+    monkeypatch.setattr(sys, "argv", ["report"])
+    monkeypatch.setattr(tracking, "reconcile", lambda task, runs: told.append((task, runs)))
+    monkeypatch.setattr(tracking, "log_report", lambda task, pages: told.append((task, pages)))
+    return told
+
+
+def ablation(task: str) -> dict[str, Any]:
+    rows = pd.read_csv(paths.ablation_csv(task), index_col="variant").to_dict("index")
+    return {str(variant): row for variant, row in rows.items()}
+
+
+@pytest.mark.usefixtures("logged")
+def test_rows_are_the_scores_in_the_order_of_params() -> None:
+    stage.main()
+    rows = ablation("mars")
+    assert list(rows) == ["mars-baseline", "mars-unet"]
+    baseline, row, scores = *rows.values(), files.read_json(paths.scores("mars", "mars-unet"))
+    assert row["mean_iou"] == scores["mean"]["mean_iou"]
+    assert [row["low"], row["high"]] == scores["interval"]["mean_iou"]
+    assert row["course_mean_iou"] == scores["mean"]["course_mean_iou"]
+    assert row["iou_big_rock"] == scores["mean"]["per_class"]["big rock"]["iou"]
+    assert row["difference"] == pytest.approx(row["mean_iou"] - baseline["mean_iou"])
+    assert row["difference_low"] < row["difference"] < row["difference_high"]
+    assert (row["seeds"], row["best_epoch"], row["parameters"]) == ("0 1", "4 4", 123456)
+    assert (row["published"], row["title"]) == (0.7322, "a network | with a pipe")
+    assert row["data_hash"] == scores["data_hash"][:12]
+    assert row["fingerprint"] == " ".join(scores["fingerprints"][seed][:12] for seed in ("0", "1"))
+    assert np.isnan([baseline[name] for name in ("difference", "difference_low", "published")]).all()
+
+
+@pytest.mark.usefixtures("logged")
+def test_a_variant_more_or_less_is_a_row_more_or_less(edit: Edit) -> None:
+    stage.main()
+    before, kept = ablation("blood"), paths.ablation_csv("mars").read_bytes()
+    added = {"task": "blood", "title": "one more", "change": {"width": 8}}
+    edit("variants", {**finished_project.VARIANTS, "blood-wide": added})
+    settings = params.load()
+    finished_project.train(tasks.make("blood", settings), "blood-wide", settings)
+    finished_project.evaluate(tasks.make("blood", settings), "blood-wide", settings)
+    stage.main()
+    after = ablation("blood")
+    assert list(after) == [*before, "blood-wide"]
+    assert repr({name: after[name] for name in before}) == repr(before)
+    assert "one more" in paths.README.read_text(encoding="utf-8")
+    # The removed variant's files stay on the disk, and are not looked at.
+    edit("variants", finished_project.VARIANTS)
+    stage.main()
+    assert repr(ablation("blood")) == repr(before)
+    assert "blood-wide" not in paths.REPORT_PAGE.read_text(encoding="utf-8")
+    assert paths.ablation_csv("mars").read_bytes() == kept
+
+
+def test_mlflow_is_told_every_run_and_then_the_report(logged: list[Any]) -> None:
+    stage.main()
+    assert [name for name, _ in logged] == ["blood", "mars", "blood", "mars"]
+    _, finished = logged[1]
+    assert [(each.identity.variant, each.identity.seed) for each in finished] == [
+        (variant, seed) for variant in ("mars-baseline", "mars-unet") for seed in (0, 1)
+    ]
+    assert all(path.exists() for _, pages in logged[2:] for path in pages)
+
+
+@pytest.mark.usefixtures("logged")
+def test_a_second_report_changes_no_byte() -> None:
+    stage.main()
+    before = finished_project.outputs()
+    stage.main()
+    assert finished_project.outputs() == before
+
+
+@pytest.mark.usefixtures("logged")
+def test_the_readme_keeps_what_is_around_its_block() -> None:
+    stage.main()
+    text = paths.README.read_text(encoding="utf-8")
+    assert text.startswith("# Title\n\n<!-- results:begin -->\n### Blood")
+    assert text.endswith("\n<!-- results:end -->\n\nThe end.\n")
+    assert all(paths.ablation_markdown(task).read_text(encoding="utf-8") in text for task in params.TASKS)
+    assert r"a network \| with a pipe" in text
+    for block in text.split("\n\n"):
+        rows = [line for line in block.splitlines() if line.startswith("|")]
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) <= 1
+
+
+@pytest.mark.usefixtures("logged")
+def test_the_page_is_whole_and_alone() -> None:
+    stage.main()
+    html = paths.REPORT_PAGE.read_text(encoding="utf-8")
+    for name, variant in finished_project.VARIANTS.items():
+        assert name in html
+        assert variant["title"] in html
+    links = re.findall(r"""(?:src|href)="([^"]*)"|url\(([^)]*)\)""", html)
+    assert all(target.startswith(("data:image/", "#")) for target in map("".join, links))
+    anchors = {target for target in map("".join, links) if target.startswith("#")}
+    assert {f"#{anchor}" for anchor in re.findall(r'id="([^"]+)"', html)} >= anchors
+    assert not re.search(r"<script|@import|<link|<iframe", html)
+    assert all(re.search(r'alt="[^"]+"', image) for image in re.findall(r"<img[^>]*>", html))
+    assert str(Path.cwd()) not in html
+    assert len(html) < 2_000_000
+
+
+@pytest.mark.usefixtures("logged")
+def test_the_page_escapes_what_it_shows(edit: Edit) -> None:
+    edit("variants.blood-cnn.title", "<b>bold</b> & more")
+    stage.main()
+    html = paths.REPORT_PAGE.read_text(encoding="utf-8")
+    assert "&lt;b&gt;bold&lt;/b&gt; &amp; more" in html
+    assert "<b>bold</b>" not in html
+
+
+def widen(edit: Edit) -> None:
+    edit("reference.mars.width", 99)
+
+
+def reseed(edit: Edit) -> None:
+    edit("seeds", [0, 1, 2])
+
+
+def forget_all(edit: Edit) -> None:
+    edit("variants", {"mars-unet": finished_project.VARIANTS["mars-unet"]})
+
+
+def rescore(_: Edit) -> None:
+    path = paths.scores("mars", "mars-unet")
+    scores = files.read_json(path)
+    scores["seeds"]["1"]["confusion"][1][1] += 1
+    files.write_json(path, scores)
+
+
+def remove(path: Path) -> Callable[[Edit], None]:
+    return lambda _: path.unlink()
+
+
+BAD_STATES: list[tuple[Callable[[Edit], None], str]] = [
+    (remove(paths.scores("mars", "mars-unet")), r"mars-unet\.json is missing: run `dvc repro evaluate@mars-unet`"),
+    (remove(paths.training("mars", "mars-unet")), "run `dvc repro train@mars-unet`"),
+    (remove(paths.curves("mars", "mars-unet")), "run `dvc repro train@mars-unet`"),
+    (remove(paths.prediction("blood", "blood-cnn", 1)), "run `dvc repro evaluate@blood-cnn`"),
+    (remove(paths.balance("blood")), "run `dvc repro balance@blood`"),
+    (remove(paths.balance_manifest("blood")), "run `dvc repro balance@blood`"),
+    (widen, "seed 0, 1 does not belong to the present params and data: run `dvc repro train@mars-baseline`"),
+    (reseed, "seed 2 does not belong to the present params and data: run `dvc repro train@blood-baseline`"),
+    (forget_all, "'variants' has none of task blood"),
+    (rescore, "seed 1 was scored on other predictions than those stored: run `dvc repro evaluate@mars-unet`"),
+    (remove(paths.README), "README.md: the lines .* must stand in it once, in this order"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "message"), BAD_STATES)
+def test_refuses_stale_and_missing_results_and_writes_nothing(
+    logged: list[Any], edit: Edit, spoil: Callable[[Edit], None], message: str
+) -> None:
+    spoil(edit)
+    with pytest.raises(InputError, match=message):
+        stage.main()
+    assert not logged
+    assert not paths.REPORT_PAGE.exists()
+    assert not paths.ablation_csv("blood").exists()
+
+
+@pytest.mark.parametrize("text", ["", f"{readme.END}\n{readme.BEGIN}", f"{readme.BEGIN}{readme.BEGIN}{readme.END}"])
+def test_refuses_a_readme_without_its_two_markers(tmp_path: Path, text: str) -> None:
+    (tmp_path / "README.md").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match="must stand in it once"):
+        readme.with_results(tmp_path / "README.md", {"mars": "table"})
+
+
+@pytest.mark.usefixtures("logged")
+def test_validation_chooses_the_variant_to_show() -> None:
+    settings = params.load()
+    task = tasks.make("blood", settings)
+    assert records.best(task, records.gather(task, settings)).name == "blood-cnn"
+    runs = files.read_json(paths.training("blood", "blood-baseline"))
+    for run in runs.values():
+        run["val_accuracy"] = 0.99
+    files.write_json(paths.training("blood", "blood-baseline"), runs)
+    assert records.best(task, records.gather(task, settings)).name == "blood-baseline"
+
+
+@pytest.mark.usefixtures("logged")
+def test_samples_spread_over_classes_and_the_hardest_come_first() -> None:
+    task, rows = tasks.make("blood", params.load()), evaluation.test_rows("blood")
+    kept = evaluation.stored("blood", "blood-cnn", 0, rows)
+    shown = pictures.samples(task, rows, kept, 24)
+    assert len({example.pictures[0].text.split(": ")[1] for example in shown}) == 8
+    assert len(pictures.samples(task, rows, kept, 1000)) == len(rows)
+    difficulty = task.difficulty(task.targets(rows), kept)
+    worst = pictures.hardest(task, rows, kept, 2)
+    assert f"test image {rows['id'][int(difficulty.argmax())]}:" in worst[0].pictures[0].text
+    assert worst[0].right is False
+
+
+@pytest.mark.usefixtures("logged")
+def test_sheets_fold_repeated_contents() -> None:
+    task = tasks.make("blood", params.load())
+    sheets = pictures.sheets(task, pd.read_parquet(paths.clean_manifest("blood")), 1)
+    assert [(sheet.reason, sheet.images, sheet.contents) for sheet in sheets] == [
+        ("repeated image", 5, 2),
+        ("near duplicate", 1, 1),
+    ]
+    assert [picture.label for picture in sheets[0].pictures] == ["3 times"]
+
+
+def pixels(uri: str) -> Any:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))).convert("RGB"))
+
+
+def test_masks_are_painted_in_the_palette_and_dimmed() -> None:
+    mask = np.arange(4, dtype=np.uint8).reshape(2, 2) + 1
+    palette = [[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in pictures.PALETTE]
+    np.testing.assert_array_equal(pixels(pictures.painted(mask)).reshape(4, 3), palette[1:5])
+    dimmed = pixels(pictures.painted(mask, np.array([[True, False], [False, False]])))
+    assert abs(dimmed[0, 0].astype(int) - palette[0]).sum() < abs(dimmed[0, 0].astype(int) - palette[1]).sum()
+    np.testing.assert_array_equal(dimmed[0, 1], palette[2])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_photographs_keep_their_size_and_grey_values(channels: int) -> None:
+    shown = pixels(pictures.photograph(np.full((8, 16, channels), 120, np.uint8)))
+    assert shown.shape == (8, 16, 3)
+    np.testing.assert_allclose(shown, 120, atol=2)
+
+
+def test_numbers_for_reading() -> None:
+    assert formats.percent(0.7322) == "73.2"
+    assert formats.percent(float("nan")) == "–"  # noqa: RUF001
+    assert formats.interval(0.7, 0.75) == "70.0 to 75.0"
+    assert formats.difference(-0.1, -0.2, 0.0004) == "−10.0 (−20.0 to +0.0)"  # noqa: RUF001
+    assert formats.difference(-0.0001, -0.0001, 0.0) == "+0.0 (+0.0 to +0.0)"
+    assert formats.difference(float("nan"), float("nan"), float("nan")) == "–"  # noqa: RUF001
+    assert formats.count(1234567) == "1\u202f234\u202f567"
+    assert formats.sentence("plain U-Net") == "Plain U-Net"
+    assert formats.name("val_mean_iou") == "validation mean IoU"
+
+
+@pytest.mark.usefixtures("logged")
+def test_the_first_row_has_no_difference_even_alone() -> None:
+    settings = params.load()
+    task = tasks.make("blood", settings)
+    table = tables.ablation(task, records.gather(task, settings)[:1], settings.evaluate)
+    assert table["difference"].isna().all()
+    assert tables.results(task, table)["to the row above"].tolist() == ["–"]  # noqa: RUF001
