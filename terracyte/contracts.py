@@ -5,7 +5,7 @@ files (one row per .npy), images (the manifest), classes (one row per scored cla
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,6 @@ import numpy as np
 import pandas as pd
 
 from terracyte import paths
-
-REASONS = ("exact duplicate",)  # TODO
 from terracyte.data.manifest import STATISTICS
 from terracyte.errors import InputError
 from terracyte.params import Validate
@@ -71,13 +69,13 @@ def raw_tables(task: Task, manifest: pd.DataFrame, settings: Validate) -> Iterat
     yield _classes(task, manifest, settings)
 
 
-def cleaned_tables(task: Task, cleaned: pd.DataFrame, settings: Validate) -> Iterator[Table]:
+def cleaned_tables(task: Task, cleaned: pd.DataFrame, reasons: Sequence[str], settings: Validate) -> Iterator[Table]:
     """Tables of a cleaned manifest: dropped and kept images, classes of the kept ones."""
     kept, dropped = cleaned[cleaned["keep"]], cleaned[~cleaned["keep"]]
     defect = "this is a defect of terracyte/data/cleaning.py: report it"
     yield Table(
         "dropped images", "name", dropped,
-        [_among("reason", REASONS, "each dropped image has a known reason", defect)],
+        [_among("reason", reasons, "each dropped image has a known reason", defect)],
     )  # fmt: skip
     yield Table(
         "kept images", "name", kept,

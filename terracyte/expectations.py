@@ -2,7 +2,7 @@
 
 import html
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +48,17 @@ def validate_raw(task: Task, manifest: pd.DataFrame, settings: Validate) -> dict
     return _validate(task.name, "raw", len(manifest), contracts.raw_tables(task, manifest, settings))
 
 
-def validate_cleaned(task: Task, cleaned: pd.DataFrame, settings: Validate) -> dict[str, Any]:
-    """Judge a cleaned manifest (with `keep` and `reason`); returns and raises as `validate_raw` does."""
-    return _validate(task.name, "cleaned", len(cleaned), contracts.cleaned_tables(task, cleaned, settings))
+def validate_cleaned(task: Task, cleaned: pd.DataFrame, reasons: Sequence[str], settings: Validate) -> dict[str, Any]:
+    """Judge a cleaned manifest; returns and raises as `validate_raw` does.
+
+    Args:
+        task: whose images they are.
+        cleaned: the raw manifest with `keep` and `reason`.
+        reasons: all reasons for which an image may be dropped.
+        settings: bounds of what is recorded.
+    """
+    tables = contracts.cleaned_tables(task, cleaned, reasons, settings)
+    return _validate(task.name, "cleaned", len(cleaned), tables)
 
 
 def page(task: str, suite: str) -> Path:

@@ -49,6 +49,9 @@ class Share:
     low: float = number(0, 1)
     high: float = number(0, 1)
 
+    def __post_init__(self) -> None:
+        _check_order("validate.<task>.class_share", self.low, self.high)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Validate:
@@ -65,6 +68,14 @@ class Validate:
     brightness: tuple[float, float] = number(0, 255)
     contrast_low: float = number(0, 255)
     repeats_high: int = number(1, 1_000_000)
+
+    def __post_init__(self) -> None:
+        _check_order("validate.<task>.brightness", *self.brightness)
+
+
+def _check_order(where: str, low: float, high: float) -> None:
+    if low > high:
+        raise InputError(f"params.yaml: '{where}' is {low:g} to {high:g}; the lower bound must come first")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

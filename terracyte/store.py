@@ -49,7 +49,7 @@ def prepare() -> None:
     Safe where several processes start at once: MLflow alone fails then. Takes about 10 s the first time.
 
     Raises:
-        InputError: the database cannot be made.
+        InputError: the database cannot be made or used.
     """
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -61,9 +61,9 @@ def prepare() -> None:
         if not _database().exists():
             with files.atomic(_database()) as temporary:
                 _migrate(temporary)
-            _write_ahead(_database())
         elif not prepared.exists() or prepared.read_text(encoding="utf-8") != version:
             _migrate(_database())
+        _write_ahead(_database())
         files.write_text(prepared, version)
 
 
@@ -90,5 +90,8 @@ def _migrate(database: Path) -> None:
 
 def _write_ahead(database: Path) -> None:
     """Let readers and a writer work at once; the mode is kept in the file."""
-    with closing(sqlite3.connect(database)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
+    try:
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.Error as error:
+        raise InputError(f"{database} cannot be used ({error}): delete {paths.MLFLOW}, it is rebuilt") from error

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
 from terracyte import evaluation, files, params, paths, tasks
+from terracyte.data import cleaning
+from terracyte.data.rules import NO_TWIN
 from terracyte.identity import Identity, data_hash, file_hash
 from terracyte.params import Params
 from terracyte.tasks.task import Task
@@ -136,15 +138,17 @@ def _terrain(task: Task, label: int, y: NDArray[np.float64], x: NDArray[np.float
 
 def _clean(task: Task, manifest: pd.DataFrame) -> pd.DataFrame:
     reason = pd.Series("", index=manifest.index)
-    reason[2:7] = "repeated image"
-    reason[10] = "near duplicate"
-    cleaned = manifest.assign(keep=reason == "", reason=reason)
+    reason[2:7] = "repeated_image"
+    reason[10] = "near_duplicate"
+    cleaned = manifest.assign(keep=reason == "", reason=reason, duplicate_of=NO_TWIN)
+    planted = None if task.dense else pd.DataFrame({"id": manifest["id"], "defect": reason})
     files.write_table(paths.clean_manifest(task.name), cleaned)
+    files.write_json(paths.cleaning(task.name), cleaning.summarise(cleaned, planted))
     return cleaned
 
 
 def _balance(task: Task, cleaned: pd.DataFrame) -> None:
-    kept = cleaned[cleaned["keep"]].drop(columns=["keep", "reason"])
+    kept = cleaned[cleaned["keep"]].drop(columns=["keep", "reason", "duplicate_of"])
     split = np.array(_SPLITS)[np.arange(len(kept)) % 3]
     balanced = kept.assign(split=split, group=np.arange(len(kept)) // 6 * 3 + np.arange(len(kept)) % 3)
     files.write_table(paths.balance_manifest(task.name), balanced)
@@ -170,7 +174,6 @@ def _validation(task: Task, cleaned: pd.DataFrame) -> None:
         rows, success = len(cleaned), len(found) == 1
         summary = {"suite": suite, "rows": rows, "success": success, "expectations": found}
         files.write_json(path(task.name), summary)
-    files.write_json(paths.cleaning(task.name), {"reasons": cleaned["reason"].value_counts().to_dict()})
 
 
 def outputs() -> str:

@@ -221,8 +221,8 @@ def test_sheets_fold_repeated_contents() -> None:
     task = tasks.make("blood", params.load())
     sheets = pictures.sheets(task, pd.read_parquet(paths.clean_manifest("blood")), 1)
     assert [(sheet.reason, sheet.images, sheet.contents) for sheet in sheets] == [
-        ("repeated image", 5, 2),
-        ("near duplicate", 1, 1),
+        ("repeated_image", 5, 2),
+        ("near_duplicate", 1, 1),
     ]
     assert [picture.label for picture in sheets[0].pictures] == ["3 times"]
 
@@ -256,7 +256,7 @@ def test_numbers_for_reading() -> None:
     assert formats.difference(float("nan"), float("nan"), float("nan")) == "–"  # noqa: RUF001
     assert formats.count(1234567) == "1\u202f234\u202f567"
     assert formats.sentence("plain U-Net") == "Plain U-Net"
-    assert formats.name("val_mean_iou") == "validation mean IoU"
+    assert formats.words("val_mean_iou") == "validation mean IoU"
 
 
 @pytest.mark.usefixtures("logged")

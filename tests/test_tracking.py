@@ -145,6 +145,12 @@ def test_a_store_made_in_another_folder_is_refused(project: Path, monkeypatch: p
         tracking.reconcile("mars", [])
 
 
+def test_a_broken_database_is_one_line() -> None:
+    (paths.MLFLOW / "mlflow.db").write_bytes(b"no database at all" * 1000)
+    with pytest.raises(InputError, match=r"not a database.*delete data/mlflow"):
+        tracking.reconcile("mars", [])
+
+
 def test_reconcile_adds_scores_to_the_live_run() -> None:
     with tracking.training_run(identity(), "") as live:
         live.log_epoch(1, {"loss": 2.0, "val_mean_iou": 0.25})
@@ -224,6 +230,17 @@ def test_a_fresh_clone_rebuilds_the_whole_record(
     assert set(after) == set(before)
     assert set(after.values()).isdisjoint(before.values())
     assert sorted(after.values()) == sorted(run.info.run_id for run in all_runs())
+
+
+def test_the_report_run_is_one_and_stays_current(project: Path) -> None:
+    (project / "page.html").write_text("old")
+    tracking.log_report("mars", [Path("page.html")])
+    (project / "page.html").write_text("new")
+    tracking.log_report("mars", [Path("page.html")])
+    tracking.reconcile("mars", [])
+    (run,) = all_runs()
+    assert (run.info.run_name, run.info.status, run.data.tags["status"]) == ("report", "FINISHED", "current")
+    assert Path(mlflow.MlflowClient().download_artifacts(run.info.run_id, "page.html")).read_text() == "new"
 
 
 def test_a_model_is_recorded_with_its_signature() -> None:

@@ -49,12 +49,12 @@ def headline_curves(records: Sequence[Record], column: str) -> Picture:
             colour, dash = _COLOURS[place % len(_COLOURS)], _DASHES[place // len(_COLOURS) % len(_DASHES)]
             for label, run in _labelled(record, record.name):
                 _line(axes, run, column, color=colour, linestyle=dash, label=label)
-        axes.set_ylabel(formats.name(column))
+        axes.set_ylabel(formats.words(column))
         axes.set_ylim(bottom=0)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
 
     highest = ", ".join(f"{record.name} {formats.percent(record.curves[column].max())} %" for record in records)
-    return Picture(_drawn(4.6, 3.1, draw), f"{formats.name(column)} by epoch; highest values: {highest}")
+    return Picture(_drawn(4.6, 3.1, draw), f"{formats.words(column)} by epoch; highest values: {highest}")
 
 
 def loss_curves(record: Record) -> Picture:

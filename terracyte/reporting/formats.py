@@ -6,9 +6,9 @@ _ABSENT = "–"  # noqa: RUF001 (a dash, not a minus)
 _NAMES = {"f1": "F1", "iou": "IoU", "val": "validation"}
 
 
-def name(score: str) -> str:
-    """A score's name: `course_mean_iou` → `course mean IoU`."""
-    return " ".join(_NAMES.get(word, word) for word in score.split("_"))
+def words(identifier: str) -> str:
+    """`course_mean_iou` → `course mean IoU`, `repeated_image` → `repeated image`."""
+    return " ".join(_NAMES.get(word, word) for word in identifier.split("_"))
 
 
 def sentence(text: str) -> str:

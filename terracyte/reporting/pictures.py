@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageColor
 
 from terracyte import paths
 from terracyte.evaluation import Kept
@@ -78,7 +78,7 @@ def photograph(image: NDArray[np.uint8]) -> str:
 
 def painted(mask: NDArray[np.uint8], dimmed: NDArray[np.bool_] | None = None) -> str:
     """(h, w) labels → a PNG's data URI in the palette's colours, darker where `dimmed`."""
-    colours = np.array([_rgb(colour) for colour in PALETTE])
+    colours = np.array([ImageColor.getrgb(colour) for colour in PALETTE])
     pixels = colours[mask % len(PALETTE)]
     if dimmed is not None:
         shade = _DIMMED * pixels[dimmed] + (1 - _DIMMED) * colours[0]
@@ -116,7 +116,7 @@ def _sheet(task: Task, reason: str, removed: pd.DataFrame, images: NDArray[np.ui
     pictures = [
         Picture(
             photograph(images[first]),
-            f"removed {task.name} image {first}: {reason}",
+            f"removed {task.name} image {first}",
             f"{times} times" if times > 1 else f"id {first}",
         )
         for first, times in contents.head(count).itertuples(index=False)
@@ -158,10 +158,6 @@ def _segmented(task: Task, row: int, image: NDArray[np.uint8], truth: Any, predi
 def _shares(task: Task, mask: NDArray[np.uint8]) -> str:
     shares = np.bincount(mask.ravel(), minlength=len(task.classes)) / mask.size
     return ", ".join(f"{share:.0%} {name}" for name, share in zip(task.classes, shares, strict=True) if share > 0)
-
-
-def _rgb(colour: str) -> tuple[int, int, int]:
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 
 def _uri(picture: Image.Image, kind: str, **options: Any) -> str:

@@ -20,9 +20,9 @@ from terracyte.tasks.task import Task
 
 PATH = Path("docs/sample.png")
 
-_CELLS, _STRIPS = 3, 4  # pictures per class of cells; pictures of terrain
-_EDGE, _GAP, _LINE = 96, 3, 13  # pixels
-_COLOURS = 160  # of the file's palette: a third of the size, and nothing to see
+_CELLS, _STRIPS = 3, 4  # cells per class; pictures of terrain
+_EDGE, _GAP, _LINE = 96, 3, 14  # pixels
+_COLOURS = 112  # of the file's palette: a third of the size, and nothing to see
 
 Picture = NDArray[np.uint8]
 

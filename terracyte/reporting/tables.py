@@ -49,18 +49,18 @@ def class_column(task: Task, name: str) -> str:
 def results(task: Task, table: pd.DataFrame) -> pd.DataFrame:
     """The ablation table for reading: scores in per cent, differences in percentage points."""
     shown = pd.DataFrame({"variant": table["variant"], "what it is": table["title"]})
-    shown[f"{formats.name(task.headline)}, %"] = table[task.headline].map(formats.percent)
+    shown[f"{formats.words(task.headline)}, %"] = table[task.headline].map(formats.percent)
     shown["interval"] = list(map(formats.interval, table["low"], table["high"]))
     shown["published, %"] = table["published"].map(formats.percent)
     shown["to the row above"] = list(map(formats.difference, *(table[name] for name in _DIFFERENCE)))
     for name in task.other_scores:
-        shown[f"{formats.name(name)}, %"] = table[name].map(formats.percent)
+        shown[f"{formats.words(name)}, %"] = table[name].map(formats.percent)
     return shown
 
 
 def classes(task: Task, table: pd.DataFrame) -> pd.DataFrame:
     """The headline of each class, in per cent."""
-    shown = pd.DataFrame({f"{formats.name(task.class_headline)}, %": table["variant"]})
+    shown = pd.DataFrame({f"{formats.words(task.class_headline)}, %": table["variant"]})
     for name in scored(task):
         shown[name] = table[class_column(task, name)].map(formats.percent)
     return shown

@@ -171,7 +171,7 @@ def recompressed(rng: Generator, image: Image) -> Image:
     """Quantised in the frequency domain of 8x8 blocks, as JPEG does; sizes that 8 divides."""
     height, width, channels = image.shape
     blocks = image.reshape(height // 8, 8, width // 8, 8, channels).astype(np.float32)
-    step = np.float32(pick(rng, (10, 18)))
+    step = np.float32(pick(rng, (6, 12)))
     coefficients = fft.dctn(blocks, axes=(1, 3), norm="ortho")
     restored = fft.idctn(np.rint(coefficients / step) * step, axes=(1, 3), norm="ortho")
     return to_bytes(restored.reshape(image.shape))

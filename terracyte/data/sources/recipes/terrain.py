@@ -17,7 +17,7 @@ CLASSES = terrain.CLASSES
 IMAGE_SHAPE = (*SHAPE, 1)
 
 # The ground whose mask the aliens share: three terrains and a big rock, as in the original.
-_SHARED = Place(terrains=(SOIL, SAND, BEDROCK), boulders=1, left_out=("seams", "patch", "edges"))
+_SHARED = Place(terrains=(SOIL, SAND, BEDROCK), boulders=1, left_out=("seams", "edges"))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,30 @@
+"""balance: grouped, stratified splits; class, sampling and rare-class weights."""
+
+import argparse
+
+import numpy as np
+import pandas as pd
+
+from terracyte import files, params, paths, tasks
+from terracyte.data import balancing
+from terracyte.errors import guarded
+
+
+def main() -> None:
+    """Split and weigh the kept images of one task."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("task", choices=params.TASKS)
+    name = parser.parse_args().task
+    settings = params.load()
+    task = tasks.make(name, settings)
+    images = np.load(paths.images(name), mmap_mode="r")
+    cleaned = pd.read_parquet(paths.clean_manifest(name))
+    balanced = balancing.balance(task, images, cleaned, settings.balance[name])
+    summary = balancing.summarise(task, balanced, settings.balance[name])
+    files.write_table(paths.balance_manifest(name), balanced)
+    files.write_json(paths.balance(name), summary)
+    print(balancing.describe(summary))
+
+
+if __name__ == "__main__":
+    guarded(main)

@@ -1,0 +1,43 @@
+"""What a rule of cleaning sees and says."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from terracyte.params import Clean
+from terracyte.tasks.task import Task
+
+NO_TWIN = -1
+
+
+@dataclasses.dataclass(frozen=True)
+class Raw:
+    """A task's pixels.
+
+    Attributes:
+        task: whose.
+        images: (N, h, w, c) uint8, indexed by `id`; may be memory-mapped.
+        masks: (N, h, w) uint8; None for tasks with labels.
+    """
+
+    task: Task
+    images: NDArray[np.uint8]
+    masks: NDArray[np.uint8] | None = None
+
+    @property
+    def target(self) -> str:
+        """The manifest's column whose equal values mean equal ground truth."""
+        return "mask_hash" if self.task.dense else "label"
+
+
+# (pixels, the rows of the manifest that no earlier rule dropped, settings) → what to drop:
+# ids in the index, and for each the id of the row that is kept in its place, or NO_TWIN.
+Rule = Callable[[Raw, pd.DataFrame, Clean], pd.Series]
+
+
+def without_twins(rows: pd.DataFrame) -> pd.Series:
+    """Drop all `rows`."""
+    return pd.Series(NO_TWIN, index=rows["id"].to_numpy())
