@@ -186,6 +186,9 @@ def _render(result: Any) -> list[str]:
     from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
     from great_expectations.render.view.view import DefaultJinjaSectionView
 
+    # names of files may hold HTML; Great Expectations writes values as they are
+    for each in result.results:
+        each.result = _escaped(each.result)
     view: Any = DefaultJinjaSectionView()
     document = ValidationResultsPageRenderer().render(result)
     _, *sections = document.sections  # the first one repeats clocks and counts
@@ -193,3 +196,12 @@ def _render(result: Any) -> list[str]:
         view.render({"section": section.to_json_dict(), "section_loop": {"index": number}})
         for number, section in enumerate(sections)
     ]
+
+
+def _escaped(value: Any) -> Any:
+    """The same lists and mappings with every text fit for HTML."""
+    if isinstance(value, str):
+        return html.escape(value)
+    if isinstance(value, Mapping):
+        return {name: _escaped(each) for name, each in value.items()}
+    return [_escaped(each) for each in value] if isinstance(value, list) else value

@@ -141,6 +141,7 @@ def _clean(task: Task, manifest: pd.DataFrame) -> pd.DataFrame:
     reason[2:7] = "repeated_image"
     reason[10] = "near_duplicate"
     cleaned = manifest.assign(keep=reason == "", reason=reason, duplicate_of=NO_TWIN)
+    cleaned.loc[10, "duplicate_of"] = 9
     planted = None if task.dense else pd.DataFrame({"id": manifest["id"], "defect": reason})
     files.write_table(paths.clean_manifest(task.name), cleaned)
     files.write_json(paths.cleaning(task.name), cleaning.summarise(cleaned, planted))

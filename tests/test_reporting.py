@@ -115,6 +115,8 @@ def test_the_page_is_whole_and_alone() -> None:
     for name, variant in finished_project.VARIANTS.items():
         assert name in html
         assert variant["title"] in html
+    assert "Repeated image: 5 images, 2 different" in html
+    assert "5 planted, precision 100.0 %, recall 100.0 %" in html
     links = re.findall(r"""(?:src|href)="([^"]*)"|url\(([^)]*)\)""", html)
     assert all(target.startswith(("data:image/", "#")) for target in map("".join, links))
     anchors = {target for target in map("".join, links) if target.startswith("#")}
@@ -225,6 +227,7 @@ def test_sheets_fold_repeated_contents() -> None:
         ("near_duplicate", 1, 1),
     ]
     assert [picture.label for picture in sheets[0].pictures] == ["3 times"]
+    assert [picture.label for picture in sheets[1].pictures] == ["id 10, like 9"]
 
 
 def pixels(uri: str) -> Any:

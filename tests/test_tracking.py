@@ -14,6 +14,7 @@ from terracyte import files, params, paths, store, tracking
 from terracyte.errors import InputError
 from terracyte.identity import Identity
 from terracyte.matching import Finished
+from terracyte.reporting import runs
 
 mlflow = pytest.importorskip("mlflow")
 
@@ -254,3 +255,10 @@ def test_a_model_is_recorded_with_its_signature() -> None:
     signature = mlflow.models.get_model_info(logged.model_uri).signature
     assert signature.inputs.inputs[0].shape == (-1, 8, 16, 1)
     assert signature.outputs.inputs[0].shape == (-1, 8, 16, 5)
+
+
+def test_the_summary_of_a_run_is_flat_and_holds_numbers_only() -> None:
+    training = {"fingerprint": "f" * 64, "best_epoch": 3, "val_mean_iou": 0.5}
+    scores = {"mean_iou": 0.25, "per_class": {"big rock": {"iou": 0.125}}, "confusion": [[1]]}
+    expected = {"best_epoch": 3, "best_val_mean_iou": 0.5, "test_mean_iou": 0.25, "test_iou_big_rock": 0.125}
+    assert runs.summary(training, scores) == expected

@@ -36,7 +36,10 @@ def decide(raw: Raw, manifest: pd.DataFrame, settings: Clean) -> pd.DataFrame:
     """
     table = manifest.assign(keep=True, reason="", duplicate_of=NO_TWIN)
     for reason, rule in RULES.items():
-        verdict = rule(raw, table[table["keep"]], settings)
+        rows = table[table["keep"]]
+        if rows.empty:
+            break
+        verdict = rule(raw, rows, settings)
         dropped = table["id"].isin(verdict.index)
         table.loc[dropped, "keep"] = False
         table.loc[dropped, "reason"] = reason

@@ -149,6 +149,8 @@ def _overlap_correlations(
 ) -> NDArray[np.float64]:
     """(p,) Pearson correlations over the overlaps; 0 where these are too small or flat."""
     found = np.zeros(len(rows))
+    if not len(rows):
+        return found
     distinct, which = np.unique(shifts, axis=0, return_inverse=True)
     order = np.argsort(which, kind="stable")
     ends = np.cumsum(np.bincount(which, minlength=len(distinct)))

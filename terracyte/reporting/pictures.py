@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
 from terracyte import paths
+from terracyte.data.rules import NO_TWIN
 from terracyte.evaluation import Kept
 from terracyte.tasks.task import Task
 
@@ -111,17 +112,21 @@ def sheets(task: Task, cleaned: pd.DataFrame, count: int) -> list[Sheet]:
 
 
 def _sheet(task: Task, reason: str, removed: pd.DataFrame, images: NDArray[np.uint8], count: int) -> Sheet:
-    contents = removed.groupby("content_hash")["id"].agg(["min", "size"])
-    contents = contents.sort_values(["size", "min"], ascending=[False, True])
+    contents = removed.groupby("content_hash").agg(
+        first=("id", "min"), times=("id", "size"), twin=("duplicate_of", "first")
+    )
+    contents = contents.sort_values(["times", "first"], ascending=[False, True])
     pictures = [
-        Picture(
-            photograph(images[first]),
-            f"removed {task.name} image {first}",
-            f"{times} times" if times > 1 else f"id {first}",
-        )
-        for first, times in contents.head(count).itertuples(index=False)
+        Picture(photograph(images[first]), f"removed {task.name} image {first}", _fate(first, times, twin))
+        for first, times, twin in contents.head(count).itertuples(index=False)
     ]
     return Sheet(reason, len(removed), len(contents), tuple(pictures))
+
+
+def _fate(first: int, times: int, twin: int) -> str:
+    if times > 1:
+        return f"{times} times"
+    return f"id {first}" if twin == NO_TWIN else f"id {first}, like {twin}"
 
 
 def _examples(task: Task, rows: pd.DataFrame, kept: Kept, chosen: NDArray[np.int64]) -> list[Example]:
