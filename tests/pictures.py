@@ -1,15 +1,47 @@
 """Small synthetic pictures for tests of cleaning and splitting; nothing here knows the sample's generator."""
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from terracyte.data.manifest import describe
+from terracyte.tasks.blood import Blood
+from terracyte.tasks.mars import Mars
+from terracyte.tasks.task import Task
+
 Images = NDArray[np.uint8]
 
+BLOOD = Blood(("a", "b", "c"), (48, 48, 3))
+MARS = Mars(("background", "soil", "rock"), (32, 64, 1))
 
-def textures(n: int, height: int, width: int, channels: int, seed: int = 0) -> Images:
-    """(n, height, width, channels): n different smooth random pictures of the same brightness and contrast."""
-    noise = np.random.default_rng(seed).normal(size=(n, height, width, channels))
+
+def textures(task: Task, n: int, seed: int = 0) -> Images:
+    """n different smooth random pictures of the same brightness and contrast, (n, h, w, c)."""
+    noise = np.random.default_rng(seed).normal(size=(n, *task.image_shape))
     smooth = gaussian_filter(noise, (0, 2, 2, 0))
     centred = smooth - smooth.mean(axis=(1, 2), keepdims=True)
-    return (120 + 30 * centred / centred.std(axis=(1, 2), keepdims=True)).clip(0, 255).astype(np.uint8)
+    values = 120 + 30 * centred / centred.std(axis=(1, 2), keepdims=True)
+    return np.asarray(values.clip(0, 255), np.uint8)
+
+
+def random_masks(n: int, seed: int = 0) -> Images:
+    """n different masks of blocks of all classes of MARS, (n, h, w)."""
+    height, width, _ = MARS.image_shape
+    blocks = np.random.default_rng(seed).integers(0, len(MARS.classes), (n, height // 8, width // 8))
+    return blocks.repeat(8, axis=1).repeat(8, axis=2).astype(np.uint8)
+
+
+def blood_manifest(images: Images, labels: list[int]) -> pd.DataFrame:
+    """The manifest of some images of BLOOD."""
+    return _named(describe(BLOOD, images)).assign(label=np.array(labels, np.int64))
+
+
+def mars_manifest(images: Images, masks: Images) -> pd.DataFrame:
+    """The manifest of some images of MARS."""
+    return _named(describe(MARS, images, masks))
+
+
+def _named(statistics: pd.DataFrame) -> pd.DataFrame:
+    numbers = np.arange(len(statistics), dtype=np.int64)
+    return statistics.assign(id=numbers, name=[f"image {i}" for i in numbers], declared_group="")

@@ -62,7 +62,8 @@ def test_forms_stay(dense: bool) -> None:
     images, masks = batch(height=16, width=32)
     targets = masks if dense else np.eye(8, dtype=np.float32)
     changed, followed = Augmentation(config(**STRONG, cutmix=1.0), dense)(images, targets, random())
-    assert (changed.shape, changed.dtype) == (images.shape, np.float32)
+    assert changed.shape == images.shape
+    assert changed.dtype == np.float32
     assert (followed.shape, followed.dtype) == (targets.shape, targets.dtype)
     assert changed.min() >= 0
     assert changed.max() <= 255

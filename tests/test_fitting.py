@@ -19,6 +19,7 @@ from terracyte.checkpoints import Epoch
 from terracyte.data.batches import read_rows
 from terracyte.errors import InputError
 from terracyte.fitting import Fitted, Fitting
+from terracyte.tasks.task import Task
 from tests import balanced_project
 
 # Keras 3.15 reads TensorFlow's variables through a protocol that NumPy 2 deprecates.
@@ -162,7 +163,7 @@ def test_loss_weights(project: Path) -> None:
     settings = params.load()
     config, mars, blood = settings.config("mars-unet_1"), tasks.make("mars", settings), tasks.make("blood", settings)
 
-    def weights(task: tasks.Task, **changed: bool) -> list[float]:
+    def weights(task: Task, **changed: Any) -> list[float]:
         return fitting.loss_weights(dataclasses.replace(config, **changed), task, [0, 0.5, 1, 1.5])
 
     assert weights(mars, class_weights=False, ignore_background=False) == [1, 1, 1, 1]

@@ -83,8 +83,13 @@ def test_finished_seeds_survive(project: Path, edit: Edit, monkeypatch: pytest.M
     with pytest.raises(KeyboardInterrupt):
         train("blood-cnn")
     train_epoch = Fitting._train
+
+    def counted(self: Fitting, model: object, epoch: int) -> tuple[float, int]:
+        trained.append((self.seed, epoch))
+        return train_epoch(self, model, epoch)
+
     monkeypatch.setattr(Fitting, "run", run)
-    monkeypatch.setattr(Fitting, "_train", lambda s, m, e: (trained.append((s.seed, e)), train_epoch(s, m, e))[1])
+    monkeypatch.setattr(Fitting, "_train", counted)
     assert train("blood-cnn") == whole
     assert trained == [(1, 1), (1, 2)]
 
