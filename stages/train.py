@@ -2,7 +2,7 @@
 
 import argparse
 
-from terracyte import params
+from terracyte import params, quiet
 from terracyte.errors import guarded
 
 
@@ -13,7 +13,8 @@ def main() -> None:
     settings = params.load()
     settings.variant(name)
     # Keras takes seconds to import: after all that can be wrong with the arguments
-    from terracyte.training import train_variant
+    with quiet.importing_keras():
+        from terracyte.training import train_variant
 
     train_variant(settings, name)
 

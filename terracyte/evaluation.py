@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from terracyte import files, metrics, paths
+from terracyte import files, metrics, paths, quiet
 from terracyte.errors import InputError
 from terracyte.identity import data_hash
 from terracyte.params import Evaluate
@@ -71,8 +71,9 @@ def predict(task: Task, rows: pd.DataFrame, variant: str, seed: int) -> Kept:
         InputError: the model can't be read, or its outputs are not finite.
     """
     # Imported here: the report scores stored predictions without Keras.
-    from terracyte import fitting
-    from terracyte.models.saving import read_model
+    with quiet.importing_keras():
+        from terracyte import fitting
+        from terracyte.models.saving import read_model
 
     path = paths.model(task.name, variant, seed)
     images, ids = np.load(paths.images(task.name), mmap_mode="r"), rows["id"].to_numpy(np.int64)

@@ -47,9 +47,7 @@ def confusion_matrix(truth: NDArray[Any], prediction: NDArray[Any], classes: int
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
 
-def grouped_confusions(
-    truth: NDArray[Any], prediction: NDArray[Any], group: NDArray[np.int64], classes: int
-) -> Counts:
+def grouped_confusions(truth: NDArray[Any], prediction: NDArray[Any], group: NDArray[np.int64], classes: int) -> Counts:
     """One confusion matrix per group of images.
 
     Args:

@@ -141,7 +141,6 @@ def test_refuses_a_model_that_may_have_seen_the_test_split(settings: Params) -> 
 
 
 # Keras 3.15 on TensorFlow calls numpy's old protocol.
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_the_stage_predicts_with_the_saved_model(
     settings: Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,7 +23,6 @@ from terracyte.tasks.task import Task
 from tests import balanced_project
 
 # Keras 3.15 reads TensorFlow's variables through a protocol that NumPy 2 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 STRONG: dict[str, Any] = {"flip": "both", "brightness": 0.1, "rotation": 0.1, "cutmix": 0.5, "dropout": 0.3}
 HEADLINES = {"blood-cnn": "accuracy", "mars-unet_final": "mean_iou"}

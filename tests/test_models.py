@@ -17,7 +17,6 @@ from terracyte.params import Config
 BLOOD = Problem(image_shape=(32, 32, 3), dense=False, class_shares=(0.25, 0.5, 0.25))
 MARS = Problem(image_shape=(16, 32, 1), dense=True, class_shares=(0.4, 0.3, 0.2, 0.1))
 # Keras 3.15 saves TensorFlow's variables through a protocol that NumPy 2 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 CASES = [("cnn", BLOOD), ("unet", MARS), ("majority", BLOOD), ("majority", MARS)]
 NAMES = [f"{name}-{'masks' if problem.dense else 'labels'}" for name, problem in CASES]

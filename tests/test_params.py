@@ -43,9 +43,9 @@ def test_a_bad_parameter_is_named(edit: Edit, path: str, value: Any, expected: s
 
 
 def test_a_missing_parameter_is_named(project: Path) -> None:
-    text = (project / "params.yaml").read_text().replace("    contrast_low: 5\n", "", 1)
+    text = (project / "params.yaml").read_text().replace("    repeats_high: 1\n", "", 1)
     (project / "params.yaml").write_text(text)
-    with pytest.raises(InputError, match=r"'validate\.blood\.contrast_low' is missing; add it"):
+    with pytest.raises(InputError, match=r"'validate\.blood\.repeats_high' is missing; add it"):
         params.load()
 
 

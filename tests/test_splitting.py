@@ -110,8 +110,8 @@ def test_splits_follow_contents_and_seed_not_the_order_of_rows() -> None:
         ([0] * 40 + [1] * 40 + [2] * 2, range(82), {}, "class 'c' is in 2 independent group"),
         ([0] * 40 + [1] * 40 + [2] * 20, [*range(80), *[80] * 20], {}, "class 'c' is in 1 independent group"),
         ([0, 1, 2] * 20, range(60), {"validation": 0.4, "test": 0.3}, "add up to 0.7"),
-        ([0, 1, 2] * 20, [*[0] * 51, *range(1, 10)], {}, "51 images form one group"),
-        ([0, 1, 2] * 4, range(12), {"validation": 0.02}, "validation split would hold no"),
+        ([0, 1, 2] * 20, [*[0] * 51, *range(1, 10)], {}, "60 kept images in groups of up to 51 cannot be split"),
+        ([0, 2, 0, 1, 0, 1, 2, 2, 1], [5, 2, 3, 1, 0, 3, 3, 4, 2], {}, "validation split would hold no 'c'"),
     ],
 )
 def test_what_cannot_be_split_is_refused(

@@ -14,7 +14,6 @@ from tests import balanced_project
 from tests.conftest import ROOT, Edit
 
 # Keras 3.15 saves TensorFlow's variables through a protocol that NumPy 2 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
 @pytest.fixture(autouse=True)

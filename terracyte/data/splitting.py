@@ -127,10 +127,10 @@ def _check(
     for name, share in zip(SPLITS, shares, strict=True):
         found, wanted = int((splits == name).sum()), share * len(kept)
         if abs(found - wanted) > max(1, _TOLERANCE * wanted):
-            largest = int(np.bincount(groups).max())
             raise InputError(
-                f"{task.name}: the {name} split would hold {found} instead of about {wanted:.0f} images, since up to "
-                f"{largest} images form one group: raise 'balance.{task.name}.group_correlation', or add images"
+                f"{task.name}: {len(kept)} kept images in groups of up to {np.bincount(groups).max()} cannot be split "
+                f"as asked: {name} would hold {found} instead of about {wanted:.0f}; "
+                f"add images, or raise 'balance.{task.name}.group_correlation'"
             )
         absent = [task.classes[k] for k in task.scored_classes if not counts[splits == name, k].any()]
         if absent:
