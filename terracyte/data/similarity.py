@@ -21,7 +21,7 @@ _NEIGHBOURS = 8  # nearest histograms that are candidates; 20 of the 21 known sh
 _OVERLAP = 0.4  # smallest share of the picture that two shifted views have in common
 _CHUNK = 32  # images
 _BLOCK = 256  # pairs; their spectra fit the processor's cache
-_EXHAUSTIVE = 65_536  # rows up to which comparing all hashes is the fastest search
+_EXHAUSTIVE = 1_000_000  # rows up to which comparing all hashes is the fastest search; that many take 6 minutes
 
 
 @dataclasses.dataclass(frozen=True)
