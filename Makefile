@@ -9,6 +9,16 @@ export PYTHONPATH := $(CURDIR)
 # What a run on the challenge files changes in params.yaml, beside the sources: about an hour of training
 # on two cores instead of minutes.
 REAL := -S reference.blood.epochs=12 -S reference.mars.epochs=20
+REAL_RUN = folder=$$(realpath "$(DATA)") && dvc exp run $(REAL) \
+	-S data.blood.source=challenge -S "data.blood.path='$$folder/training_set.npz'" \
+	-S data.mars.source=challenge -S "data.mars.path='$$folder/mars_for_students.npz'" $(TARGETS)
+
+# DVC removes what a stage declares before it runs the stage. After a failure the previous outputs come back: cached
+# ones by checkout, the others from a copy.
+define keeping_outputs
+	@mkdir -p data metrics && rm -rf data/.metrics && cp -R metrics data/.metrics
+	@$(1) || { dvc checkout --quiet 2>/dev/null; cp -Rn data/.metrics/. metrics/ || true; exit 2; }
+endef
 
 .DEFAULT_GOAL := help
 .PHONY: help setup repro real test format ui report
@@ -26,18 +36,14 @@ setup: .venv/installed ## make the environment in .venv from requirements.lock
 	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# A stage that fails leaves its declared outputs removed by DVC; checkout brings the previous ones back.
 repro: setup ## run what is out of date, on the source that params.yaml names (the embedded sample)
 	@python -m terracyte.preflight
-	@dvc repro $(TARGETS) || { dvc checkout --quiet; exit 2; }
+	$(call keeping_outputs,dvc repro $(TARGETS))
 
 real: setup ## run on the challenge files: make real DATA=DIR [TARGETS="evaluate@mars-unet_final"]
 	@test -n "$(DATA)" || { echo "error: DATA is empty: name the folder of training_set.npz and mars_for_students.npz, as in make real DATA=~/challenge" >&2; exit 2; }
 	@python -m terracyte.preflight --challenge "$(DATA)"
-	@folder=$$(realpath "$(DATA)"); dvc exp run $(REAL) \
-		-S data.blood.source=challenge -S "data.blood.path='$$folder/training_set.npz'" \
-		-S data.mars.source=challenge -S "data.mars.path='$$folder/mars_for_students.npz'" \
-		$(TARGETS) || { dvc checkout --quiet; exit 2; }
+	$(call keeping_outputs,$(REAL_RUN))
 
 test: setup ## ruff, mypy and pytest
 	@ruff check .
