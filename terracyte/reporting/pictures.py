@@ -151,13 +151,14 @@ def _classified(task: Task, row: int, image: NDArray[np.uint8], truth: Any, pred
 
 def _segmented(task: Task, row: int, image: NDArray[np.uint8], truth: Any, predicted: Any, kept: Kept) -> Example:
     unlabelled = truth == task.background
-    right = float((truth == predicted)[~unlabelled].mean()) if not unlabelled.all() else 1.0
+    right = (truth == predicted)[~unlabelled]
+    judged = f"{right.mean():.0%} of the labelled pixels right" if right.size else "no pixel is labelled"
     pictures = (
         Picture(photograph(image), f"test image {row}", "image"),
         Picture(painted(truth), f"its true classes: {_shares(task, truth)}", "truth"),
         Picture(painted(predicted, unlabelled), f"its predicted classes: {_shares(task, predicted)}", "prediction"),
     )
-    return Example(pictures, f"id {row}: {right:.0%} of the labelled pixels right", None)
+    return Example(pictures, f"id {row}: {judged}", None)
 
 
 def _shares(task: Task, mask: NDArray[np.uint8]) -> str:
