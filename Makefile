@@ -6,10 +6,13 @@ export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
 export PYTHONPATH := $(CURDIR)
 
-# What a run on the challenge files changes in params.yaml, beside the sources: about an hour of training
-# on two cores instead of minutes.
-REAL := -S reference.blood.epochs=12 -S reference.mars.epochs=20
-REAL_RUN = folder=$$(realpath "$(DATA)") && dvc exp run $(REAL) \
+# What a run on the challenge files changes in params.yaml, beside the sources: longer trainings on two cores, from
+# pretrained weights where DATA/weights or data/weights holds them. CHANGES="-S seeds=[0,1,2]" changes more.
+REAL := -S reference.blood.epochs=12 -S reference.blood.weight_averaging=0.998 \
+	-S reference.mars.epochs=20 -S reference.mars.patience=20 -S reference.mars.weight_averaging=0.998
+CHANGES ?=
+REAL_RUN = folder=$$(realpath "$(DATA)") && weights=$$folder/weights && { test -d "$$weights" || weights=data/weights; } && \
+	dvc exp run $(REAL) $(CHANGES) -S "fetch.folder='$$weights'" \
 	-S data.blood.source=challenge -S "data.blood.path='$$folder/training_set.npz'" \
 	-S data.mars.source=challenge -S "data.mars.path='$$folder/mars_for_students.npz'" $(TARGETS)
 

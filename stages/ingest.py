@@ -16,6 +16,7 @@ def main() -> None:
     task, source = tasks.make(name, settings), settings.data[name]
     with files.atomic_folder(paths.raw(name)) as folder:
         raw.write(task, sources.read(task, source), folder, origin=source.path)
+        raw.write_unlabelled(task, sources.unlabelled(task, source), folder)
 
 
 if __name__ == "__main__":

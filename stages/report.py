@@ -4,7 +4,7 @@ import argparse
 
 from terracyte import files, params, paths, tasks, tracking
 from terracyte.errors import guarded
-from terracyte.reporting import page, readme, records, runs, tables
+from terracyte.reporting import ablation, page, readme, records, runs, tables
 
 
 def main() -> None:
@@ -12,9 +12,10 @@ def main() -> None:
     settings = params.load()
     chosen = [tasks.make(name, settings) for name in params.TASKS]
     gathered = {task.name: records.gather(task, settings) for task in chosen}
-    ablations = {task.name: tables.ablation(task, gathered[task.name], settings.evaluate) for task in chosen}
-    markdown = {task.name: tables.markdown(task, ablations[task.name], settings.evaluate) for task in chosen}
-    text = readme.with_results(paths.README, markdown)
+    ablations = {task.name: ablation.ablation(task, gathered[task.name], settings.evaluate) for task in chosen}
+    notes = [tables.note(settings.evaluate)]
+    markdown = {task.name: tables.markdown(task, ablations[task.name], notes) for task in chosen}
+    text = readme.with_block(paths.README, "results", markdown)
     sections = [page.section(task, gathered[task.name], ablations[task.name], settings) for task in chosen]
     html = page.render(sections, settings)
     for task in chosen:

@@ -1,31 +1,31 @@
-"""Fits a network to a task: batches, loss, optimizer, early stopping, and going on after a kill."""
+"""Fits a network to a task: batches, loss, phases, early stopping, and going on after a kill."""
 
+import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from terracyte import checkpoints, metrics, models
+from terracyte import checkpoints, losses, models, optimizers, phases
+from terracyte.averaging import WeightAverage
 from terracyte.checkpoints import Epoch, Progress
-from terracyte.data.batches import Rows, TrainingBatches, shares
+from terracyte.data.batches import Rows, TrainingBatches
 from terracyte.errors import InputError
+from terracyte.inference import make_repeatable
 from terracyte.losses import WeightedCrossEntropy
+from terracyte.models import transfer
 from terracyte.models.problem import Problem
 from terracyte.params import Config
+from terracyte.phases import Phase
+from terracyte.selection import Validation, as_used, validate
 from terracyte.tasks.task import Task
 
 OnEpoch = Callable[[int, Epoch], None]
-
-# The cosine schedule ends at this share of its peak.
-_FINAL_RATE = 0.01
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,15 +33,17 @@ class Fitted:
     """The result of a training.
 
     Attributes:
-        model: with the weights of the best epoch; not compiled.
+        model: as it will be used, with the weights of the best epoch; not compiled.
         best_epoch: counted from 1.
-        history: per epoch `loss` (of the augmented batches, penalties included), `val_loss`,
-            `val_<headline>` and `learning_rate` at its end.
+        history: per epoch `loss` (of the augmented batches, penalties included), the scores of
+            `selection.Validation` and `learning_rate` at its end.
+        seconds: that the epochs took, killed processes' finished ones included.
     """
 
     model: keras.Model
     best_epoch: int
     history: list[Epoch]
+    seconds: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,7 @@ class Fitting:
         config: the resolved configuration.
         training, validation: rows of the two splits.
         class_weights: (k,) of `balance`; see `loss_weights`.
+        pretrained: weights of the backbone; None starts from random ones.
         seed: of weights, order, augmentation and dropout.
         checkpoint: folder of the progress.
         on_epoch: receives the epoch's number (from 1) and values; after a restart it receives the epochs
@@ -65,36 +68,43 @@ class Fitting:
     training: Rows
     validation: Rows
     class_weights: Sequence[float]
+    pretrained: Path | None
     seed: int
     checkpoint: Path
     on_epoch: OnEpoch
 
     def run(self) -> Fitted:
-        """Train to the last epoch, or until `patience` epochs bring no better validation headline.
+        """Train to the last epoch, or until `patience` epochs of the last phase bring no better `val_<selection>`.
 
         The same fitting gives the same weights, killed and restarted or not.
 
         Raises:
             InputError: the loss is no longer finite, or the checkpoint cannot be read.
         """
-        model = self._compiled()
-        progress = checkpoints.restore(self.checkpoint, model)
+        make_repeatable(self.seed)
+        model = models.build(self.config, self._problem())
+        average = WeightAverage(model, self.config.weight_averaging) if self.config.weight_averaging else None
+        validation = Validation(model, self._loss(), self.config, self.validation)
+        # a checkpoint holds the state of the optimizer that trained its last epoch
+        self._compile(model, self._phase(max(checkpoints.finished_epochs(self.checkpoint), 1)))
+        progress = checkpoints.restore(self.checkpoint, model, average)
         for epoch, values in enumerate(progress.history, start=1):
             self.on_epoch(epoch, values)
         while not self._finished(model, progress):
-            self._epoch(model, progress)
-            checkpoints.write(self.checkpoint, model, progress)
+            self._epoch(model, average, validation, progress)
+            checkpoints.write(self.checkpoint, model, average, progress)
         best = models.build(self.config, self._problem())
         best.set_weights(progress.best_weights)
-        return Fitted(model=best, best_epoch=progress.best_epoch, history=progress.history)
+        return Fitted(
+            model=as_used(best, self.config),
+            best_epoch=progress.best_epoch,
+            history=progress.history,
+            seconds=progress.seconds,
+        )
 
     @property
     def _task(self) -> Task:
         return self.training.task
-
-    @property
-    def _headline(self) -> str:
-        return f"val_{self._task.headline}"
 
     def _problem(self) -> Problem:
         counts = self._task.class_counts(self.training.manifest).sum(axis=0)
@@ -102,53 +112,64 @@ class Fitting:
             image_shape=self._task.image_shape,
             dense=self._task.dense,
             class_shares=tuple((counts / counts.sum()).tolist()),
+            pretrained=self.pretrained,
         )
 
-    def _compiled(self) -> keras.Model:
-        make_repeatable(self.seed)
-        model = models.build(self.config, self._problem())
+    def _loss(self) -> WeightedCrossEntropy:
+        return losses.make(self.config, loss_weights(self.config, self._task, self.class_weights), self._task.dense)
+
+    def _phase(self, epoch: int) -> Phase:
+        plan = phases.plan(self.config, self.pretrained is not None)
+        return next(phase for phase in reversed(plan) if phase.first <= epoch)
+
+    def _compile(self, model: keras.Model, phase: Phase) -> None:
+        if phase.share is not None:
+            transfer.train_share(model, phase.share)
         steps = len(TrainingBatches(self.training, self.config, self.seed, epoch=1))
-        weights = loss_weights(self.config, self._task, self.class_weights)
-        model.compile(
-            optimizer(self.config, steps * self.config.epochs),
-            WeightedCrossEntropy(weights, self.config.label_smoothing),
-            # measured on 2 cores: XLA was the slower one in 5 of 6 pairs of runs
-            jit_compile=False,
-        )
+        # measured on 2 cores: XLA was the slower one in 5 of 6 pairs of runs
+        model.compile(optimizers.make(self.config, phase.rate, steps * phase.epochs), self._loss(), jit_compile=False)
         model.optimizer.build(model.trainable_variables)
-        return model
 
     def _finished(self, model: keras.Model, progress: Progress) -> bool:
         done = len(progress.history)
         if not model.trainable_variables:
             return done == 1
-        return done == self.config.epochs or done - progress.best_epoch >= self.config.patience
+        # what a head gains says nothing about the phase after it
+        stale = done - max(progress.best_epoch, self._phase(self.config.epochs).first - 1)
+        return done == self.config.epochs or stale >= self.config.patience
 
-    def _epoch(self, model: keras.Model, progress: Progress) -> None:
-        epoch = len(progress.history) + 1
-        start = time.monotonic()
+    def _epoch(
+        self, model: keras.Model, average: WeightAverage | None, validation: Validation, progress: Progress
+    ) -> None:
+        epoch, start = len(progress.history) + 1, time.monotonic()
+        phase = self._phase(epoch)
+        if epoch == phase.first > 1:
+            self._compile(model, phase)
         if model.trainable_variables:
-            loss, images = self._train(model, epoch)
+            loss, images = self._train(model, average, epoch)
         else:
-            loss, images = validate(model, self.training, self.config.batch_size)[0], len(self.training)
+            loss, images = self._look(model), len(self.training)
         speed = images / (time.monotonic() - start)
-        val_loss, headline = validate(model, self.validation, self.config.batch_size)
-        # six digits: single precision holds no more
-        rate = float(f"{float(ops.convert_to_numpy(model.optimizer.learning_rate)):.6g}")
-        values = {"loss": loss, "val_loss": val_loss, self._headline: headline, "learning_rate": rate}
-        self._check(epoch, values)
-        progress.history.append(values)
-        if headline > progress.history[progress.best_epoch - 1][self._headline] or epoch == 1:
-            progress.best_epoch, progress.best_weights = epoch, model.get_weights()
+        with average.applied() if average else contextlib.nullcontext():
+            values = {"loss": loss, **validation.scores(), "learning_rate": _rate(model)}
+            self._check(epoch, values)
+            progress.add(values, f"val_{self._task.selection}", model)
+        progress.seconds += time.monotonic() - start
         self.on_epoch(epoch, {**values, "images_per_second": speed})
 
-    def _train(self, model: keras.Model, epoch: int) -> tuple[float, int]:
+    def _train(self, model: keras.Model, average: WeightAverage | None, epoch: int) -> tuple[float, int]:
         batches = TrainingBatches(self.training, self.config, self.seed, epoch)
         title = f"{self.label} epoch {epoch}/{self.config.epochs}"
         callbacks = [EpochBar(title, len(batches)), keras.callbacks.TerminateOnNaN()]
+        if average is not None:
+            callbacks.append(average)
         # one epoch per call: Keras would fetch the next epoch's first batches ahead of its beginning
         fitted = model.fit(batches, shuffle=False, verbose=0, callbacks=callbacks)
         return float(fitted.history["loss"][0]), len(batches) * batches.batch_size
+
+    def _look(self, model: keras.Model) -> float:
+        """The loss of a model that has nothing to train."""
+        return validate(model, self._loss(), self.training, self.config.batch_size)[0]
 
     def _check(self, epoch: int, values: Epoch) -> None:
         if not (math.isfinite(values["loss"]) and math.isfinite(values["val_loss"])):
@@ -156,18 +177,6 @@ class Fitting:
                 f"{self.label}: the loss of epoch {epoch} is not finite (loss {values['loss']}, val_loss"
                 f" {values['val_loss']}) with learning_rate {self.config.learning_rate:g}: lower learning_rate"
             )
-
-
-def make_repeatable(seed: int) -> None:
-    """Seed everything that Keras draws from, and choose kernels that give the same sums each time."""
-    # also restarts the numbering of layers, whose names go into the saved model
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(seed)
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow
-
-        # Keras has no switch of its own for this; other backends are repeatable on a processor anyway
-        tensorflow.config.experimental.enable_op_determinism()
 
 
 def loss_weights(config: Config, task: Task, balanced: Sequence[float]) -> list[float]:
@@ -184,64 +193,9 @@ def loss_weights(config: Config, task: Task, balanced: Sequence[float]) -> list[
     return weights
 
 
-def optimizer(config: Config, steps: int) -> keras.optimizers.Optimizer:
-    """Lion (arXiv 2302.06675) or AdamW (arXiv 1711.05101); biases and normalisations do not decay.
-
-    Args:
-        config: `optimizer`, `learning_rate`, `schedule`, `warmup`, `beta_1`, `beta_2` and `weight_decay` matter.
-        steps: of the whole training.
-    """
-    rate: Any = config.learning_rate
-    if config.schedule == "cosine":
-        rate = _cosine(config.learning_rate, steps, round(config.warmup * steps))
-    kinds = {"lion": keras.optimizers.Lion, "adamw": keras.optimizers.AdamW}
-    chosen = kinds[config.optimizer](rate, beta_1=config.beta_1, beta_2=config.beta_2, weight_decay=config.weight_decay)
-    chosen.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return chosen
-
-
-def _cosine(peak: float, steps: int, warmup: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """A linear rise from 0 over `warmup` steps, then half a cosine (arXiv 1608.03983) over the others."""
-    decay = keras.optimizers.schedules.CosineDecay
-    if warmup == 0:
-        return decay(peak, steps, alpha=_FINAL_RATE)
-    return decay(0.0, steps - warmup, alpha=_FINAL_RATE, warmup_target=peak, warmup_steps=warmup)
-
-
-def predict(
-    model: keras.Model, images: NDArray[np.uint8], ids: NDArray[np.int64], batch_size: int
-) -> Iterator[NDArray[np.float32]]:
-    """Logits of chosen images, batch by batch, so that neither images nor logits fill the memory.
-
-    Args:
-        model: see `terracyte.models`.
-        images: (N, h, w, c) uint8, memory-mapped.
-        ids: (n,) places of the images to predict, in order.
-        batch_size: images per step; the last batch may hold fewer.
-
-    Yields:
-        (b, k) or (b, h, w, k) float32.
-    """
-    # XLA would compile the network anew for the last batch
-    model.jit_compile = False
-    for start in range(0, len(ids), batch_size):
-        batch = images[ids[start : start + batch_size]].astype(np.float32)
-        yield np.asarray(model.predict_on_batch(batch))
-
-
-def validate(model: keras.Model, rows: Rows, batch_size: int) -> tuple[float, float]:
-    """Loss (penalties left out) and headline of a compiled model on rows as they are, without augmentation."""
-    task, classes = rows.task, len(rows.task.classes)
-    confusion = np.zeros((classes, classes), np.int64)
-    total, weight, start = 0.0, 0.0, 0
-    for logits in predict(model, rows.images, rows.ids, batch_size):
-        truth = rows.targets[start : start + len(logits)]
-        start += len(logits)
-        sums = model.loss.sums(shares(truth, classes), ops.convert_to_tensor(logits))
-        total, weight = total + float(sums[0]), weight + float(sums[1])
-        prediction = task.predicted(task.decode(logits))
-        confusion += metrics.confusion_matrix(truth, prediction, classes)
-    return total / max(weight, 1.0), task.headline_score(confusion)
+def _rate(model: keras.Model) -> float:
+    """The learning rate of the next step, in six digits: single precision holds no more."""
+    return float(f"{float(ops.convert_to_numpy(model.optimizer.learning_rate)):.6g}")
 
 
 class EpochBar(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types

@@ -19,6 +19,7 @@ class Identity:
         task, variant, seed: its place in the tables.
         config: the resolved configuration.
         data_hash: of the balanced manifest (which holds each image's and mask's hash) and the class weights.
+        weights_hash: of the pretrained weights' file, "" for random weights; see `terracyte.origin`.
     """
 
     task: str
@@ -26,14 +27,16 @@ class Identity:
     seed: int
     config: Config
     data_hash: str
+    weights_hash: str
 
     @property
     def fingerprint(self) -> str:
-        """64 hex digits that change when the configuration, the data or the seed does; the name is left out."""
+        """64 hex digits that change with configuration, data, pretrained weights and seed; the name is left out."""
         parts = {
             "task": self.task,
             "seed": self.seed,
             "data": self.data_hash,
+            "weights": self.weights_hash,
             "config": dataclasses.asdict(self.config),
         }
         return digest(parts)

@@ -5,6 +5,7 @@ values are refused with one line before any work starts.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -162,48 +163,102 @@ class Report:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Fetch:
+    """Pretrained weights.
+
+    Attributes:
+        folder: where files put there by hand are looked for before anything is downloaded (downloads are kept in
+            `data/downloads`, so that this folder changes by hand only: DVC watches it).
+        timeout: in which a server must answer, in seconds.
+    """
+
+    folder: str
+    timeout: float = number(0.1, 600)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """A variant in full: everything that decides what its training does, but data and seed.
+    """A variant in full: everything that decides what its training does, but data, pretrained weights and seed.
 
     Attributes:
         architecture: a name of the registry of models.
+        size: of a family that comes in sizes (mobilenet_v3: small, large; convnext: tiny to xlarge).
+        minimalistic: mobilenet_v3 without hard-swish, squeeze-and-excitation and 5x5 convolutions.
+        weights: where a backbone starts: imagenet (refused where it cannot be had), imagenet_or_none (random
+            where it cannot be had, and the tables say so), none (random), or a file (DVC notices its change where
+            it lies in `fetch.folder`). An architecture without a backbone has no use for it.
+        resolution: edge to which images are resized inside the model, in pixels; 0 leaves them as they are.
         width: filters of the first level.
         depth: levels (U-Net) or stages (CNN).
         squeeze_excite: channel attention in each block (arXiv 1709.01507).
+        residual: shortcuts around each level's convolutions (U-Net; arXiv 1512.03385).
+        attention: gates on the U-Net's shortcuts (arXiv 1804.03999).
         dropout: rate before the head or in the bottleneck.
         l1, l2: kernel penalties.
-        flip, brightness, contrast, rotation, zoom, cutmix: strength of augmentation; cutmix is the
-            probability that a batch is mixed (arXiv 1905.04899), brightness and contrast the largest
-            relative change, rotation the largest turn (in turns), zoom the largest relative change.
+        head_epochs: the first epochs, in which a pretrained backbone is frozen.
+        fine_tune_rate: factor of the learning rate in the epochs after them.
+        fine_tune_depth: share of the backbone's layers, from its end, that is trained in the epochs after them.
+        flip, rotation, zoom: geometry: which mirrors; the largest turn, in turns; the largest relative change.
+        brightness, contrast, saturation: strengths; at 1, an image's mean moves up by half of the range or down to
+            its half, its grey values stretch by a factor of 0.2 to 2, its saturation by one of 1/9 to 9.
+        hue: the largest turn of the colour circle, in turns.
+        blur, erasing: probability that an image is blurred, or that a box of it is erased (arXiv 1708.04896).
+        policy: chain of random changes: randaugment (arXiv 1909.13719) or augmix (arXiv 1912.02781; no masks).
+        policy_strength: of its changes, 0-1.
+        cutmix, mixup: probability that a batch is mixed, in one way at most (arXiv 1905.04899, 1710.09412).
         class_weights: weigh the loss by `balance`'s class weights.
         weighted_sampling: draw training images by `balance`'s sampling weights.
         ignore_background: leave class 0 out of the loss (mars).
         rare_class_boost: show training images of the rare class `repeats` times, each freshly augmented.
+        overlap_loss: what is added to the cross entropy: soft Dice (arXiv 1606.04797) or the
+            Lovász-Softmax (arXiv 1705.08790), which stands for the IoU itself.
+        overlap_weight: its factor.
         label_smoothing: of the cross entropy.
         optimizer, learning_rate, beta_1, beta_2, weight_decay: Lion (arXiv 2302.06675) or AdamW (arXiv 1711.05101).
         schedule: of the learning rate over all epochs.
         warmup: share of the steps in which the rate rises to its peak.
+        weight_averaging: decay per step of the exponential moving average that becomes the model
+            (arXiv 1803.05407 averages likewise); 0 for none.
+        test_time_flips: the model averages its logits over the mirrors that `flip` names.
         batch_size, epochs: images per step; passes over the training rows.
         patience: epochs without a better validation metric before training stops.
     """
 
     architecture: str
+    size: Literal["tiny", "small", "base", "large", "xlarge"] = "large"
+    minimalistic: bool = False
+    weights: str = "none"
+    resolution: int = number(0, 1024, default=0)
     width: int = number(1, 1024)
     depth: int = number(1, 8)
     squeeze_excite: bool = False
+    residual: bool = False
+    attention: bool = False
     dropout: float = number(0, 0.9)
     l1: float = number(0, 1)
     l2: float = number(0, 1)
+    head_epochs: int = number(0, 10_000, default=0)
+    fine_tune_rate: float = number(0, 1, default=0.1)
+    fine_tune_depth: float = number(0, 1, default=1.0)
     flip: Literal["none", "horizontal", "both"] = "none"
-    brightness: float = number(0, 1, default=0.0)
-    contrast: float = number(0, 1, default=0.0)
     rotation: float = number(0, 0.5, default=0.0)
     zoom: float = number(0, 0.5, default=0.0)
+    brightness: float = number(0, 1, default=0.0)
+    contrast: float = number(0, 1, default=0.0)
+    saturation: float = number(0, 1, default=0.0)
+    hue: float = number(0, 0.5, default=0.0)
+    blur: float = number(0, 1, default=0.0)
+    erasing: float = number(0, 1, default=0.0)
+    policy: Literal["none", "randaugment", "augmix"] = "none"
+    policy_strength: float = number(0, 1, default=0.0)
     cutmix: float = number(0, 1, default=0.0)
+    mixup: float = number(0, 1, default=0.0)
     class_weights: bool = False
     weighted_sampling: bool = False
     ignore_background: bool = False
     rare_class_boost: bool = False
+    overlap_loss: Literal["none", "dice", "lovasz"] = "none"
+    overlap_weight: float = number(0, 10, default=1.0)
     label_smoothing: float = number(0, 0.5, default=0.0)
     optimizer: Literal["lion", "adamw"] = "lion"
     learning_rate: float = number(1e-7, 1, default=1e-4)
@@ -212,6 +267,8 @@ class Config:
     weight_decay: float = number(0, 10, default=0.0)
     schedule: Literal["constant", "cosine"] = "cosine"
     warmup: float = number(0, 0.5, default=0.0)
+    weight_averaging: float = number(0, 0.99999, default=0.0)
+    test_time_flips: bool = False
     batch_size: int = number(1, 4096, default=32)
     epochs: int = number(1, 10_000, default=1)
     patience: int = number(1, 10_000, default=10)
@@ -225,12 +282,14 @@ class Variant:
         task: blood or mars.
         title: what the row shows, in a few words.
         published: the original's score on its own hidden test set (0-1), or null.
+        compared_with: the variant to which the table shows the difference; null for the row above.
         change: keys of the task's reference and their values here.
     """
 
     task: Literal["blood", "mars"]
     title: str
     published: float | None = None
+    compared_with: str | None = None
     change: dict[str, object] = dataclasses.field(default_factory=dict)
 
 
@@ -243,6 +302,7 @@ class Params:
     validate: dict[str, Validate]
     clean: dict[str, Clean]
     balance: dict[str, Balance]
+    fetch: Fetch
     evaluate: Evaluate
     report: Report
     reference: dict[str, dict[str, object]]
@@ -251,6 +311,11 @@ class Params:
     def variants_of(self, task: str) -> dict[str, Variant]:
         """The task's variants in the order of the table."""
         return {name: variant for name, variant in self.variants.items() if variant.task == task}
+
+    def compared_with(self, name: str) -> str | None:
+        """The variant to which the difference of `name` is shown; None for the first row of a task."""
+        names = list(self.variants_of(self.variants[name].task))
+        return self.variants[name].compared_with or dict(itertools.pairwise(names[::-1])).get(name)
 
     def variant(self, name: str) -> Variant:
         """One variant.
@@ -286,8 +351,11 @@ def load(path: Path = paths.PARAMS) -> Params:
         check_keys(TASKS, block, "a block per task")
     for task, reference in params.reference.items():
         build(Config, reference, f"reference.{task}")
-    for name in params.variants:
+    for name, variant in params.variants.items():
         params.config(name)
+        if variant.compared_with is not None:
+            others = params.variants_of(variant.task).keys() - {name}
+            check_keys([variant.compared_with], others, f"variants.{name}.compared_with")
     if not params.seeds or len(set(params.seeds)) < len(params.seeds) or min(params.seeds) < 0:
         raise InputError(f"params.yaml: 'seeds' is {list(params.seeds)}; it must list different numbers from 0 on")
     return params

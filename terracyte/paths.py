@@ -6,6 +6,7 @@ PARAMS = Path("params.yaml")
 DATA = Path("data")
 METRICS = Path("metrics")
 README = Path("README.md")
+RESULTS = Path("docs/results")
 
 MLFLOW = DATA / "mlflow"
 CHECKPOINTS = DATA / "checkpoints"
@@ -15,7 +16,7 @@ REPORT_PAGE = REPORT / "index.html"
 
 
 def raw(task: str) -> Path:
-    """Folder of the raw form: `images.npy`, `masks.npy` (mars), `manifest.parquet`, `planted.parquet`."""
+    """Folder of the raw form: see the functions below."""
     return DATA / task / "raw"
 
 
@@ -27,6 +28,11 @@ def images(task: str) -> Path:
 def masks(task: str) -> Path:
     """(n, h, w) uint8; only tasks with masks."""
     return raw(task) / "masks.npy"
+
+
+def unlabelled(task: str) -> Path:
+    """(n, h, w, c) uint8: images whose targets the challenge withholds, where there are any; no image of `images`."""
+    return raw(task) / "unlabelled.npy"
 
 
 def raw_manifest(task: str) -> Path:
@@ -74,6 +80,11 @@ def balance(task: str) -> Path:
     return METRICS / task / "balance.json"
 
 
+def weights(task: str, variant: str) -> Path:
+    """Folder of what a variant's backbone starts from; see `terracyte.origin`."""
+    return DATA / task / "weights" / variant
+
+
 def models(task: str, variant: str) -> Path:
     """Folder with one `seed_<n>.keras` per seed."""
     return DATA / task / "models" / variant
@@ -109,6 +120,11 @@ def scores(task: str, variant: str) -> Path:
     return METRICS / task / "scores" / f"{variant}.json"
 
 
+def submission(task: str) -> Path:
+    """Folder of what the challenge asks for, and `submission.json`, which names the model."""
+    return DATA / task / "submission"
+
+
 def ablation_csv(task: str) -> Path:
     """The ablation table, raw numbers."""
     return METRICS / task / "ablation.csv"
@@ -117,3 +133,8 @@ def ablation_csv(task: str) -> Path:
 def ablation_markdown(task: str) -> Path:
     """The ablation table, for reading."""
     return METRICS / task / "ablation.md"
+
+
+def results_csv(task: str) -> Path:
+    """Rows trained on real data, kept in git from run to run."""
+    return RESULTS / f"{task}.csv"

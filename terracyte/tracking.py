@@ -19,7 +19,7 @@ from urllib.parse import quote, urlencode
 
 import numpy as np
 
-from terracyte import commit, files, matching, paths, store
+from terracyte import commit, files, matching, origin, paths, store
 from terracyte.errors import InputError
 from terracyte.identity import Identity
 from terracyte.matching import Finished
@@ -58,6 +58,12 @@ class LiveRun:
             self._attempt(lambda: mlflow.log_metrics(dict(values), step=epoch))
             self._logged_epochs.add(epoch)
 
+    def log_metrics(self, values: Mapping[str, float]) -> None:
+        """Record metrics of the whole run."""
+        import mlflow
+
+        self._attempt(lambda: mlflow.log_metrics(dict(values)))
+
     def log_model(self, model: Any) -> None:
         """Record a Keras model of one input and one output, with their shapes as its signature."""
 
@@ -91,7 +97,7 @@ def training_run(identity: Identity, title: str) -> Iterator[LiveRun]:
     """Record a training while it runs; a training that was killed goes on under the same run.
 
     Args:
-        identity: who the run is; `metrics/<task>/balance.json` describes its data.
+        identity: who the run is; `metrics/<task>/balance.json` describes its data, `terracyte.origin` its weights.
         title: what its variant shows, in a few words.
 
     Raises:
@@ -141,6 +147,22 @@ def reconcile(task: str, finished: Sequence[Finished]) -> dict[tuple[str, int], 
         for run in matching.replaced(runs, current):
             _set_tags(client, run, {"status": "superseded"})
     return current
+
+
+def measured(task: str, fingerprints: Sequence[str]) -> list[dict[str, float]]:
+    """The metrics of each training, clocks among them, as its latest finished live run holds them.
+
+    Returns:
+        One per fingerprint; empty where the store has no such run (a rebuilt one knows no clocks).
+
+    Raises:
+        InputError: the tracking store cannot be used.
+    """
+    with _client() as client:
+        runs = _runs(client, _experiment(client, task))
+    live = [run for run in runs if run.info.status == "FINISHED" and run.data.tags.get("record") == "live"]
+    found = {run.data.tags["fingerprint"]: dict(run.data.metrics) for run in reversed(live)}
+    return [found.get(fingerprint, {}) for fingerprint in fingerprints]
 
 
 def log_report(task: str, pages: Sequence[Path]) -> None:
@@ -259,6 +281,7 @@ def _describe(client: "MlflowClient", run_id: str, identity: Identity, tags: Map
         "seed": str(identity.seed),
         "fingerprint": identity.fingerprint,
         "data_hash": identity.data_hash,
+        "initialisation": origin.read(identity.task, identity.variant).initialisation,
         "status": "current",
     }
     client.log_batch(

@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from terracyte import checkpoints, files, paths, tasks
+from terracyte import checkpoints, files, origin, paths, tasks
 from terracyte.data.batches import read_rows
 from terracyte.fitting import Fitted, Fitting
-from terracyte.identity import Identity, data_hash
+from terracyte.identity import Identity
 from terracyte.models.saving import write_model
 from terracyte.params import Params
 from terracyte.tasks.task import Task
@@ -26,14 +26,10 @@ def train_variant(settings: Params, name: str) -> None:
     `data/checkpoints/<fingerprint>`, where a restarted training goes on.
 
     Raises:
-        InputError: the variant is unknown, nothing was balanced, or a training diverges.
+        InputError: the variant is unknown, nothing was balanced or fetched, or a training diverges.
     """
     task = tasks.make(settings.variant(name).task, settings)
-    config = settings.config(name)
-    identities = [
-        Identity(task=task.name, variant=name, seed=seed, config=config, data_hash=data_hash(task.name))
-        for seed in settings.seeds
-    ]
+    identities = origin.identities(settings, name)
     fitted = {i: _train(task, i, settings.variants[name].title) for i in identities}
     _write(task, name, fitted)
     for identity in identities:
@@ -49,10 +45,12 @@ def _train(task: Task, identity: Identity, title: str) -> Fitted:
             training=read_rows(task, "train"),
             validation=read_rows(task, "validation"),
             class_weights=files.read_json(paths.balance(task.name))["class_weights"],
+            pretrained=origin.pretrained(task.name, identity.variant),
             seed=identity.seed,
             checkpoint=checkpoints.folder(identity),
             on_epoch=lambda epoch, values: _tell(run, label, epoch, values),
         ).run()
+        run.log_metrics({"training_seconds": fitted.seconds})
         run.log_model(fitted.model)
     return fitted
 
@@ -73,8 +71,8 @@ def _write(task: Task, name: str, fitted: Mapping[Identity, Fitted]) -> None:
 
 
 def _curve(task: Task, identity: Identity, fitted: Fitted) -> pd.DataFrame:
-    names = ["loss", "val_loss", f"val_{task.headline}"]
     # named, because a restarted training reads its history back in another order
+    names = ["loss", "val_loss", *_scores(task)]
     curve = pd.DataFrame(fitted.history)[[*names, "learning_rate"]].round(dict.fromkeys(names, _DIGITS))
     curve.insert(0, "epoch", range(1, len(curve) + 1))
     curve.insert(0, "seed", identity.seed)
@@ -82,12 +80,19 @@ def _curve(task: Task, identity: Identity, fitted: Fitted) -> pd.DataFrame:
 
 
 def _record(task: Task, identity: Identity, fitted: Fitted) -> dict[str, Any]:
-    headline = f"val_{task.headline}"
+    best = fitted.history[fitted.best_epoch - 1]
     return {
         "fingerprint": identity.fingerprint,
         "data_hash": identity.data_hash,
+        "initialisation": origin.read(task.name, identity.variant).initialisation,
         "best_epoch": fitted.best_epoch,
         "epochs": len(fitted.history),
         "parameters": fitted.model.count_params(),
-        headline: round(fitted.history[fitted.best_epoch - 1][headline], _DIGITS),
+        **{name: round(best[name], _DIGITS) for name in _scores(task)},
     }
+
+
+def _scores(task: Task) -> list[str]:
+    """The validation scores of an epoch: headline, the same under shift, and the one that chooses."""
+    names = (task.headline, task.shift_headline, task.selection)
+    return [f"val_{name}" for name in dict.fromkeys(names) if name is not None]

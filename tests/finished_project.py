@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
-from terracyte import evaluation, files, params, paths, tasks
+from terracyte import evaluation, files, origin, params, paths, tasks
 from terracyte.data import cleaning
 from terracyte.data.rules import NO_TWIN
 from terracyte.identity import Identity, data_hash, file_hash
@@ -17,9 +17,11 @@ from terracyte.tasks.task import Task
 VARIANTS: dict[str, dict[str, Any]] = {
     "blood-baseline": {"task": "blood", "title": "nothing learnt", "change": {"architecture": "majority"}},
     "blood-cnn": {"task": "blood", "title": "a network", "published": 0.354, "change": {}},
+    "blood-transfer": {"task": "blood", "title": "a network from elsewhere", "change": {"width": 16}},
     "mars-baseline": {"task": "mars", "title": "nothing learnt", "change": {"architecture": "majority"}},
     "mars-unet": {"task": "mars", "title": "a network | with a pipe", "published": 0.7322, "change": {}},
 }
+INITIALISATION = {"blood-transfer": origin.IMAGENET}  # the others start at random
 _IMAGES = 120
 _SPLITS = ("train", "validation", "test")
 
@@ -54,10 +56,17 @@ def _declare() -> None:
 
 def train(task: Task, variant: str, settings: Params) -> None:
     """Write what a training leaves behind; the model's file is empty."""
+    initialisation = INITIALISATION.get(variant, origin.RANDOM)
+    origin.write(task.name, variant, initialisation)
     runs, curves = {}, []
     for seed in settings.seeds:
         identity = Identity(
-            task=task.name, variant=variant, seed=seed, config=settings.config(variant), data_hash=data_hash(task.name)
+            task=task.name,
+            variant=variant,
+            seed=seed,
+            config=settings.config(variant),
+            data_hash=data_hash(task.name),
+            weights_hash="",
         )
         files.write_text(paths.model(task.name, variant, seed), "")
         runs[str(seed)] = {
@@ -66,12 +75,13 @@ def train(task: Task, variant: str, settings: Params) -> None:
             "best_epoch": 4,
             "epochs": 6,
             "parameters": 123456,
-            f"val_{task.headline}": _skill(variant),
+            "initialisation": initialisation,
+            **dict.fromkeys(_validation_scores(task), _skill(variant)),
         }
         for epoch in range(1, 7):
             gain = (1 - 0.5**epoch) * (1 - 0.02 * seed)
-            values = {"loss": 2 - gain, "val_loss": 2 - 0.9 * gain, f"val_{task.headline}": _skill(variant) * gain}
-            curves.append({"seed": seed, "epoch": epoch, **values})
+            scores = dict.fromkeys(_validation_scores(task), _skill(variant) * gain)
+            curves.append({"seed": seed, "epoch": epoch, "loss": 2 - gain, "val_loss": 2 - 0.9 * gain, **scores})
     files.write_json(paths.training(task.name, variant), runs)
     files.write_csv(paths.curves(task.name, variant), pd.DataFrame(curves))
 
@@ -87,6 +97,10 @@ def evaluate(task: Task, variant: str, settings: Params) -> None:
     files.write_json(paths.scores(task.name, variant), scores)
 
 
+def _validation_scores(task: Task) -> list[str]:
+    return [f"val_{name}" for name in dict.fromkeys([task.headline, task.shift_headline, task.selection]) if name]
+
+
 def _skill(variant: str) -> float:
     """How often a variant is right: networks beat the baselines."""
     return 0.25 if variant.endswith("baseline") else 0.85
@@ -95,6 +109,15 @@ def _skill(variant: str) -> float:
 def _predictions(task: Task, rows: pd.DataFrame, skill: float, seed: int) -> evaluation.Kept:
     random = np.random.default_rng(seed)
     truth = task.targets(rows)
+    kept = task.decode(_logits(task, truth, skill, random))
+    shifted = [
+        task.decode(_logits(task, truth, skill * 0.9**place, random)) for place, _ in enumerate(task.corruptions)
+    ]
+    under_shift = {f"shift_{name}": np.stack([one[name] for one in shifted], axis=1) for name in kept if shifted}
+    return {"id": rows["id"].to_numpy(np.int64), **kept, **under_shift}
+
+
+def _logits(task: Task, truth: NDArray[Any], skill: float, random: np.random.Generator) -> NDArray[np.float64]:
     # Whole blocks of pixels are wrong together, as real predictions are.
     block = 8 if task.dense else 1
     coarse = tuple(size if axis == 0 else size // block for axis, size in enumerate(truth.shape))
@@ -102,8 +125,7 @@ def _predictions(task: Task, rows: pd.DataFrame, skill: float, seed: int) -> eva
     for axis in range(1, truth.ndim):
         right, guess = right.repeat(block, axis), guess.repeat(block, axis)
     shown = np.where(right, truth, guess)
-    logits = 3 * np.eye(len(task.classes))[shown] + random.normal(size=(*shown.shape, len(task.classes)))
-    return {"id": rows["id"].to_numpy(np.int64), **task.decode(logits)}
+    return 3 * np.eye(len(task.classes))[shown] + random.normal(size=(*shown.shape, len(task.classes)))
 
 
 def _raw(task: Task) -> pd.DataFrame:

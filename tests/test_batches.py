@@ -90,7 +90,16 @@ def test_weighted_sampling_follows_the_weights(settings: params.Params) -> None:
 
 def test_same_seed_and_epoch_same_batches(settings: params.Params) -> None:
     rows = read_rows(task(settings, "mars"), "train")
-    strong = config(flip="both", brightness=0.3, rotation=0.5, cutmix=0.5)
+    strong = config(
+        flip="both",
+        brightness=0.3,
+        rotation=0.5,
+        blur=0.5,
+        erasing=0.5,
+        policy="randaugment",
+        policy_strength=0.5,
+        cutmix=0.5,
+    )
     first, second = (TrainingBatches(rows, strong, seed=3, epoch=2) for _ in range(2))
     # drawn in another order: a batch depends on its index only
     reversed_batches = [second[i] for i in (3, 2, 1, 0)][::-1]
@@ -111,6 +120,12 @@ def test_batches_are_of_one_size(settings: params.Params, batch_size: int, batch
     epoch = TrainingBatches(read_rows(task(settings, "blood"), "train"), config(batch_size=batch_size), seed=0, epoch=1)
     assert len(epoch) == batches
     assert {len(epoch[i][0]) for i in range(len(epoch))} == {size}
+
+
+def test_colour_of_grey_images_is_refused(settings: params.Params) -> None:
+    rows = read_rows(task(settings, "mars"), "train")
+    with pytest.raises(InputError, match="the images are grey"):
+        TrainingBatches(rows, config(saturation=0.5), seed=0, epoch=1)
 
 
 def test_shares_are_one_hot() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from stages import evaluate as stage
 from terracyte import evaluation, files, params, paths, tasks
+from terracyte.data import shift
 from terracyte.errors import InputError
 from terracyte.params import Params
 from terracyte.tasks.task import Task
@@ -102,14 +103,52 @@ def test_the_summary_holds_means_and_an_interval(settings: Params) -> None:
     assert np.array(of_seeds["0"]["confusion"]).sum() == scores["images"] * 32 * 32
 
 
+def test_the_summary_says_what_shift_does(settings: Params) -> None:
+    task, rows = make("blood"), evaluation.test_rows("blood")
+    scores = files.read_json(paths.scores("blood", "blood-cnn"))
+    for seed in settings.seeds:
+        kept = evaluation.stored("blood", "blood-cnn", seed, rows)
+        right = kept["shift_probabilities"].argmax(axis=-1) == rows["label"].to_numpy()[:, None]
+        severities = shift.test_severities(*right.shape)
+        found = scores["seeds"][str(seed)]
+        assert found["shift_accuracy"] == pytest.approx(right.mean(), abs=1e-6)
+        assert [found["shift"][name] for name in task.corruptions] == pytest.approx(right.mean(axis=0), abs=1e-6)
+        of_severities = [right[severities == severity].mean() for severity in range(1, 6)]
+        assert found["shift_severity"] == pytest.approx(of_severities, abs=1e-6)
+    mean = scores["mean"]
+    assert set(mean["shift"]) == set(task.corruptions)
+    assert mean["shift_accuracy"] == pytest.approx(np.mean(list(mean["shift"].values())), abs=1e-5)
+    assert mean["shift_accuracy"] < mean["accuracy"]
+    low, high = scores["interval"]["shift_accuracy"]
+    assert low < mean["shift_accuracy"] < high
+    assert {f"shift_{name}" for name in (task.headline, *task.other_scores)} < set(mean)
+    assert task.shift_headline == f"shift_{task.headline}"
+
+
+def test_tasks_without_corruptions_have_no_scores_under_shift(settings: Params) -> None:
+    scores = files.read_json(paths.scores("mars", "mars-unet"))
+    assert not [name for name in {*scores["mean"], *scores["interval"], *scores["seeds"]["0"]} if "shift" in name]
+
+
 def test_a_variant_does_not_differ_from_itself(settings: Params) -> None:
     task, rows = make("blood"), evaluation.test_rows("blood")
     kept = [evaluation.stored("blood", "blood-cnn", seed, rows) for seed in (0, 1)]
     confusions = evaluation.confusions(task, rows, kept)
     assert evaluation.difference(task, confusions, confusions, settings.evaluate) == [0, 0]
     worse = [evaluation.stored("blood", "blood-baseline", seed, rows) for seed in (0, 1)]
-    low, high = evaluation.difference(task, confusions, evaluation.confusions(task, rows, worse), settings.evaluate)
-    assert 0 < low < high
+    assert evaluation.p_value(task, confusions, confusions, settings.evaluate) == 1
+    for count in (evaluation.confusions, evaluation.shifted_confusions):
+        better, other = count(task, rows, kept), count(task, rows, worse)
+        low, high = evaluation.difference(task, better, other, settings.evaluate)
+        assert 0 < low < high
+        assert evaluation.p_value(task, better, other, settings.evaluate) < 0.05
+
+
+def test_copies_under_shift_stay_in_the_group_of_their_image(settings: Params) -> None:
+    task, rows = make("blood"), evaluation.test_rows("blood")
+    kept = [evaluation.stored("blood", "blood-cnn", seed, rows) for seed in (0, 1)]
+    clean, under_shift = evaluation.confusions(task, rows, kept), evaluation.shifted_confusions(task, rows, kept)
+    np.testing.assert_array_equal(under_shift.sum(axis=-1), 11 * clean.sum(axis=-1))
 
 
 def test_refuses_what_is_missing(settings: Params) -> None:
@@ -168,6 +207,12 @@ def test_the_stage_predicts_with_the_saved_model(
     brightness = np.load(paths.images("blood"))[rows["id"]].mean(axis=(1, 2, 3))
     np.testing.assert_array_equal(kept["probabilities"].argmax(axis=1), np.where(brightness > 140, 1, 2))
     assert set(kept["probabilities"].argmax(axis=1)) == {1, 2}
+    severities, names = shift.test_severities(len(rows), 11), make("blood").corruptions
+    images, ids = np.load(paths.images("blood")), rows["id"].to_numpy()
+    for column, name in enumerate(names):
+        brightness = shift.test_copy(images, ids, name, severities[:, column]).mean(axis=(1, 2, 3))
+        shown = kept["shift_probabilities"][:, column].argmax(axis=1)
+        np.testing.assert_array_equal(shown, np.where(brightness > 140, 1, 2), err_msg=name)
     before = paths.scores("blood", "blood-cnn").read_bytes()
     stage.main()
     assert paths.scores("blood", "blood-cnn").read_bytes() == before

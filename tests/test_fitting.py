@@ -14,17 +14,24 @@ import numpy as np
 import pytest
 from keras import ops
 
-from terracyte import checkpoints, fitting, params, tasks
+from terracyte import checkpoints, fitting, inference, optimizers, params, phases, selection, tasks
+from terracyte.averaging import WeightAverage
 from terracyte.checkpoints import Epoch
 from terracyte.data.batches import read_rows
 from terracyte.errors import InputError
 from terracyte.fitting import Fitted, Fitting
+from terracyte.params import Config
 from terracyte.tasks.task import Task
 from tests import balanced_project
 
 # Keras 3.15 reads TensorFlow's variables through a protocol that NumPy 2 deprecates.
 
 STRONG: dict[str, Any] = {"flip": "both", "brightness": 0.1, "rotation": 0.1, "cutmix": 0.5, "dropout": 0.3}
+PRETRAINED = "backbone.weights.h5"
+TRANSFER: dict[str, Any] = {
+    **{"architecture": "mobilenet_v3", "size": "small", "minimalistic": True, "head_epochs": 2, "epochs": 3},
+    **{"weight_averaging": 0.9, "test_time_flips": True, "flip": "horizontal", "dropout": 0.3},
+}
 HEADLINES = {"blood-cnn": "accuracy", "mars-unet_final": "mean_iou"}
 Fit = Callable[..., Fitted]
 
@@ -38,6 +45,7 @@ def make(variant: str, root: Path, on_epoch: fitting.OnEpoch, seed: int = 0, **c
         config=dataclasses.replace(settings.config(variant), **changed),
         training=read_rows(task, "train"),
         validation=read_rows(task, "validation"),
+        pretrained=root.parent / PRETRAINED if changed.get("architecture") == "mobilenet_v3" else None,
         class_weights=[0.0 if task.background == 0 else 1.0, 1.0, 1.0, 1.0],
         seed=seed,
         checkpoint=root / "checkpoint",
@@ -65,7 +73,9 @@ def assert_equal(first: Fitted, second: Fitted) -> None:
 
 @pytest.mark.parametrize("variant", ["blood-cnn", "mars-unet_final"])
 def test_learns(fit: Fit, variant: str) -> None:
-    plain = {"flip": "none", "brightness": 0.0, "contrast": 0.0, "rotation": 0.0, "cutmix": 0.0, "zoom": 0.0}
+    defaults = {field.name: field.default for field in dataclasses.fields(Config)}
+    names = ("flip", "rotation", "zoom", "brightness", "contrast", "saturation", "hue", "blur", "erasing", "policy")
+    plain = {name: defaults[name] for name in (*names, "cutmix", "mixup", "weight_averaging", "optimizer")}
     fitted = fit(variant, epochs=25, patience=25, schedule="constant", dropout=0.0, label_smoothing=0.0, **plain)
     best = fitted.history[fitted.best_epoch - 1]
     assert fitted.history[-1]["loss"] < fitted.history[0]["loss"] / 2
@@ -82,23 +92,53 @@ def test_another_seed_other_weights(fit: Fit) -> None:
     assert any((a != b).any() for a, b in zip(first.model.get_weights(), second.model.get_weights(), strict=True))
 
 
-def test_a_killed_training_goes_on_with_the_same_result(fit: Fit, project: Path) -> None:
-    whole = fit("blood-cnn", "whole", epochs=3, **STRONG)
+def write_backbone(project: Path) -> None:
+    keras.utils.set_random_seed(5)
+    network = keras.applications.MobileNetV3Small(
+        input_shape=(32, 32, 3), minimalistic=True, include_top=False, weights=None
+    )
+    network.save_weights(project / PRETRAINED)
+
+
+@pytest.mark.parametrize(("changed", "last"), [("STRONG", 2), ("TRANSFER", 3)])
+def test_a_killed_training_goes_on_with_the_same_result(fit: Fit, project: Path, changed: str, last: int) -> None:
+    write_backbone(project)
+    config = {"epochs": 3, **globals()[changed]}
+    whole = fit("blood-cnn", "whole", **config)
     script = (
         "import os, signal\n"
         "from pathlib import Path\n"
-        "from tests.test_fitting import STRONG, make\n"
-        "kill = lambda epoch, values: epoch == 2 and os.kill(os.getpid(), signal.SIGKILL)\n"
-        "make('blood-cnn', Path('killed'), kill, epochs=3, **STRONG).run()\n"
+        f"from tests.test_fitting import {changed}, make\n"
+        f"kill = lambda epoch, values: epoch == {last} and os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"make('blood-cnn', Path('killed').absolute(), kill, **{{'epochs': 3, **{changed}}}).run()\n"
     )
     root = str(Path(__file__).parents[1])
     killed = subprocess.run([sys.executable, "-c", script], cwd=project, env={**os.environ, "PYTHONPATH": root})
     assert killed.returncode == -signal.SIGKILL
-    # it died in its second epoch, before that was kept
-    assert [kept.name for kept in (project / "killed/checkpoint").iterdir()] == ["epoch_00001"]
+    # it died in this epoch, before it was kept
+    assert [kept.name for kept in (project / "killed/checkpoint").iterdir()] == [f"epoch_0000{last - 1}"]
     seen: list[tuple[int, Epoch]] = []
-    assert_equal(fit("blood-cnn", "killed", seen, epochs=3, **STRONG), whole)
+    assert_equal(fit("blood-cnn", "killed", seen, **config), whole)
     assert [epoch for epoch, _ in seen] == [1, 2, 3]
+
+
+def test_the_head_is_trained_first_then_the_backbone(fit: Fit, project: Path) -> None:
+    write_backbone(project)
+    plain = {**TRANSFER, "weight_averaging": 0.0, "test_time_flips": False, "schedule": "constant", "epochs": 2}
+
+    def backbone(**changed: Any) -> list[Any]:
+        place = "-".join(map(str, changed.values()))
+        model = fit("blood-cnn", place, patience=9, **{**plain, **changed}).model
+        return list(model.get_layer("backbone").get_weights())
+
+    before = backbone(epochs=1)
+    start = keras.applications.MobileNetV3Small(
+        input_shape=(32, 32, 3), minimalistic=True, include_top=False, weights=project / PRETRAINED
+    )
+    for kept, pretrained in zip(before, start.get_weights(), strict=True):
+        np.testing.assert_array_equal(kept, pretrained)
+    head_only = backbone(fine_tune_depth=0.0, head_epochs=0)
+    assert all((a == b).all() for a, b in zip(before, head_only, strict=True))
 
 
 def test_a_finished_training_is_not_trained_again(fit: Fit) -> None:
@@ -125,15 +165,21 @@ def test_stops_without_improvement_and_keeps_the_best(fit: Fit, monkeypatch: pyt
     scores = iter([0.5, 0.7, 0.6, 0.7, 0.9])
     weights = []
 
-    def validate(model: keras.Model, rows: object, batch_size: int) -> tuple[float, float]:
+    def validate(model: keras.Model, *_: object) -> tuple[float, float]:
         weights.append(model.get_weights())
         return 1.0, next(scores)
 
-    monkeypatch.setattr(fitting, "validate", validate)
-    fitted = fit("blood-cnn", epochs=9, patience=2)
+    monkeypatch.setattr(selection, "validate", validate)
+    fitted = fit("mars-unet_1", epochs=9, patience=2)
     assert (fitted.best_epoch, len(fitted.history)) == (2, 4)
     for kept, best in zip(fitted.model.get_weights(), weights[1], strict=True):
         np.testing.assert_array_equal(kept, best)
+
+
+def test_tasks_with_corruptions_are_chosen_by_the_mean_with_shift(fit: Fit) -> None:
+    history = fit("blood-cnn", epochs=3).history
+    for epoch in history:
+        assert epoch["val_robust_accuracy"] == (epoch["val_accuracy"] + epoch["val_shift_accuracy"]) / 2
 
 
 def test_reports_each_epoch(fit: Fit) -> None:
@@ -173,16 +219,16 @@ def test_loss_weights(project: Path) -> None:
 
 
 def test_cosine_rises_and_falls(project: Path) -> None:
-    config = dataclasses.replace(params.load().config("mars-unet_1"), learning_rate=1.0, warmup=0.2)
-    schedule = fitting.optimizer(config, steps=100)._learning_rate
+    config = dataclasses.replace(params.load().config("mars-unet_1"), warmup=0.2)
+    schedule = optimizers.make(config, peak=1.0, steps=100)._learning_rate
     rates = [float(ops.convert_to_numpy(schedule(step))) for step in (0, 10, 20, 60, 100)]
     np.testing.assert_allclose(rates, [0, 0.5, 1, 0.505, 0.01], atol=1e-6)
 
 
 def test_biases_and_normalisations_do_not_decay(fit: Fit) -> None:
-    config = dataclasses.replace(params.load().config("blood-cnn"), weight_decay=0.1, learning_rate=0.1)
+    config = dataclasses.replace(params.load().config("blood-cnn"), weight_decay=0.1, schedule="constant")
     dense = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, name="d"), keras.layers.BatchNormalization()])
-    chosen = fitting.optimizer(dataclasses.replace(config, schedule="constant"), steps=1)
+    chosen = optimizers.make(config, peak=0.1, steps=1)
     chosen.build(dense.trainable_variables)
     for variable in dense.trainable_variables:
         variable.assign(ops.ones_like(variable))
@@ -194,13 +240,50 @@ def test_biases_and_normalisations_do_not_decay(fit: Fit) -> None:
 def test_predicts_chosen_images_in_order(fit: Fit) -> None:
     model = fit("mars-unet_1", epochs=1).model
     rows = read_rows(tasks.make("mars", params.load()), "train")
-    parts = list(fitting.predict(model, rows.images, rows.ids[:5], batch_size=2))
+    parts = list(inference.predict(model, rows.images, rows.ids[:5], batch_size=2))
     assert [len(part) for part in parts] == [2, 2, 1]
-    whole = next(fitting.predict(model, rows.images, rows.ids[:5], batch_size=5))
+    whole = next(inference.predict(model, rows.images, rows.ids[:5], batch_size=5))
     np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-4, atol=1e-5)
 
 
 def test_checkpoint_survives_in_the_newest_epoch_only(fit: Fit, project: Path) -> None:
     fit("blood-cnn", epochs=3)
     assert [kept.name for kept in (project / "a/checkpoint").iterdir()] == ["epoch_00003"]
-    assert checkpoints.restore(project / "nothing", keras.Sequential()).history == []
+    assert checkpoints.finished_epochs(project / "a/checkpoint") == 3
+    assert checkpoints.finished_epochs(project / "nothing") == 0
+    assert checkpoints.restore(project / "nothing", keras.Sequential(), None).history == []
+
+
+def test_the_average_forgets_its_beginning_and_is_what_is_kept(fit: Fit) -> None:
+    layer = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
+    average = WeightAverage(layer, decay=0.5)
+    average.set_model(layer)
+    layer.set_weights([np.ones((1, 1))])
+    average.on_train_batch_end(0)
+    assert average.weights[0].item() == pytest.approx(0.9)  # 1 - 1 / 10
+    average.steps = 102
+    layer.set_weights([np.zeros((1, 1))])
+    average.on_train_batch_end(1)
+    assert average.weights[0].item() == pytest.approx(0.9)  # looked at again in the 104th step
+    average.on_train_batch_end(2)
+    assert average.weights[0].item() == pytest.approx(0.9 * 0.5**8)
+    with average.applied():
+        assert layer.get_weights()[0].item() == pytest.approx(0.9 * 0.5**8)
+    assert layer.get_weights()[0].item() == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "pretrained", "expected"),
+    [
+        ({"head_epochs": 2}, True, [(1, 2, 1.0, 0.0), (3, 6, 0.1, 0.5)]),
+        ({"head_epochs": 2}, False, [(1, 6, 1.0, None)]),
+        ({"head_epochs": 0}, True, [(1, 6, 1.0, 1.0)]),
+        ({"head_epochs": 2, "fine_tune_depth": 0.0}, True, [(1, 6, 1.0, 0.0)]),
+        ({"head_epochs": 9}, True, [(1, 6, 1.0, 0.0)]),
+    ],
+)
+def test_phases(project: Path, changed: dict[str, Any], pretrained: bool, expected: list[Any]) -> None:
+    base = params.load().config("blood-cnn")
+    fixed = {"epochs": 6, "learning_rate": 1.0, "fine_tune_rate": 0.1, "fine_tune_depth": 0.5}
+    plan = phases.plan(dataclasses.replace(base, **{**fixed, **changed}), pretrained)
+    assert [(phase.first, phase.last, phase.rate, phase.share) for phase in plan] == expected

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from terracyte import metrics
 
@@ -134,30 +135,58 @@ def test_errors_of_one_bin_cancel_and_those_of_two_do_not() -> None:
     assert metrics.expected_calibration_error(probabilities, truth, bins=5) == pytest.approx((0.4 + 0.9) / 2)
 
 
-def test_bootstrap_is_seeded_and_brackets_the_score() -> None:
-    random = np.random.default_rng(2)
-    confusions = random.integers(0, 9, (2, 40, 3, 3)) + 9 * np.eye(3, dtype=np.int64)
-    drawn = metrics.bootstrap(confusions, metrics.accuracy, 700, seed=5)
-    np.testing.assert_array_equal(drawn, metrics.bootstrap(confusions, metrics.accuracy, 700, seed=5))
-    assert (drawn != metrics.bootstrap(confusions, metrics.accuracy, 700, seed=6)).any()
-    low, high = metrics.interval(drawn, 0.95)
-    assert low < float(metrics.accuracy(confusions.sum(axis=(0, 1)))) < high
-    assert metrics.interval(drawn, 0.5)[0] > low
+def halves(edge: int, height: int = 64, width: int = 128) -> NDArray[np.uint8]:
+    """One mask: class 1 left of the column `edge`, class 2 from it on."""
+    return np.where(np.arange(width) < edge, 1, 2).astype(np.uint8)[None, None].repeat(height, axis=1)
 
 
-def test_bootstrap_draws_groups_and_seeds() -> None:
-    right, wrong = np.diag([4, 4]), np.array([[0, 4], [4, 0]])
-    # Two groups, one all right and one all wrong: the resamples are 0, 1/2 and 1 at odds 1 : 2 : 1.
-    of_groups = metrics.bootstrap(np.array([[right, wrong]]), metrics.accuracy, 2000, seed=0)
-    values, counts = np.unique(of_groups, return_counts=True)
-    np.testing.assert_array_equal(values, [0, 0.5, 1])
-    np.testing.assert_allclose(counts / 2000, [0.25, 0.5, 0.25], atol=0.05)
-    # The same with two training seeds and one group each.
-    of_seeds = metrics.bootstrap(np.array([[right], [wrong]]), metrics.accuracy, 2000, seed=0)
-    np.testing.assert_array_equal(np.unique(of_seeds), [0, 0.5, 1])
+def test_boundary_iou_closed_forms() -> None:
+    truth = halves(64)
+    assert metrics.boundary_iou(truth, truth, (1, 2)) == 1
+    # Strips of 3 columns (2 % of the diagonal of 143) on each side; moved by 1, they share 2 of 4 columns.
+    for moved, common in ((1, 2), (2, 1), (3, 0), (9, 0)):
+        expected = common / (6 - common)
+        assert metrics.boundary_iou(truth, halves(64 + moved), (1, 2)) == pytest.approx(expected)
+    # The IoU hardly notices.
+    confusion = metrics.confusion_matrix(truth, halves(67), 3)
+    assert metrics.mean_iou(confusion, (1, 2)) > 0.95
 
 
-def test_equal_draws_make_paired_differences() -> None:
-    confusions = np.random.default_rng(3).integers(0, 9, (1, 30, 2, 2))
-    one, other = (metrics.bootstrap(confusions, metrics.accuracy, 50, seed=1) for _ in range(2))
-    assert metrics.interval(one - other, 0.95) == (0, 0)
+def test_boundary_strips_have_corners_and_grow_with_the_image() -> None:
+    # A single pixel of class 2: class 1's strip is the square around it less the pixel itself.
+    truth = np.ones((1, 256, 256), np.uint8)
+    truth[0, 100, 100] = 2
+    moved = np.roll(truth, 1, axis=2)
+    square = 2 * 7 + 1
+    common = square * (square - 1) - 2
+    of_class_1 = common / (2 * (square**2 - 1) - common)
+    assert metrics.boundary_iou(truth, moved, (1, 2)) == pytest.approx((of_class_1 + 0) / 2)
+
+
+def test_boundary_iou_is_of_the_data_set() -> None:
+    truth = np.concatenate([halves(64), halves(64, 32).repeat(2, axis=1), halves(20)])
+    prediction = np.concatenate([halves(64), halves(65), halves(80)])
+    # Three images of equal strips: 3, 2 and 0 common columns, 3, 4 and 6 united.
+    assert metrics.boundary_iou(truth, prediction, (1, 2)) == pytest.approx(5 / 13)
+    many = [masks.repeat(50, axis=0) for masks in (truth, prediction)]
+    assert metrics.boundary_iou(many[0], many[1], (1, 2)) == pytest.approx(5 / 13)
+
+
+def test_background_and_edges_make_no_contour() -> None:
+    truth, prediction = halves(64), halves(65)
+    score = metrics.boundary_iou(truth, prediction, (1, 2))
+    truth[:, :, 100:] = 0
+    assert metrics.boundary_iou(truth, prediction, (1, 2)) == score
+    # Whatever is predicted there.
+    prediction[:, ::2, 100:] = 1
+    assert metrics.boundary_iou(truth, prediction, (1, 2)) == score
+    # Without a second class there is no contour to score.
+    assert metrics.boundary_iou(np.ones_like(truth), np.ones_like(truth), (1, 2)) == 0
+
+
+def test_boundary_iou_leaves_absent_classes_out() -> None:
+    assert metrics.boundary_iou(halves(64), halves(64), (1, 2, 3, 4)) == 1
+    # A class that is predicted but never true counts, with 0.
+    wrong = halves(64)
+    wrong[wrong == 2] = 3
+    assert metrics.boundary_iou(halves(64), wrong, (1, 2, 3)) == pytest.approx(1 / 3)

@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from stages import report as stage
-from terracyte import evaluation, files, params, paths, tasks, tracking
+from terracyte import evaluation, files, origin, params, paths, tasks, tracking
 from terracyte.errors import InputError
+from terracyte.reporting import ablation as ablations
 from terracyte.reporting import formats, pictures, readme, records, tables
 from tests import finished_project
 from tests.conftest import Edit
@@ -43,16 +44,53 @@ def test_rows_are_the_scores_in_the_order_of_params() -> None:
     assert list(rows) == ["mars-baseline", "mars-unet"]
     baseline, row, scores = *rows.values(), files.read_json(paths.scores("mars", "mars-unet"))
     assert row["mean_iou"] == scores["mean"]["mean_iou"]
-    assert [row["low"], row["high"]] == scores["interval"]["mean_iou"]
+    assert [row["mean_iou_low"], row["mean_iou_high"]] == scores["interval"]["mean_iou"]
     assert row["course_mean_iou"] == scores["mean"]["course_mean_iou"]
     assert row["iou_big_rock"] == scores["mean"]["per_class"]["big rock"]["iou"]
     assert row["difference"] == pytest.approx(row["mean_iou"] - baseline["mean_iou"])
     assert row["difference_low"] < row["difference"] < row["difference_high"]
+    assert 0 < row["p_value"] < 0.05
     assert (row["seeds"], row["best_epoch"], row["parameters"]) == ("0 1", "4 4", 123456)
     assert (row["published"], row["title"]) == (0.7322, "a network | with a pipe")
     assert row["data_hash"] == scores["data_hash"][:12]
     assert row["fingerprint"] == " ".join(scores["fingerprints"][seed][:12] for seed in ("0", "1"))
-    assert np.isnan([baseline[name] for name in ("difference", "difference_low", "published")]).all()
+    assert np.isnan([baseline[name] for name in ("difference", "difference_low", "p_value", "published")]).all()
+
+
+@pytest.mark.usefixtures("logged")
+def test_scores_under_shift_are_columns_where_the_task_has_them() -> None:
+    stage.main()
+    row, mean = ablation("blood")["blood-cnn"], files.read_json(paths.scores("blood", "blood-cnn"))["mean"]
+    assert row["shift_accuracy"] == mean["shift_accuracy"]
+    assert row["shift_accuracy_low"] < row["shift_accuracy"] < row["shift_accuracy_high"]
+    assert row["corruption_stain"] == mean["shift"]["stain"]
+    assert [row[f"severity_{severity}"] for severity in range(1, 6)] == mean["shift_severity"]
+    assert "shift accuracy, %" in paths.ablation_markdown("blood").read_text(encoding="utf-8")
+    assert not [name for name in ablation("mars")["mars-unet"] if name.startswith(("shift", "corruption", "severity"))]
+    assert "accuracy by corruption" in paths.REPORT_PAGE.read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("logged")
+def test_tables_say_what_a_variant_starts_from_if_any_owes_something_to_others() -> None:
+    stage.main()
+    main = {task: paths.ablation_markdown(task).read_text(encoding="utf-8").splitlines() for task in params.TASKS}
+    assert main["blood"][0].endswith("| starts from |")
+    assert [line.split(" | ")[-1] for line in main["blood"][2:5]] == ["random |", "random |", "ImageNet |"]
+    assert "starts from" not in main["mars"][0]
+    assert "not to be had" not in paths.REPORT_PAGE.read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("logged")
+def test_random_weights_in_place_of_pretrained_ones_are_told_everywhere() -> None:
+    runs = files.read_json(paths.training("blood", "blood-transfer"))
+    for run in runs.values():
+        run["initialisation"] = origin.NOT_TO_BE_HAD
+    files.write_json(paths.training("blood", "blood-transfer"), runs)
+    stage.main()
+    told = "Random weights in place of pretrained ones, which were not to be had: "
+    assert f"{told}<code>blood-transfer</code>." in paths.REPORT_PAGE.read_text(encoding="utf-8")
+    assert f"{told}`blood-transfer`." in paths.README.read_text(encoding="utf-8")
+    assert ablation("blood")["blood-transfer"]["initialisation"] == "random (ImageNet not to be had)"
 
 
 @pytest.mark.usefixtures("logged")
@@ -162,6 +200,7 @@ def remove(path: Path) -> Callable[[Edit], None]:
 BAD_STATES: list[tuple[Callable[[Edit], None], str]] = [
     (remove(paths.scores("mars", "mars-unet")), r"mars-unet\.json is missing: run `dvc repro evaluate@mars-unet`"),
     (remove(paths.training("mars", "mars-unet")), "run `dvc repro train@mars-unet`"),
+    (remove(paths.weights("mars", "mars-unet") / "origin.json"), "run `dvc repro fetch@mars-unet`"),
     (remove(paths.curves("mars", "mars-unet")), "run `dvc repro train@mars-unet`"),
     (remove(paths.prediction("blood", "blood-cnn", 1)), "run `dvc repro evaluate@blood-cnn`"),
     (remove(paths.balance("blood")), "run `dvc repro balance@blood`"),
@@ -186,11 +225,14 @@ def test_refuses_stale_and_missing_results_and_writes_nothing(
     assert not paths.ablation_csv("blood").exists()
 
 
-@pytest.mark.parametrize("text", ["", f"{readme.END}\n{readme.BEGIN}", f"{readme.BEGIN}{readme.BEGIN}{readme.END}"])
+BEGIN, END = readme.markers("results")
+
+
+@pytest.mark.parametrize("text", ["", f"{END}\n{BEGIN}", f"{BEGIN}{BEGIN}{END}"])
 def test_refuses_a_readme_without_its_two_markers(tmp_path: Path, text: str) -> None:
     (tmp_path / "README.md").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match="must stand in it once"):
-        readme.with_results(tmp_path / "README.md", {"mars": "table"})
+        readme.with_block(tmp_path / "README.md", "results", {"mars": "table"})
 
 
 @pytest.mark.usefixtures("logged")
@@ -200,7 +242,11 @@ def test_validation_chooses_the_variant_to_show() -> None:
     assert records.best(task, records.gather(task, settings)).name == "blood-cnn"
     runs = files.read_json(paths.training("blood", "blood-baseline"))
     for run in runs.values():
-        run["val_accuracy"] = 0.99
+        run["val_accuracy"] = 1.0
+    files.write_json(paths.training("blood", "blood-baseline"), runs)
+    assert records.best(task, records.gather(task, settings)).name == "blood-cnn"
+    for run in runs.values():
+        run["val_robust_accuracy"] = 0.99
     files.write_json(paths.training("blood", "blood-baseline"), runs)
     assert records.best(task, records.gather(task, settings)).name == "blood-baseline"
 
@@ -254,6 +300,10 @@ def test_numbers_for_reading() -> None:
     assert formats.percent(0.7322) == "73.2"
     assert formats.percent(float("nan")) == "–"  # noqa: RUF001
     assert formats.interval(0.7, 0.75) == "70.0 to 75.0"
+    assert formats.estimate(0.7322, 0.7, 0.75) == "73.2 (70.0 to 75.0)"
+    assert [formats.p_value(p) for p in (0.0123, 0.0004, float("nan"))] == ["0.012", "< 0.001", "–"]  # noqa: RUF001
+    assert [formats.minutes(seconds) for seconds in (754.2, float("nan"))] == ["12.6", "–"]  # noqa: RUF001
+    assert [formats.rate(speed) for speed in (118.42, 8.43, float("nan"))] == ["118", "8.4", "–"]  # noqa: RUF001
     assert formats.difference(-0.1, -0.2, 0.0004) == "−10.0 (−20.0 to +0.0)"  # noqa: RUF001
     assert formats.difference(-0.0001, -0.0001, 0.0) == "+0.0 (+0.0 to +0.0)"
     assert formats.difference(float("nan"), float("nan"), float("nan")) == "–"  # noqa: RUF001
@@ -266,6 +316,6 @@ def test_numbers_for_reading() -> None:
 def test_the_first_row_has_no_difference_even_alone() -> None:
     settings = params.load()
     task = tasks.make("blood", settings)
-    table = tables.ablation(task, records.gather(task, settings)[:1], settings.evaluate)
+    table = ablations.ablation(task, records.gather(task, settings)[:1], settings.evaluate)
     assert table["difference"].isna().all()
     assert tables.results(task, table)["to the row above"].tolist() == ["–"]  # noqa: RUF001

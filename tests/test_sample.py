@@ -253,6 +253,34 @@ def test_terrains_differ_in_texture(mars: Drawn) -> None:
     assert bedrock > 1.3 * soil > 1.3 * sand
 
 
+def unlabelled() -> NDArray[np.uint8]:
+    """The Mars pictures without masks, of the recipe in the working directory."""
+    settings = params.load()
+    return np.concatenate(list(sample.unlabelled(tasks.make("mars", settings), settings.data["mars"])))
+
+
+def test_pictures_without_masks_are_others_of_the_same_kind(mars: Drawn) -> None:
+    images = unlabelled()
+    assert images.shape == (mars.recipe["unlabelled"], *mars.images.shape[1:])
+    assert images.dtype == np.uint8
+    known = {image.tobytes() for image in mars.images}
+    assert len({image.tobytes() for image in images} - known) == len(images)
+    genuine = mars.images[mars.defects == ""].mean(axis=(1, 2, 3))
+    assert ((images.mean(axis=(1, 2, 3)) > genuine.min()) & (images.mean(axis=(1, 2, 3)) < genuine.max())).all()
+
+
+def test_the_number_of_pictures_without_masks_changes_nothing_else(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sample, "_BATCH", 12)
+    before = first_batch("mars")
+    rewrite("mars_sample.yaml", unlabelled=3)
+    after = first_batch("mars")
+    assert (after.images.tobytes(), after.masks.tobytes()) == (before.images.tobytes(), before.masks.tobytes())
+    assert len(unlabelled()) == 3
+    assert unlabelled().tobytes() == unlabelled().tobytes()
+
+
 def first_batch(task: str) -> Any:
     settings = params.load()
     return next(sample.read(tasks.make(task, settings), settings.data[task]))

@@ -1,6 +1,7 @@
 """MLflow's record: live, resumed, reconciled, rebuilt; in a store of its own for each test."""
 
 import contextlib
+import dataclasses
 import os
 import shutil
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from terracyte import files, params, paths, store, tracking
+from terracyte import files, origin, params, paths, store, tracking
 from terracyte.errors import InputError
 from terracyte.identity import Identity
 from terracyte.matching import Finished
@@ -38,13 +39,15 @@ def empty_store(project: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     shutil.copytree(migrated, paths.MLFLOW)
     files.write_json(paths.balance("mars"), {"splits": {"train": {"images": 3}, "test": {"images": 1}}})
+    for variant in ("mars-unet_1", "mars-unet_final"):
+        origin.write("mars", variant, origin.RANDOM)
     paths.models("mars", "mars-unet_1").mkdir(parents=True)
     paths.model("mars", "mars-unet_1", 0).write_bytes(b"a model")
 
 
 def identity(variant: str = "mars-unet_1", data_hash: str = DATA_HASH) -> Identity:
     config = params.load().config(variant)
-    return Identity(task="mars", variant=variant, seed=0, config=config, data_hash=data_hash)
+    return Identity(task="mars", variant=variant, seed=0, config=config, data_hash=data_hash, weights_hash="")
 
 
 def finished(who: Identity, title: str = "plain U-Net", **summary: float) -> Finished:
@@ -75,13 +78,16 @@ def test_a_live_run_holds_what_was_trained_on_what() -> None:
     with tracking.training_run(who, "plain U-Net") as live:
         live.log_epoch(1, {"loss": 2.0})
         live.log_epoch(2, {"loss": 1.0})
+        live.log_metrics({"training_seconds": 12.5})
     (run,) = all_runs()
+    assert run.data.metrics["training_seconds"] == 12.5
     assert (run.info.run_name, run.info.status) == ("mars-unet_1-0", "FINISHED")
     assert history(run.info.run_id, "loss") == [(1, 2.0), (2, 1.0)]
     assert run.data.params["squeeze_excite"] == "False"
     assert set(run.data.params) == {*vars(who.config), "seed"}
     tags = run.data.tags
     assert (tags["fingerprint"], tags["variant"], tags["seed"]) == (who.fingerprint, "mars-unet_1", "0")
+    assert tags["initialisation"] == "random"
     assert (tags["status"], tags["data_hash"], tags["git_commit"]) == ("current", DATA_HASH, "unknown")
     (dataset,) = (each.dataset for each in run.inputs.dataset_inputs)
     assert (dataset.name, dataset.digest) == ("mars", DATA_HASH[:36])
@@ -262,3 +268,14 @@ def test_the_summary_of_a_run_is_flat_and_holds_numbers_only() -> None:
     scores = {"mean_iou": 0.25, "per_class": {"big rock": {"iou": 0.125}}, "confusion": [[1]]}
     expected = {"best_epoch": 3, "best_val_mean_iou": 0.5, "test_mean_iou": 0.25, "test_iou_big_rock": 0.125}
     assert runs.summary(training, scores) == expected
+
+
+def test_clocks_are_those_of_the_latest_live_run_and_are_never_made_up() -> None:
+    who = identity()
+    elsewhere = dataclasses.replace(who, seed=1)
+    for seconds in (10.0, 20.0):
+        with tracking.training_run(who, "plain U-Net") as live:
+            live.log_epoch(1, {"training_seconds": seconds})
+    tracking.reconcile("mars", [finished(elsewhere)])
+    runs = tracking.measured("mars", [who.fingerprint, elsewhere.fingerprint, "unknown"])
+    assert [run.get("training_seconds") for run in runs] == [20.0, None, None]

@@ -3,11 +3,12 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
-from terracyte import files, params, paths
+from terracyte import files, params, paths, pretrained
 from terracyte.identity import data_hash
 from terracyte.models.saving import read_model
 from tests import balanced_project
@@ -31,6 +32,7 @@ def train(name: str) -> dict[str, bytes]:
     """Train, and return the outputs' contents by path."""
     from terracyte.training import train_variant
 
+    pretrained.fetch(params.load(), name)
     train_variant(params.load(), name)
     task = params.load().variants[name].task
     outputs = [*paths.models(task, name).iterdir(), paths.curves(task, name), paths.training(task, name)]
@@ -45,14 +47,17 @@ def test_writes_models_curves_and_records(project: Path, edit: Edit) -> None:
     records = files.read_json(paths.training("blood", "blood-cnn"))
     curves = pd.read_csv(paths.curves("blood", "blood-cnn"))
     assert list(records) == ["0", "3"]
-    assert list(curves.columns) == ["seed", "epoch", "loss", "val_loss", "val_accuracy", "learning_rate"]
+    scores = ["val_accuracy", "val_shift_accuracy", "val_robust_accuracy"]
+    assert list(curves.columns) == ["seed", "epoch", "loss", "val_loss", *scores, "learning_rate"]
     assert list(zip(curves["seed"], curves["epoch"], strict=True)) == [(0, 1), (0, 2), (3, 1), (3, 2)]
     for seed in (0, 3):
         record, curve = records[str(seed)], curves[curves["seed"] == seed].reset_index()
         model = read_model(paths.model("blood", "blood-cnn", seed))
         assert record["parameters"] == model.count_params()
         assert record["data_hash"] == data_hash("blood")
-        assert record["val_accuracy"] == curve["val_accuracy"].max() == curve["val_accuracy"][record["best_epoch"] - 1]
+        assert record["initialisation"] == "random"
+        assert record["val_robust_accuracy"] == curve["val_robust_accuracy"].max()
+        assert all(record[name] == curve[name][record["best_epoch"] - 1] for name in scores)
     assert records["0"]["fingerprint"] != records["3"]["fingerprint"]
     assert not list(paths.CHECKPOINTS.iterdir())
 
@@ -83,9 +88,9 @@ def test_finished_seeds_survive(project: Path, edit: Edit, monkeypatch: pytest.M
         train("blood-cnn")
     train_epoch = Fitting._train
 
-    def counted(self: Fitting, model: object, epoch: int) -> tuple[float, int]:
+    def counted(self: Fitting, model: object, average: Any, epoch: int) -> tuple[float, int]:
         trained.append((self.seed, epoch))
-        return train_epoch(self, model, epoch)
+        return train_epoch(self, model, average, epoch)
 
     monkeypatch.setattr(Fitting, "run", run)
     monkeypatch.setattr(Fitting, "_train", counted)
@@ -107,11 +112,11 @@ def test_outputs_stay_when_training_fails(project: Path, edit: Edit) -> None:
 
 def test_an_unknown_variant_is_one_line(project: Path) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "stages.train", "mars-unet_2"],
+        [sys.executable, "-m", "stages.train", "mars-unet_0"],
         env={"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
     )
     assert ended.returncode == 2
     assert ended.stderr.count("\n") == 1
-    assert "mars-unet_2" in ended.stderr
+    assert "mars-unet_0" in ended.stderr

@@ -81,13 +81,16 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras shi
         config: `batch_size`, `rare_class_boost`, `weighted_sampling` and the augmentation matter.
         seed: of order and augmentation.
         epoch: counted from 1.
+
+    Raises:
+        InputError: the augmentation does not fit the images; see `Augmentation`.
     """
 
     def __init__(self, rows: Rows, config: Config, seed: int, epoch: int) -> None:
         super().__init__()
         self.rows = rows
         self.seed, self.epoch = seed, epoch
-        self.augmentation = Augmentation(config, rows.task.dense)
+        self.augmentation = Augmentation(config, rows.task.dense, rows.images.shape[-1])
         self.order = _order(rows.manifest, config, np.random.default_rng([seed, _ORDER, epoch]))
         self.batch_size = min(config.batch_size, len(self.order))
 

@@ -1,5 +1,6 @@
 """The raw form: what every source is brought into, and what nothing ever rewrites."""
 
+import itertools
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -38,6 +39,22 @@ def write(task: Task, batches: Iterable[Batch], folder: Path, origin: str) -> No
     files.write_table(folder / paths.raw_manifest(task.name).name, manifest)
     if (rows["defect"] != "").any():
         files.write_table(folder / paths.planted(task.name).name, rows[["id", "defect"]])
+
+
+def write_unlabelled(task: Task, batches: Iterable[NDArray[np.uint8]], folder: Path) -> None:
+    """Write the images whose targets are withheld; without any, nothing.
+
+    Args:
+        task: says what the images look like.
+        batches: (b, h, w, c) each; memory does not grow with their number.
+        folder: as for `write`.
+    """
+    waiting = iter(batches)
+    first = next(waiting, None)
+    if first is not None:
+        with growing_array(folder / paths.unlabelled(task.name).name, task.image_shape) as images:
+            for batch in itertools.chain([first], waiting):
+                images.append(batch)
 
 
 class GrowingArray:

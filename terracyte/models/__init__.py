@@ -9,13 +9,19 @@ from collections.abc import Callable
 import keras
 
 from terracyte.errors import InputError
-from terracyte.models import cnn, majority, unet
+from terracyte.models import cnn, convnext, majority, mobilenet_v3, unet
 from terracyte.models.problem import Problem
 from terracyte.params import Config
 
 Builder = Callable[[Config, Problem], keras.Model]
 
-ARCHITECTURES: dict[str, Builder] = {"cnn": cnn.build, "majority": majority.build, "unet": unet.build}
+ARCHITECTURES: dict[str, Builder] = {
+    "cnn": cnn.build,
+    "convnext": convnext.build,
+    "majority": majority.build,
+    "mobilenet_v3": mobilenet_v3.build,
+    "unet": unet.build,
+}
 
 
 def build(config: Config, problem: Problem) -> keras.Model:

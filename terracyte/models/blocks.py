@@ -85,6 +85,30 @@ def squeeze_excite(x: Any, name: str, reduction: int = 8) -> Any:
     return layers.Multiply(name=f"{name}_scale")([x, gate])
 
 
+def attention_gate(shortcut: Any, coarse: Any, config: Config, name: str) -> Any:
+    """Additive attention (arXiv 1804.03999): scale each pixel of a shortcut by how much the coarser level asks for it.
+
+    The gate is computed at the coarse resolution, where it costs little, and enlarged.
+
+    Args:
+        shortcut: (b, h, w, f) features of the encoder.
+        coarse: (b, h / 2, w / 2, any) features of the decoder's level below.
+        config: for `l1` and `l2`.
+        name: prefix of the layers' names.
+
+    Returns:
+        (b, h, w, f) features.
+    """
+    filters = max(shortcut.shape[-1] // 2, 1)
+    offered = normalised_convolution(shortcut, filters, config, f"{name}_offered", size=2, stride=2)
+    wanted = normalised_convolution(coarse, filters, config, f"{name}_wanted", size=1)
+    gate = layers.Activation("relu", name=f"{name}_relu")(layers.Add(name=f"{name}_add")([offered, wanted]))
+    penalty = kernel_penalty(config)
+    gate = layers.Conv2D(1, 1, activation="sigmoid", kernel_regularizer=penalty, name=f"{name}_sigmoid")(gate)
+    gate = layers.UpSampling2D(2, interpolation="bilinear", name=f"{name}_upsampling")(gate)
+    return layers.Multiply(name=f"{name}_scale")([shortcut, gate])
+
+
 def kernel_penalty(config: Config) -> Any:
     """L1 and L2 penalty of a kernel, or None where both are 0."""
     if config.l1 or config.l2:

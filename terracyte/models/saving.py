@@ -5,6 +5,7 @@ import json
 import re
 import zipfile
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,15 @@ from terracyte.errors import InputError
 from terracyte.files import atomic
 
 _METADATA, _CONFIG = "metadata.json", "config.json"
-_SHARED = re.compile(rb'(?<="shared_object_id": )\d+')
+# Numbers of the process's objects and of Sequential's nameless inputs, which Keras only compares.
+_COUNTED = (re.compile(rb'(?<="shared_object_id": )\d+'), re.compile(rb'(?<="input_layer_)\d+(?=")'))
 
 
 def write_model(path: Path, model: keras.Model) -> None:
     """Write `model` (architecture and weights, no optimizer) atomically; the same model gives the same bytes.
 
-    Keras puts the clock into the archive's entries and its metadata, and memory addresses into its
-    configuration: all are replaced.
+    Keras puts the clock into the archive's entries and its metadata, and memory addresses and what the process
+    has built before into its configuration: all are replaced.
     """
     with atomic(path) as temporary:
         model.save(temporary)
@@ -37,9 +39,15 @@ def write_model(path: Path, model: keras.Model) -> None:
 
 
 def _renumbered(config: bytes) -> bytes:
-    """The configuration with the identities of shared objects, which Keras only compares, counted from 1."""
+    """The configuration with whatever Keras only compares counted from 1."""
+    for pattern in _COUNTED:
+        config = pattern.sub(_counter(), config)
+    return config
+
+
+def _counter() -> Callable[[re.Match[bytes]], bytes]:
     numbers: defaultdict[bytes, int] = defaultdict(itertools.count(1).__next__)
-    return _SHARED.sub(lambda found: str(numbers[found[0]]).encode(), config)
+    return lambda found: str(numbers[found[0]]).encode()
 
 
 def read_model(path: Path) -> keras.Model:

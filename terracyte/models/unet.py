@@ -6,7 +6,14 @@ import keras
 from keras import layers
 
 from terracyte.errors import InputError
-from terracyte.models.blocks import convolution, kernel_penalty, rescaled_input, squeeze_excite
+from terracyte.models.blocks import (
+    attention_gate,
+    convolution,
+    kernel_penalty,
+    rescaled_input,
+    residual,
+    squeeze_excite,
+)
 from terracyte.models.problem import Problem
 from terracyte.params import Config
 
@@ -15,7 +22,9 @@ def build(config: Config, problem: Problem) -> keras.Model:
     """A U-Net whose level i has `width * 2**i` filters, `depth` levels in all.
 
     Args:
-        config: `width`, `depth`, `squeeze_excite`, `dropout` (of the bottleneck), `l1`, `l2`.
+        config: `width`, `depth`, `residual` (each level's convolutions are a residual block), `attention` (the
+            decoder gates what it takes from the encoder), `squeeze_excite`, `dropout` (of the bottleneck),
+            `l1`, `l2`.
         problem: with masks; h and w multiples of 2 ** (depth - 1).
 
     Returns:
@@ -41,9 +50,12 @@ def build(config: Config, problem: Problem) -> keras.Model:
 
     # Decoder
     for level in reversed(range(len(shortcuts))):
+        shortcut = shortcuts[level]
+        if config.attention:
+            shortcut = attention_gate(shortcut, x, config, f"decoder_{level}_gate")
         x = convolution(x, filters[level], config, f"decoder_{level}_up", size=1)
         x = layers.UpSampling2D(2, interpolation="bilinear", name=f"decoder_{level}_upsampling")(x)
-        x = layers.Concatenate(name=f"decoder_{level}_shortcut")([x, shortcuts[level]])
+        x = layers.Concatenate(name=f"decoder_{level}_shortcut")([x, shortcut])
         x = _level(x, filters[level], config, f"decoder_{level}")
 
     logits = layers.Conv2D(problem.classes, 1, kernel_regularizer=kernel_penalty(config), name="logits")(x)
@@ -51,6 +63,8 @@ def build(config: Config, problem: Problem) -> keras.Model:
 
 
 def _level(x: Any, filters: int, config: Config, name: str) -> Any:
+    if config.residual:
+        return residual(x, filters, config, name)
     x = convolution(x, filters, config, f"{name}_1")
     x = convolution(x, filters, config, f"{name}_2")
     return squeeze_excite(x, name) if config.squeeze_excite else x

@@ -2,6 +2,8 @@
 
 import base64
 import io
+import itertools
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,7 @@ import pandas as pd
 from terracyte.reporting import formats
 from terracyte.reporting.pictures import Picture
 from terracyte.reporting.records import Record
+from terracyte.tasks.task import Task
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours that stand out from a white and from a dark page.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 _DASHES = ("-", "--", ":", "-.")
+_LEGEND_COLUMNS = 2
 
 # Text and axes are drawn in a colour that nothing else has; it becomes the page's own, light or dark.
 _INK = "#010203"
@@ -42,25 +46,50 @@ _SETTINGS: Any = {
 
 
 def headline_curves(records: Sequence[Record], column: str) -> Picture:
-    """The validation headline by epoch: a line per variant and seed, those of a variant alike."""
+    """A validation score by epoch: a line per variant and seed, those of a variant alike."""
 
     def draw(axes: "Axes") -> None:
-        for place, record in enumerate(records):
-            colour, dash = _COLOURS[place % len(_COLOURS)], _DASHES[place // len(_COLOURS) % len(_DASHES)]
+        _over_epochs(axes)
+        for record, style in zip(records, _styles(), strict=False):
             for label, run in _labelled(record, record.name):
-                _line(axes, run, column, color=colour, linestyle=dash, label=label)
+                _line(axes, run, column, **style, label=label)
         axes.set_ylabel(formats.words(column))
         axes.set_ylim(bottom=0)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
+        _legend_below(axes)
 
     highest = ", ".join(f"{record.name} {formats.percent(record.curves[column].max())} %" for record in records)
-    return Picture(_drawn(4.6, 3.1, draw), f"{formats.words(column)} by epoch; highest values: {highest}")
+    text = f"{formats.words(column)} by epoch; highest values: {highest}"
+    return Picture(_drawn(5.6, 2.6 + _legend_height(records), draw), text)
+
+
+def corruptions(task: Task, records: Sequence[Record]) -> Picture:
+    """The headline under each of the task's corruptions and without any: a line per variant, mean of its seeds."""
+    names = ["none", *map(formats.words, task.corruptions)]
+    means = [record.scores["mean"] for record in records]
+    values = [[mean[task.headline], *(mean["shift"][name] for name in task.corruptions)] for mean in means]
+
+    def draw(axes: "Axes") -> None:
+        for record, shares, style in zip(records, values, _styles(), strict=False):
+            percents = [100 * share for share in shares]
+            axes.plot(percents, names, marker="o", markersize=3, linewidth=1.2, label=record.name, **style)
+        axes.set_xlabel(f"{formats.words(task.headline)}, %")
+        axes.set_xlim(0, 100)
+        axes.invert_yaxis()
+        _legend_below(axes)
+
+    listed = "; ".join(
+        f"{record.name} {formats.percent(min(shares))} to {formats.percent(max(shares))} %"
+        for record, shares in zip(records, values, strict=True)
+    )
+    text = f"{formats.words(task.headline)} by corruption, worst to best: {listed}"
+    return Picture(_drawn(5.6, 1.2 + 0.25 * len(names) + _legend_height(records), draw), text)
 
 
 def loss_curves(record: Record) -> Picture:
     """Training and validation loss of one variant by epoch; dots mark the epochs whose weights were kept."""
 
     def draw(axes: "Axes") -> None:
+        _over_epochs(axes)
         for label, run in _labelled(record, "training"):
             _line(axes, run, "loss", color=_COLOURS[1], linestyle="--", label=label)
         for label, run in _labelled(record, "validation"):
@@ -82,19 +111,37 @@ def _labelled(record: Record, label: str) -> Iterator[tuple[str | None, pd.DataF
 
 
 def _drawn(width: float, height: float, draw: "Callable[[Axes], None]") -> str:
-    """The data URI of a chart of the given size (inches) over epochs."""
+    """The data URI of a chart of the given size (inches)."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
 
     with rc_context(_SETTINGS):
         figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.add_subplot()
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.25, color=_INK, linewidth=0.5)
         draw(axes)
         return _uri(figure)
+
+
+def _over_epochs(axes: "Axes") -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
+def _styles() -> Iterator[dict[str, Any]]:
+    """A colour and a dash per variant, alike in all charts."""
+    return ({"color": colour, "linestyle": dash} for dash in itertools.cycle(_DASHES) for colour in _COLOURS)
+
+
+def _legend_below(axes: "Axes") -> None:
+    axes.figure.legend(loc="outside lower center", ncols=_LEGEND_COLUMNS, fontsize="small")
+
+
+def _legend_height(records: Sequence[Record]) -> float:
+    """Inches."""
+    return 0.3 + 0.18 * math.ceil(len(records) / _LEGEND_COLUMNS)
 
 
 def _line(axes: "Axes", run: pd.DataFrame, column: str, **style: Any) -> None:

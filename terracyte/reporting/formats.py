@@ -3,7 +3,7 @@
 import math
 
 _ABSENT = "–"  # noqa: RUF001 (a dash, not a minus)
-_NAMES = {"f1": "F1", "iou": "IoU", "val": "validation"}
+_NAMES = {"f1": "F1", "iou": "IoU", "jpeg": "JPEG", "val": "validation"}
 
 
 def words(identifier: str) -> str:
@@ -26,16 +26,38 @@ def interval(low: float, high: float) -> str:
     return f"{percent(low)} to {percent(high)}"
 
 
-def difference(value: float, low: float, high: float) -> str:
-    """0.1, 0.08, -0.01 → `+10.0 (+8.0 to −1.0)`, in percentage points; a dash for NaN."""
+def estimate(share: float, low: float, high: float) -> str:
+    """0.7322, 0.71, 0.745 → `73.2 (71.0 to 74.5)`."""
+    return f"{percent(share)} ({interval(low, high)})"
+
+
+def p_value(probability: float) -> str:
+    """0.0123 → `0.012`, 0.0004 → `< 0.001`; a dash for NaN."""
+    if math.isnan(probability):
+        return _ABSENT
+    return "< 0.001" if probability < 0.001 else f"{probability:.3f}"
+
+
+def difference(value: float, low: float, high: float, other: str = "") -> str:
+    """0.1, 0.08, -0.01 → `+10.0 (+8.0 to −1.0)`, in percentage points, followed by `to <other>`; a dash for NaN."""
     if math.isnan(value):
         return _ABSENT
-    return f"{_signed(value)} ({_signed(low)} to {_signed(high)})"
+    return f"{_signed(value)} ({_signed(low)} to {_signed(high)})" + (f" to {other}" if other else "")
 
 
 def count(number: int) -> str:
     """1234567 → `1 234 567`, with narrow spaces that do not break."""
     return f"{number:,}".replace(",", "\u202f")
+
+
+def minutes(seconds: float) -> str:
+    """754.2 → `12.6`; a dash for NaN."""
+    return _ABSENT if math.isnan(seconds) else f"{seconds / 60:.1f}"
+
+
+def rate(per_second: float) -> str:
+    """118.42 → `118`, 8.43 → `8.4`; a dash for NaN."""
+    return _ABSENT if math.isnan(per_second) else f"{per_second:.{1 if per_second < 10 else 0}f}"
 
 
 def _signed(share: float) -> str:

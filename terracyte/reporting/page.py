@@ -1,7 +1,7 @@
 """The HTML page: one file with everything in it, the same bytes for the same results."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,9 @@ class Section:
         task: which.
         best: the variant that validated best; its first seed made the shown predictions.
         bars: the headlines.
-        results, classes, origins: the ablation tables, see `terracyte.reporting.tables`.
+        results, further: the ablation tables, see `terracyte.reporting.tables`.
+        fallen_back: variants without the pretrained weights that they should have.
+        corruption_chart: the headline by corruption; None for tasks without corruptions.
         headline_curves, loss_curves: the trainings.
         confusions: of every variant.
         samples, hardest: predictions.
@@ -66,8 +68,9 @@ class Section:
     best: Record
     bars: Sequence[Bar]
     results: pd.DataFrame
-    classes: pd.DataFrame
-    origins: pd.DataFrame
+    further: Mapping[str, pd.DataFrame]
+    fallen_back: Sequence[str]
+    corruption_chart: Picture | None
     headline_curves: Picture
     loss_curves: Sequence[Picture]
     confusions: Sequence[Confusion]
@@ -92,7 +95,7 @@ def section(task: Task, records: list[Record], table: pd.DataFrame, settings: Pa
     Args:
         task: which.
         records: its variants.
-        table: the ablation table, see `tables.ablation`.
+        table: the ablation table, see `ablation.ablation`.
         settings: how much to show.
     """
     shown, rows = best(task, records), evaluation.test_rows(task.name)
@@ -103,9 +106,10 @@ def section(task: Task, records: list[Record], table: pd.DataFrame, settings: Pa
         best=shown,
         bars=_bars(task, table),
         results=tables.results(task, table),
-        classes=tables.classes(task, table),
-        origins=tables.origins(table),
-        headline_curves=figures.headline_curves(records, f"val_{task.headline}"),
+        further=tables.further(task, table),
+        fallen_back=tables.fallen_back(table),
+        corruption_chart=figures.corruptions(task, records) if task.corruptions else None,
+        headline_curves=figures.headline_curves(records, f"val_{task.selection}"),
         loss_curves=[figures.loss_curves(record) for record in records],
         confusions=[_confusion(task, record) for record in records],
         samples=pictures.samples(task, rows, kept, settings.report.examples),
@@ -136,7 +140,7 @@ def render(sections: Sequence[Section], settings: Params) -> str:
 
 
 def _bars(task: Task, table: pd.DataFrame) -> list[Bar]:
-    columns = ["variant", "title", task.headline, "low", "high", "published"]
+    columns = ["variant", "title", *(f"{task.headline}{end}" for end in ("", "_low", "_high")), "published"]
     return [
         Bar(variant, title, 100 * value, 100 * low, 100 * high, None if np.isnan(published) else 100 * published)
         for variant, title, value, low, high, published in table[columns].itertuples(index=False)

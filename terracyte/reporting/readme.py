@@ -1,26 +1,31 @@
-"""The generated block of the README."""
+"""The generated blocks of the README."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 from terracyte.errors import InputError
 
-BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
-
-def with_results(readme: Path, tables: Mapping[str, str]) -> str:
-    """The README's text with its block replaced; replacing twice changes nothing.
+def with_block(readme: Path, block: str, tables: Mapping[str, str]) -> str:
+    """The README's text with one block replaced; replacing twice changes nothing.
 
     Args:
         readme: the file to read.
+        block: which, see `markers`.
         tables: Markdown by task.
 
     Raises:
         InputError: the file is missing, or doesn't hold both markers once and in order.
     """
+    begin, end = markers(block)
     text = readme.read_text(encoding="utf-8") if readme.exists() else ""
-    if [text.count(BEGIN), text.count(END)] != [1, 1] or text.index(BEGIN) > text.index(END):
-        raise InputError(f"{readme}: the lines {BEGIN} and {END} must stand in it once, in this order; add them")
-    before, after = text[: text.index(BEGIN)], text[text.index(END) + len(END) :]
-    block = "\n".join(f"### {task.capitalize()}\n\n{table}" for task, table in tables.items())
-    return f"{before}{BEGIN}\n{block}{END}{after}"
+    if [text.count(begin), text.count(end)] != [1, 1] or text.index(begin) > text.index(end):
+        raise InputError(f"{readme}: the lines {begin} and {end} must stand in it once, in this order; add them")
+    before, after = text[: text.index(begin)], text[text.index(end) + len(end) :]
+    content = "\n".join(f"### {task.capitalize()}\n\n{table}" for task, table in tables.items())
+    return f"{before}{begin}\n{content}{end}{after}"
+
+
+def markers(block: str) -> tuple[str, str]:
+    """The lines between which a block stands: `results` (of the present data) or `real` (of `docs/results`)."""
+    return f"<!-- {block}:begin -->", f"<!-- {block}:end -->"

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from terracyte import evaluation, files, metrics, paths
+from terracyte import evaluation, files, metrics, origin, paths, ranking
 from terracyte.errors import InputError
-from terracyte.identity import Identity, data_hash
+from terracyte.identity import Identity
 from terracyte.params import Params, Variant
 from terracyte.tasks.task import Task
 
@@ -27,6 +27,7 @@ class Record:
         scores: see `evaluation.summarise`.
         curves: `seed,epoch,loss,…`, one row per epoch.
         confusions: (seeds, groups, k, k), of the test split.
+        compared_with: the variant to which the table shows the difference; None for the first row.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Record:
     scores: Mapping[str, Any]
     curves: pd.DataFrame
     confusions: metrics.Counts
+    compared_with: str | None
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -54,24 +56,32 @@ def gather(task: Task, settings: Params) -> list[Record]:
         raise InputError(f"params.yaml: 'variants' has none of task {task.name}; declare at least one")
     _existing(paths.balance(task.name), f"balance@{task.name}")
     rows = evaluation.test_rows(task.name)
-    present = data_hash(task.name)
-    return [_record(task, name, settings, rows, present) for name in variants]
+    return [record(task, name, settings, rows) for name in variants]
 
 
 def best(task: Task, records: list[Record]) -> Record:
-    """The record with the highest mean validation headline (test only reports); the first of equals."""
-    return max(records, key=lambda record: sum(run[f"val_{task.headline}"] for run in record.training.values()))
+    """The record that validation chooses (test only reports); see `ranking.best_variant`."""
+    name = ranking.best_variant(task, {record.name: record.training for record in records})
+    return next(record for record in records if record.name == name)
 
 
-def _record(task: Task, name: str, settings: Params, rows: pd.DataFrame, present: str) -> Record:
+def record(task: Task, name: str, settings: Params, rows: pd.DataFrame) -> Record:
+    """One variant.
+
+    Args:
+        task: the variant's.
+        name: of the variant.
+        settings: decide what its runs should be.
+        rows: the test split.
+
+    Raises:
+        InputError: a file is missing or stale; it names the command that makes it.
+    """
     train, evaluate = f"train@{name}", f"evaluate@{name}"
     training = files.read_json(_existing(paths.training(task.name, name), train))
     scores = files.read_json(_existing(paths.scores(task.name, name), evaluate))
     curves = pd.read_csv(_existing(paths.curves(task.name, name), train))
-    config = settings.config(name)
-    identities = tuple(
-        Identity(task=task.name, variant=name, seed=seed, config=config, data_hash=present) for seed in settings.seeds
-    )
+    identities = origin.identities(settings, name)
     due = {str(identity.seed): identity.fingerprint for identity in identities}
     trained = {seed: run["fingerprint"] for seed, run in training.items()}
     _check_fingerprints(trained, due, paths.training(task.name, name), train)
@@ -87,6 +97,7 @@ def _record(task: Task, name: str, settings: Params, rows: pd.DataFrame, present
         scores=scores,
         curves=curves,
         confusions=confusions,
+        compared_with=settings.compared_with(name),
     )
 
 

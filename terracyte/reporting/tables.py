@@ -1,136 +1,133 @@
-"""The ablation tables: raw numbers in a frame, and what people read of them."""
+"""The ablation table as people read it: a narrow main table, everything else in further ones."""
 
-import itertools
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
-from terracyte import evaluation
+from terracyte import origin
 from terracyte.params import Evaluate
 from terracyte.reporting import formats
-from terracyte.reporting.records import Record
+from terracyte.reporting.ablation import (
+    DIFFERENCE,
+    SEVERITIES,
+    class_column,
+    corruption_column,
+    headlines,
+    scored,
+    severity_column,
+)
 from terracyte.tasks.task import Task
 
-_SHORT = 12  # hex digits of a hash: enough to tell runs apart, short enough to read
-_DIFFERENCE = ("difference", "difference_low", "difference_high")
-
-
-def ablation(task: Task, records: Sequence[Record], settings: Evaluate) -> pd.DataFrame:
-    """One row per variant, numbers raw.
-
-    Args:
-        task: gives the names of scores and classes.
-        records: the rows, in order.
-        settings: of the intervals of the differences, which are paired: both rows score the same drawn images.
-
-    Returns:
-        `variant`, `title`, `seeds`, the headline, `low`, `high`, `difference` (to the row above),
-        `difference_low`, `difference_high`, the other scores, the class headline of each class, `parameters`,
-        `best_epoch` (of each seed), `published`, `data_hash` and `fingerprint` (of each seed; shortened).
-    """
-    table = pd.DataFrame([_row(task, record) for record in records])
-    differences = [[np.nan] * len(_DIFFERENCE)]
-    for above, record in itertools.pairwise(records):
-        difference = record.scores["mean"][task.headline] - above.scores["mean"][task.headline]
-        interval = evaluation.difference(task, record.confusions, above.confusions, settings)
-        differences.append([round(difference, 6), *interval])
-    table[list(_DIFFERENCE)] = differences
-    first = ["variant", "title", "seeds", task.headline, "low", "high", *_DIFFERENCE]
-    return table[first + [column for column in table.columns if column not in first]]
-
-
-def class_column(task: Task, name: str) -> str:
-    """The column of a class's headline, such as `iou_big_rock`."""
-    return f"{task.class_headline}_{name.replace(' ', '_')}"
+# Columns of the further tables: name in the ablation table → what stands above it, and how its cells are written.
+# Those of the second half exist in the tables of real data only.
+_SIZE: Mapping[str, tuple[str, Callable[..., str]]] = {
+    "parameters": ("parameters", formats.count),
+    "training_seconds": ("training of a seed, min", formats.minutes),
+    "images_per_second": ("images/s", formats.rate),
+}
+_ORIGIN: Mapping[str, tuple[str, Callable[..., str]]] = {
+    "initialisation": ("starts from", str),
+    "epochs": ("epochs", str),
+    "best_epoch": ("best epoch", str),
+    "data_hash": ("data", str),
+    "fingerprint": ("run", str),
+    "commit": ("commit", str),
+    "hardware": ("hardware", str),
+}
 
 
 def results(task: Task, table: pd.DataFrame) -> pd.DataFrame:
-    """The ablation table for reading: scores in per cent, differences in percentage points."""
-    shown = pd.DataFrame({"variant": table["variant"], "what it is": table["title"]})
-    shown[f"{formats.words(task.headline)}, %"] = table[task.headline].map(formats.percent)
-    shown["interval"] = list(map(formats.interval, table["low"], table["high"]))
-    shown["published, %"] = table["published"].map(formats.percent)
-    shown["to the row above"] = list(map(formats.difference, *(table[name] for name in _DIFFERENCE)))
-    for name in task.other_scores:
-        shown[f"{formats.words(name)}, %"] = table[name].map(formats.percent)
+    """The main table: scores in per cent with intervals, differences in percentage points.
+
+    Args:
+        task: gives the names of scores.
+        table: see `ablation.ablation`.
+    """
+    shown = pd.DataFrame({"variant": table["variant"], "what it is": table["title"], "seeds": table["seeds"]})
+    for name in headlines(task):
+        columns = (table[name], table[f"{name}_low"], table[f"{name}_high"])
+        shown[f"{formats.words(name)}, %"] = list(map(formats.estimate, *columns))
+    *gained, p_value = DIFFERENCE
+    shown["to the row above"] = list(map(formats.difference, *(table[name] for name in gained), _others(table)))
+    shown["p"] = table[p_value].map(formats.p_value)
+    shown["published (other, hidden test), %"] = table["published"].map(formats.percent)
+    if (table["initialisation"] != origin.RANDOM).any():
+        shown["starts from"] = table["initialisation"]
     return shown
 
 
-def classes(task: Task, table: pd.DataFrame) -> pd.DataFrame:
-    """The headline of each class, in per cent."""
-    shown = pd.DataFrame({f"{formats.words(task.class_headline)}, %": table["variant"]})
-    for name in scored(task):
-        shown[name] = table[class_column(task, name)].map(formats.percent)
-    return shown
+def further(task: Task, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The tables beside the main one, by caption; each begins with the variant."""
+    of_classes = {name: table[class_column(task, name)] for name in scored(task)}
+    shown = {
+        "Further scores, size and speed": _further_scores(task, table),
+        f"{_sentence(task.class_headline)} of each class, %": _percents(table, of_classes),
+    }
+    if task.corruptions:
+        under = f"{_sentence(task.headline)} under"
+        kinds = {formats.words(name): table[corruption_column(name)] for name in task.corruptions}
+        severities = {str(severity): table[severity_column(severity)] for severity in SEVERITIES}
+        shown[f"{under} each corruption, mean of its severities, %"] = _percents(table, kinds)
+        shown[f"{under} all corruptions at severity 1 (weak) to {SEVERITIES[-1]}, %"] = _percents(table, severities)
+    return {**shown, "Where each row comes from": _columns(table, _ORIGIN)}
 
 
-def origins(table: pd.DataFrame) -> pd.DataFrame:
-    """Where each row comes from: seeds, best epochs, size, data and run."""
-    return pd.DataFrame(
-        {
-            "variant": table["variant"],
-            "parameters": table["parameters"].map(formats.count),
-            "seeds": table["seeds"],
-            "best epoch": table["best_epoch"],
-            "data": table["data_hash"],
-            "run": table["fingerprint"],
-        }
-    )
+def markdown(task: Task, table: pd.DataFrame, notes: Sequence[str]) -> str:
+    """All tables as Markdown, those beside the main one folded away; the notes stand between them."""
+    parts = [_markdown(results(task, table)), *_warnings(table), *notes]
+    parts.append(f"<details><summary>{task.name}: further scores, each class, origin of each row</summary>")
+    for caption, shown in further(task, table).items():
+        parts += [f"{caption}:", _markdown(shown)]
+    return "\n\n".join([*parts, "</details>"]) + "\n"
 
 
-def markdown(task: Task, table: pd.DataFrame, settings: Evaluate) -> str:
-    """The three tables as Markdown, the last two folded away."""
-    parts = [
-        _markdown(results(task, table)),
-        note(settings),
-        f"<details><summary>{task.name}: each class, and where each row comes from</summary>",
-        _markdown(classes(task, table)),
-        _markdown(origins(table)),
-        "</details>",
-    ]
-    return "\n\n".join(parts) + "\n"
+def fallen_back(table: pd.DataFrame) -> list[str]:
+    """The variants that should have started from pretrained weights and did not, because there were none."""
+    names: list[str] = table["variant"][table["initialisation"] == origin.NOT_TO_BE_HAD].tolist()
+    return names
 
 
 def note(settings: Evaluate) -> str:
     """What the columns of the results mean."""
     return (
-        f"Scores of the test split, mean over the seeds; {settings.confidence:.0%} intervals over groups of test "
-        "images and training seeds; differences to the row above in points, paired on the same images. Published "
-        "scores were measured on the original's hidden test set, which is another one."
+        f"Scores of the test split, mean over the seeds; in brackets {settings.confidence:.0%} intervals over groups "
+        "of test images and training seeds. Differences are in points, to the row above or the one named; their "
+        "intervals and p (of a permutation test) are paired on the same images. Published scores were measured on the "
+        "original's hidden test set, which is another one."
     )
 
 
-def scored(task: Task) -> list[str]:
-    """Names of the scored classes in the order of their labels."""
-    return [task.classes[k] for k in task.scored_classes]
+def _others(table: pd.DataFrame) -> list[str]:
+    """With which variant each row is compared, where it isn't the row above."""
+    above = table["variant"].shift(fill_value="")
+    return ["" if other == expected else other for other, expected in zip(table["compared_with"], above, strict=True)]
+
+
+def _warnings(table: pd.DataFrame) -> list[str]:
+    names = ", ".join(f"`{name}`" for name in fallen_back(table))
+    return [f"**Random weights in place of pretrained ones, which were not to be had: {names}.**"] if names else []
+
+
+def _further_scores(task: Task, table: pd.DataFrame) -> pd.DataFrame:
+    others = {formats.words(name): table[name] for name in task.other_scores}
+    scores = _percents(table, others).rename(columns={name: f"{name}, %" for name in others})
+    return scores.merge(_columns(table, _SIZE), on="variant")
+
+
+def _percents(table: pd.DataFrame, columns: Mapping[str, pd.Series]) -> pd.DataFrame:
+    shown = {name: values.map(formats.percent) for name, values in columns.items()}
+    return pd.DataFrame({"variant": table["variant"], **shown})
+
+
+def _columns(table: pd.DataFrame, columns: Mapping[str, tuple[str, Callable[..., str]]]) -> pd.DataFrame:
+    present = {head: table[name].map(written) for name, (head, written) in columns.items() if name in table}
+    return pd.DataFrame({"variant": table["variant"], **present})
+
+
+def _sentence(identifier: str) -> str:
+    return formats.sentence(formats.words(identifier))
 
 
 def _markdown(shown: pd.DataFrame) -> str:
     lines = [list(shown.columns), ["---"] * len(shown.columns), *shown.to_numpy().tolist()]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-def _row(task: Task, record: Record) -> dict[str, Any]:
-    mean, runs = record.scores["mean"], [record.training[str(seed)] for seed in record.seeds]
-    low, high = record.scores["interval"][task.headline]
-    return {
-        "variant": record.name,
-        "title": record.variant.title,
-        "seeds": _joined(record.seeds),
-        task.headline: mean[task.headline],
-        "low": low,
-        "high": high,
-        **{name: mean[name] for name in task.other_scores},
-        **{class_column(task, name): mean["per_class"][name][task.class_headline] for name in scored(task)},
-        "parameters": runs[0]["parameters"],
-        "best_epoch": _joined(run["best_epoch"] for run in runs),
-        "published": np.nan if record.variant.published is None else record.variant.published,
-        "data_hash": record.scores["data_hash"][:_SHORT],
-        "fingerprint": _joined(identity.fingerprint[:_SHORT] for identity in record.identities),
-    }
-
-
-def _joined(values: Iterable[object]) -> str:
-    return " ".join(map(str, values))

@@ -18,6 +18,21 @@ class Blood(Task):
     dense = False
     background = None
     headline = "accuracy"
+    shift_headline = "shift_accuracy"
+    selection = "robust_accuracy"
+    corruptions = (
+        "brightness_up",
+        "brightness_down",
+        "contrast_up",
+        "contrast_down",
+        "saturation",
+        "defocus_blur",
+        "motion_blur",
+        "noise",
+        "pixelation",
+        "jpeg",
+        "stain",
+    )
     other_scores = ("balanced_accuracy", "macro_f1", "expected_calibration_error")
     class_headline = "recall"
 

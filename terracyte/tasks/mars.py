@@ -18,7 +18,10 @@ class Mars(Task):
     dense = True
     background = 0
     headline = "mean_iou"
-    other_scores = ("course_mean_iou", "pixel_accuracy")
+    shift_headline = None
+    selection = "mean_iou"
+    corruptions = ()
+    other_scores = ("course_mean_iou", "pixel_accuracy", "boundary_iou")
     class_headline = "iou"
 
     def class_counts(self, manifest: pd.DataFrame) -> NDArray[np.int64]:
@@ -52,7 +55,7 @@ class Mars(Task):
         return kept["prediction"]
 
     def scores(self, truth: NDArray[Any], kept: Mapping[str, NDArray[Any]]) -> dict[str, float]:
-        """Mean IoU and pixel accuracy without background; the course's mean IoU, free to predict it."""
+        """Mean IoU, pixel accuracy and boundary IoU without background; the course's mean IoU, free to predict it."""
         classes = len(self.classes)
         confusion = metrics.confusion_matrix(truth, self.predicted(kept), classes)
         free = metrics.confusion_matrix(truth, kept["free"], classes)
@@ -60,6 +63,7 @@ class Mars(Task):
             "mean_iou": self.headline_score(confusion),
             "course_mean_iou": float(metrics.course_mean_iou(free, self.background)),
             "pixel_accuracy": float(metrics.accuracy(metrics.labelled(confusion, self.scored_classes))),
+            "boundary_iou": metrics.boundary_iou(truth, self.predicted(kept), self.scored_classes),
         }
 
     def class_scores(self, confusion: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:

@@ -21,7 +21,11 @@ class Task(abc.ABC):
         image_shape: (h, w, c) in pixels.
         dense: True where each pixel has a class (masks), False where each image has one (labels).
         background: label of the class that is neither scored nor ever predicted; None for none.
-        headline: name of the score by which variants are compared and training is stopped early.
+        headline: name of the score by which variants are compared.
+        shift_headline: name of the same score under `corruptions`; None without them.
+        selection: name of the validation score by which epochs and variants are chosen: the headline, or its
+            mean with the one under shift.
+        corruptions: names of the image corruptions under which a model is scored as well; see `data.corruptions`.
         other_scores: names of the further overall scores.
         class_headline: name of the score of a single class that tables show.
     """
@@ -30,6 +34,9 @@ class Task(abc.ABC):
     dense: bool
     background: int | None
     headline: str
+    shift_headline: str | None
+    selection: str
+    corruptions: tuple[str, ...]
     other_scores: tuple[str, ...]
     class_headline: str
 

@@ -98,11 +98,54 @@ def test_every_form_of_a_mars_file_gives_the_same_raw_form(
     mars: Declare, ingest: Ingest, pairs: Array, change_images: Change, dtype: type
 ) -> None:
     changed: Array = np.stack([change_images(pairs[:, 0]), pairs[:, 1]], axis=1).astype(dtype)
-    mars(training_set=changed, test_set=np.zeros((2, SIZE, SIZE)))
+    mars(training_set=changed)
     raw, manifest = ingest("mars")
     np.testing.assert_array_equal(raw[..., 0], pairs[:, 0])
     np.testing.assert_array_equal(np.load(paths.masks("mars")), pairs[:, 1])
     assert manifest["pixels_3"].tolist() == (pairs[:, 1] == 3).sum(axis=(1, 2)).tolist()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda x: x, id="as bytes"),
+        pytest.param(lambda x: x.astype(np.float64), id="float64, as the challenge has it"),
+        pytest.param(lambda x: x.astype(np.float32) / 255, id="float32 in 0-1"),
+    ],
+)
+def test_every_form_of_a_test_set_gives_the_same_unlabelled_images(
+    mars: Declare, ingest: Ingest, monkeypatch: pytest.MonkeyPatch, pairs: Array, change: Change
+) -> None:
+    monkeypatch.setattr(npz, "_CHUNK_BYTES", 2 * SIZE * SIZE)  # at most two images at once
+    test_set = pairs[::-1, 0].copy()
+    test_set[0] %= 2  # a dark image does not set the scale
+    mars(training_set=pairs, test_set=change(test_set))
+    raw, manifest = ingest("mars")
+    unlabelled = np.load(paths.unlabelled("mars"), mmap_mode="r")
+    assert unlabelled.dtype == np.uint8
+    np.testing.assert_array_equal(unlabelled, test_set[..., None])
+    assert len(raw) == len(manifest) == len(pairs)
+
+
+def test_a_test_set_changes_nothing_about_the_rest(mars: Declare, ingest: Ingest, pairs: Array) -> None:
+    mars(training_set=pairs)
+    ingest("mars")
+    without = {file.name: file.read_bytes() for file in paths.raw("mars").iterdir()}
+    mars(training_set=pairs, test_set=pairs[:2, 0])
+    ingest("mars")
+    assert {file.name: file.read_bytes() for file in paths.raw("mars").iterdir() if file.name in without} == without
+    assert {file.name for file in paths.raw("mars").iterdir()} - set(without) == {"unlabelled.npy"}
+
+
+def test_channels_of_a_test_set_come_first_in_the_file_and_last_in_the_raw_form(
+    declare: Declare, ingest: Ingest, pairs: Array
+) -> None:
+    coloured = np.concatenate([pairs[:, [0, 0]], pairs], axis=1)
+    test_set = np.random.default_rng(1).integers(0, 256, (3, 3, SIZE, SIZE), np.uint8)
+    np.savez("mars.npz", training_set=coloured, test_set=test_set)
+    declare("mars", source="challenge", path="mars.npz", channels=3)
+    ingest("mars")
+    np.testing.assert_array_equal(np.load(paths.unlabelled("mars")), np.moveaxis(test_set, 1, -1))
 
 
 def test_compressed_files_are_read(ingest: Ingest, declare: Declare, images: Array, labels: Array) -> None:
@@ -216,6 +259,22 @@ def test_bad_pairs_are_refused(
 def test_another_shape_of_pairs_is_refused(mars: Declare, refusal: Refusal, shape: tuple[int, ...]) -> None:
     mars(training_set=np.zeros(shape))
     assert f"has shape {shape}; it must be (n, 2, 32, 32)" in refusal("mars")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        pytest.param(refuse_row(np.nan, row=1), "'test_set': image 1 holds the pixel value nan", id="NaN"),
+        pytest.param(refuse_row(256, row=1), "'test_set': image 1 holds the pixel value 256", id="beyond 255"),
+        pytest.param(lambda x: x[:, :9], "'test_set' has shape (2, 9, 32); it must be (n, 32, 32)", id="wrong size"),
+        pytest.param(lambda x: x[:0], "'test_set' has shape (0, 32, 32): it is empty", id="empty"),
+    ],
+)
+def test_a_bad_test_set_is_refused(
+    mars: Declare, refusal: Refusal, pairs: Array, change: Change, expected: str
+) -> None:
+    mars(training_set=pairs, test_set=change(pairs[:2, 0]))
+    assert expected in refusal("mars")
 
 
 def test_wrong_keys_are_named(blood: Declare, refusal: Refusal, images: Array) -> None:

@@ -205,6 +205,23 @@ def test_ai4mars_numbering_is_recognised(mars: None, ingest: Ingest, capsys: pyt
     assert "0 soil, 1 bedrock, 2 big rock, 255 background" in capsys.readouterr().err
 
 
+def test_pictures_without_masks_are_kept_apart_by_name(mars: None, ingest: Ingest) -> None:
+    ingest("mars")
+    assert not paths.unlabelled("mars").exists()
+    for stem, value in (("b", 20), ("a", 10), ("c", 30)):
+        save(f"terrain/unlabelled/{stem}.png", grey(value, size=SIZE * 2, channels=1))
+    assert len(ingest("mars")[0]) == 2
+    unlabelled = np.load(paths.unlabelled("mars"))
+    assert unlabelled.shape == (3, SIZE, SIZE, 1)
+    assert unlabelled[:, 0, 0, 0].tolist() == [10, 20, 30]
+
+
+def test_an_unreadable_picture_without_mask_is_refused(mars: None, refusal: Refusal) -> None:
+    save("terrain/unlabelled/a.png", grey(1, channels=1))
+    Path("terrain/unlabelled/b.png").write_bytes(b"text")
+    assert "terrain/unlabelled/b.png is no jpg or png" in refusal("mars")
+
+
 @pytest.mark.parametrize("absent", ["images", "masks"])
 def test_an_absent_folder_is_named(mars: None, refusal: Refusal, absent: str) -> None:
     shutil.rmtree(f"terrain/{absent}")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from terracyte import params
-from terracyte.data.sources.download import fetch
+from terracyte.download import fetch
 from terracyte.errors import InputError
 from tests.sources.conftest import SIZE, Declare, Ingest, Refusal
 

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+from numpy.typing import NDArray
+
 from terracyte.data.sources.source import Batch, Reader
 from terracyte.errors import InputError
 from terracyte.params import Source
@@ -20,7 +23,19 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
             f"params.yaml: 'data.{task.name}.group_column' is {source.group_column!r}, but the source "
             f"'{source.source}' declares no groups; set it to null"
         )
-    return _reader(source.source)(task, source)
+    return _reader(source.source).read(task, source)
+
+
+def unlabelled(task: Task, source: Source) -> Iterator[NDArray[np.uint8]]:
+    """Read the images whose targets the declared source withholds, batch by batch; there may be none.
+
+    Yields:
+        (b, h, w, c), 0-255, in the order of the source.
+
+    Raises:
+        InputError: see `read`.
+    """
+    return _reader(source.source).unlabelled(task, source)
 
 
 def _reader(name: str) -> Reader:
@@ -29,17 +44,17 @@ def _reader(name: str) -> Reader:
         case "sample":
             from terracyte.data.sources import sample
 
-            return sample.read
+            return sample
         case "challenge":
             from terracyte.data.sources import challenge
 
-            return challenge.read
+            return challenge
         case "folder":
             from terracyte.data.sources import folder
 
-            return folder.read
+            return folder
         case "medmnist":
             from terracyte.data.sources import medmnist
 
-            return medmnist.read
+            return medmnist
     raise InputError(f"params.yaml: the source '{name}' has no reader")

@@ -1,5 +1,7 @@
 """Picture files in folders: `<class>/*.jpg|png`, or `images/` and `masks/` with equal file names.
 
+Beside the latter, pictures without masks may lie in `unlabelled/`.
+
 A mask is a png whose grey values or palette indices are the class numbers of params.yaml; 255 is background,
 by the usual convention for "unlabelled". The public AI4Mars masks number the classes without background
 (0 soil, 1 bedrock, 2 sand, 3 big rock, 255 unlabelled). They are recognised by that: somewhere in the set
@@ -19,7 +21,15 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from terracyte.data.sources.groups import declared_groups
-from terracyte.data.sources.listing import Sample, hidden, labelled_samples, masked_samples, shown
+from terracyte.data.sources.listing import (
+    UNLABELLED,
+    Sample,
+    hidden,
+    labelled_samples,
+    masked_samples,
+    shown,
+    visible,
+)
 from terracyte.data.sources.pictures import UnreadableError, load_image, load_mask, resize_image, resize_mask
 from terracyte.data.sources.source import Batch
 from terracyte.errors import InputError
@@ -27,7 +37,7 @@ from terracyte.params import Source
 from terracyte.tasks.task import Task
 
 _BATCH = 256
-_UNLABELLED = 255
+_NO_CLASS = 255
 
 # A picture (h, w, c) with its label or its mask (h, w).
 _Loaded = tuple[NDArray[np.uint8], Any]
@@ -62,6 +72,19 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
             groups=[groups[row] for row, _ in part],
             total=len(samples),
         )
+
+
+def unlabelled(task: Task, source: Source) -> Iterator[NDArray[np.uint8]]:
+    """Read the pictures of `unlabelled/`, by name, resized to the task's size (1, h, w, c).
+
+    Raises:
+        InputError: a file is unreadable under `unreadable: refuse`.
+    """
+    folder = Path(source.path) / UNLABELLED
+    if task.dense and folder.is_dir():
+        samples = [Sample(image=path) for path in visible(folder)]
+        for _, (image, _) in _readable(task, source, samples):
+            yield image[None]
 
 
 def _readable(task: Task, source: Source, samples: Sequence[Sample]) -> Iterator[tuple[int, _Loaded]]:
@@ -111,13 +134,13 @@ def _class_numbers(task: Task, mask: NDArray[Any], without_background: bool) -> 
         return mask
     # What is no class stays as it is, so that the message of the refusal shows the file's own value.
     numbers = np.where(mask < len(task.classes) - 1, mask + 1, mask) if without_background else mask
-    return np.where(mask == _UNLABELLED, task.background, numbers)
+    return np.where(mask == _NO_CLASS, task.background, numbers)
 
 
 def _numbered_without_background(task: Task, samples: Sequence[Sample]) -> bool:
     """Whether masks are numbered as in AI4Mars; the module's docstring says how that is recognised."""
     highest, unlabelled_seen = len(task.classes) - 1, False
-    scan = _in_threads(functools.partial(_holds, values=(highest, _UNLABELLED)), samples)
+    scan = _in_threads(functools.partial(_holds, values=(highest, _NO_CLASS)), samples)
     for holds_highest, holds_unlabelled in tqdm(scan, "numbering of masks", len(samples), disable=None):
         if holds_highest:
             return False

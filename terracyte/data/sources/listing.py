@@ -6,7 +6,7 @@ from pathlib import Path
 from terracyte.errors import InputError
 from terracyte.tasks.task import Task
 
-IMAGES, MASKS = "images", "masks"
+IMAGES, MASKS, UNLABELLED = "images", "masks", "unlabelled"
 _SHOWN = 5
 
 
@@ -17,7 +17,7 @@ class Sample:
     Attributes:
         image: its file.
         label: its class; None for tasks with masks.
-        mask: the file of its mask; None for tasks with labels.
+        mask: the file of its mask; None for tasks with labels and for what is unlabelled.
     """
 
     image: Path

@@ -8,14 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from terracyte import params, paths
 from terracyte.data.sources.arrays import expect_shape, labelled
-from terracyte.data.sources.download import fetch
 from terracyte.data.sources.npz import members
 from terracyte.data.sources.pictures import resize_image
 from terracyte.data.sources.source import Batch
+from terracyte.download import fetch
 from terracyte.errors import InputError
 from terracyte.params import Source
 from terracyte.tasks.task import Task
@@ -41,6 +42,11 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
         expect_shape(pictures, None, source.download_size, source.download_size, task.image_shape[2])
         for batch in labelled(pictures, classes):
             yield dataclasses.replace(_resized(task, batch), total=sum(map(len, images)))
+
+
+def unlabelled(task: Task, source: Source) -> Iterator[NDArray[np.uint8]]:
+    """Nothing: all of BloodMNIST is labelled."""
+    return iter(())
 
 
 def _index_entry(path: Path, size: int) -> tuple[str, str]:

@@ -79,6 +79,16 @@ class Member:
         return np.frombuffer(data, self.dtype).reshape(shape, order="F" if self.fortran else "C")
 
 
+def names(path: Path) -> list[str]:
+    """Keys of the arrays in an .npz file.
+
+    Raises:
+        InputError: the file is missing, a folder, truncated or no .npz.
+    """
+    with _open(path) as archive:
+        return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
 def members(path: Path, *keys: str) -> list[Member]:
     """Find arrays in an .npz file and read their headers only.
 
@@ -86,10 +96,10 @@ def members(path: Path, *keys: str) -> list[Member]:
         InputError: the file is missing, a folder, truncated or no .npz; a key is missing; an array is empty
             or holds something else than integers or floats (objects are refused, never unpickled).
     """
+    present = names(path)
+    if not set(keys) <= set(present):
+        raise InputError(f"{path} holds the arrays {', '.join(present) or '(none)'}; needed: {', '.join(keys)}")
     with _open(path) as archive:
-        present = [name.removesuffix(".npy") for name in archive.namelist()]
-        if not set(keys) <= set(present):
-            raise InputError(f"{path} holds the arrays {', '.join(present) or '(none)'}; needed: {', '.join(keys)}")
         return [_member(archive, path, key) for key in keys]
 
 

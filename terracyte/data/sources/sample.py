@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from terracyte.data.sources.recipes import cells, terrain
 from terracyte.data.sources.recipes.plan import Entry
@@ -20,17 +21,18 @@ _BATCH = 64
 
 @dataclasses.dataclass(frozen=True)
 class _Sample:
-    """What can be drawn for a task: recipe, plan, and the form of the pictures."""
+    """What can be drawn for a task: recipe, plans of what has targets and what has none, form of the pictures."""
 
     recipe: type[Any]
     plan: Callable[[Any, str], list[Entry]]
+    unlabelled: Callable[[Any, str], list[Entry]]
     classes: tuple[str, ...]
     image_shape: tuple[int, int, int]
 
 
 _SAMPLES = {
-    "blood": _Sample(cells.Recipe, cells.plan, cells.CLASSES, cells.IMAGE_SHAPE),
-    "mars": _Sample(terrain.Recipe, terrain.plan, terrain.CLASSES, terrain.IMAGE_SHAPE),
+    "blood": _Sample(cells.Recipe, cells.plan, cells.unlabelled, cells.CLASSES, cells.IMAGE_SHAPE),
+    "mars": _Sample(terrain.Recipe, terrain.plan, terrain.unlabelled, terrain.CLASSES, terrain.IMAGE_SHAPE),
 }
 
 
@@ -41,13 +43,27 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
         InputError: the recipe is missing or cannot be followed, or the declared classes or image size are
             not those of the drawings.
     """
+    path = Path(source.path)
+    return _batches(task, _SAMPLES[task.name].plan(_recipe(task, path), str(path)), path.stem)
+
+
+def unlabelled(task: Task, source: Source) -> Iterator[NDArray[np.uint8]]:
+    """Draw the pictures without targets that the recipe asks for, one by one (1, h, w, c).
+
+    Raises:
+        InputError: see `read`.
+    """
+    path = Path(source.path)
+    for entry in _SAMPLES[task.name].unlabelled(_recipe(task, path), str(path)):
+        yield entry.draw().image[None]
+
+
+def _recipe(task: Task, path: Path) -> Any:
     drawn = _SAMPLES[task.name]
     _check_declared(task, drawn)
-    path = Path(source.path)
     if not path.is_file():
         raise InputError(f"{path} is missing: 'data.{task.name}.path' in params.yaml must name the sample's recipe")
-    recipe = build(drawn.recipe, read_yaml(path), "", file=str(path))
-    return _batches(task, drawn.plan(recipe, str(path)), path.stem)
+    return build(drawn.recipe, read_yaml(path), "", file=str(path))
 
 
 def _check_declared(task: Task, drawn: _Sample) -> None:

@@ -37,9 +37,13 @@ class Batch:
 
 
 class Reader(Protocol):
-    """Reads a source batch by batch.
+    """What the module of a source offers.
 
-    Raises InputError with one line that names the file, the place in it, the value and what to do.
+    Both functions raise InputError with one line that names the file, the place in it, the value and what to do.
     """
 
-    def __call__(self, task: Task, source: Source) -> Iterator[Batch]: ...
+    def read(self, task: Task, source: Source) -> Iterator[Batch]:
+        """Images with their targets, batch by batch."""
+
+    def unlabelled(self, task: Task, source: Source) -> Iterator[NDArray[np.uint8]]:
+        """Images (b, h, w, c), 0-255, whose targets a challenge withholds; nothing where the source has none."""

@@ -72,6 +72,11 @@ def plan(recipe: Recipe, file: str) -> list[Entry]:
     return sample.finish()
 
 
+def unlabelled(recipe: Recipe, file: str) -> list[Entry]:
+    """Nothing: the challenge asks for code, and shows no cells without labels."""
+    return []
+
+
 def _cell(seed: tuple[int, ...], label: int, bluish: bool) -> Picture:
     return Picture(cells.draw(np.random.default_rng(seed), CLASSES[label], bluish), label)
 

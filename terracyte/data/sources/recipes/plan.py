@@ -68,10 +68,12 @@ class Plan:
         rng: decides on the plan; each picture is drawn with a generator of its own.
     """
 
-    def __init__(self, seed: int, recipe: str) -> None:
-        """An empty plan; `recipe` names the file for messages."""
-        self.rng = np.random.default_rng((seed, 0))
-        self._seed, self._recipe = seed, recipe
+    def __init__(self, seed: int, recipe: str, part: int = 0) -> None:
+        """An empty plan; `recipe` names the file for messages, and parts of one sample have nothing in common."""
+        # two streams of random numbers for each part: one for the plan, one for its pictures
+        self.rng = np.random.default_rng((seed, 2 * part))
+        self._stream = (seed, 2 * part + 1)
+        self._recipe = recipe
         self._pictures = 0
         self._entries: list[Entry] = []
         self._copyable: list[int] = []
@@ -79,7 +81,7 @@ class Plan:
     def next_seed(self) -> tuple[int, int, int]:
         """The seed of one more picture; independent of what the other pictures look like."""
         self._pictures += 1
-        return self._seed, 1, self._pictures
+        return *self._stream, self._pictures
 
     def add(self, draw: Draw, defect: str = "", copyable: bool = False) -> None:
         """Add a picture; a genuine one may be `copyable`, that is, become the original of one copy."""

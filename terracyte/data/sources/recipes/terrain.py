@@ -52,6 +52,7 @@ class Recipe:
         big_rocks: share of the places with a big rock in view.
         constant: numbers of views with a constant mask.
         planted: numbers of defects.
+        unlabelled: number of further places, seen once, whose masks are withheld as those of the challenge's test.
     """
 
     seed: int = number(0, 2**31 - 1)
@@ -61,6 +62,7 @@ class Recipe:
     big_rocks: float = number(0, 1)
     constant: Constant
     planted: PlantedTerrain
+    unlabelled: int = number(0, 10_000)
 
 
 def plan(recipe: Recipe, file: str) -> list[Entry]:
@@ -76,6 +78,13 @@ def plan(recipe: Recipe, file: str) -> list[Entry]:
     sample.plant(recipe.planted, _other_mask)
     if recipe.planted.repeated_mask:
         _add_aliens(sample, recipe.planted.repeated_mask)
+    return sample.finish()
+
+
+def unlabelled(recipe: Recipe, file: str) -> list[Entry]:
+    """Plan the pictures without masks; what they are changes nothing about those of `plan`."""
+    sample = Plan(recipe.seed, file, part=1)
+    _add_places(sample, recipe.unlabelled, frames=1, big_rocks=recipe.big_rocks)
     return sample.finish()
 
 

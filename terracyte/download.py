@@ -1,6 +1,8 @@
 """Files from the web: checked, resumed, and never half there."""
 
 import hashlib
+import queue
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlparse
@@ -14,14 +16,14 @@ _PIECE = 2**16
 _PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE = 206, 416  # HTTP status
 
 
-def fetch(url: str, md5: str, folder: Path) -> Path:
+def fetch(url: str, checksum: str, folder: Path) -> Path:
     """Return the file of `url` in `folder`, downloading it where it is not there yet.
 
     What an interrupted download left behind (`<name>.part`) is continued by an HTTP range request.
 
     Args:
         url: of the file; the last part of its path becomes the file's name.
-        md5: of the file's bytes, 32 hex digits.
+        checksum: of the file's bytes: MD5 (32 hex digits) or SHA-256 (64).
         folder: where files are kept; one put there by hand makes the network unnecessary.
 
     Raises:
@@ -37,23 +39,58 @@ def fetch(url: str, md5: str, folder: Path) -> Path:
         except ConnectionError as error:
             raise InputError(
                 f"{url} could not be downloaded ({error}): run again to continue where it stopped, "
-                f"or put the file (MD5 sum {md5}) at {target}"
+                f"or put the file ({_kind(checksum)} sum {checksum}) at {target}"
             ) from error
-        _check(partial, md5)
+        _check(partial, checksum)
         partial.replace(target)
     else:
-        _check(target, md5)
+        _check(target, checksum)
     return target
 
 
-def _check(path: Path, md5: str) -> None:
+def await_answer(url: str, timeout: float) -> None:
+    """Return once `url` answers, be it with a refusal.
+
+    Without a network the search for a server's addresses alone can take longer than any timeout of a
+    connection, and each address has a timeout of its own: so a thread asks, which is left alone when time is up.
+
+    Raises:
+        ConnectionError: there is no answer within `timeout` seconds.
+    """
+    import requests
+
+    problems: queue.Queue[str] = queue.Queue()
+
+    def ask() -> None:
+        try:
+            requests.head(url, timeout=timeout)
+            problems.put("")
+        except requests.RequestException as error:
+            problems.put(type(error).__name__)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        problem = problems.get(timeout=timeout)
+    except queue.Empty:
+        problem = f"no answer within {timeout:g} s"
+    if problem:
+        raise ConnectionError(problem)
+
+
+def _check(path: Path, checksum: str) -> None:
+    kind = _kind(checksum)
     with path.open("rb") as file:
         # A checksum against damage, not a signature: that is why MD5 will do.
-        got = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    if got != md5:
+        got = hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
+    if got != checksum:
         raise InputError(
-            f"{path} has the MD5 sum {got} instead of {md5}; delete it and run again, or put the right file there"
+            f"{path} has the {kind} sum {got} instead of {checksum}; delete it and run again, or put the right file"
+            " there"
         )
+
+
+def _kind(checksum: str) -> str:
+    return "MD5" if len(checksum) == 32 else "SHA256"
 
 
 def _download(url: str, partial: Path) -> None:

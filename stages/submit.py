@@ -1,0 +1,22 @@
+"""submit: what the challenge asks for, made with the task's best model by validation."""
+
+import argparse
+
+from terracyte import files, params, paths, submission, tasks
+from terracyte.errors import guarded
+
+
+def main() -> None:
+    """Replace the submission of one task; on any error the previous one stays."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("task", choices=params.TASKS)
+    name = parser.parse_args().task
+    settings = params.load()
+    task = tasks.make(name, settings)
+    with files.atomic_folder(paths.submission(name)) as folder:
+        summary = submission.write(task, settings, folder)
+    print(submission.describe(task, summary))
+
+
+if __name__ == "__main__":
+    guarded(main)

@@ -1,0 +1,40 @@
+"""Repeatable use of a network: random seeds, and predictions batch by batch."""
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+
+def make_repeatable(seed: int) -> None:
+    """Seed everything that Keras draws from, and choose kernels that give the same sums each time."""
+    # also restarts the numbering of layers, whose names go into the saved model
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(seed)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow
+
+        # Keras has no switch of its own for this; other backends are repeatable on a processor anyway
+        tensorflow.config.experimental.enable_op_determinism()
+
+
+def predict(
+    model: keras.Model, images: NDArray[np.uint8], ids: NDArray[np.int64], batch_size: int
+) -> Iterator[NDArray[np.float32]]:
+    """Logits of chosen images, batch by batch, so that neither images nor logits fill the memory.
+
+    Args:
+        model: see `terracyte.models`.
+        images: (N, h, w, c) uint8, memory-mapped.
+        ids: (n,) places of the images to predict, in order.
+        batch_size: images per step; the last batch may hold fewer.
+
+    Yields:
+        (b, k) or (b, h, w, k) float32.
+    """
+    # XLA would compile the network anew for the last batch
+    model.jit_compile = False
+    for start in range(0, len(ids), batch_size):
+        batch = images[ids[start : start + batch_size]].astype(np.float32)
+        yield np.asarray(model.predict_on_batch(batch))

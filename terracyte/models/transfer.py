@@ -1,0 +1,117 @@
+"""Transfer learning: one of Keras' applications as the backbone, and a small head for the task's classes."""
+
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+from keras import layers
+
+from terracyte.errors import InputError
+from terracyte.models.blocks import kernel_penalty
+from terracyte.models.problem import Problem
+from terracyte.params import Config
+
+# Makes a network of Keras' applications.
+Application = Callable[..., keras.Model]
+
+_BACKBONE = "backbone"
+_SMALLEST_EDGE = 32  # of the applications' input, in pixels
+
+
+def classifier(
+    config: Config,
+    problem: Problem,
+    sizes: Mapping[str, Application],
+    adapt: Callable[[keras.Model], keras.Model] = lambda network: network,
+    **options: Any,
+) -> keras.Model:
+    """Resizing, backbone with global average pooling, dropout and a dense layer.
+
+    The backbone holds its own preprocessing, and grey images are shown to it as colours. Pretrained batch
+    normalisation always works with its own statistics, which are better than those of a small task's batches;
+    from random weights it is trained as usual.
+
+    Args:
+        config: `size`, `resolution`, `dropout`, and `l1` and `l2` of the dense layer's kernel: penalties on a
+            pretrained backbone would pull it away from what it knows.
+        problem: with labels.
+        sizes: the family's networks by `config.size`.
+        adapt: changes the backbone once its weights are loaded.
+        options: of the network.
+
+    Returns:
+        Images (b, h, w, c), 0-255 → logits (b, k).
+
+    Raises:
+        InputError: the family has no such size, the task has masks, images are too small, or the pretrained
+            weights cannot be loaded.
+    """
+    resolution = config.resolution
+    edges = (resolution, resolution) if resolution else problem.image_shape[:2]
+    _check(config, problem, sizes, edges)
+
+    images = x = keras.Input(problem.image_shape, name="images")
+    if edges != problem.image_shape[:2]:
+        x = layers.Resizing(*edges, interpolation="bilinear", name="resizing")(x)
+    if problem.image_shape[2] == 1:
+        x = layers.Concatenate(name="colours")([x, x, x])
+
+    network = sizes[config.size](
+        include_top=False, weights=None, input_shape=(*edges, 3), pooling="avg", name=_BACKBONE, **options
+    )
+    if problem.pretrained is not None:
+        _load(network, problem.pretrained)
+    network = adapt(network)
+    _name_operations(network)
+    x = network(x, training=False if problem.pretrained else None)
+
+    x = layers.Dropout(config.dropout, name="dropout")(x)
+    logits = layers.Dense(problem.classes, kernel_regularizer=kernel_penalty(config), name="logits")(x)
+    return keras.Model(images, logits, name=config.architecture)
+
+
+def train_share(model: keras.Model, share: float) -> None:
+    """Let the last `share` (0-1) of the backbone's layers be trained, and the head; compile anew after it.
+
+    Args:
+        model: made by `classifier`.
+        share: 0 trains the head only; layers without weights don't count.
+    """
+    backbone = model.get_layer(_BACKBONE)
+    backbone.trainable = True
+    weighted = [layer for layer in backbone.layers if layer.weights]
+    for layer in weighted[: round((1 - share) * len(weighted))]:
+        layer.trainable = False
+
+
+def _check(config: Config, problem: Problem, sizes: Mapping[str, Application], edges: tuple[int, ...]) -> None:
+    if problem.dense:
+        raise InputError(f"params.yaml: 'architecture: {config.architecture}' needs a task with labels; choose unet")
+    if config.size not in sizes:
+        allowed = ", ".join(sizes)
+        raise InputError(f"params.yaml: 'size' is {config.size!r}; {config.architecture} comes in {allowed}")
+    if min(edges) < _SMALLEST_EDGE:
+        raise InputError(
+            f"params.yaml: {config.architecture} needs images of {_SMALLEST_EDGE} pixels or more, and would get"
+            f" {edges[0]}x{edges[1]}: set 'resolution' to {_SMALLEST_EDGE} or more"
+        )
+
+
+def _name_operations(network: keras.Model) -> None:
+    """Number the operations: the names that Keras makes up go on counting from one model to the next."""
+    for number, operation in enumerate(network.operations):
+        operation.name = f"{_BACKBONE}_{number}"
+
+
+def _load(network: keras.Model, path: Path) -> None:
+    try:
+        with warnings.catch_warnings():
+            # Keras only warns where it leaves some layers with random weights
+            warnings.simplefilter("error", UserWarning)
+            network.load_weights(path)
+    # h5py and Keras answer a foreign, cut or empty file with these
+    except (OSError, ValueError, KeyError, IndexError, AttributeError, TypeError, UserWarning) as error:
+        problem = "holds no weights of this backbone" if path.exists() else "is missing"
+        raise InputError(f"{path} {problem} or is damaged: put the right file there, or change 'weights'") from error

@@ -1,0 +1,38 @@
+"""Which variant is the best, and which of its models: validation decides, the test split only reports."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from terracyte.errors import InputError
+from terracyte.tasks.task import Task
+
+_Seed = TypeVar("_Seed")
+
+
+def best_variant(task: Task, training: Mapping[str, Mapping[_Seed, Mapping[str, Any]]]) -> str:
+    """The variant with the highest mean score over its seeds; the first of equals.
+
+    Args:
+        task: its `selection` names the score.
+        training: by variant and seed, what `paths.training` holds.
+
+    Raises:
+        InputError: there is no variant.
+    """
+    if not training:
+        raise InputError(f"params.yaml: 'variants' has none of task {task.name}; declare at least one")
+    return max(training, key=lambda variant: mean_score(task, training[variant]))
+
+
+def best_seed(task: Task, runs: Mapping[_Seed, Mapping[str, Any]]) -> _Seed:
+    """The seed with the highest score; the first of equals."""
+    return max(runs, key=lambda seed: _score(task, runs[seed]))
+
+
+def mean_score(task: Task, runs: Mapping[_Seed, Mapping[str, Any]]) -> float:
+    """Mean validation score of a variant's seeds, 0-1."""
+    return sum(_score(task, run) for run in runs.values()) / len(runs)
+
+
+def _score(task: Task, run: Mapping[str, Any]) -> float:
+    return float(run[f"val_{task.selection}"])

@@ -1,0 +1,212 @@
+"""Rows trained on real data: kept in docs/results from run to run, shown in the README.
+
+python -m terracyte.results --hardware "2 cores of an AMD EPYC" [VARIANT...]
+
+follows `make real` in the same working tree. Without `--hardware` no row is added, and only the README's block is
+written again.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from terracyte import commit, evaluation, files, params, paths, tasks, tracking
+from terracyte.errors import InputError, guarded
+from terracyte.identity import data_hash
+from terracyte.metrics import Counts
+from terracyte.params import Params
+from terracyte.reporting import ablation, readme, records, tables
+from terracyte.reporting.records import Record
+from terracyte.tasks.task import Task
+
+Row = dict[str, Any]
+
+_CLOCKS = ("training_seconds", "images_per_second")
+_OF_TABLE = ("variant", "seeds", "initialisation", "best_epoch", "epochs", "data_hash", "fingerprint", "title")
+_TEXTS = (*_OF_TABLE, "commit", "hardware", "compared_with")
+
+
+def add(settings: Params, names: Sequence[str], hardware: str) -> list[str]:
+    """Put the rows of finished variants into docs/results; the other rows of declared variants stay.
+
+    Args:
+        settings: the present parameters.
+        names: variants, each of which must be fit for it; none for those of all declared ones that are.
+        hardware: what they were trained on, in a few words.
+
+    Returns:
+        Why declared variants were left out; empty if `names` were given.
+
+    Raises:
+        InputError: the code differs from its commit, or a named variant's scores are missing, stale, or of drawn
+            images; nothing was written.
+    """
+    stamp = {"commit": commit.of_code(), "hardware": hardware}
+    chosen = {name: settings.variant(name).task for name in names or settings.variants}
+    changed = _changed(list(chosen))
+    written, left_out = {}, []
+    for task in (tasks.make(name, settings) for name in params.TASKS):
+        before = read(task.name)
+        rows = dict(before)
+        for name in (name for name, of in chosen.items() if of == task.name):
+            try:
+                rows[name] = _row(task, _record(task, name, settings, changed), stamp)
+            except InputError as error:
+                if names:
+                    raise
+                left_out.append(f"{name}: {error}")
+        ordered = [rows[name] for name in settings.variants_of(task.name) if name in rows]
+        written[task.name] = _compared(task, ordered, before, settings)
+    for task_name, ordered in written.items():
+        if ordered:
+            files.write_csv(paths.results_csv(task_name), pd.DataFrame(ordered))
+    return left_out
+
+
+def read(task: str) -> dict[str, Row]:
+    """The task's rows by variant, in the order of the file; none without a file."""
+    path = paths.results_csv(task)
+    if not path.exists():
+        return {}
+    types = dict.fromkeys(_TEXTS, str)
+    # pandas would take a hash for a number now and then.
+    table = pd.read_csv(path, dtype=types).fillna(dict.fromkeys(types, ""))
+    return {row["variant"]: {str(name): value for name, value in row.items()} for row in table.to_dict("records")}
+
+
+def with_rows(settings: Params) -> str:
+    """The README's text with its block `real` made from docs/results.
+
+    Raises:
+        InputError: the README lacks the block.
+    """
+    made = [tasks.make(name, settings) for name in params.TASKS]
+    return readme.with_block(paths.README, "real", {task.name: _markdown(task, settings) for task in made})
+
+
+def _markdown(task: Task, settings: Params) -> str:
+    """The rows, with the command that trains them again."""
+    rows = read(task.name)
+    if not rows:
+        return "No row yet.\n"
+    again = (
+        'A row is trained again by `make real DATA=DIR TARGETS="evaluate@VARIANT"` with its variant: the last one '
+        f'by `make real DATA=DIR TARGETS="evaluate@{list(rows)[-1]}"`.'
+    )
+    return tables.markdown(task, pd.DataFrame(list(rows.values())), [tables.note(settings.evaluate), again])
+
+
+def _changed(names: Sequence[str]) -> Mapping[str, Any]:
+    """What DVC finds changed since each variant was trained and evaluated, by stage: parameters, data, code."""
+    stages = [f"{stage}@{name}" for name in names for stage in ("train", "evaluate")]
+    command = [sys.executable, "-m", "dvc", "status", "--json", *stages]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise InputError(f"`dvc status` failed: {result.stderr.strip().splitlines()[-1]}")
+    changed: dict[str, Any] = json.loads(result.stdout)
+    return changed
+
+
+def _record(task: Task, name: str, settings: Params, changed: Mapping[str, Any]) -> Record:
+    """What was measured, if it may enter docs/results."""
+    source = settings.data[task.name].source
+    if source == "sample":
+        raise InputError(f"params.yaml: 'data.{task.name}.source' is {source!r}, which is drawn: run `make real` first")
+    record = records.record(task, name, settings, evaluation.test_rows(task.name))
+    for stage in (f"train@{name}", f"evaluate@{name}"):
+        if stage in changed:
+            raise InputError(f"{stage} is out of date: run `make real` again ({json.dumps(changed[stage])})")
+    return record
+
+
+def _row(task: Task, record: Record, stamp: Row) -> Row:
+    """The row of the ablation table with clocks and stamp, not compared with any other yet."""
+    row = ablation.row(task, record)
+    fingerprints = [identity.fingerprint for identity in record.identities]
+    clocks = _mean(tracking.measured(task.name, fingerprints))
+    last = {name: row.pop(name) for name in ("published", "data_hash", "fingerprint", "title")}
+    return {**row, **clocks, **last, **stamp}
+
+
+def _mean(measured: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Of the clocks over the seeds; NaN where a seed's record lacks one."""
+    return {name: round(float(np.mean([run.get(name, np.nan) for run in measured])), 1) for name in _CLOCKS}
+
+
+def _compared(task: Task, rows: list[Row], before: Mapping[str, Row], settings: Params) -> list[Row]:
+    """The rows with their differences, which are made anew where a row or the one it is compared with changed.
+
+    A difference is empty in the first row, and where the other row or predictions are not at hand.
+    """
+    present = {row["variant"]: row for row in rows}
+    compared, above = [], ""
+    for row in rows:
+        # declared rows may still be missing: the row above is the one that stands there
+        name, above = settings.variants[row["variant"]].compared_with or above, row["variant"]
+        other = present.get(name)
+        known = before.get(row["variant"], {})
+        stands = known.get("compared_with") == name and all(
+            _run(task, present, each) == _run(task, before, each) for each in (row["variant"], name)
+        )
+        if stands:
+            gained = {column: known[column] for column in ablation.DIFFERENCE}
+        else:
+            gained = _difference(task, row, other, settings)
+        compared.append({**row, "compared_with": name, **gained})
+    return compared
+
+
+def _run(task: Task, rows: Mapping[str, Row], name: str) -> tuple[object, object] | None:
+    """Which run a row shows, and how it scored."""
+    return (rows[name]["fingerprint"], rows[name][task.headline]) if name in rows else None
+
+
+def _difference(task: Task, row: Row, other: Row | None, settings: Params) -> Row:
+    """NaN where there is no other row, or the predictions of either are no longer at hand."""
+    ours, theirs = _confusions(task, row), None if other is None else _confusions(task, other)
+    if other is None or ours is None or theirs is None:
+        return dict.fromkeys(ablation.DIFFERENCE, np.nan)
+    gained = row[task.headline] - other[task.headline]
+    return ablation.difference(task, gained, ours, theirs, settings.evaluate)
+
+
+def _confusions(task: Task, row: Row) -> Counts | None:
+    """(seeds, groups, k, k) of the row's test predictions; None where the disk holds others or none."""
+    name, seeds = row["variant"], [int(seed) for seed in row["seeds"].split()]
+    path = paths.scores(task.name, name)
+    if not path.exists():
+        return None
+    scores = files.read_json(path)
+    fingerprints = [scores["fingerprints"].get(str(seed), "") for seed in seeds]
+    if scores["data_hash"] != data_hash(task.name) or ablation.shortened(fingerprints) != row["fingerprint"]:
+        return None
+    rows = evaluation.test_rows(task.name)
+    try:
+        return evaluation.confusions(task, rows, [evaluation.stored(task.name, name, seed, rows) for seed in seeds])
+    except InputError:
+        return None
+
+
+def main() -> None:
+    """Add rows, then write the README's block again."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hardware", help="what the variants were trained on, in a few words")
+    parser.add_argument("variants", nargs="*", metavar="VARIANT", help="default: all that are finished")
+    arguments = parser.parse_args()
+    settings = params.load()
+    if arguments.variants and not arguments.hardware:
+        raise InputError("--hardware is missing: say what the variants were trained on")
+    with_rows(settings)  # a README without the block is refused before anything is written
+    for reason in add(settings, arguments.variants, arguments.hardware) if arguments.hardware else []:
+        print(f"left out: {reason}", file=sys.stderr)
+    files.write_text(paths.README, with_rows(settings))
+
+
+if __name__ == "__main__":
+    guarded(main)

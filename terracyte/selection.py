@@ -1,0 +1,68 @@
+"""Scores on the validation split, by which epochs and variants are chosen."""
+
+import dataclasses
+
+import keras
+import numpy as np
+from keras import ops
+
+from terracyte import metrics
+from terracyte.data import shift
+from terracyte.data.batches import Rows, shares
+from terracyte.inference import predict
+from terracyte.losses import WeightedCrossEntropy
+from terracyte.models import flips
+from terracyte.params import Config
+
+
+class Validation:
+    """Scores a network as it will be used, time and again while its weights change.
+
+    Args:
+        model: a network; its weights are shared, never copied.
+        loss: of which the cross entropy is taken.
+        config: `batch_size`, `flip` and `test_time_flips` matter.
+        rows: of the validation split.
+    """
+
+    def __init__(self, model: keras.Model, loss: WeightedCrossEntropy, config: Config, rows: Rows) -> None:
+        self.model = as_used(model, config)
+        self.loss, self.batch_size = loss, config.batch_size
+        self.rows = rows
+        self.shifted = shifted(rows) if rows.task.corruptions else None
+
+    def scores(self) -> dict[str, float]:
+        """`val_loss`, `val_<headline>` and, for tasks with corruptions, the headline under shift and their mean."""
+        task = self.rows.task
+        val_loss, clean = validate(self.model, self.loss, self.rows, self.batch_size)
+        values = {"val_loss": val_loss, f"val_{task.headline}": clean}
+        if self.shifted is not None:
+            worse = validate(self.model, self.loss, self.shifted, self.batch_size)[1]
+            values |= {f"val_{task.shift_headline}": worse, f"val_{task.selection}": (clean + worse) / 2}
+        return values
+
+
+def as_used(model: keras.Model, config: Config) -> keras.Model:
+    """The model that predicts: with `test_time_flips` it averages over mirror images."""
+    return flips.averaged(model, config.flip) if config.test_time_flips else model
+
+
+def shifted(rows: Rows) -> Rows:
+    """The rows with the validation copy of the shift as their images, in memory."""
+    images = shift.validation_copy(rows.images, rows.ids)
+    return dataclasses.replace(rows, images=images, manifest=rows.manifest.assign(id=np.arange(len(rows))))
+
+
+def validate(model: keras.Model, loss: WeightedCrossEntropy, rows: Rows, batch_size: int) -> tuple[float, float]:
+    """Cross entropy (penalties and overlap terms left out) and headline, without augmentation."""
+    task, classes = rows.task, len(rows.task.classes)
+    confusion = np.zeros((classes, classes), np.int64)
+    total, weight, start = 0.0, 0.0, 0
+    for logits in predict(model, rows.images, rows.ids, batch_size):
+        truth = rows.targets[start : start + len(logits)]
+        start += len(logits)
+        sums = loss.sums(shares(truth, classes), ops.convert_to_tensor(logits))
+        total, weight = total + float(sums[0]), weight + float(sums[1])
+        prediction = task.predicted(task.decode(logits))
+        confusion += metrics.confusion_matrix(truth, prediction, classes)
+    return total / max(weight, 1.0), task.headline_score(confusion)

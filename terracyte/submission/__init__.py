@@ -1,0 +1,48 @@
+"""What each challenge asks for, made with the task's best model: code for labels, predictions for masks."""
+
+from pathlib import Path
+from typing import Any
+
+from terracyte import evaluation, files, paths, ranking
+from terracyte.identity import file_hash
+from terracyte.params import Params
+from terracyte.submission import labels, masks
+from terracyte.tasks.task import Task
+
+
+def write(task: Task, settings: Params, folder: Path) -> dict[str, Any]:
+    """Write the submission of the best model by validation, and `submission.json`.
+
+    Args:
+        task: with labels: `<task>.zip`, see `labels`; with masks: `<task>.csv`, see `masks`.
+        settings: its variants and seeds compete.
+        folder: an empty folder that becomes `paths.submission(task.name)`.
+
+    Returns:
+        What `submission.json` holds: the file, its SHA-256 and the model; for masks, the number of images.
+
+    Raises:
+        InputError: a declared variant wasn't trained, or was on other data.
+    """
+    training = {name: evaluation.trained(task.name, name, settings.seeds) for name in settings.variants_of(task.name)}
+    variant = ranking.best_variant(task, training)
+    seed = ranking.best_seed(task, training[variant])
+    model = paths.model(task.name, variant, seed)
+    summary = {"variant": variant, "seed": seed, "fingerprint": training[variant][seed]["fingerprint"]}
+    if task.dense:
+        file = folder / f"{task.name}.csv"
+        summary["images"] = masks.write(task, model, file)
+    else:
+        file = folder / f"{task.name}.zip"
+        labels.write(model, file)
+    summary |= {"file": file.name, "sha256": file_hash(file)}
+    files.write_json(folder / "submission.json", summary)
+    return summary
+
+
+def describe(task: Task, summary: dict[str, Any]) -> str:
+    """One line about what `write` returned."""
+    place = paths.submission(task.name) / summary["file"]
+    if summary.get("images") == 0:
+        return f"{place} holds its header only: the source has no images without masks ({paths.unlabelled(task.name)})"
+    return f"{place}: {summary['variant']}, seed {summary['seed']}"
