@@ -29,9 +29,7 @@ def classifier(
 ) -> keras.Model:
     """Resizing, backbone with global average pooling, dropout and a dense layer.
 
-    The backbone holds its own preprocessing, and grey images are shown to it as colours. Pretrained batch
-    normalisation always works with its own statistics, which are better than those of a small task's batches;
-    from random weights it is trained as usual.
+    The backbone holds its own preprocessing, and grey images are shown to it as colours.
 
     Args:
         config: `size`, `resolution`, `dropout`, and `l1` and `l2` of the dense layer's kernel: penalties on a
@@ -65,25 +63,27 @@ def classifier(
         _load(network, problem.pretrained)
     network = adapt(network)
     _name_operations(network)
-    x = network(x, training=False if problem.pretrained else None)
 
-    x = layers.Dropout(config.dropout, name="dropout")(x)
+    x = layers.Dropout(config.dropout, name="dropout")(network(x))
     logits = layers.Dense(problem.classes, kernel_regularizer=kernel_penalty(config), name="logits")(x)
     return keras.Model(images, logits, name=config.architecture)
 
 
 def train_share(model: keras.Model, share: float) -> None:
-    """Let the last `share` (0-1) of the backbone's layers be trained, and the head; compile anew after it.
+    """Let the last `share` of a pretrained backbone's layers be trained, and the head; compile anew after it.
+
+    Batch normalisation stays as it is, which in Keras also means that it works with its own statistics: they are
+    better than those of a small task's batches.
 
     Args:
         model: made by `classifier`.
-        share: 0 trains the head only; layers without weights don't count.
+        share: 0-1; 0 trains the head only; layers without weights don't count.
     """
-    backbone = model.get_layer(_BACKBONE)
-    backbone.trainable = True
-    weighted = [layer for layer in backbone.layers if layer.weights]
-    for layer in weighted[: round((1 - share) * len(weighted))]:
-        layer.trainable = False
+    weighted = [layer for layer in model.get_layer(_BACKBONE).layers if layer.weights]
+    frozen = round((1 - share) * len(weighted))
+    # one by one: `backbone.trainable = True` reaches no layer where it was true before
+    for number, layer in enumerate(weighted):
+        layer.trainable = number >= frozen and not isinstance(layer, layers.BatchNormalization)
 
 
 def _check(config: Config, problem: Problem, sizes: Mapping[str, Application], edges: tuple[int, ...]) -> None:
