@@ -187,7 +187,7 @@ class Config:
         weights: where a backbone starts: imagenet (refused where it cannot be had), imagenet_or_none (random
             where it cannot be had, and the tables say so), none (random), or a file (DVC notices its change where
             it lies in `fetch.folder`). An architecture without a backbone has no use for it.
-        resolution: edge to which images are resized inside the model, in pixels; 0 leaves them as they are.
+        resolution: edge to which a backbone resizes its images, inside the model, in pixels; 0 leaves them as they are.
         width: filters of the first level.
         depth: levels (U-Net) or stages (CNN).
         squeeze_excite: channel attention in each block (arXiv 1709.01507).
