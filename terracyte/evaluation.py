@@ -101,6 +101,8 @@ def _shown(task: Task, ids: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
     batches = [slice(start, start + _BATCH) for start in range(0, len(ids), _BATCH)]
     for batch in batches:
         yield images[ids[batch]]
+    if not task.corruptions:
+        return
     severities = shift.test_severities(len(ids), len(task.corruptions))
     for column, name in enumerate(task.corruptions):
         for batch in batches:

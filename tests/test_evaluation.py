@@ -228,3 +228,23 @@ def test_the_stage_predicts_with_the_saved_model(
         stage.main()
     assert paths.scores("blood", "blood-cnn").read_bytes() == before
     assert capsys.readouterr().err == ""
+
+
+def test_the_stage_predicts_masks(settings: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras
+
+    from terracyte.models.saving import write_model
+
+    # The logit of class 3 is a pixel's brightness, that of background higher still, that of class 2 constant.
+    images = keras.Input((32, 32, 1))
+    model = keras.Model(images, keras.layers.Conv2D(5, 1, name="logits")(images))
+    model.get_layer("logits").set_weights([np.array([[[[2, 0, 0, 1, 0]]]]), np.array([0, 0, 100, 0, 0])])
+    for seed in settings.seeds:
+        write_model(paths.model("mars", "mars-unet", seed), model)
+    monkeypatch.setattr(sys, "argv", ["evaluate", "mars-unet"])
+    stage.main()
+    kept = files.read_arrays(paths.prediction("mars", "mars-unet", 1))
+    pixels = np.load(paths.images("mars"))[evaluation.test_rows("mars")["id"]][..., 0]
+    assert set(kept) == {"id", "prediction", "free"}
+    np.testing.assert_array_equal(kept["prediction"], np.where(pixels > 100, 3, 2))
+    assert set(np.unique(kept["free"])) == {0, 2}
