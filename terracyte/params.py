@@ -193,6 +193,7 @@ class Config:
         squeeze_excite: channel attention in each block (arXiv 1709.01507).
         residual: shortcuts around each level's convolutions (U-Net; arXiv 1512.03385).
         attention: gates on the U-Net's shortcuts (arXiv 1804.03999).
+        input_dropout: rate of the single values of the input.
         dropout: rate before the head or in the bottleneck.
         l1, l2: kernel penalties.
         head_epochs: the first epochs, in which a pretrained backbone is frozen.
@@ -234,6 +235,7 @@ class Config:
     squeeze_excite: bool = False
     residual: bool = False
     attention: bool = False
+    input_dropout: float = number(0, 0.9, default=0.0)
     dropout: float = number(0, 0.9)
     l1: float = number(0, 1)
     l2: float = number(0, 1)

@@ -258,3 +258,17 @@ def test_reading_refuses_other_files(tmp_path: Path) -> None:
     (tmp_path / "model.keras").write_bytes(b"no archive")
     with pytest.raises(InputError, match="cannot be read"):
         read_model(tmp_path / "model.keras")
+
+
+@pytest.mark.parametrize("case", ["cnn", "mobilenet_v3", "unet"])
+def test_input_dropout_hides_values_in_training_only(case: str) -> None:
+    of, problem = CASES[case]
+    keras.utils.set_random_seed(0)
+    dropping = models.build(dataclasses.replace(of, input_dropout=0.5), problem)
+    dropping.set_weights(shared(case).get_weights())
+    shown = images(problem)
+    np.testing.assert_allclose(dropping(shown), shared(case)(shown), atol=1e-4)
+    layer = dropping.get_layer("input_dropout")
+    hidden = np.asarray(layer(np.ones((1, 100, 100, 1), np.float32), training=True))
+    assert set(np.unique(hidden)) == {0.0, 2.0}
+    assert np.mean(hidden == 0) == pytest.approx(0.5, abs=0.03)

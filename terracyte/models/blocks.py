@@ -12,10 +12,17 @@ from keras import layers
 from terracyte.params import Config
 
 
-def rescaled_input(image_shape: tuple[int, int, int]) -> tuple[Any, Any]:
-    """The input (b, h, w, c), 0-255, and its rescaling to [-1, 1]: callers never rescale."""
+def rescaled_input(image_shape: tuple[int, int, int], dropout: float = 0.0) -> tuple[Any, Any]:
+    """The input (b, h, w, c), 0-255, and its rescaling to [-1, 1]: callers never rescale.
+
+    Args:
+        image_shape: (h, w, c).
+        dropout: share of values that become middle grey in training, so that no single pixel is trusted
+            (Srivastava et al. 2014, https://jmlr.org/papers/v15/srivastava14a.html); 0-1.
+    """
     images = keras.Input(image_shape, name="images")
-    return images, layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(images)
+    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(images)
+    return images, layers.Dropout(dropout, name="input_dropout")(x) if dropout else x
 
 
 def convolution(x: Any, filters: int, config: Config, name: str, size: int = 3, stride: int = 1) -> Any:

@@ -13,7 +13,7 @@ def build(config: Config, problem: Problem) -> keras.Model:
     """A stem that quarters the resolution, then `depth` stages of `width * 2**i` filters that halve it.
 
     Args:
-        config: `width`, `depth`, `squeeze_excite`, `dropout` (before the head), `l1`, `l2`.
+        config: `width`, `depth`, `squeeze_excite`, `input_dropout`, `dropout` (before the head), `l1`, `l2`.
         problem: with labels.
 
     Returns:
@@ -27,7 +27,7 @@ def build(config: Config, problem: Problem) -> keras.Model:
     filters = [config.width * 2**stage for stage in range(config.depth)]
 
     # Stem: most of the cost of a network lies in its first pixels
-    images, x = rescaled_input(problem.image_shape)
+    images, x = rescaled_input(problem.image_shape, config.input_dropout)
     x = convolution(x, filters[0] // 2, config, "stem_1", stride=2)
     x = convolution(x, filters[0], config, "stem_2")
     x = layers.MaxPooling2D(3, strides=2, padding="same", name="stem_pooling")(x)

@@ -9,7 +9,7 @@ import keras
 from keras import layers
 
 from terracyte.errors import InputError
-from terracyte.models.blocks import kernel_penalty
+from terracyte.models.blocks import kernel_penalty, rescaled_input
 from terracyte.models.problem import Problem
 from terracyte.params import Config
 
@@ -18,6 +18,8 @@ Application = Callable[..., keras.Model]
 
 _BACKBONE = "backbone"
 _SMALLEST_EDGE = 32  # of the applications' input, in pixels
+# Of batch normalisation that starts from nothing. Keras' 0.999 in MobileNetV3 needs thousands of steps to forget it.
+_MOMENTUM = 0.9
 
 
 def classifier(
@@ -32,8 +34,8 @@ def classifier(
     The backbone holds its own preprocessing, and grey images are shown to it as colours.
 
     Args:
-        config: `size`, `resolution`, `dropout`, and `l1` and `l2` of the dense layer's kernel: penalties on a
-            pretrained backbone would pull it away from what it knows.
+        config: `size`, `resolution`, `input_dropout`, `dropout`, and `l1` and `l2` of the dense layer's kernel:
+            penalties on a pretrained backbone would pull it away from what it knows.
         problem: with labels.
         sizes: the family's networks by `config.size`.
         adapt: changes the backbone once its weights are loaded.
@@ -50,7 +52,8 @@ def classifier(
     edges = (resolution, resolution) if resolution else problem.image_shape[:2]
     _check(config, problem, sizes, edges)
 
-    images = x = keras.Input(problem.image_shape, name="images")
+    images, x = rescaled_input(problem.image_shape, config.input_dropout)
+    x = layers.Rescaling(127.5, offset=127.5, name="grey_values")(x)
     if edges != problem.image_shape[:2]:
         x = layers.Resizing(*edges, interpolation="bilinear", name="resizing")(x)
     if problem.image_shape[2] == 1:
@@ -61,6 +64,8 @@ def classifier(
     )
     if problem.pretrained is not None:
         _load(network, problem.pretrained)
+    else:
+        _hasten(network)
     network = adapt(network)
     _name_operations(network)
 
@@ -84,6 +89,13 @@ def train_share(model: keras.Model, share: float) -> None:
     # one by one: `backbone.trainable = True` reaches no layer where it was true before
     for number, layer in enumerate(weighted):
         layer.trainable = number >= frozen and not isinstance(layer, layers.BatchNormalization)
+
+
+def _hasten(network: keras.Model) -> None:
+    """Let the statistics of batch normalisation follow training within a small task's steps."""
+    for layer in network.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = _MOMENTUM
 
 
 def _check(config: Config, problem: Problem, sizes: Mapping[str, Application], edges: tuple[int, ...]) -> None:

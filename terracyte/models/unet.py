@@ -37,7 +37,7 @@ def build(config: Config, problem: Problem) -> keras.Model:
     filters = [config.width * 2**level for level in range(config.depth)]
 
     # Encoder
-    images, x = rescaled_input(problem.image_shape)
+    images, x = rescaled_input(problem.image_shape, config.input_dropout)
     shortcuts = []
     for level, width in enumerate(filters[:-1]):
         x = _level(x, width, config, f"encoder_{level}")
