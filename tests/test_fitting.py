@@ -75,8 +75,19 @@ def assert_equal(first: Fitted, second: Fitted) -> None:
 @pytest.mark.parametrize("variant", ["blood-cnn", "mars-unet_final"])
 def test_learns(fit: Fit, variant: str) -> None:
     defaults = {field.name: field.default for field in dataclasses.fields(Config)}
-    names = ("flip", "rotation", "zoom", "brightness", "contrast", "saturation", "hue", "blur", "erasing", "policy")
-    plain = {name: defaults[name] for name in (*names, "cutmix", "mixup", "weight_averaging", "optimizer")}
+    names = (
+        "flip",
+        "rotation",
+        "zoom",
+        "brightness",
+        "contrast",
+        "saturation",
+        "hue",
+        "blur",
+        "erasing",
+        "input_dropout",
+    )
+    plain = {name: defaults[name] for name in (*names, "policy", "cutmix", "mixup", "weight_averaging", "optimizer")}
     fitted = fit(variant, epochs=25, patience=25, schedule="constant", dropout=0.0, label_smoothing=0.0, **plain)
     best = fitted.history[fitted.best_epoch - 1]
     assert fitted.history[-1]["loss"] < fitted.history[0]["loss"] / 2
