@@ -96,8 +96,8 @@ def _markdown(task: Task, settings: Params) -> str:
     if not rows:
         return "No row yet.\n"
     again = (
-        'A row is trained again by `make real DATA=DIR TARGETS="evaluate@VARIANT"` with its variant: the last one '
-        f'by `make real DATA=DIR TARGETS="evaluate@{list(rows)[-1]}"`.'
+        'A row is trained again, at its commit, by `make real DATA=DIR TARGETS="evaluate@VARIANT"` with its variant: '
+        f'the last one by `make real DATA=DIR TARGETS="evaluate@{list(rows)[-1]}"`.'
     )
     return tables.markdown(task, pd.DataFrame(list(rows.values())), [tables.note(settings.evaluate), again])
 
