@@ -10,11 +10,12 @@ def main() -> None:
     """Replace the submission of one task; on any error the previous one stays."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", choices=params.TASKS)
-    name = parser.parse_args().task
+    parser.add_argument("--variant", help="submit this variant; the others need not be trained")
+    arguments = parser.parse_args()
     settings = params.load()
-    task = tasks.make(name, settings)
-    with files.atomic_folder(paths.submission(name)) as folder:
-        summary = submission.write(task, settings, folder)
+    task = tasks.make(arguments.task, settings)
+    with files.atomic_folder(paths.submission(task.name)) as folder:
+        summary = submission.write(task, settings, folder, arguments.variant)
     print(submission.describe(task, summary))
 
 

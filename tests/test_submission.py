@@ -195,3 +195,22 @@ def test_a_variant_that_was_not_trained_is_refused(
     (line,) = capsys.readouterr().err.splitlines()
     assert f"{task}-weak/seed_0.keras is missing: run `dvc repro train@{task}-weak`" in line
     assert [file.name for file in paths.submission(task).iterdir()] == ["previous"]
+
+
+def test_a_named_variant_is_submitted_alone(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths.model("blood", f"blood-{BEST[0]}", 0).unlink()
+    monkeypatch.setattr(sys, "argv", ["submit", "blood", "--variant", "blood-weak"])
+    stage.main()
+    assert files.read_json(paths.submission("blood") / "submission.json")["variant"] == "blood-weak"
+
+
+def test_a_named_variant_of_another_task_is_refused(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["submit", "mars", "--variant", "blood-weak"])
+    with pytest.raises(SystemExit) as stop:
+        guarded(stage.main)
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "blood-weak" in line
+    assert "mars" in line

@@ -6,25 +6,31 @@ from typing import Any
 from terracyte import evaluation, files, paths, ranking
 from terracyte.identity import file_hash
 from terracyte.params import Params
+from terracyte.strict import check_keys
 from terracyte.submission import labels, masks
 from terracyte.tasks.task import Task
 
 
-def write(task: Task, settings: Params, folder: Path) -> dict[str, Any]:
+def write(task: Task, settings: Params, folder: Path, variant: str | None = None) -> dict[str, Any]:
     """Write the submission of the best model by validation, and `submission.json`.
 
     Args:
         task: with labels: `<task>.zip`, see `labels`; with masks: `<task>.csv`, see `masks`.
         settings: its variants and seeds compete.
         folder: an empty folder that becomes `paths.submission(task.name)`.
+        variant: competes alone; None for all.
 
     Returns:
         What `submission.json` holds: the file, its SHA-256 and the model; for masks, the number of images.
 
     Raises:
-        InputError: a declared variant wasn't trained, or was on other data.
+        InputError: `variant` is none of the task's, or a competing one wasn't trained, or was on other data.
     """
-    training = {name: evaluation.trained(task.name, name, settings.seeds) for name in settings.variants_of(task.name)}
+    competing = settings.variants_of(task.name)
+    if variant is not None:
+        check_keys([variant], competing, f"variants of {task.name}")
+        competing = {variant: competing[variant]}
+    training = {name: evaluation.trained(task.name, name, settings.seeds) for name in competing}
     variant = ranking.best_variant(task, training)
     seed = ranking.best_seed(task, training[variant])
     model = paths.model(task.name, variant, seed)
