@@ -14,8 +14,9 @@ def main() -> None:
     task = tasks.make(settings.variant(name).task, settings)
     records = evaluation.trained(task.name, name, settings.seeds)
     rows = evaluation.test_rows(task.name)
-    kept = {seed: evaluation.predict(task, rows, name, seed) for seed in settings.seeds}
-    scores = evaluation.summarise(task, name, rows, kept, records, settings.evaluate)
+    kept = {seed: evaluation.predict(task, rows, name, [seed]) for seed in settings.seeds}
+    together = evaluation.predict(task, rows, name, settings.seeds) if len(kept) > 1 else None
+    scores = evaluation.summarise(task, name, rows, kept, records, settings.evaluate, together)
     for seed, arrays in kept.items():
         files.write_arrays(paths.prediction(task.name, name, seed), arrays)
     files.write_json(paths.scores(task.name, name), scores)

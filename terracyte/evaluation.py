@@ -65,8 +65,14 @@ def trained(task: str, variant: str, seeds: Sequence[int]) -> dict[int, dict[str
     return {seed: records[str(seed)] for seed in seeds}
 
 
-def predict(task: Task, rows: pd.DataFrame, variant: str, seed: int) -> Kept:
-    """Let one model predict the given rows, each once as it is and once under each of the task's corruptions.
+def predict(task: Task, rows: pd.DataFrame, variant: str, seeds: Sequence[int]) -> Kept:
+    """Let a model predict the given rows, each once as it is and once under each of the task's corruptions.
+
+    Args:
+        task: the variant's.
+        rows: of the balanced manifest.
+        variant: which variant's model.
+        seeds: of several, the models' logits are averaged.
 
     Returns:
         `id` (n,) and what the task keeps of the logits; see `Kept`.
@@ -77,18 +83,19 @@ def predict(task: Task, rows: pd.DataFrame, variant: str, seed: int) -> Kept:
     # Imported here: the report scores stored predictions without Keras.
     with quiet.importing_keras():
         from terracyte import inference
+        from terracyte.models import ensemble
         from terracyte.models.saving import read_model
 
-    path = paths.model(task.name, variant, seed)
+    models = [paths.model(task.name, variant, seed) for seed in seeds]
     ids = rows["id"].to_numpy(np.int64)
-    inference.make_repeatable(seed)
-    model = read_model(path)
+    inference.make_repeatable(0)
+    model = ensemble.averaged([read_model(path) for path in models])
     copies = 1 + len(task.corruptions)
-    bar = tqdm(total=copies * len(ids), desc=f"{variant} seed {seed}", unit="image", disable=None)
+    bar = tqdm(total=copies * len(ids), desc=f"{variant} seed {' '.join(map(str, seeds))}", unit="image", disable=None)
     parts: list[Kept] = []
     for images in _shown(task, ids):
         logits = next(inference.predict(model, images, np.arange(len(images)), len(images)))
-        parts.append(task.decode(_finite(logits, path)))
+        parts.append(task.decode(_finite(logits, models)))
         bar.update(len(images))
     bar.close()
     kept = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -118,9 +125,10 @@ def _separated(kept: Kept, copies: int) -> Kept:
     return clean | {f"{_SHIFT}{name}": array[1:].swapaxes(0, 1) for name, array in split.items()}
 
 
-def _finite(logits: NDArray[np.floating[Any]], path: Path) -> NDArray[np.floating[Any]]:
+def _finite(logits: NDArray[np.floating[Any]], models: Sequence[Path]) -> NDArray[np.floating[Any]]:
     if not np.isfinite(logits).all():
-        raise InputError(f"{path}: its outputs are not finite, the training diverged; lower its learning_rate")
+        names = ", ".join(map(str, models))
+        raise InputError(f"{names}: its outputs are not finite, the training diverged; lower its learning_rate")
     return logits
 
 
@@ -157,6 +165,7 @@ def summarise(
     kept: Mapping[int, Kept],
     records: Mapping[int, Mapping[str, Any]],
     settings: Evaluate,
+    together: Kept | None = None,
 ) -> dict[str, Any]:
     """The scores of a variant: of each seed, their mean, and intervals.
 
@@ -167,12 +176,14 @@ def summarise(
         kept: predictions of the rows by seed.
         records: what `trained` returned.
         settings: of the intervals, which are over groups of test images and over training seeds.
+        together: predictions of all seeds' averaged logits, where there are several seeds.
 
     Returns:
         `seeds` by seed: the task's scores by name, `per_class` and `confusion`; for tasks with corruptions also
         the same scores over all copies under shift (`shift_accuracy`), `shift` with the headline by corruption,
-        and `shift_severity` with the headline at severities 1 to 5. `mean` over the seeds likewise. `interval`
-        of the headline and of the shift headline. What was scored: `images`, `groups`, `data_hash`,
+        and `shift_severity` with the headline at severities 1 to 5. `mean` over the seeds likewise, and `together`
+        of the averaged logits (of the only seed, where there is but one). `interval` of the headline and of the
+        shift headline. What was scored: `images`, `groups`, `data_hash`,
         `fingerprints`.
     """
     truth, predictions = task.targets(rows), list(kept.values())
@@ -189,6 +200,7 @@ def summarise(
         "fingerprints": {str(seed): record["fingerprint"] for seed, record in records.items()},
         "seeds": of_seeds,
         "mean": {name: _mean([seed[name] for seed in of_seeds.values()]) for name in _averaged(of_seeds)},
+        "together": next(iter(of_seeds.values())) if together is None else _score(task, truth, together),
         "interval": {name: _interval(task, counts, settings) for name, counts in grouped.items()},
     }
 

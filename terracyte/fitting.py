@@ -34,6 +34,7 @@ class Fitted:
 
     Attributes:
         model: as it will be used, with the weights of the best epoch; not compiled.
+        scores: of `model`, as `selection.Validation` gives them.
         best_epoch: counted from 1.
         history: per epoch `loss` (of the augmented batches, penalties included), the scores of
             `selection.Validation` and `learning_rate` at its end.
@@ -41,6 +42,7 @@ class Fitted:
     """
 
     model: keras.Model
+    scores: Epoch
     best_epoch: int
     history: list[Epoch]
     seconds: float
@@ -84,7 +86,7 @@ class Fitting:
         make_repeatable(self.seed)
         model = models.build(self.config, self._problem())
         average = WeightAverage(model, self.config.weight_averaging) if self.config.weight_averaging else None
-        validation = Validation(model, self._loss(), self.config, self.validation)
+        validation = Validation(self._loss(), self.validation, self.config.batch_size)
         # a checkpoint holds the state of the optimizer that trained its last epoch
         self._compile(model, self._phase(max(checkpoints.finished_epochs(self.checkpoint), 1)))
         progress = checkpoints.restore(self.checkpoint, model, average)
@@ -95,8 +97,11 @@ class Fitting:
             checkpoints.write(self.checkpoint, model, average, progress)
         best = models.build(self.config, self._problem())
         best.set_weights(progress.best_weights)
+        used = as_used(best, self.config)
         return Fitted(
-            model=as_used(best, self.config),
+            model=used,
+            # epochs are compared without test-time flips, which take up to eight passes
+            scores=validation.scores(used),
             best_epoch=progress.best_epoch,
             history=progress.history,
             seconds=progress.seconds,
@@ -151,7 +156,7 @@ class Fitting:
             loss, images = self._look(model), len(self.training)
         speed = images / (time.monotonic() - start)
         with average.applied() if average else contextlib.nullcontext():
-            values = {"loss": loss, **validation.scores(), "learning_rate": _rate(model)}
+            values = {"loss": loss, **validation.scores(model), "learning_rate": _rate(model)}
             self._check(epoch, values)
             progress.add(values, f"val_{self._task.selection}", model)
         progress.seconds += time.monotonic() - start

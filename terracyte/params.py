@@ -190,9 +190,12 @@ class Config:
         resolution: edge to which a backbone resizes its images, inside the model, in pixels; 0 leaves them as they are.
         width: filters of the first level.
         depth: levels (U-Net) or stages (CNN).
+        patch: edge of the blocks of pixels that a U-Net's first level reads and writes as one; its levels, and their
+            cost, begin at the image's edges / patch.
         squeeze_excite: channel attention in each block (arXiv 1709.01507).
         residual: shortcuts around each level's convolutions (U-Net; arXiv 1512.03385).
         attention: gates on the U-Net's shortcuts (arXiv 1804.03999).
+        standardize: bring each image to zero mean and unit variance first (U-Net, CNN).
         input_dropout: rate of the single values of the input.
         dropout: rate before the head or in the bottleneck.
         l1, l2: kernel penalties.
@@ -232,9 +235,11 @@ class Config:
     resolution: int = number(0, 1024, default=0)
     width: int = number(1, 1024)
     depth: int = number(1, 8)
+    patch: Literal[1, 2, 4] = 1
     squeeze_excite: bool = False
     residual: bool = False
     attention: bool = False
+    standardize: bool = False
     input_dropout: float = number(0, 0.9, default=0.0)
     dropout: float = number(0, 0.9)
     l1: float = number(0, 1)

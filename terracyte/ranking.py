@@ -1,4 +1,4 @@
-"""Which variant is the best, and which of its models: validation decides, the test split only reports."""
+"""Which variant is the best: validation decides, the test split only reports."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -22,11 +22,6 @@ def best_variant(task: Task, training: Mapping[str, Mapping[_Seed, Mapping[str, 
     if not training:
         raise InputError(f"params.yaml: 'variants' has none of task {task.name}; declare at least one")
     return max(training, key=lambda variant: mean_score(task, training[variant]))
-
-
-def best_seed(task: Task, runs: Mapping[_Seed, Mapping[str, Any]]) -> _Seed:
-    """The seed with the highest score; the first of equals."""
-    return max(runs, key=lambda seed: _score(task, runs[seed]))
 
 
 def mean_score(task: Task, runs: Mapping[_Seed, Mapping[str, Any]]) -> float:

@@ -16,28 +16,25 @@ from terracyte.params import Config
 
 
 class Validation:
-    """Scores a network as it will be used, time and again while its weights change.
+    """Scores networks, time and again while their weights change.
 
     Args:
-        model: a network; its weights are shared, never copied.
         loss: of which the cross entropy is taken.
-        config: `batch_size`, `flip` and `test_time_flips` matter.
         rows: of the validation split.
+        batch_size: images per step.
     """
 
-    def __init__(self, model: keras.Model, loss: WeightedCrossEntropy, config: Config, rows: Rows) -> None:
-        self.model = as_used(model, config)
-        self.loss, self.batch_size = loss, config.batch_size
-        self.rows = rows
+    def __init__(self, loss: WeightedCrossEntropy, rows: Rows, batch_size: int) -> None:
+        self.loss, self.rows, self.batch_size = loss, rows, batch_size
         self.shifted = shifted(rows) if rows.task.corruptions else None
 
-    def scores(self) -> dict[str, float]:
+    def scores(self, model: keras.Model) -> dict[str, float]:
         """`val_loss`, `val_<headline>` and, for tasks with corruptions, the headline under shift and their mean."""
         task = self.rows.task
-        val_loss, clean = validate(self.model, self.loss, self.rows, self.batch_size)
+        val_loss, clean = validate(model, self.loss, self.rows, self.batch_size)
         values = {"val_loss": val_loss, f"val_{task.headline}": clean}
         if self.shifted is not None:
-            worse = validate(self.model, self.loss, self.shifted, self.batch_size)[1]
+            worse = validate(model, self.loss, self.shifted, self.batch_size)[1]
             values |= {f"val_{task.shift_headline}": worse, f"val_{task.selection}": (clean + worse) / 2}
         return values
 

@@ -80,7 +80,6 @@ def _curve(task: Task, identity: Identity, fitted: Fitted) -> pd.DataFrame:
 
 
 def _record(task: Task, identity: Identity, fitted: Fitted) -> dict[str, Any]:
-    best = fitted.history[fitted.best_epoch - 1]
     return {
         "fingerprint": identity.fingerprint,
         "data_hash": identity.data_hash,
@@ -88,7 +87,7 @@ def _record(task: Task, identity: Identity, fitted: Fitted) -> dict[str, Any]:
         "best_epoch": fitted.best_epoch,
         "epochs": len(fitted.history),
         "parameters": fitted.model.count_params(),
-        **{name: round(best[name], _DIGITS) for name in _scores(task)},
+        **{name: round(fitted.scores[name], _DIGITS) for name in _scores(task)},
     }
 
 

@@ -93,7 +93,8 @@ def evaluate(task: Task, variant: str, settings: Params) -> None:
     records = evaluation.trained(task.name, variant, settings.seeds)
     for seed, arrays in kept.items():
         files.write_arrays(paths.prediction(task.name, variant, seed), arrays)
-    scores = evaluation.summarise(task, variant, rows, kept, records, settings.evaluate)
+    together = _predictions(task, rows, _skill(variant), seed=len(kept))
+    scores = evaluation.summarise(task, variant, rows, kept, records, settings.evaluate, together)
     files.write_json(paths.scores(task.name, variant), scores)
 
 

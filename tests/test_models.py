@@ -15,7 +15,7 @@ from keras.src.applications.convnext import ConvNeXt  # Keras exports its sizes 
 
 from terracyte import models
 from terracyte.errors import InputError
-from terracyte.models import convnext
+from terracyte.models import convnext, ensemble
 from terracyte.models.flips import averaged
 from terracyte.models.problem import Problem
 from terracyte.models.saving import read_model, write_model
@@ -42,7 +42,10 @@ CASES = {
     "unet-squeeze_excite": (config("unet", squeeze_excite=True), MARS),
     "unet-residual": (config("unet", residual=True), MARS),
     "unet-attention": (config("unet", attention=True), MARS),
-    "unet-all": (config("unet", residual=True, attention=True, squeeze_excite=True), MARS),
+    "unet-patches": (config("unet", patch=2), MARS),
+    "unet-standardized": (config("unet", standardize=True), MARS),
+    "cnn-standardized": (config("cnn", standardize=True), BLOOD),
+    "unet-all": (config("unet", residual=True, attention=True, squeeze_excite=True, patch=4), MARS),
 }
 each_case = pytest.mark.parametrize("case", CASES)
 each_trained = pytest.mark.parametrize("case", [name for name in CASES if not name.startswith("majority")])
@@ -204,6 +207,30 @@ def test_flips_average_logits_turned_back(case: str, flip: Any, mirrors: int) ->
 def test_only_square_images_are_transposed() -> None:
     model = models.build(config("cnn"), dataclasses.replace(BLOOD, image_shape=(32, 64, 3)))
     assert len(averaged(model, "both").get_layer("mean").input) == 4
+
+
+@pytest.mark.parametrize("case", ["cnn-standardized", "unet-standardized"])
+def test_standardized_models_see_neither_exposure_nor_contrast(case: str) -> None:
+    x = images(CASES[case][1]) / 2
+    np.testing.assert_allclose(predict(shared(case), x * 1.5 + 20), predict(shared(case), x), atol=1e-3)
+    assert np.isfinite(predict(shared(case), np.zeros_like(x))).all()
+
+
+def test_patches_become_pixels_where_they_belong() -> None:
+    model = models.build(config("unet", patch=2), MARS)
+    head = keras.Model(model.get_layer("logits").output, model.output)
+    channels = np.arange(16, dtype=np.float32).reshape(2, 2, 4)  # row and column within the patch, class
+    shown = predict(head, np.broadcast_to(channels.ravel(), (1, 8, 16, 16)))
+    np.testing.assert_array_equal(shown[0], np.tile(channels, (8, 16, 1)))
+
+
+def test_an_ensemble_averages_logits(tmp_path: Path) -> None:
+    members = [models.build(config("unet"), MARS) for _ in range(3)]
+    x = images(MARS)
+    expected = np.mean([predict(member, x) for member in members], axis=0)
+    write_model(tmp_path / "ensemble.keras", ensemble.averaged(members))
+    np.testing.assert_allclose(predict(read_model(tmp_path / "ensemble.keras"), x), expected, atol=1e-5)
+    assert ensemble.averaged(members[:1]) is members[0]
 
 
 def test_no_flip_is_the_model_itself() -> None:

@@ -1,4 +1,4 @@
-"""The best variant and the best of its models, from made-up validation scores."""
+"""The best variant, from made-up validation scores."""
 
 from typing import Any
 
@@ -28,13 +28,8 @@ def test_the_mean_over_the_seeds_decides_on_the_variant(task: Task) -> None:
     assert ranking.mean_score(task, training["lucky"]) == pytest.approx(0.75)
 
 
-def test_the_best_seed_is_taken(task: Task) -> None:
-    assert ranking.best_seed(task, runs(task, 0.5, 0.7, 0.6)) == 1
-
-
 def test_the_first_of_equals_is_taken(task: Task) -> None:
     assert ranking.best_variant(task, {"one": runs(task, 0.5), "two": runs(task, 0.5)}) == "one"
-    assert ranking.best_seed(task, runs(task, 0.5, 0.5)) == 0
 
 
 def test_a_task_without_variants_is_refused(task: Task) -> None:

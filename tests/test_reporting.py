@@ -45,6 +45,8 @@ def test_rows_are_the_scores_in_the_order_of_params() -> None:
     baseline, row, scores = *rows.values(), files.read_json(paths.scores("mars", "mars-unet"))
     assert row["mean_iou"] == scores["mean"]["mean_iou"]
     assert [row["mean_iou_low"], row["mean_iou_high"]] == scores["interval"]["mean_iou"]
+    assert row["mean_iou_together"] == scores["together"]["mean_iou"] != row["mean_iou"]
+    assert "mean IoU of all seeds together, %" in paths.ablation_markdown("mars").read_text(encoding="utf-8")
     assert row["course_mean_iou"] == scores["mean"]["course_mean_iou"]
     assert row["iou_big_rock"] == scores["mean"]["per_class"]["big rock"]["iou"]
     assert row["difference"] == pytest.approx(row["mean_iou"] - baseline["mean_iou"])

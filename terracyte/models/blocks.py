@@ -12,16 +12,24 @@ from keras import layers
 from terracyte.params import Config
 
 
-def rescaled_input(image_shape: tuple[int, int, int], dropout: float = 0.0) -> tuple[Any, Any]:
+def rescaled_input(
+    image_shape: tuple[int, int, int], dropout: float = 0.0, standardize: bool = False
+) -> tuple[Any, Any]:
     """The input (b, h, w, c), 0-255, and its rescaling to [-1, 1]: callers never rescale.
 
     Args:
         image_shape: (h, w, c).
+        standardize: bring each image to a mean of 0 and a variance of 1 instead, over its pixels and channels
+            alike: exposure and contrast, which say little about what is seen, are taken out.
         dropout: share of values that become middle grey in training, so that no single pixel is trusted
             (Srivastava et al. 2014, https://jmlr.org/papers/v15/srivastava14a.html); 0-1.
     """
     images = keras.Input(image_shape, name="images")
-    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(images)
+    if standardize:
+        # epsilon: a variance of 1 grey value, so that empty images stay finite and nearly empty ones quiet
+        x = layers.LayerNormalization((1, 2, 3), epsilon=1.0, center=False, scale=False, name="standardization")(images)
+    else:
+        x = layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(images)
     return images, layers.Dropout(dropout, name="input_dropout")(x) if dropout else x
 
 

@@ -27,7 +27,7 @@ def build(config: Config, problem: Problem) -> keras.Model:
     filters = [config.width * 2**stage for stage in range(config.depth)]
 
     # Stem: most of the cost of a network lies in its first pixels
-    images, x = rescaled_input(problem.image_shape, config.input_dropout)
+    images, x = rescaled_input(problem.image_shape, config.input_dropout, config.standardize)
     x = convolution(x, filters[0] // 2, config, "stem_1", stride=2)
     x = convolution(x, filters[0], config, "stem_2")
     x = layers.MaxPooling2D(3, strides=2, padding="same", name="stem_pooling")(x)

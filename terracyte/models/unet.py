@@ -37,7 +37,9 @@ def build(config: Config, problem: Problem) -> keras.Model:
     filters = [config.width * 2**level for level in range(config.depth)]
 
     # Encoder
-    images, x = rescaled_input(problem.image_shape, config.input_dropout)
+    images, x = rescaled_input(problem.image_shape, config.input_dropout, config.standardize)
+    if config.patch > 1:
+        x = convolution(x, filters[0], config, "patches", size=config.patch, stride=config.patch)
     shortcuts = []
     for level, width in enumerate(filters[:-1]):
         x = _level(x, width, config, f"encoder_{level}")
@@ -58,8 +60,20 @@ def build(config: Config, problem: Problem) -> keras.Model:
         x = layers.Concatenate(name=f"decoder_{level}_shortcut")([x, shortcut])
         x = _level(x, filters[level], config, f"decoder_{level}")
 
-    logits = layers.Conv2D(problem.classes, 1, kernel_regularizer=kernel_penalty(config), name="logits")(x)
-    return keras.Model(images, logits, name="unet")
+    channels = problem.classes * config.patch**2
+    logits = layers.Conv2D(channels, 1, kernel_regularizer=kernel_penalty(config), name="logits")(x)
+    return keras.Model(images, _pixels(logits, config.patch), name="unet")
+
+
+def _pixels(x: Any, patch: int) -> Any:
+    """Channels to pixels (sub-pixel convolution, arXiv 1609.05158): (b, h, w, patch² k) → (b, patch h, patch w, k)."""
+    if patch == 1:
+        return x
+    _, height, width, channels = x.shape
+    classes = channels // patch**2
+    x = layers.Reshape((height, width, patch, patch, classes), name="pixels_split")(x)
+    x = layers.Permute((1, 3, 2, 4, 5), name="pixels_placed")(x)
+    return layers.Reshape((patch * height, patch * width, classes), name="pixels")(x)
 
 
 def _level(x: Any, filters: int, config: Config, name: str) -> Any:

@@ -27,7 +27,8 @@ def ablation(task: Task, records: Sequence[Record], settings: Evaluate) -> pd.Da
         settings: of the comparison of each row with the one above, or with the one that its variant names.
 
     Returns:
-        `variant`, `seeds`, the headline, its `_low` and `_high`, the same of the shift headline, the other scores,
+        `variant`, `seeds`, the headline, its `_low` and `_high`, the same of the shift headline, both `_together`
+        (of the seeds' averaged logits; NaN for one seed), the other scores,
         `iou_<class>` (or whatever the class headline is), `corruption_<name>`, `severity_<1-5>`, `DIFFERENCE` (NaN
         in the first row) and `compared_with` (to which row; "" in the first), `parameters`, `initialisation`,
         `best_epoch` and `epochs` (of each seed), `published`, `data_hash` and `fingerprint` (of each seed;
@@ -50,6 +51,7 @@ def row(task: Task, record: Record) -> dict[str, Any]:
         "variant": record.name,
         "seeds": _joined(record.seeds),
         **{name: value for headline in headlines(task) for name, value in _estimate(record, headline)},
+        **_together(record, headlines(task)),
         **{name: mean[name] for name in task.other_scores},
         **{class_column(task, name): mean["per_class"][name][task.class_headline] for name in scored(task)},
         **_shift(task, mean),
@@ -78,6 +80,11 @@ def difference(task: Task, gained: float, one: Counts, other: Counts, settings: 
     interval = evaluation.difference(task, one, other, settings)
     values = [round(gained, 6), *interval, evaluation.p_value(task, one, other, settings)]
     return dict(zip(DIFFERENCE, values, strict=True))
+
+
+def together_column(headline: str) -> str:
+    """The column of a headline that the averaged logits of all seeds reach."""
+    return f"{headline}_together"
 
 
 def headlines(task: Task) -> list[str]:
@@ -113,6 +120,12 @@ def shortened(fingerprints: Iterable[str]) -> str:
 def _estimate(record: Record, headline: str) -> list[tuple[str, float]]:
     low, high = record.scores["interval"][headline]
     return [(headline, record.scores["mean"][headline]), (f"{headline}_low", low), (f"{headline}_high", high)]
+
+
+def _together(record: Record, names: Sequence[str]) -> dict[str, float]:
+    """NaN where there is one seed, which needs no others."""
+    several = len(record.seeds) > 1
+    return {together_column(name): record.scores["together"][name] if several else np.nan for name in names}
 
 
 def _shift(task: Task, mean: dict[str, Any]) -> dict[str, float]:

@@ -15,6 +15,7 @@ from terracyte.reporting.ablation import (
     headlines,
     scored,
     severity_column,
+    together_column,
 )
 from terracyte.tasks.task import Task
 
@@ -47,6 +48,9 @@ def results(task: Task, table: pd.DataFrame) -> pd.DataFrame:
     for name in headlines(task):
         columns = (table[name], table[f"{name}_low"], table[f"{name}_high"])
         shown[f"{formats.words(name)}, %"] = list(map(formats.estimate, *columns))
+        together = table.get(together_column(name))
+        if together is not None and together.notna().any():
+            shown[f"{formats.words(name)} of all seeds together, %"] = together.map(formats.percent)
     *gained, p_value = DIFFERENCE
     shown["to the row above"] = list(map(formats.difference, *(table[name] for name in gained), _others(table)))
     shown["p"] = table[p_value].map(formats.p_value)

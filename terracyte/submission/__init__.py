@@ -1,9 +1,12 @@
 """What each challenge asks for, made with the task's best model: code for labels, predictions for masks."""
 
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from terracyte import evaluation, files, paths, ranking
+from terracyte import evaluation, files, paths, quiet, ranking
 from terracyte.identity import file_hash
 from terracyte.params import Params
 from terracyte.strict import check_keys
@@ -12,7 +15,9 @@ from terracyte.tasks.task import Task
 
 
 def write(task: Task, settings: Params, folder: Path, variant: str | None = None) -> dict[str, Any]:
-    """Write the submission of the best model by validation, and `submission.json`.
+    """Write the submission of the best variant by validation, and `submission.json`.
+
+    Where the variant has several seeds, their models submit together, as one whose logits are their mean.
 
     Args:
         task: with labels: `<task>.zip`, see `labels`; with masks: `<task>.csv`, see `masks`.
@@ -32,15 +37,15 @@ def write(task: Task, settings: Params, folder: Path, variant: str | None = None
         competing = {variant: competing[variant]}
     training = {name: evaluation.trained(task.name, name, settings.seeds) for name in competing}
     variant = ranking.best_variant(task, training)
-    seed = ranking.best_seed(task, training[variant])
-    model = paths.model(task.name, variant, seed)
-    summary = {"variant": variant, "seed": seed, "fingerprint": training[variant][seed]["fingerprint"]}
-    if task.dense:
-        file = folder / f"{task.name}.csv"
-        summary["images"] = masks.write(task, model, file)
-    else:
-        file = folder / f"{task.name}.zip"
-        labels.write(model, file)
+    fingerprints = [training[variant][seed]["fingerprint"] for seed in settings.seeds]
+    summary: dict[str, Any] = {"variant": variant, "seeds": list(settings.seeds), "fingerprints": fingerprints}
+    with _model(task, variant, settings.seeds) as model:
+        if task.dense:
+            file = folder / f"{task.name}.csv"
+            summary["images"] = masks.write(task, model, file)
+        else:
+            file = folder / f"{task.name}.zip"
+            labels.write(model, file)
     summary |= {"file": file.name, "sha256": file_hash(file)}
     files.write_json(folder / "submission.json", summary)
     return summary
@@ -51,4 +56,24 @@ def describe(task: Task, summary: dict[str, Any]) -> str:
     place = paths.submission(task.name) / summary["file"]
     if summary.get("images") == 0:
         return f"{place} holds its header only: the source has no images without masks ({paths.unlabelled(task.name)})"
-    return f"{place}: {summary['variant']}, seed {summary['seed']}"
+    return f"{place}: {summary['variant']}, seed {' '.join(map(str, summary['seeds']))}"
+
+
+@contextmanager
+def _model(task: Task, variant: str, seeds: Sequence[int]) -> Iterator[Path]:
+    """The file of a variant's model, for as long as it is needed."""
+    models = [paths.model(task.name, variant, seed) for seed in seeds]
+    if len(models) == 1:
+        yield models[0]
+        return
+    # Imported here: a single model is passed on as it is.
+    with quiet.importing_keras():
+        from terracyte import inference
+        from terracyte.models import ensemble
+        from terracyte.models.saving import read_model, write_model
+
+    inference.make_repeatable(0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "together.keras"
+        write_model(path, ensemble.averaged([read_model(model) for model in models]))
+        yield path

@@ -1,0 +1,24 @@
+"""One model out of several of the same form, which errs less than each of them (deep ensembles, arXiv 1612.01474)."""
+
+from collections.abc import Sequence
+
+import keras
+from keras import layers
+
+
+def averaged(models: Sequence[keras.Model]) -> keras.Model:
+    """A model whose logits are the mean of those of `models`, which it holds as layers.
+
+    Args:
+        models: of the same input and output; they are renamed, as a model's layers need different names.
+
+    Returns:
+        A model like any other; the only one of `models` where there is but one.
+    """
+    if len(models) == 1:
+        return models[0]
+    for number, model in enumerate(models):
+        model.name = f"member_{number}"
+    images = keras.Input(models[0].input_shape[1:], name="images")
+    logits = layers.Average(name="mean")([model(images) for model in models])
+    return keras.Model(images, logits, name="ensemble")
