@@ -11,7 +11,7 @@ import keras
 from keras import ops
 from tqdm import tqdm
 
-from terracyte import checkpoints, losses, models, optimizers, phases
+from terracyte import checkpoints, losses, models, offsets, optimizers, phases
 from terracyte.averaging import WeightAverage
 from terracyte.checkpoints import Epoch, Progress
 from terracyte.data.batches import Rows, TrainingBatches
@@ -98,6 +98,8 @@ class Fitting:
         best = models.build(self.config, self._problem())
         best.set_weights(progress.best_weights)
         used = as_used(best, self.config)
+        if self.config.class_offsets and model.trainable_variables:
+            offsets.add(best, validation.offsets(used))
         return Fitted(
             model=used,
             # epochs are compared without test-time flips, which take up to eight passes

@@ -224,6 +224,7 @@ class Config:
         weight_averaging: decay per step of the exponential moving average that becomes the model
             (arXiv 1803.05407 averages likewise); 0 for none.
         test_time_flips: the model averages its logits over the mirrors that `flip` names.
+        class_offsets: add to the trained network's logits, class by class, what raises the validation score most.
         batch_size, epochs: images per step; passes over the training rows.
         patience: epochs without a better validation metric before training stops.
     """
@@ -276,6 +277,7 @@ class Config:
     warmup: float = number(0, 0.5, default=0.0)
     weight_averaging: float = number(0, 0.99999, default=0.0)
     test_time_flips: bool = False
+    class_offsets: bool = False
     batch_size: int = number(1, 4096, default=32)
     epochs: int = number(1, 10_000, default=1)
     patience: int = number(1, 10_000, default=10)

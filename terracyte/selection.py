@@ -5,14 +5,18 @@ import dataclasses
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from terracyte import metrics
+from terracyte import offsets as offsets_of
 from terracyte.data import shift
 from terracyte.data.batches import Rows, shares
 from terracyte.inference import predict
 from terracyte.losses import WeightedCrossEntropy
 from terracyte.models import flips
 from terracyte.params import Config
+
+_BATCH = 64  # images per step of numpy; no result depends on it
 
 
 class Validation:
@@ -37,6 +41,31 @@ class Validation:
             worse = validate(model, self.loss, self.shifted, self.batch_size)[1]
             values |= {f"val_{task.shift_headline}": worse, f"val_{task.selection}": (clean + worse) / 2}
         return values
+
+    def offsets(self, model: keras.Model) -> NDArray[np.float32]:
+        """(k,) offsets of the logits that raise what epochs and variants are chosen by; see `terracyte.offsets`."""
+        task, shown = self.rows.task, [rows for rows in (self.rows, self.shifted) if rows is not None]
+        # half precision: the logits of all pixels are in memory at once
+        logits = [self._logits(model, rows) for rows in shown]
+
+        def score(offsets: NDArray[np.float32]) -> float:
+            return float(np.mean([_headline(rows, part, offsets) for rows, part in zip(shown, logits, strict=True)]))
+
+        return offsets_of.fit(score, len(task.classes), task.scored_classes)
+
+    def _logits(self, model: keras.Model, rows: Rows) -> NDArray[np.float16]:
+        parts = predict(model, rows.images, rows.ids, self.batch_size)
+        return np.concatenate([part.astype(np.float16) for part in parts])
+
+
+def _headline(rows: Rows, logits: NDArray[np.float16], offsets: NDArray[np.float32]) -> float:
+    task, classes = rows.task, len(rows.task.classes)
+    confusion = np.zeros((classes, classes), np.int64)
+    for start in range(0, len(rows), _BATCH):
+        part = slice(start, start + _BATCH)
+        prediction = task.predicted(task.decode(logits[part] + offsets))
+        confusion += metrics.confusion_matrix(rows.targets[part], prediction, classes)
+    return task.headline_score(confusion)
 
 
 def as_used(model: keras.Model, config: Config) -> keras.Model:

@@ -15,12 +15,25 @@ import numpy as np
 import pytest
 from keras import ops
 
-from terracyte import checkpoints, fitting, inference, optimizers, params, phases, selection, tasks
+from terracyte import (
+    checkpoints,
+    fitting,
+    inference,
+    losses,
+    models,
+    offsets,
+    optimizers,
+    params,
+    phases,
+    selection,
+    tasks,
+)
 from terracyte.averaging import WeightAverage
 from terracyte.checkpoints import Epoch
 from terracyte.data.batches import read_rows
 from terracyte.errors import InputError
 from terracyte.fitting import Fitted, Fitting
+from terracyte.models.problem import Problem
 from terracyte.params import Config
 from terracyte.tasks.task import Task
 from tests import balanced_project
@@ -76,6 +89,7 @@ def assert_equal(first: Fitted, second: Fitted) -> None:
 def test_learns(fit: Fit, variant: str) -> None:
     defaults = {field.name: field.default for field in dataclasses.fields(Config)}
     names = (
+        "standardize",  # these classes differ in their brightness
         "flip",
         "rotation",
         "zoom",
@@ -191,6 +205,31 @@ def test_stops_without_improvement_and_keeps_the_best(fit: Fit, monkeypatch: pyt
     assert (fitted.best_epoch, len(fitted.history)) == (2, 4)
     for kept, best in zip(fitted.model.get_weights(), weights[1], strict=True):
         np.testing.assert_array_equal(kept, best)
+
+
+def test_scores_are_those_of_the_model_as_it_is_used(fit: Fit) -> None:
+    fitted = fit("mars-unet_final", epochs=2, class_offsets=True)
+    assert fitted.scores["val_loss"] != fitted.history[fitted.best_epoch - 1]["val_loss"]  # epochs go without flips
+    found = validation_of("mars").scores(fitted.model)
+    assert found["val_mean_iou"] == pytest.approx(fitted.scores["val_mean_iou"])
+
+
+@pytest.mark.parametrize(("task", "bare"), [("mars", {"architecture": "unet"}), ("blood", {"architecture": "cnn"})])
+def test_class_offsets_raise_the_validation_score(project: Path, task: str, bare: dict[str, Any]) -> None:
+    balanced_project.write(project)
+    inference.make_repeatable(0)
+    made = tasks.make(task, params.load())
+    problem = Problem(image_shape=made.image_shape, dense=made.dense, class_shares=(0.25,) * 4)
+    model = models.build(Config(width=4, depth=2, dropout=0.0, l1=0.0, l2=0.0, **bare), problem)
+    validation, name = validation_of(task), f"val_{made.selection}"
+    before = validation.scores(model)[name]
+    offsets.add(model, validation.offsets(model))
+    assert validation.scores(model)[name] > before
+
+
+def validation_of(task: str) -> selection.Validation:
+    rows = read_rows(tasks.make(task, params.load()), "validation")
+    return selection.Validation(losses.WeightedCrossEntropy([1.0] * 4), rows, batch_size=4)
 
 
 def test_tasks_with_corruptions_are_chosen_by_the_mean_with_shift(fit: Fit) -> None:
