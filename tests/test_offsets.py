@@ -1,5 +1,7 @@
 """Offsets of logits: what is found, and where it goes."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -30,7 +32,7 @@ def test_nothing_changes_where_nothing_is_gained() -> None:
 
 
 @pytest.mark.parametrize("patch", [1, 2])
-def test_each_pixel_of_a_patch_gets_the_offsets(patch: int) -> None:
+def test_each_pixel_of_a_patch_gets_the_offsets(patch: Literal[1, 2]) -> None:
     problem = Problem(image_shape=(16, 32, 1), dense=True, class_shares=(0.4, 0.3, 0.3))
     model = models.build(
         Config(architecture="unet", width=4, depth=2, dropout=0.0, l1=0.0, l2=0.0, patch=patch), problem
