@@ -2,7 +2,7 @@
 
 import argparse
 
-from terracyte import evaluation, files, params, paths, tasks
+from terracyte import evaluation, files, params, paths, predictions, tasks
 from terracyte.errors import guarded
 
 
@@ -12,10 +12,10 @@ def main() -> None:
     name = parser.parse_args().variant
     settings = params.load()
     task = tasks.make(settings.variant(name).task, settings)
-    records = evaluation.trained(task.name, name, settings.seeds)
-    rows = evaluation.test_rows(task.name)
-    kept = {seed: evaluation.predict(task, rows, name, [seed]) for seed in settings.seeds}
-    together = evaluation.predict(task, rows, name, settings.seeds) if len(kept) > 1 else None
+    records = predictions.trained(task.name, name, settings.seeds)
+    rows = predictions.test_rows(task.name)
+    kept = {seed: predictions.predict(task, rows, name, [seed]) for seed in settings.seeds}
+    together = predictions.predict(task, rows, name, settings.seeds) if len(kept) > 1 else None
     scores = evaluation.summarise(task, name, rows, kept, records, settings.evaluate, together)
     for seed, arrays in kept.items():
         files.write_arrays(paths.prediction(task.name, name, seed), arrays)

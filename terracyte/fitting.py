@@ -14,13 +14,13 @@ from tqdm import tqdm
 from terracyte import checkpoints, losses, models, offsets, optimizers, phases
 from terracyte.averaging import WeightAverage
 from terracyte.checkpoints import Epoch, Progress
+from terracyte.config import Config
 from terracyte.data.batches import Rows, TrainingBatches
 from terracyte.errors import InputError
 from terracyte.inference import make_repeatable
 from terracyte.losses import WeightedCrossEntropy
 from terracyte.models import transfer
 from terracyte.models.problem import Problem
-from terracyte.params import Config
 from terracyte.phases import Phase
 from terracyte.selection import Validation, as_used, validate
 from terracyte.tasks.task import Task

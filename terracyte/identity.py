@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from terracyte import paths
-from terracyte.params import Config
+from terracyte.config import Config
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

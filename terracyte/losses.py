@@ -6,8 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from terracyte.config import Config
 from terracyte.errors import InputError
-from terracyte.params import Config
 
 # (n, k) truth, (n, k) probabilities → a scalar.
 Overlap = Callable[[Any, Any], Any]

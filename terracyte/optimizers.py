@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from terracyte.params import Config
+from terracyte.config import Config
 
 # The cosine schedule ends at this share of its peak.
 _FINAL_RATE = 0.01

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from terracyte.params import Config
+from terracyte.config import Config
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from terracyte import download, origin, paths, quiet
+from terracyte.config import Config
 from terracyte.errors import InputError
-from terracyte.params import Config, Params
+from terracyte.params import Params
 
 _SERVER = "https://storage.googleapis.com/tensorflow/keras-applications"
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from terracyte import commit, evaluation, files, params, paths, tasks, tracking
+from terracyte import commit, evaluation, files, params, paths, predictions, tasks, tracking
 from terracyte.errors import InputError, guarded
 from terracyte.identity import data_hash
 from terracyte.metrics import Counts
@@ -118,7 +118,7 @@ def _record(task: Task, name: str, settings: Params, changed: Mapping[str, Any])
     source = settings.data[task.name].source
     if source == "sample":
         raise InputError(f"params.yaml: 'data.{task.name}.source' is {source!r}, which is drawn: run `make real` first")
-    record = records.record(task, name, settings, evaluation.test_rows(task.name))
+    record = records.record(task, name, settings, predictions.test_rows(task.name))
     for stage in (f"train@{name}", f"evaluate@{name}"):
         if stage in changed:
             raise InputError(f"{stage} is out of date: run `make real` again ({json.dumps(changed[stage])})")
@@ -186,9 +186,9 @@ def _confusions(task: Task, row: Row) -> Counts | None:
     fingerprints = [scores["fingerprints"].get(str(seed), "") for seed in seeds]
     if scores["data_hash"] != data_hash(task.name) or ablation.shortened(fingerprints) != row["fingerprint"]:
         return None
-    rows = evaluation.test_rows(task.name)
+    rows = predictions.test_rows(task.name)
     try:
-        return evaluation.confusions(task, rows, [evaluation.stored(task.name, name, seed, rows) for seed in seeds])
+        return evaluation.confusions(task, rows, [predictions.stored(task.name, name, seed, rows) for seed in seeds])
     except InputError:
         return None
 

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from terracyte import metrics
 from terracyte import offsets as offsets_of
+from terracyte.config import Config
 from terracyte.data import shift
 from terracyte.data.batches import Rows, shares
 from terracyte.inference import predict
 from terracyte.losses import WeightedCrossEntropy
 from terracyte.models import flips
-from terracyte.params import Config
 
 _BATCH = 64  # images per step of numpy; no result depends on it
 

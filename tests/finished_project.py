@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
-from terracyte import evaluation, files, origin, params, paths, tasks
+from terracyte import evaluation, files, origin, params, paths, predictions, tasks
 from terracyte.data import cleaning
 from terracyte.data.rules import NO_TWIN
 from terracyte.identity import Identity, data_hash, file_hash
@@ -88,9 +88,9 @@ def train(task: Task, variant: str, settings: Params) -> None:
 
 def evaluate(task: Task, variant: str, settings: Params) -> None:
     """Write made-up predictions and their true scores."""
-    rows = evaluation.test_rows(task.name)
+    rows = predictions.test_rows(task.name)
     kept = {seed: _predictions(task, rows, _skill(variant), seed) for seed in settings.seeds}
-    records = evaluation.trained(task.name, variant, settings.seeds)
+    records = predictions.trained(task.name, variant, settings.seeds)
     for seed, arrays in kept.items():
         files.write_arrays(paths.prediction(task.name, variant, seed), arrays)
     together = _predictions(task, rows, _skill(variant), seed=len(kept))
@@ -107,7 +107,7 @@ def _skill(variant: str) -> float:
     return 0.25 if variant.endswith("baseline") else 0.85
 
 
-def _predictions(task: Task, rows: pd.DataFrame, skill: float, seed: int) -> evaluation.Kept:
+def _predictions(task: Task, rows: pd.DataFrame, skill: float, seed: int) -> predictions.Kept:
     random = np.random.default_rng(seed)
     truth = task.targets(rows)
     kept = task.decode(_logits(task, truth, skill, random))

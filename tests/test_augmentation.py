@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from terracyte.config import Config
 from terracyte.data.augmentation import Augmentation, appearance, geometry, pasting, policy
 from terracyte.errors import InputError
-from terracyte.params import Config
 
 GEOMETRY: dict[str, Any] = {"flip": "both", "rotation": 0.5, "zoom": 0.2}
 STRONG: dict[str, Any] = {**GEOMETRY, "brightness": 0.3, "contrast": 0.3, "blur": 0.5, "erasing": 0.5}

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from terracyte import params, paths, tasks
+from terracyte.config import Config
 from terracyte.data.batches import Rows, TrainingBatches, read_rows, shares
 from terracyte.errors import InputError
-from terracyte.params import Config
 from terracyte.tasks.task import Task
 from tests import balanced_project
 

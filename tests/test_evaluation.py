@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from stages import evaluate as stage
-from terracyte import evaluation, files, params, paths, tasks
+from terracyte import evaluation, files, params, paths, predictions, tasks
 from terracyte.data import shift
 from terracyte.errors import InputError
 from terracyte.params import Params
@@ -26,14 +26,14 @@ def make(name: str) -> Task:
     return tasks.make(name, params.load())
 
 
-def logits_of(task: Task, shown: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]") -> evaluation.Kept:
+def logits_of(task: Task, shown: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]") -> predictions.Kept:
     """What is kept of a model that is sure of the labels `shown`."""
     return task.decode(30.0 * np.eye(len(task.classes))[shown])
 
 
 @pytest.mark.parametrize("name", params.TASKS)
 def test_tasks_keep_what_they_promise(settings: Params, name: str) -> None:
-    task, rows = make(name), evaluation.test_rows(name)
+    task, rows = make(name), predictions.test_rows(name)
     truth = task.targets(rows)
     random = np.random.default_rng(0)
     kept = task.decode(random.normal(size=(*truth.shape, len(task.classes))))
@@ -50,7 +50,7 @@ def test_tasks_keep_what_they_promise(settings: Params, name: str) -> None:
 
 @pytest.mark.parametrize("name", params.TASKS)
 def test_right_predictions_score_one_and_are_not_difficult(settings: Params, name: str) -> None:
-    task, rows = make(name), evaluation.test_rows(name)
+    task, rows = make(name), predictions.test_rows(name)
     truth = task.targets(rows)
     kept = logits_of(task, truth.astype(np.int64))
     scores = task.scores(truth, kept)
@@ -86,7 +86,7 @@ def test_blood_softmax_is_stable_and_sums_to_one(settings: Params) -> None:
 
 def test_only_the_test_split_is_read(settings: Params) -> None:
     manifest = pd.read_parquet(paths.balance_manifest("blood"))
-    rows = evaluation.test_rows("blood")
+    rows = predictions.test_rows("blood")
     assert sorted(manifest.loc[manifest["split"] == "test", "id"]) == list(rows["id"])
 
 
@@ -104,10 +104,10 @@ def test_the_summary_holds_means_and_an_interval(settings: Params) -> None:
 
 
 def test_the_summary_says_what_shift_does(settings: Params) -> None:
-    task, rows = make("blood"), evaluation.test_rows("blood")
+    task, rows = make("blood"), predictions.test_rows("blood")
     scores = files.read_json(paths.scores("blood", "blood-cnn"))
     for seed in settings.seeds:
-        kept = evaluation.stored("blood", "blood-cnn", seed, rows)
+        kept = predictions.stored("blood", "blood-cnn", seed, rows)
         right = kept["shift_probabilities"].argmax(axis=-1) == rows["label"].to_numpy()[:, None]
         severities = shift.test_severities(*right.shape)
         found = scores["seeds"][str(seed)]
@@ -131,11 +131,11 @@ def test_tasks_without_corruptions_have_no_scores_under_shift(settings: Params) 
 
 
 def test_a_variant_does_not_differ_from_itself(settings: Params) -> None:
-    task, rows = make("blood"), evaluation.test_rows("blood")
-    kept = [evaluation.stored("blood", "blood-cnn", seed, rows) for seed in (0, 1)]
+    task, rows = make("blood"), predictions.test_rows("blood")
+    kept = [predictions.stored("blood", "blood-cnn", seed, rows) for seed in (0, 1)]
     confusions = evaluation.confusions(task, rows, kept)
     assert evaluation.difference(task, confusions, confusions, settings.evaluate) == [0, 0]
-    worse = [evaluation.stored("blood", "blood-baseline", seed, rows) for seed in (0, 1)]
+    worse = [predictions.stored("blood", "blood-baseline", seed, rows) for seed in (0, 1)]
     assert evaluation.p_value(task, confusions, confusions, settings.evaluate) == 1
     for count in (evaluation.confusions, evaluation.shifted_confusions):
         better, other = count(task, rows, kept), count(task, rows, worse)
@@ -145,8 +145,8 @@ def test_a_variant_does_not_differ_from_itself(settings: Params) -> None:
 
 
 def test_copies_under_shift_stay_in_the_group_of_their_image(settings: Params) -> None:
-    task, rows = make("blood"), evaluation.test_rows("blood")
-    kept = [evaluation.stored("blood", "blood-cnn", seed, rows) for seed in (0, 1)]
+    task, rows = make("blood"), predictions.test_rows("blood")
+    kept = [predictions.stored("blood", "blood-cnn", seed, rows) for seed in (0, 1)]
     clean, under_shift = evaluation.confusions(task, rows, kept), evaluation.shifted_confusions(task, rows, kept)
     np.testing.assert_array_equal(under_shift.sum(axis=-1), 11 * clean.sum(axis=-1))
 
@@ -154,29 +154,29 @@ def test_copies_under_shift_stay_in_the_group_of_their_image(settings: Params) -
 def test_refuses_what_is_missing(settings: Params) -> None:
     paths.model("blood", "blood-cnn", 1).unlink()
     with pytest.raises(InputError, match=r"seed_1\.keras is missing: run `dvc repro train@blood-cnn`"):
-        evaluation.trained("blood", "blood-cnn", (0, 1))
+        predictions.trained("blood", "blood-cnn", (0, 1))
     with pytest.raises(InputError, match=r"seed_2\.keras is missing"):
-        evaluation.trained("blood", "blood-baseline", (0, 2))
-    rows = evaluation.test_rows("blood")
+        predictions.trained("blood", "blood-baseline", (0, 2))
+    rows = predictions.test_rows("blood")
     paths.balance_manifest("blood").unlink()
     with pytest.raises(InputError, match="run `dvc repro balance@blood`"):
-        evaluation.test_rows("blood")
+        predictions.test_rows("blood")
     with pytest.raises(InputError, match="not of the present test split: run `dvc repro evaluate@blood-cnn`"):
-        evaluation.stored("blood", "blood-cnn", 0, rows.iloc[1:])
+        predictions.stored("blood", "blood-cnn", 0, rows.iloc[1:])
 
 
 def test_refuses_an_empty_test_split(settings: Params) -> None:
     manifest = pd.read_parquet(paths.balance_manifest("mars"))
     files.write_table(paths.balance_manifest("mars"), manifest[manifest["split"] != "test"])
     with pytest.raises(InputError, match=r"raise balance\.mars\.test"):
-        evaluation.test_rows("mars")
+        predictions.test_rows("mars")
 
 
 def test_refuses_a_model_that_may_have_seen_the_test_split(settings: Params) -> None:
     manifest = pd.read_parquet(paths.balance_manifest("mars"))
     files.write_table(paths.balance_manifest("mars"), manifest.assign(split=manifest["split"].to_numpy()[::-1]))
     with pytest.raises(InputError, match="trained on other data than"):
-        evaluation.trained("mars", "mars-unet", settings.seeds)
+        predictions.trained("mars", "mars-unet", settings.seeds)
 
 
 # Keras 3.15 on TensorFlow calls numpy's old protocol.
@@ -204,7 +204,7 @@ def test_the_stage_predicts_with_the_saved_model(
     save(bias=280)
     stage.main()
     kept = files.read_arrays(paths.prediction("blood", "blood-cnn", 1))
-    rows = evaluation.test_rows("blood")
+    rows = predictions.test_rows("blood")
     np.testing.assert_array_equal(kept["id"], rows["id"])
     brightness = np.load(paths.images("blood"))[rows["id"]].mean(axis=(1, 2, 3))
     np.testing.assert_array_equal(kept["probabilities"].argmax(axis=1), np.where(brightness > 140, 1, 2))
@@ -249,7 +249,7 @@ def test_the_stage_predicts_masks(settings: Params, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sys, "argv", ["evaluate", "mars-unet"])
     stage.main()
     kept = files.read_arrays(paths.prediction("mars", "mars-unet", 1))
-    pixels = np.load(paths.images("mars"))[evaluation.test_rows("mars")["id"]][..., 0]
+    pixels = np.load(paths.images("mars"))[predictions.test_rows("mars")["id"]][..., 0]
     assert set(kept) == {"id", "prediction", "free"}
     np.testing.assert_array_equal(kept["prediction"], np.where(pixels > 100, 3, 2))
     assert set(np.unique(kept["free"])) == {0, 2}

@@ -29,10 +29,10 @@ from terracyte import (
 )
 from terracyte.averaging import WeightAverage
 from terracyte.checkpoints import Epoch
+from terracyte.config import Config
 from terracyte.data.batches import read_rows
 from terracyte.errors import InputError
 from terracyte.fitting import Fitted, Fitting
-from terracyte.params import Config
 from terracyte.tasks.task import Task
 from tests import balanced_project
 

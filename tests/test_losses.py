@@ -10,9 +10,9 @@ from keras import ops
 from numpy.typing import NDArray
 
 from terracyte import losses
+from terracyte.config import Config
 from terracyte.errors import InputError
 from terracyte.losses import OverlapLoss, WeightedCrossEntropy
-from terracyte.params import Config
 
 LOGITS = np.array([[2.0, -1.0, 0.5], [0.0, 3.0, 1.0]], np.float32)
 TARGETS = np.eye(3, dtype=np.float32)[[0, 2]]

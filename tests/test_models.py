@@ -14,12 +14,12 @@ import pytest
 from keras.src.applications.convnext import ConvNeXt  # Keras exports its sizes only
 
 from terracyte import models
+from terracyte.config import Config
 from terracyte.errors import InputError
 from terracyte.models import convnext, ensemble
 from terracyte.models.flips import averaged
 from terracyte.models.problem import Problem
 from terracyte.models.saving import read_model, write_model
-from terracyte.params import Config
 
 BLOOD = Problem(image_shape=(32, 32, 3), dense=False, class_shares=(0.25, 0.5, 0.25))
 MARS = Problem(image_shape=(16, 32, 1), dense=True, class_shares=(0.4, 0.3, 0.2, 0.1))

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from terracyte import models, offsets
+from terracyte.config import Config
 from terracyte.models.problem import Problem
-from terracyte.params import Config
 
 
 def test_finds_the_offsets_of_the_best_score() -> None:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from stages import report as stage
-from terracyte import evaluation, files, origin, params, paths, tasks, tracking
+from terracyte import files, origin, params, paths, predictions, tasks, tracking
 from terracyte.errors import InputError
 from terracyte.reporting import ablation as ablations
 from terracyte.reporting import formats, pictures, readme, records, tables
@@ -255,8 +255,8 @@ def test_validation_chooses_the_variant_to_show() -> None:
 
 @pytest.mark.usefixtures("logged")
 def test_samples_spread_over_classes_and_the_hardest_come_first() -> None:
-    task, rows = tasks.make("blood", params.load()), evaluation.test_rows("blood")
-    kept = evaluation.stored("blood", "blood-cnn", 0, rows)
+    task, rows = tasks.make("blood", params.load()), predictions.test_rows("blood")
+    kept = predictions.stored("blood", "blood-cnn", 0, rows)
     shown = pictures.samples(task, rows, kept, 24)
     assert len({example.pictures[0].text.split(": ")[1] for example in shown}) == 8
     assert len(pictures.samples(task, rows, kept, 1000)) == len(rows)

@@ -83,11 +83,11 @@ def test_the_copies_share_no_image(images: NDArray[np.uint8]) -> None:
             assert not (chosen == scored).all(axis=(1, 2, 3)).any()
 
 
-def test_only_evaluation_reads_the_test_copy() -> None:
+def test_only_predictions_read_the_test_copy() -> None:
     readers = {
         file.name
         for folder in ("terracyte", "stages")
         for file in (ROOT / folder).rglob("*.py")
         if "test_copy" in file.read_text(encoding="utf-8")
     }
-    assert readers == {"shift.py", "evaluation.py"}
+    assert readers == {"shift.py", "predictions.py"}

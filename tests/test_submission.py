@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from stages import submit as stage
 from terracyte import files, params, paths, tasks
+from terracyte.config import Config
 from terracyte.errors import guarded
 from terracyte.identity import data_hash, file_hash
-from terracyte.params import Config
 from terracyte.tasks.task import Task
 from tests import balanced_project
 from tests.conftest import Edit

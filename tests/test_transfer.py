@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from terracyte import models, params
+from terracyte.config import Config
 from terracyte.errors import InputError
 from terracyte.models import transfer
 from terracyte.models.problem import Problem
 from terracyte.models.saving import write_model
-from terracyte.params import Config
 
 SMALL: dict[str, Any] = {"architecture": "mobilenet_v3", "size": "small", "minimalistic": True}
 TINY: dict[str, Any] = {"architecture": "convnext", "size": "tiny"}

@@ -9,9 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from terracyte import paths
+from terracyte.config import Config
 from terracyte.data.augmentation import Augmentation
 from terracyte.errors import InputError
-from terracyte.params import Config
 from terracyte.tasks.task import Task
 
 # Streams of random numbers drawn from one seed.

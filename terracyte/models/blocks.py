@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from terracyte.params import Config
+from terracyte.config import Config
 
 
 def rescaled_input(

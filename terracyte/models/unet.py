@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from terracyte.config import Config
 from terracyte.errors import InputError
 from terracyte.models.blocks import (
     attention_gate,
@@ -15,7 +16,6 @@ from terracyte.models.blocks import (
     squeeze_excite,
 )
 from terracyte.models.problem import Problem
-from terracyte.params import Config
 
 
 def build(config: Config, problem: Problem) -> keras.Model:

@@ -9,7 +9,7 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from terracyte import evaluation, files, metrics, paths
+from terracyte import files, metrics, paths, predictions
 from terracyte.params import Params
 from terracyte.reporting import figures, formats, pictures, tables
 from terracyte.reporting.pictures import Example, Picture, Sheet
@@ -98,8 +98,8 @@ def section(task: Task, records: list[Record], table: pd.DataFrame, settings: Pa
         table: the ablation table, see `ablation.ablation`.
         settings: how much to show.
     """
-    shown, rows = best(task, records), evaluation.test_rows(task.name)
-    kept = evaluation.stored(task.name, shown.name, shown.seeds[0], rows)
+    shown, rows = best(task, records), predictions.test_rows(task.name)
+    kept = predictions.stored(task.name, shown.name, shown.seeds[0], rows)
     cleaned = pd.read_parquet(paths.clean_manifest(task.name))
     return Section(
         task=task,

@@ -12,7 +12,7 @@ from PIL import Image, ImageColor
 
 from terracyte import paths
 from terracyte.data.rules import NO_TWIN
-from terracyte.evaluation import Kept
+from terracyte.predictions import Kept
 from terracyte.tasks.task import Task
 
 # One colour per label of a mask: background, soil, bedrock, sand, big rock, and three to spare. Any two of the

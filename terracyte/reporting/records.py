@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from terracyte import evaluation, files, metrics, origin, paths, ranking
+from terracyte import evaluation, files, metrics, origin, paths, predictions, ranking
 from terracyte.errors import InputError
 from terracyte.identity import Identity
 from terracyte.params import Params, Variant
@@ -55,7 +55,7 @@ def gather(task: Task, settings: Params) -> list[Record]:
     if not variants:
         raise InputError(f"params.yaml: 'variants' has none of task {task.name}; declare at least one")
     _existing(paths.balance(task.name), f"balance@{task.name}")
-    rows = evaluation.test_rows(task.name)
+    rows = predictions.test_rows(task.name)
     return [record(task, name, settings, rows) for name in variants]
 
 
@@ -86,7 +86,7 @@ def record(task: Task, name: str, settings: Params, rows: pd.DataFrame) -> Recor
     trained = {seed: run["fingerprint"] for seed, run in training.items()}
     _check_fingerprints(trained, due, paths.training(task.name, name), train)
     _check_fingerprints(scores["fingerprints"], due, paths.scores(task.name, name), evaluate)
-    kept = [evaluation.stored(task.name, name, seed, rows) for seed in settings.seeds]
+    kept = [predictions.stored(task.name, name, seed, rows) for seed in settings.seeds]
     confusions = evaluation.confusions(task, rows, kept)
     _check_confusions(confusions, scores, settings.seeds, paths.scores(task.name, name), evaluate)
     return Record(

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from terracyte import evaluation, files, paths, quiet, ranking
+from terracyte import files, paths, predictions, quiet, ranking
 from terracyte.identity import file_hash
 from terracyte.params import Params
 from terracyte.strict import check_keys
@@ -35,7 +35,7 @@ def write(task: Task, settings: Params, folder: Path, variant: str | None = None
     if variant is not None:
         check_keys([variant], competing, f"variants of {task.name}")
         competing = {variant: competing[variant]}
-    training = {name: evaluation.trained(task.name, name, settings.seeds) for name in competing}
+    training = {name: predictions.trained(task.name, name, settings.seeds) for name in competing}
     variant = ranking.best_variant(task, training)
     fingerprints = [training[variant][seed]["fingerprint"] for seed in settings.seeds]
     summary: dict[str, Any] = {"variant": variant, "seeds": list(settings.seeds), "fingerprints": fingerprints}

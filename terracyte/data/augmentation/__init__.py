@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from terracyte.config import Config
 from terracyte.data.augmentation import appearance, geometry, pasting, policy
 from terracyte.errors import InputError
-from terracyte.params import Config
 
 Images = NDArray[np.float32]
 Targets = NDArray[Any]
