@@ -1,6 +1,7 @@
 # `make` alone says what there is to do.
 PYTHON ?= python3.11
 TARGETS ?=
+WORKERS ?= 2
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
@@ -25,11 +26,11 @@ define keeping_outputs
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro real test format ui report
+.PHONY: help setup repro repro-parallel real test format ui report
 
 help: ## say what there is to do
 	@echo "Terracyte: two image challenges as one reproducible pipeline"
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 setup: .venv/installed ## make the environment in .venv from requirements.lock
 
@@ -43,6 +44,10 @@ setup: .venv/installed ## make the environment in .venv from requirements.lock
 repro: setup ## run what is out of date, on the source that params.yaml names (the embedded sample)
 	@python -m terracyte.preflight
 	$(call keeping_outputs,dvc repro $(TARGETS))
+
+repro-parallel: setup ## the same, WORKERS=2 variants at a time: make repro-parallel WORKERS=4
+	@python -m terracyte.preflight
+	$(call keeping_outputs,python -m terracyte.side_by_side --workers $(WORKERS))
 
 real: setup ## run on the challenge files: make real DATA=DIR [TARGETS="evaluate@mars-unet_final"]
 	@test -n "$(DATA)" || { echo "error: DATA is empty: name the folder of training_set.npz and mars_for_students.npz, as in make real DATA=~/challenge" >&2; exit 2; }

@@ -11,6 +11,7 @@ RESULTS = Path("docs/results")
 MLFLOW = DATA / "mlflow"
 CHECKPOINTS = DATA / "checkpoints"
 DOWNLOADS = DATA / "downloads"
+LOGS = DATA / "logs"  # of variants that are trained side by side
 REPORT = DATA / "report"
 REPORT_PAGE = REPORT / "index.html"
 
