@@ -112,9 +112,7 @@ def test_from_nothing_to_the_report_and_no_step_twice(project: Path) -> None:
     assert {task: (project / paths.ablation_csv(task)).read_bytes() for task in params.TASKS} == tables
 
     # two more at once: DVC runs no training of its own, then or later
-    pair = {
-        name: {"task": name[:4], "title": "narrower", "change": {"width": 2}} for name in ("blood-pair", "mars-pair")
-    }
+    pair = {f"{task}-pair": {"task": task, "title": "narrower", "change": {"width": 2}} for task in params.TASKS}
     edit(project / "params.yaml", lambda content: content["variants"].update(pair))
     ran, _ = repro(project, "python", "-m", "terracyte.side_by_side", "--workers", "2")
     assert {stage.partition("@")[0] for stage in ran} == {"fetch", "report", "submit"}
