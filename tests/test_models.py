@@ -271,6 +271,7 @@ def test_flipped_models_need_keras_alone(tmp_path: Path) -> None:
         ("cnn", MARS, {}, "choose unet"),
         ("unet", BLOOD, {}, "choose cnn"),
         ("unet", MARS, {"depth": 6}, "multiples of 32"),
+        ("unet", MARS, {"depth": 4, "patch": 4}, "'depth' is 4 and 'patch' 4, .* multiples of 32"),
         ("resnet", BLOOD, {}, "'resnet'; it must be one of cnn, convnext, majority, mobilenet_v3, unet"),
     ],
 )

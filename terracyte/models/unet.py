@@ -21,17 +21,20 @@ from terracyte.models.problem import Problem
 def build(config: Config, problem: Problem) -> keras.Model:
     """A U-Net whose level i has `width * 2**i` filters, `depth` levels in all.
 
+    With `patch` above 1 the first level stands for squares of pixels: a strided convolution reads them, and the logits
+    of all their pixels come out of it together.
+
     Args:
-        config: `width`, `depth`, `residual` (each level's convolutions are a residual block), `attention` (the
+        config: `width`, `depth`, `patch`, `residual` (each level's convolutions are a residual block), `attention` (the
             decoder gates what it takes from the encoder), `squeeze_excite`, `dropout` (of the bottleneck),
             `l1`, `l2`.
-        problem: with masks; h and w multiples of 2 ** (depth - 1).
+        problem: with masks; h and w multiples of patch * 2 ** (depth - 1).
 
     Returns:
         Images (b, h, w, c), 0-255 → logits (b, h, w, k).
 
     Raises:
-        InputError: the task has no masks, or the images cannot be halved `depth - 1` times.
+        InputError: the task has no masks, or the images cannot be divided so often.
     """
     _check(config, problem)
     filters = [config.width * 2**level for level in range(config.depth)]
@@ -86,11 +89,11 @@ def _level(x: Any, filters: int, config: Config, name: str) -> Any:
 
 def _check(config: Config, problem: Problem) -> None:
     height, width, _ = problem.image_shape
-    factor = 2 ** (config.depth - 1)
+    factor = config.patch * 2 ** (config.depth - 1)
     if not problem.dense:
         raise InputError("params.yaml: 'architecture: unet' needs a task with masks; choose cnn")
     if height % factor or width % factor:
         raise InputError(
-            f"params.yaml: 'depth' is {config.depth}, which asks for image edges that are multiples of {factor};"
-            f" the images are {height}x{width} pixels: choose a smaller depth"
+            f"params.yaml: 'depth' is {config.depth} and 'patch' {config.patch}, which asks for image edges that are"
+            f" multiples of {factor}; the images are {height}x{width} pixels: choose a smaller depth or patch"
         )
