@@ -29,7 +29,7 @@ def due(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return {name: _STAGES[i:] for name, i in first.items() if i is not None}
 
 
-def run(jobs: dict[str, tuple[str, ...]], workers: int) -> list[str]:
+def run(jobs: dict[str, tuple[str, ...]], workers: int, whole: bool = False) -> list[str]:
     """Run the stages of each variant, `workers` variants at a time, and commit the finished ones to DVC.
 
     A variant that fails leaves the others alone: they finish, and are committed.
@@ -37,6 +37,7 @@ def run(jobs: dict[str, tuple[str, ...]], workers: int) -> list[str]:
     Args:
         jobs: see `due`.
         workers: processes at a time.
+        whole: whether no other variant is out of date.
 
     Returns:
         One line per variant that failed.
@@ -45,6 +46,9 @@ def run(jobs: dict[str, tuple[str, ...]], workers: int) -> list[str]:
         results = pool.map(lambda job: _run(*job), jobs.items())
         failures = dict(zip(jobs, tqdm(results, "variants", len(jobs), disable=None), strict=True))
     finished = [f"{stage}@{name}" for name, stages in jobs.items() if not failures[name] for stage in stages]
+    if whole and not any(failures.values()):
+        # DVC reads its lock file anew for each target: 15 s instead of 5 min for 27 variants
+        finished = list(_STAGES)
     if finished:
         _dvc("commit", "--force", *finished)
     return [f"{name}: {failure}" for name, failure in failures.items() if failure]
@@ -89,7 +93,7 @@ def main() -> None:
     names = [name for name in arguments.variants or settings.variants if settings.variant(name)]
     _repro([f"fetch@{name}" for name in names] + [f"balance@{task}" for task in params.TASKS])
     store.prepare()  # once: processes that start at the same time would wait for one another
-    failures = run(due(names), arguments.workers)
+    failures = run(due(names), arguments.workers, whole=not arguments.variants)
     if failures:
         raise InputError("; ".join(failures))
     if not arguments.variants:

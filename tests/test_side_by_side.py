@@ -35,6 +35,9 @@ def test_a_variant_that_fails_leaves_the_others_alone(project: Path, monkeypatch
     assert committed == [("commit", "--force", "train@good", "evaluate@good")]
     assert (project / "scored").exists()
 
+    assert side_by_side.run({"good": ("train", "evaluate")}, workers=2, whole=True) == []
+    assert committed[1] == ("commit", "--force", "train", "evaluate")
+
 
 def test_the_number_of_workers_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
