@@ -46,7 +46,7 @@ def run(jobs: dict[str, tuple[str, ...]], workers: int, whole: bool = False) -> 
         results = pool.map(lambda job: _run(*job), jobs.items())
         failures = dict(zip(jobs, tqdm(results, "variants", len(jobs), disable=None), strict=True))
     finished = [f"{stage}@{name}" for name, stages in jobs.items() if not failures[name] for stage in stages]
-    if whole and not any(failures.values()):
+    if finished and whole and not any(failures.values()):
         # DVC reads its lock file anew for each target: 15 s instead of 5 min for 27 variants
         finished = list(_STAGES)
     if finished:
