@@ -96,8 +96,8 @@ def _markdown(task: Task, settings: Params) -> str:
     if not rows:
         return "No row yet.\n"
     again = (
-        'A row is trained again, at its commit, by `make real DATA=DIR TARGETS="evaluate@VARIANT"` with its variant, and '
-        '`CHANGES="-S seeds=[0,1,2]"` where it has three seeds: '
+        'A row is trained again, at its commit, by `make real DATA=DIR TARGETS="evaluate@VARIANT"` with its variant, '
+        'and `CHANGES="-S seeds=[0,1,2]"` where it has three seeds: '
         f'the last one by `make real DATA=DIR TARGETS="evaluate@{list(rows)[-1]}"`.'
     )
     return tables.markdown(task, pd.DataFrame(list(rows.values())), [tables.note(settings.evaluate), again])
