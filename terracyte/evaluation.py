@@ -90,7 +90,7 @@ def difference(task: Task, one: metrics.Counts, other: metrics.Counts, settings:
     Returns:
         Its lower and upper end.
     """
-    drawn, subtracted = (_drawn(task, counts, settings) for counts in (one, other))
+    drawn, subtracted = (_drawn(task, counts, settings) for counts in resampling.alike(one, other))
     return _rounded(resampling.interval(drawn - subtracted, settings.confidence))
 
 
@@ -102,7 +102,8 @@ def p_value(task: Task, one: metrics.Counts, other: metrics.Counts, settings: Ev
         one, other: (seeds, groups, k, k), see `confusions` and `shifted_confusions`.
         settings: of the resampling, see `resampling.permutation_test`.
     """
-    p = resampling.permutation_test(one, other, task.headline_scores, settings.bootstrap, settings.seed)
+    pair = resampling.alike(one, other)
+    p = resampling.permutation_test(*pair, task.headline_scores, settings.bootstrap, settings.seed)
     return round(p, _DECIMALS)
 
 

@@ -3,6 +3,7 @@
 Neighbouring frames and near duplicates aren't independent: groups, not images, are what is drawn.
 """
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -45,6 +46,19 @@ def bootstrap(confusions: Counts, score: Score, resamples: int, seed: int) -> Sc
     return np.concatenate(drawn)
 
 
+def alike(one: Counts, other: Counts) -> tuple[Counts, Counts]:
+    """Two variants with as many seeds each, so that they can be compared in pairs.
+
+    Seeds are repeated up to the smallest common number, and each of one variant meets each of the other equally
+    often where their numbers have no common divisor. No mean over the seeds changes.
+
+    Args:
+        one, other: (seeds, groups, k, k); the numbers of seeds may differ.
+    """
+    seeds = math.lcm(len(one), len(other))
+    return np.tile(one, (seeds // len(one), 1, 1, 1)), np.repeat(other, seeds // len(other), axis=0)
+
+
 def interval(resampled: Scores, confidence: float) -> tuple[float, float]:
     """The percentile interval that holds the share `confidence` of the resampled scores."""
     low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2])
@@ -60,7 +74,8 @@ def permutation_test(one: Counts, other: Counts, score: Score, resamples: int, s
     is 0 (Phipson and Smyth 2010, arXiv 1603.05766).
 
     Args:
-        one, other: (seeds, groups, k, k), see `metrics.grouped_confusions`; of the same groups.
+        one, other: (seeds, groups, k, k), see `metrics.grouped_confusions`; of the same groups, and with as many
+            seeds each; see `alike`.
         score: what is compared.
         resamples: how many.
         seed: of the swaps.

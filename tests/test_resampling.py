@@ -80,3 +80,19 @@ def test_p_is_about_uniform_where_there_is_no_difference() -> None:
     p = [resampling.permutation_test(one, other, metrics.accuracy, 99, seed=3) for one, other in drawn]
     assert np.mean(np.array(p) <= 0.1) == pytest.approx(0.1, abs=0.06)
     assert np.mean(p) == pytest.approx(0.5, abs=0.06)
+
+
+@pytest.mark.parametrize(("seeds", "others"), [(1, 3), (3, 1), (2, 3), (2, 2)])
+def test_variants_of_different_numbers_of_seeds_are_compared(seeds: int, others: int) -> None:
+    random = np.random.default_rng(6)
+    one, other = (random.integers(1, 9, (count, 20, 3, 3)) for count in (seeds, others))
+    pair = resampling.alike(one, other)
+    assert pair[0].shape == pair[1].shape
+    for before, after in zip((one, other), pair, strict=True):
+        means = [metrics.accuracy(counts.sum(axis=1)).mean() for counts in (before, after)]
+        assert means[0] == pytest.approx(means[1])
+    ids = [[seed.tobytes() for seed in side] for side in pair]
+    assert len(set(zip(*ids, strict=True))) == (seeds if seeds == others else seeds * others)
+    p = resampling.permutation_test(*pair, metrics.accuracy, 200, seed=0)
+    assert p == resampling.permutation_test(*resampling.alike(other, one), metrics.accuracy, 200, seed=0)
+    assert 0 < p <= 1
