@@ -105,7 +105,7 @@ def test_outputs_stay_when_training_fails(project: Path, edit: Edit) -> None:
     edit("reference.mars.epochs", 1)
     before = train("mars-unet_1")
     edit("reference.mars.depth", 8)
-    with pytest.raises(InputError, match="multiples of 128"):
+    with pytest.raises(InputError, match="multiples of 256"):
         train("mars-unet_1")
     assert {path: Path(path).read_bytes() for path in before} == before
 
