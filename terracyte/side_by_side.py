@@ -90,7 +90,9 @@ def main() -> None:
     if arguments.workers < 1:
         raise InputError(f"--workers is {arguments.workers}: it must be 1 or more")
     settings = params.load()
-    names = [name for name in arguments.variants or settings.variants if settings.variant(name)]
+    names = arguments.variants or list(settings.variants)
+    for name in names:
+        settings.variant(name)  # an unknown one is refused before anything runs
     _repro([f"fetch@{name}" for name in names] + [f"balance@{task}" for task in params.TASKS])
     store.prepare()  # once: processes that start at the same time would wait for one another
     failures = run(due(names), arguments.workers, whole=not arguments.variants)
