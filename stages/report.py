@@ -4,7 +4,7 @@ import argparse
 
 from terracyte import files, params, paths, tasks, tracking
 from terracyte.errors import guarded
-from terracyte.reporting import ablation, page, readme, records, runs, tables
+from terracyte.reporting import ablation, page, readme, records, runs, search_text, tables
 
 
 def main() -> None:
@@ -13,13 +13,16 @@ def main() -> None:
     chosen = [tasks.make(name, settings) for name in params.TASKS]
     gathered = {task.name: records.gather(task, settings) for task in chosen}
     ablations = {task.name: ablation.ablation(task, gathered[task.name], settings.evaluate) for task in chosen}
-    notes = [tables.note(settings.evaluate)]
-    markdown = {task.name: tables.markdown(task, ablations[task.name], notes) for task in chosen}
+    searches = {task.name: files.read_json(paths.tuning(task.name)) for task in chosen}
+    note = tables.note(settings.evaluate)
+    notes = {name: [note, search_text.note(name, outcome)] for name, outcome in searches.items()}
+    markdown = {task.name: tables.markdown(task, ablations[task.name], notes[task.name]) for task in chosen}
     text = readme.with_block(paths.README, "results", markdown)
     sections = [page.section(task, gathered[task.name], ablations[task.name], settings) for task in chosen]
     html = page.render(sections, settings)
     for task in chosen:
         runs.reconcile(task, gathered[task.name])
+        tracking.log_study(task.name, searches[task.name])
     for name, table in ablations.items():
         files.write_csv(paths.ablation_csv(name), table)
         files.write_text(paths.ablation_markdown(name), markdown[name])

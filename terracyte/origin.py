@@ -4,7 +4,7 @@ import dataclasses
 import shutil
 from pathlib import Path
 
-from terracyte import files, paths
+from terracyte import files, paths, tuned
 from terracyte.errors import InputError
 from terracyte.identity import Identity, data_hash, file_hash
 from terracyte.params import Params
@@ -61,9 +61,10 @@ def identities(settings: Params, name: str) -> tuple[Identity, ...]:
     """Who each seed's run of a variant is on the present data and weights, in the order of `params.seeds`.
 
     Raises:
-        InputError: the variant is unknown, or nothing was fetched yet.
+        InputError: the variant is unknown, or nothing was tuned or fetched yet.
     """
-    task, config = settings.variant(name).task, settings.config(name)
+    task = settings.variant(name).task
+    config = settings.config(name, tuned.read(task))
     data, weights = data_hash(task), read(task, name).sha256
     return tuple(
         Identity(task=task, variant=name, seed=seed, config=config, data_hash=data, weights_hash=weights)

@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from terracyte import paths
+from terracyte import paths, space
 from terracyte.config import Config
 from terracyte.errors import InputError
 from terracyte.strict import build, check_keys, number
 
 TASKS = ("blood", "mars")
+
+_TUNED = "tuned"  # stands in a variant's `change`, since that is what DVC watches, but is no key of a reference
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -178,6 +180,17 @@ class Fetch:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Compute:
+    """Where trials run.
+
+    Attributes:
+        workers: processes that train trials side by side. With one, the same inputs give the same search.
+    """
+
+    workers: int = number(1, 1024, default=1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Variant:
     """A row of the ablation table: the reference of its task with some keys changed.
 
@@ -186,7 +199,7 @@ class Variant:
         title: what the row shows, in a few words.
         published: the original's score on its own hidden test set (0-1), or null.
         compared_with: the variant to which the table shows the difference; null for the row above.
-        change: keys of the task's reference and their values here.
+        change: keys of the task's reference and their values here; `tuned: false` leaves out what `tune` found.
     """
 
     task: Literal["blood", "mars"]
@@ -194,6 +207,16 @@ class Variant:
     published: float | None = None
     compared_with: str | None = None
     change: dict[str, object] = dataclasses.field(default_factory=dict)
+
+    @property
+    def tuned(self) -> bool:
+        """Whether it takes the values that `tune` found for the reference's keys, but for those it changes."""
+        return self.change.get(_TUNED, True) is not False
+
+    @property
+    def values(self) -> dict[str, object]:
+        """The changed keys of the reference and their values."""
+        return {key: value for key, value in self.change.items() if key != _TUNED}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -206,6 +229,8 @@ class Params:
     clean: dict[str, Clean]
     balance: dict[str, Balance]
     fetch: Fetch
+    compute: Compute
+    tune: dict[str, space.Tune]
     evaluate: Evaluate
     report: Report
     reference: dict[str, dict[str, object]]
@@ -232,14 +257,28 @@ class Params:
     def config(self, name: str, tuned: Mapping[str, object] | None = None) -> Config:
         """Resolve a variant: reference ← tuned values ← change.
 
+        Args:
+            name: of the variant.
+            tuned: what `tune` found, for variants that take it; None where it does not matter.
+
         Raises:
             InputError: the variant is unknown, or changes a key that its reference lacks.
         """
         variant = self.variant(name)
         reference = self.reference[variant.task]
-        check_keys(variant.change, reference, f"variants.{name}.change")
-        check_keys(tuned or {}, reference, f"tuned values of {variant.task}")
-        return build(Config, {**reference, **(tuned or {}), **variant.change}, f"variants.{name}.change")
+        where = f"variants.{name}.change"
+        check_keys(variant.values, reference, where)
+        if variant.change.get(_TUNED, False) is not False:
+            raise InputError(f"params.yaml: '{where}.{_TUNED}' can only be false: variants are tuned anyway")
+        check_keys(tuned or {}, space.TUNABLE, f"tuned values of {variant.task}")
+        found = (tuned or {}) if variant.tuned else {}
+        return build(Config, {**reference, **found, **variant.values}, where)
+
+    def trial(self, task: str, values: space.Values) -> Config:
+        """Resolve a trial: reference ← change of the tuned variant ← change of all trials ← searched values."""
+        tune = self.tune[task]
+        resolved = {**self.reference[task], **self.variants[tune.variant].values, **tune.change, **values}
+        return build(Config, resolved, f"tune.{task}")
 
 
 def load(path: Path = paths.PARAMS) -> Params:
@@ -249,7 +288,7 @@ def load(path: Path = paths.PARAMS) -> Params:
         InputError: the file is missing or no YAML, or a parameter is unknown, missing, mistyped or out of bounds.
     """
     params = build(Params, read_yaml(path), "")
-    for block in (params.data, params.validate, params.clean, params.balance, params.reference):
+    for block in (params.data, params.validate, params.clean, params.balance, params.reference, params.tune):
         check_keys(block, TASKS, "a block per task")
         check_keys(TASKS, block, "a block per task")
     for task, reference in params.reference.items():
@@ -259,6 +298,11 @@ def load(path: Path = paths.PARAMS) -> Params:
         if variant.compared_with is not None:
             others = params.variants_of(variant.task).keys() - {name}
             check_keys([variant.compared_with], others, f"variants.{name}.compared_with")
+    for task, tune in params.tune.items():
+        if tune.trials:
+            check_keys([tune.variant], params.variants_of(task), f"tune.{task}.variant")
+            tune.check(params.reference[task], params.variants[tune.variant].values, f"tune.{task}")
+            params.trial(task, {})
     if not params.seeds or len(set(params.seeds)) < len(params.seeds) or min(params.seeds) < 0:
         raise InputError(f"params.yaml: 'seeds' is {list(params.seeds)}; it must list different numbers from 0 on")
     return params

@@ -10,6 +10,7 @@ RESULTS = Path("docs/results")
 
 MLFLOW = DATA / "mlflow"
 CHECKPOINTS = DATA / "checkpoints"
+STUDIES = DATA / "optuna"  # searches, so that a killed one goes on
 DOWNLOADS = DATA / "downloads"
 LOGS = DATA / "logs"  # of variants that are trained side by side
 REPORT = DATA / "report"
@@ -79,6 +80,16 @@ def balance_manifest(task: str) -> Path:
 def balance(task: str) -> Path:
     """Images per split and class, class weights."""
     return METRICS / task / "balance.json"
+
+
+def tuning(task: str) -> Path:
+    """The search: its trials, what they showed, and what was chosen."""
+    return METRICS / task / "tuning.json"
+
+
+def tuned(task: str) -> Path:
+    """The searched values that replace those of the task's reference, by key."""
+    return METRICS / task / "tuned.json"
 
 
 def weights(task: str, variant: str) -> Path:

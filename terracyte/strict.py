@@ -104,10 +104,14 @@ def _convert(hint: Any, value: object, path: str) -> Any:
 
 
 def _convert_optional(arguments: tuple[Any, ...], value: object, path: str) -> Any:
-    if value is None:
+    if value is None and type(None) in arguments:
         return None
-    (inner,) = (a for a in arguments if a is not type(None))
-    return _convert(inner, value, path)
+    inner = [a for a in arguments if a is not type(None)]
+    if len(inner) == 1:
+        return _convert(inner[0], value, path)
+    if type(value) not in inner:
+        raise _mistyped(path, value, f"one of: {', '.join(_NAMES[each] for each in inner)}")
+    return value
 
 
 def _choose(allowed: tuple[Any, ...], value: object, path: str) -> Any:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from ruamel.yaml import YAML
 
-from terracyte import files, paths
+from terracyte import files, paths, tuned
 
 ROWS = 24
 CLASSES = 4
@@ -26,6 +26,7 @@ def write(root: Path) -> None:
         else:
             _write_mars(manifest)
         files.write_json(paths.balance(task), {"class_weights": [0.0 if task == "mars" else 1.0, 1.0, 1.0, 1.0]})
+        tuned.write(task, {})
     _shrink(root / "params.yaml")
 
 
@@ -64,5 +65,6 @@ def _shrink(params: Path) -> None:
     for task, names, depth in (("blood", ["a", "b", "c", "d"], 1), ("mars", ["background", "a", "b", "c"], 2)):
         content["data"][task].update(classes=names, height=32, width=32)
         content["reference"][task].update(width=4, depth=depth, batch_size=4, epochs=4, learning_rate=5e-3)
+        content["tune"][task].update(trials=3, share=0.5, confirm=1, change={"epochs": 2, "patience": 2})
     with params.open("w", encoding="utf-8") as stream:
         yaml.dump(content, stream)

@@ -32,6 +32,23 @@ from tests.conftest import ROOT, Edit
         ("variants.mars-unet_1.change.squeze_excite", False, "did you mean 'squeeze_excite'?"),
         ("variants.mars-unet_1.change.flip", "diagonal", "it must be one of none, horizontal, both"),
         ("variants.mars-unet_1.change.dropout", 2.0, "'variants.mars-unet_1.change.dropout' is 2.0"),
+        ("variants.mars-unet_1.change.tuned", True, "'variants.mars-unet_1.change.tuned' can only be false"),
+        ("tune.mars.variant", "blood-cnn", "'tune.mars.variant.blood-cnn' is unknown"),
+        ("tune.mars.trials", -1, "'tune.mars.trials' is -1"),
+        ("tune.mars.pruner", "best", "it must be one of median, hyperband, none"),
+        ("tune.mars.change.epoch", 3, "'tune.mars.change.epoch' is unknown; did you mean 'epochs'?"),
+        ("tune.mars.change.epochs", 0, "'tune.mars.epochs' is 0"),
+        ("tune.mars.space", {}, "'tune.mars.space' is empty"),
+        ("tune.mars.space.width", {"choices": [16, 32]}, "'tune.mars.space.width' is unknown"),
+        ("tune.mars.space.dropout", {"low": 0.0}, "'tune.mars.space.dropout' must have either low and high, or"),
+        ("tune.mars.space.dropout", {"low": 0.5, "high": 0.1}, "is 0.5 to 0.1; low must be below high"),
+        ("tune.mars.space.dropout", {"low": 0.2, "high": 0.5}, "which leaves out the reference's 0.1"),
+        ("tune.mars.space.dropout", {"choices": [0.1]}, "must list at least two different values"),
+        ("tune.mars.space.dropout", {"choices": [0.1, [1]]}, "'tune.mars.space.dropout.choices[1]' is [1]"),
+        ("tune.mars.space.dropout.when", {"dropout": [0.1]}, "'tune.mars.space.dropout.when.dropout' is unknown"),
+        ("tune.mars.space.l1", {"low": 0.0, "high": 0.1, "scale": "log"}, "on a log scale it must be above 0"),
+        ("tune.mars.change.dropout", 0.3, "is searched, but variants.mars-unet_final.change or tune.mars.change fixes"),
+        ("compute.workers", 0, "'compute.workers' is 0"),
     ],
 )
 def test_a_bad_parameter_is_named(edit: Edit, path: str, value: Any, expected: str) -> None:
@@ -82,6 +99,26 @@ def test_precedence_is_reference_then_tuned_then_change() -> None:
     resolved = settings.config("mars-unet_1", tuned)
     assert resolved.dropout == 0.77
     assert resolved.cutmix == settings.variants["mars-unet_1"].change["cutmix"] == 0
+
+
+def test_an_untuned_variant_keeps_the_reference_s_values() -> None:
+    settings = params.load(ROOT / "params.yaml")
+    tuned = {"dropout": 0.77}
+    assert settings.config("mars-final_untuned", tuned) == settings.config("mars-unet_final")
+    assert settings.config("mars-unet_final", tuned).dropout == 0.77
+
+
+def test_a_trial_is_the_tuned_variant_with_the_searched_values() -> None:
+    settings = params.load(ROOT / "params.yaml")
+    tune, trial = settings.tune["mars"], settings.trial("mars", {"dropout": 0.33})
+    assert trial.dropout == 0.33
+    assert trial.epochs == tune.change["epochs"] != settings.config("mars-unet_final").epochs
+    assert trial.width == settings.config(tune.variant).width
+
+
+def test_what_is_not_searched_needs_no_space(edit: Edit) -> None:
+    edit("tune.mars", {"variant": "mars-unet_final", "trials": 0})
+    assert not params.load().tune["mars"].space
 
 
 def test_numbers_in_scientific_notation_are_numbers(edit: Edit, project: Path) -> None:

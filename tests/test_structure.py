@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from terracyte import params, paths
 from tests.conftest import ROOT
 
-STAGES = ["ingest", "validate", "clean", "balance", "fetch", "train", "evaluate", "report", "submit"]
+STAGES = ["ingest", "validate", "clean", "balance", "fetch", "tune", "train", "evaluate", "report", "submit"]
 PIPELINE: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
@@ -104,7 +104,7 @@ def test_one_importer_of_each_engine(library: str, home: str) -> None:
 def test_every_changed_key_differs_from_its_reference() -> None:
     settings = params.load(ROOT / "params.yaml")
     for name, variant in settings.variants.items():
-        for key, value in variant.change.items():
+        for key, value in variant.values.items():
             assert settings.reference[variant.task][key] != value, f"variants.{name}.change.{key} changes nothing"
 
 

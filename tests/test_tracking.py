@@ -16,6 +16,7 @@ from terracyte.errors import InputError
 from terracyte.identity import Identity
 from terracyte.matching import Finished
 from terracyte.reporting import runs
+from tests.finished_project import TUNING
 
 mlflow = pytest.importorskip("mlflow")
 
@@ -279,3 +280,34 @@ def test_clocks_are_those_of_the_latest_live_run_and_are_never_made_up() -> None
     tracking.reconcile("mars", [finished(elsewhere)])
     runs = tracking.measured("mars", [who.fingerprint, elsewhere.fingerprint, "unknown"])
     assert [run.get("training_seconds") for run in runs] == [20.0, None, None]
+
+
+def test_a_search_is_a_run_with_a_nested_run_per_trial() -> None:
+    tracking.log_study("mars", TUNING)
+    before = snapshot()
+    tracking.log_study("mars", TUNING)
+    assert snapshot() == before
+    parent, *_ = [run for run in all_runs() if "mlflow.parentRunId" not in run.data.tags]
+    assert parent.data.metrics["best_score"] == 0.75
+    assert parent.data.metrics["importance_learning_rate"] == 0.75
+    assert parent.data.tags["chosen"] == "reference"
+    nested = {run.data.tags["trial"]: run for run in all_runs() if "mlflow.parentRunId" in run.data.tags}
+    assert {run.data.tags["mlflow.parentRunId"] for run in nested.values()} == {parent.info.run_id}
+    assert [nested[number].data.tags["state"] for number in "0123"] == ["complete", "complete", "pruned", "failed"]
+    assert nested["0"].data.params == {"learning_rate": "0.001", "schedule": "cosine", "warmup": "0.1"}
+    assert history(nested["0"].info.run_id, "score") == [(1, 0.3), (2, 0.5)]
+    assert nested["3"].info.status == "FAILED"
+    assert "not finite" in nested["3"].data.tags["failure"]
+
+
+def test_another_search_supersedes_the_one_before() -> None:
+    tracking.log_study("mars", TUNING)
+    tracking.log_study("mars", {**TUNING, "study": "another", "trials": TUNING["trials"][:1]})
+    states = {(run.data.tags["study"], run.data.tags["status"]) for run in all_runs()}
+    assert states == {(TUNING["study"], "superseded"), ("another", "tuning")}
+
+
+def test_no_search_leaves_no_run() -> None:
+    tracking.measured("mars", [])  # makes the experiment
+    tracking.log_study("mars", {"variant": "mars-unet_final", "trials": [], "chosen": "reference", "values": {}})
+    assert all_runs() == []

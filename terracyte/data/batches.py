@@ -64,6 +64,20 @@ def read_rows(task: Task, split: Literal["train", "validation"]) -> Rows:
     return Rows(task, manifest, images, task.targets(manifest))
 
 
+def part(rows: Rows, share: float) -> Rows:
+    """A random part of the rows, the same each time, in their order.
+
+    Args:
+        rows: of one split.
+        share: of the rows, 0-1; at least one row is kept.
+    """
+    count = max(1, round(share * len(rows)))
+    kept = np.sort(np.random.default_rng(0).permutation(len(rows))[:count])
+    return dataclasses.replace(
+        rows, manifest=rows.manifest.iloc[kept].reset_index(drop=True), targets=rows.targets[kept]
+    )
+
+
 def shares(targets: NDArray[Any], classes: int) -> NDArray[np.float32]:
     """Labels (b,) or masks (b, h, w) as one-hot class shares (..., k)."""
     one_hot: NDArray[np.float32] = np.eye(classes, dtype=np.float32)[targets]

@@ -1,4 +1,4 @@
-"""Line charts as SVG; the only importer of matplotlib."""
+"""Charts as SVG; the only importer of matplotlib."""
 
 import base64
 import io
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe and Ito's colours that stand out from a white and from a dark page.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 _DASHES = ("-", "--", ":", "-.")
 _LEGEND_COLUMNS = 2
 
 # Text and axes are drawn in a colour that nothing else has; it becomes the page's own, light or dark.
-_INK = "#010203"
+INK = "#010203"
 _ADAPTIVE = (
     "<style>svg{color:#333}@media (prefers-color-scheme:dark){svg{color:#ccc}}"
     "text{font-family:system-ui,sans-serif!important}</style>"
@@ -34,13 +34,13 @@ _SETTINGS: Any = {
     "svg.hashsalt": "terracyte",  # ids would be random otherwise
     "svg.fonttype": "none",
     "font.size": 10,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "text.color": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "legend.frameon": False,
 }
 
@@ -49,7 +49,7 @@ def headline_curves(records: Sequence[Record], column: str) -> Picture:
     """A validation score by epoch: a line per variant and seed, those of a variant alike."""
 
     def draw(axes: "Axes") -> None:
-        _over_epochs(axes)
+        whole_numbers(axes, "epoch")
         for record, style in zip(records, _styles(), strict=False):
             for label, run in _labelled(record, record.name):
                 _line(axes, run, column, **style, label=label)
@@ -59,7 +59,7 @@ def headline_curves(records: Sequence[Record], column: str) -> Picture:
 
     highest = ", ".join(f"{record.name} {formats.percent(record.curves[column].max())} %" for record in records)
     text = f"{formats.words(column)} by epoch; highest values: {highest}"
-    return Picture(_drawn(5.6, 2.6 + _legend_height(records), draw), text)
+    return Picture(drawn(5.6, 2.6 + _legend_height(records), draw), text)
 
 
 def corruptions(task: Task, records: Sequence[Record]) -> Picture:
@@ -82,26 +82,26 @@ def corruptions(task: Task, records: Sequence[Record]) -> Picture:
         for record, shares in zip(records, values, strict=True)
     )
     text = f"{formats.words(task.headline)} by corruption, worst to best: {listed}"
-    return Picture(_drawn(5.6, 1.2 + 0.25 * len(names) + _legend_height(records), draw), text)
+    return Picture(drawn(5.6, 1.2 + 0.25 * len(names) + _legend_height(records), draw), text)
 
 
 def loss_curves(record: Record) -> Picture:
     """Training and validation loss of one variant by epoch; dots mark the epochs whose weights were kept."""
 
     def draw(axes: "Axes") -> None:
-        _over_epochs(axes)
+        whole_numbers(axes, "epoch")
         for label, run in _labelled(record, "training"):
-            _line(axes, run, "loss", color=_COLOURS[1], linestyle="--", label=label)
+            _line(axes, run, "loss", color=COLOURS[1], linestyle="--", label=label)
         for label, run in _labelled(record, "validation"):
-            _line(axes, run, "val_loss", color=_COLOURS[0], label=label)
+            _line(axes, run, "val_loss", color=COLOURS[0], label=label)
             kept = run[run["epoch"] == record.training[str(run["seed"].iloc[0])]["best_epoch"]]
-            axes.plot(kept["epoch"], kept["val_loss"], "o", color=_COLOURS[0])
+            axes.plot(kept["epoch"], kept["val_loss"], "o", color=COLOURS[0])
         axes.set_ylabel("loss")
         axes.legend()
 
     last = record.curves.iloc[-1]
     text = f"losses of {record.name} by epoch, at the end {last['loss']:.3f} and {last['val_loss']:.3f}"
-    return Picture(_drawn(3.4, 2.4, draw), text, record.name)
+    return Picture(drawn(3.4, 2.4, draw), text, record.name)
 
 
 def _labelled(record: Record, label: str) -> Iterator[tuple[str | None, pd.DataFrame]]:
@@ -110,29 +110,31 @@ def _labelled(record: Record, label: str) -> Iterator[tuple[str | None, pd.DataF
         yield (label if number == 0 else None), run
 
 
-def _drawn(width: float, height: float, draw: "Callable[[Axes], None]") -> str:
-    """The data URI of a chart of the given size (inches)."""
+def drawn(width: float, height: float, *draws: "Callable[[Axes], None]", columns: int = 1) -> str:
+    """The data URI of a picture of the given size (inches): one chart per function, `columns` beside one another."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     with rc_context(_SETTINGS):
         figure = Figure(figsize=(width, height), layout="constrained")
-        axes = figure.add_subplot()
-        axes.grid(alpha=0.25, color=_INK, linewidth=0.5)
-        draw(axes)
+        for number, draw in enumerate(draws, start=1):
+            axes = figure.add_subplot(math.ceil(len(draws) / columns), columns, number)
+            axes.grid(alpha=0.25, color=INK, linewidth=0.5)
+            draw(axes)
         return _uri(figure)
 
 
-def _over_epochs(axes: "Axes") -> None:
+def whole_numbers(axes: "Axes", label: str) -> None:
+    """Let the horizontal axis count something."""
     from matplotlib.ticker import MaxNLocator
 
-    axes.set_xlabel("epoch")
+    axes.set_xlabel(label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def _styles() -> Iterator[dict[str, Any]]:
     """A colour and a dash per variant, alike in all charts."""
-    return ({"color": colour, "linestyle": dash} for dash in itertools.cycle(_DASHES) for colour in _COLOURS)
+    return ({"color": colour, "linestyle": dash} for dash in itertools.cycle(_DASHES) for colour in COLOURS)
 
 
 def _legend_below(axes: "Axes") -> None:
@@ -157,6 +159,6 @@ def _uri(figure: "Figure") -> str:
         stream, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
     )
     svg = stream.getvalue()
-    svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     svg = re.sub(r"(<svg[^>]*>)", rf"\1{_ADAPTIVE}", svg, count=1)
     return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode('ascii')}"

@@ -11,7 +11,7 @@ import pandas as pd
 
 from terracyte import files, metrics, paths, predictions
 from terracyte.params import Params
-from terracyte.reporting import figures, formats, pictures, tables
+from terracyte.reporting import figures, formats, pictures, search_charts, search_text, tables
 from terracyte.reporting.pictures import Example, Picture, Sheet
 from terracyte.reporting.records import Record, best
 from terracyte.tasks.task import Task
@@ -61,6 +61,7 @@ class Section:
         sheets: the removed images.
         cleaned: images before cleaning, and kept.
         splits: images, groups and class counts by split, see `balance.json`.
+        tuning, tuning_charts: the search, in words and pictures.
         source: where the images come from.
     """
 
@@ -81,6 +82,8 @@ class Section:
     sheets: Sequence[Sheet]
     cleaned: tuple[int, int]
     splits: dict[str, Any]
+    tuning: str
+    tuning_charts: Sequence[Picture]
     source: str
 
     @property
@@ -101,6 +104,7 @@ def section(task: Task, records: list[Record], table: pd.DataFrame, settings: Pa
     shown, rows = best(task, records), predictions.test_rows(task.name)
     kept = predictions.stored(task.name, shown.name, shown.seeds[0], rows)
     cleaned = pd.read_parquet(paths.clean_manifest(task.name))
+    tuning = files.read_json(paths.tuning(task.name))
     return Section(
         task=task,
         best=shown,
@@ -119,6 +123,8 @@ def section(task: Task, records: list[Record], table: pd.DataFrame, settings: Pa
         sheets=pictures.sheets(task, cleaned, settings.report.contact_sheet),
         cleaned=(len(cleaned), int(cleaned["keep"].sum())),
         splits=files.read_json(paths.balance(task.name)),
+        tuning=search_text.note(task.name, tuning).replace("`", ""),
+        tuning_charts=search_charts.charts(tuning) if tuning["trials"] else [],
         source=settings.data[task.name].source,
     )
 
