@@ -11,6 +11,7 @@ export PYTHONPATH := $(CURDIR)
 # pretrained weights where DATA/weights or data/weights holds them. CHANGES="-S seeds=[0,1,2]" changes more.
 REAL := -S reference.blood.epochs=14 -S reference.blood.patience=14 -S reference.blood.resolution=128 -S reference.blood.weight_averaging=0.998 \
 	-S reference.blood.test_time_flips=true -S ++variants.blood-convnext.change.test_time_flips=false -S ++variants.blood-convnext.change.epochs=6 \
+	-S tune.blood.trials=0 -S tune.mars.trials=0 \
 	-S reference.mars.epochs=16 -S reference.mars.patience=16 -S reference.mars.weight_averaging=0.998
 CHANGES ?=
 REAL_RUN = folder=$$(realpath "$(DATA)") && weights=$$folder/weights && { test -d "$$weights" || weights=data/weights; } && \

@@ -82,7 +82,7 @@ def _dvc(*arguments: str) -> str:
 
 
 def main() -> None:
-    """Run the data stages, then what is due side by side, then everything else."""
+    """Run the stages before the trainings, then what is due side by side, then everything else."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, default=2, help="variants at a time (default: 2)")
     parser.add_argument("variants", nargs="*", metavar="VARIANT", help="only these, and nothing after them")
@@ -93,7 +93,7 @@ def main() -> None:
     names = arguments.variants or list(settings.variants)
     for name in names:
         settings.variant(name)  # an unknown one is refused before anything runs
-    _repro([f"fetch@{name}" for name in names] + [f"balance@{task}" for task in params.TASKS])
+    _repro([f"fetch@{name}" for name in names] + [f"tune@{task}" for task in params.TASKS])
     store.prepare()  # once: processes that start at the same time would wait for one another
     failures = run(due(names), arguments.workers, whole=not arguments.variants)
     if failures:

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from terracyte import params, paths
+from terracyte import files, params, paths
 from tests.conftest import ROOT
 
 EXTRA = "blood-narrow"
@@ -40,6 +40,8 @@ def shrink(project: Path) -> None:
             reference.update(width=4, epochs=1, batch_size=32)
         content["variants"] = {name: content["variants"][name] for name in KEPT}
         content["variants"]["blood-mobilenet_v3_large"]["change"].update(size="small", resolution=32)
+        for tune in content["tune"].values():
+            tune.update(trials=2, confirm=1, change={"epochs": 1})
         content["evaluate"]["bootstrap"] = 50
         content["report"].update(examples=2, hardest=2, contact_sheet=4)
 
@@ -80,13 +82,15 @@ def rows(project: Path, task: str) -> list[str]:
 def test_from_nothing_to_the_report_and_no_step_twice(project: Path) -> None:
     settings = params.load(project / "params.yaml")
     ran, _ = repro(project)
-    data = {f"{stage}@{task}" for stage in ("ingest", "validate", "clean", "balance") for task in params.TASKS}
+    data = {f"{stage}@{task}" for stage in ("ingest", "validate", "clean", "balance", "tune") for task in params.TASKS}
     variants = {f"{stage}@{name}" for stage in ("fetch", "train", "evaluate") for name in settings.variants}
     submissions = {f"submit@{task}" for task in params.TASKS}
     assert set(ran) == data | variants | {"report"} | submissions
     assert len(ran) == len(set(ran))
     assert all(rows(project, task) == list(settings.variants_of(task)) for task in params.TASKS)
     assert (project / paths.REPORT_PAGE).stat().st_size > 10_000
+    for task in params.TASKS:
+        assert len(files.read_json(project / paths.tuning(task))["trials"]) == 2
 
     tables = {task: (project / paths.ablation_csv(task)).read_bytes() for task in params.TASKS}
     ran, output = repro(project)
