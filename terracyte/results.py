@@ -2,8 +2,8 @@
 
 python -m terracyte.results --hardware "2 cores of an AMD EPYC" [VARIANT...]
 
-follows `make real` in the same working tree. Without `--hardware` no row is added, and only the README's block is
-written again.
+follows `make real` in the same working tree. With `--search TASK` the task's search is kept instead, in
+docs/results/tuning_<task>.json. Without `--hardware` nothing is added, and only the README's block is written again.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def add(settings: Params, names: Sequence[str], hardware: str) -> list[str]:
     """
     stamp = {"commit": commit.of_code(), "hardware": hardware}
     chosen = {name: settings.variant(name).task for name in names or settings.variants}
-    changed = _changed(list(chosen))
+    changed = _changed([f"{stage}@{name}" for name in chosen for stage in ("train", "evaluate")])
     written, left_out = {}, []
     for task in (tasks.make(name, settings) for name in params.TASKS):
         before = read(task.name)
@@ -103,9 +103,32 @@ def _markdown(task: Task, settings: Params) -> str:
     return tables.markdown(task, pd.DataFrame(list(rows.values())), [tables.note(settings.evaluate), again])
 
 
-def _changed(names: Sequence[str]) -> Mapping[str, Any]:
-    """What DVC finds changed since each variant was trained and evaluated, by stage: parameters, data, code."""
-    stages = [f"{stage}@{name}" for name in names for stage in ("train", "evaluate")]
+def add_search(settings: Params, task: str, hardware: str) -> None:
+    """Keep the outcome of a search on real images, with commit, data and hardware.
+
+    Args:
+        settings: the present parameters.
+        task: whose search.
+        hardware: what it ran on, in a few words.
+
+    Raises:
+        InputError: the code differs from its commit, or the search is missing, stale, or one of drawn images; nothing
+            was written.
+    """
+    stamp = {"commit": commit.of_code(), "hardware": hardware}
+    _refuse_drawn(task, settings)
+    stage = f"tune@{task}"
+    changed = _changed([stage])
+    if changed:
+        raise InputError(f"{stage} is out of date: run `make real` again ({json.dumps(changed)})")
+    outcome = files.read_json(paths.tuning(task))
+    if not outcome["trials"]:
+        raise InputError(f"{paths.tuning(task)} holds no trial: set tune.{task}.trials and run `make real` again")
+    files.write_json(paths.RESULTS / f"tuning_{task}.json", {**outcome, **stamp, "data_hash": data_hash(task)})
+
+
+def _changed(stages: Sequence[str]) -> Mapping[str, Any]:
+    """What DVC finds changed since each stage ran, by stage: parameters, data, code."""
     command = [sys.executable, "-m", "dvc", "status", "--json", *stages]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
@@ -114,11 +137,15 @@ def _changed(names: Sequence[str]) -> Mapping[str, Any]:
     return changed
 
 
+def _refuse_drawn(task: str, settings: Params) -> None:
+    source = settings.data[task].source
+    if source == "sample":
+        raise InputError(f"params.yaml: 'data.{task}.source' is {source!r}, which is drawn: run `make real` first")
+
+
 def _record(task: Task, name: str, settings: Params, changed: Mapping[str, Any]) -> Record:
     """What was measured, if it may enter docs/results."""
-    source = settings.data[task.name].source
-    if source == "sample":
-        raise InputError(f"params.yaml: 'data.{task.name}.source' is {source!r}, which is drawn: run `make real` first")
+    _refuse_drawn(task.name, settings)
     record = records.record(task, name, settings, predictions.test_rows(task.name))
     for stage in (f"train@{name}", f"evaluate@{name}"):
         if stage in changed:
@@ -199,10 +226,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hardware", help="what the variants were trained on, in a few words")
     parser.add_argument("variants", nargs="*", metavar="VARIANT", help="default: all that are finished")
+    parser.add_argument("--search", choices=params.TASKS, metavar="TASK", help="keep this task's search, and no row")
     arguments = parser.parse_args()
     settings = params.load()
-    if arguments.variants and not arguments.hardware:
+    if (arguments.variants or arguments.search) and not arguments.hardware:
         raise InputError("--hardware is missing: say what the variants were trained on")
+    if arguments.search:
+        add_search(settings, arguments.search, arguments.hardware)
+        return
     with_rows(settings)  # a README without the block is refused before anything is written
     for reason in add(settings, arguments.variants, arguments.hardware) if arguments.hardware else []:
         print(f"left out: {reason}", file=sys.stderr)

@@ -257,3 +257,37 @@ def test_the_real_tables_begin_as_prescribed_and_hold_declared_variants_only() -
 def test_the_readme_shows_the_real_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert paths.README.read_text(encoding="utf-8") == results.with_rows(params.load())
+
+
+@pytest.mark.usefixtures("trained")
+def test_a_search_is_kept_with_its_origin() -> None:
+    results.add_search(params.load(), "mars", "2 cores")
+    kept = files.read_json(paths.RESULTS / "tuning_mars.json")
+    assert (kept["commit"], kept["hardware"]) == (COMMIT, "2 cores")
+    assert kept["data_hash"] == files.read_json(paths.scores("mars", "mars-unet"))["data_hash"]
+    assert kept["trials"] == finished_project.TUNING["trials"]
+    assert kept["best"] == finished_project.TUNING["best"]
+
+
+@pytest.mark.usefixtures("trained")
+@pytest.mark.parametrize(
+    ("prepare", "expected"),
+    [
+        (lambda edit, patch: edit("data.mars.source", "sample"), "'data.mars.source' is 'sample', which is drawn"),
+        (
+            lambda edit, patch: patch.setattr(results, "_changed", lambda stages: {stages[0]: ["changed params"]}),
+            "tune@mars is out of date",
+        ),
+        (
+            lambda edit, patch: files.write_json(paths.tuning("mars"), {**finished_project.TUNING, "trials": []}),
+            "holds no trial: set tune.mars.trials",
+        ),
+    ],
+)
+def test_a_search_that_is_stale_empty_or_of_drawn_images_is_refused(
+    edit: Edit, monkeypatch: pytest.MonkeyPatch, prepare: Callable[..., object], expected: str
+) -> None:
+    prepare(edit, monkeypatch)
+    with pytest.raises(InputError, match=expected):
+        results.add_search(params.load(), "mars", "2 cores")
+    assert not paths.RESULTS.exists()
