@@ -27,7 +27,7 @@ define keeping_outputs
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro repro-parallel real test format ui report
+.PHONY: help setup repro repro-parallel real test test-services format ui report
 
 help: ## say what there is to do
 	@echo "Terracyte: two image challenges as one reproducible pipeline"
@@ -60,6 +60,10 @@ test: setup ## ruff, mypy and pytest
 	@ruff format --check .
 	@mypy
 	@pytest --numprocesses auto
+
+test-services: setup ## pytest with PostgreSQL and an MLflow server, both started and ended by the tests
+	@.venv/bin/pip install --quiet --disable-pip-version-check --editable ".[team]"
+	@pytest -m services
 
 format: setup ## rewrite the code in the project's format
 	@ruff check --fix .

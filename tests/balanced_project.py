@@ -25,7 +25,8 @@ def write(root: Path) -> None:
             _write_blood(manifest)
         else:
             _write_mars(manifest)
-        files.write_json(paths.balance(task), {"class_weights": [0.0 if task == "mars" else 1.0, 1.0, 1.0, 1.0]})
+        weights = [0.0 if task == "mars" else 1.0, 1.0, 1.0, 1.0]
+        files.write_json(paths.balance(task), {"class_weights": weights, "splits": {"train": {"images": 16}}})
         tuned.write(task, {})
     _shrink(root / "params.yaml")
 
