@@ -236,11 +236,26 @@ def test_dvc_finds_what_changed_since_the_training(tmp_path: Path, monkeypatch: 
     files.write_text(tmp_path / "code.py", "x = 1\n")
     files.write_text(tmp_path / ".dvc/config", "[core]\n    no_scm = true\n    analytics = false\n")
     subprocess.run([sys.executable, "-m", "dvc", "--quiet", "repro"], check=True)
-    assert results._changed(["one"]) == {}
+    stages = ["train@one", "evaluate@one"]
+    assert results._changed(stages) == {}
     files.write_text(tmp_path / "code.py", "x = 2\n")
-    assert set(results._changed(["one"])) == {"train@one", "evaluate@one"}
+    assert set(results._changed(stages)) == set(stages)
     with pytest.raises(InputError, match="dvc status"):
-        results._changed(["two"])
+        results._changed(["train@two"])
+
+
+@pytest.mark.usefixtures("trained")
+def test_training_and_evaluation_of_a_row_must_be_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def changed(stages: list[str]) -> dict[str, list[str]]:
+        asked.append(stages)
+        return {"evaluate@blood-cnn": []}
+
+    monkeypatch.setattr(results, "_changed", changed)
+    with pytest.raises(InputError, match="evaluate@blood-cnn is out of date"):
+        add("blood-cnn")
+    assert asked == [["train@blood-cnn", "evaluate@blood-cnn"]]
 
 
 def test_the_real_tables_begin_as_prescribed_and_hold_declared_variants_only() -> None:

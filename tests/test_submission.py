@@ -53,6 +53,8 @@ def trained(project: Path, edit: Edit) -> Path:
     """A project with two variants per task that seem to have been trained; their models' files are empty."""
     balanced_project.write(project)
     edit("seeds", [0, 1])
+    for name in params.TASKS:
+        edit(f"tune.{name}.trials", 0)  # of variants that are not declared here
     edit("variants", {f"{task}-{name}": {"task": task, "title": name} for task in params.TASKS for name in SCORES})
     for name in params.TASKS:
         task = make(name)
