@@ -27,6 +27,7 @@ WINNER = {**TUNING, "chosen": "winner", "confirmation": {"seeds": [1.0], "refere
             {**TUNING, "best": {"number": 0, "score": 0.5, "values": {}}},
             "no trial was better than the reference, which",
         ),
+        ({**TUNING, "trials": TUNING["trials"][1:]}, "(75.0 against no score), but not with 2 fresh seeds"),
         ({"variant": "a", "trials": [], "chosen": "reference", "values": {}}, "Not tuned: `tune.mars.trials` is 0."),
     ],
 )

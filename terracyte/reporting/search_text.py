@@ -31,8 +31,9 @@ def note(task: str, outcome: Outcome) -> str:
             f"{counted}: {name} was better than the reference, {with_seeds}, too ({_means(outcome)}). Variants take "
             f"its values where they change nothing themselves: {settings(best['values'])}."
         )
-    first = next(trial["score"] for trial in trials if trial["number"] == 0)
-    against = f"{formats.percent(best['score'])} against {_percent(first)} %"
+    # none where the reference's trial was killed before it had begun
+    first = next((trial["score"] for trial in trials if trial["number"] == 0), None)
+    against = f"{formats.percent(best['score'])} against {_percent(first)}"
     return (
         f"{counted}: {name} was better than the reference ({against}), but not {with_seeds} ({_means(outcome)}): the "
         "reference stays."
@@ -50,4 +51,4 @@ def _means(outcome: Outcome) -> str:
 
 
 def _percent(score: float | None) -> str:
-    return "no score" if score is None else formats.percent(score)
+    return "no score" if score is None else f"{formats.percent(score)} %"
