@@ -2,7 +2,7 @@
 
 import argparse
 
-from terracyte import evaluation, files, params, paths, predictions, tasks
+from terracyte import evaluation, files, metric_files, params, paths, predictions, tasks
 from terracyte.errors import guarded
 
 
@@ -19,7 +19,7 @@ def main() -> None:
     scores = evaluation.summarise(task, name, rows, kept, records, settings.evaluate, together)
     for seed, arrays in kept.items():
         files.write_arrays(paths.prediction(task.name, name, seed), arrays)
-    files.write_json(paths.scores(task.name, name), scores)
+    metric_files.write(paths.scores(task.name, name), scores["mean"], scores)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from terracyte import files, paths, quiet
+from terracyte import files, metric_files, paths, quiet
 from terracyte.data import shift
 from terracyte.errors import InputError
 from terracyte.identity import data_hash
@@ -50,7 +50,7 @@ def trained(task: str, variant: str, seeds: Sequence[int]) -> dict[int, dict[str
     """
     command = f"run `dvc repro train@{variant}`"
     path = paths.training(task, variant)
-    records = files.read_json(path) if path.exists() else {}
+    records = metric_files.read(path) if path.exists() else {}
     present = data_hash(task)
     for seed in seeds:
         model = paths.model(task, variant, seed)

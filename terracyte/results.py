@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from terracyte import commit, evaluation, files, params, paths, predictions, tasks, tracking
+from terracyte import commit, evaluation, files, metric_files, params, paths, predictions, tasks, tracking
 from terracyte.errors import InputError, guarded
 from terracyte.identity import data_hash
 from terracyte.metrics import Counts
@@ -210,7 +210,7 @@ def _confusions(task: Task, row: Row) -> Counts | None:
     path = paths.scores(task.name, name)
     if not path.exists():
         return None
-    scores = files.read_json(path)
+    scores = metric_files.read(path)
     fingerprints = [scores["fingerprints"].get(str(seed), "") for seed in seeds]
     if scores["data_hash"] != data_hash(task.name) or ablation.shortened(fingerprints) != row["fingerprint"]:
         return None

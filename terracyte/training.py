@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from terracyte import checkpoints, files, origin, paths, tasks
+from terracyte import checkpoints, files, metric_files, origin, paths, tasks
 from terracyte.data.batches import read_rows
 from terracyte.fitting import Fitted, Fitting
 from terracyte.identity import Identity
@@ -67,7 +67,7 @@ def _write(task: Task, name: str, fitted: Mapping[Identity, Fitted]) -> None:
         for identity, result in fitted.items():
             write_model(folder / paths.model(task.name, name, identity.seed).name, result.model)
     files.write_csv(paths.curves(task.name, name), pd.concat(curves))
-    files.write_json(paths.training(task.name, name), records)
+    metric_files.write(paths.training(task.name, name), _headline(task, records), records)
 
 
 def _curve(task: Task, identity: Identity, fitted: Fitted) -> pd.DataFrame:
@@ -88,6 +88,13 @@ def _record(task: Task, identity: Identity, fitted: Fitted) -> dict[str, Any]:
         "epochs": len(fitted.history),
         "parameters": fitted.model.count_params(),
         **{name: round(fitted.scores[name], _DIGITS) for name in _scores(task)},
+    }
+
+
+def _headline(task: Task, records: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """The validation scores, mean over the seeds."""
+    return {
+        name: round(sum(record[name] for record in records.values()) / len(records), _DIGITS) for name in _scores(task)
     }
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
-from terracyte import evaluation, files, origin, params, paths, predictions, tasks, tuned
+from terracyte import evaluation, files, metric_files, origin, params, paths, predictions, tasks, tuned
 from terracyte.data import cleaning
 from terracyte.data.rules import NO_TWIN
 from terracyte.identity import Identity, data_hash, file_hash
@@ -135,7 +135,7 @@ def train(task: Task, variant: str, settings: Params) -> None:
             gain = (1 - 0.5**epoch) * (1 - 0.02 * seed)
             scores = dict.fromkeys(_validation_scores(task), _skill(variant) * gain)
             curves.append({"seed": seed, "epoch": epoch, "loss": 2 - gain, "val_loss": 2 - 0.9 * gain, **scores})
-    files.write_json(paths.training(task.name, variant), runs)
+    metric_files.write(paths.training(task.name, variant), {}, runs)
     files.write_csv(paths.curves(task.name, variant), pd.DataFrame(curves))
 
 
@@ -148,7 +148,7 @@ def evaluate(task: Task, variant: str, settings: Params) -> None:
         files.write_arrays(paths.prediction(task.name, variant, seed), arrays)
     together = _predictions(task, rows, _skill(variant), seed=len(kept))
     scores = evaluation.summarise(task, variant, rows, kept, records, settings.evaluate, together)
-    files.write_json(paths.scores(task.name, variant), scores)
+    metric_files.write(paths.scores(task.name, variant), scores["mean"], scores)
 
 
 def _validation_scores(task: Task) -> list[str]:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from stages import evaluate as stage
-from terracyte import evaluation, files, params, paths, predictions, tasks
+from terracyte import evaluation, files, metric_files, params, paths, predictions, tasks
 from terracyte.data import shift
 from terracyte.errors import InputError
 from terracyte.params import Params
@@ -91,7 +91,7 @@ def test_only_the_test_split_is_read(settings: Params) -> None:
 
 
 def test_the_summary_holds_means_and_an_interval(settings: Params) -> None:
-    scores = files.read_json(paths.scores("mars", "mars-unet"))
+    scores = metric_files.read(paths.scores("mars", "mars-unet"))
     of_seeds = scores["seeds"]
     assert set(of_seeds) == set(scores["fingerprints"]) == {"0", "1"}
     for score in ("mean_iou", "course_mean_iou", "pixel_accuracy"):
@@ -105,7 +105,7 @@ def test_the_summary_holds_means_and_an_interval(settings: Params) -> None:
 
 def test_the_summary_says_what_shift_does(settings: Params) -> None:
     task, rows = make("blood"), predictions.test_rows("blood")
-    scores = files.read_json(paths.scores("blood", "blood-cnn"))
+    scores = metric_files.read(paths.scores("blood", "blood-cnn"))
     for seed in settings.seeds:
         kept = predictions.stored("blood", "blood-cnn", seed, rows)
         right = kept["shift_probabilities"].argmax(axis=-1) == rows["label"].to_numpy()[:, None]
@@ -126,7 +126,7 @@ def test_the_summary_says_what_shift_does(settings: Params) -> None:
 
 
 def test_tasks_without_corruptions_have_no_scores_under_shift(settings: Params) -> None:
-    scores = files.read_json(paths.scores("mars", "mars-unet"))
+    scores = metric_files.read(paths.scores("mars", "mars-unet"))
     assert not [name for name in {*scores["mean"], *scores["interval"], *scores["seeds"]["0"]} if "shift" in name]
 
 
@@ -218,7 +218,7 @@ def test_the_stage_predicts_with_the_saved_model(
     before = paths.scores("blood", "blood-cnn").read_bytes()
     stage.main()
     assert paths.scores("blood", "blood-cnn").read_bytes() == before
-    scores, labels = json.loads(before), rows["label"].to_numpy()
+    scores, labels = metric_files.details(json.loads(before), "scores"), rows["label"].to_numpy()
     brightness = images[ids].mean(axis=(1, 2, 3))
     accuracies = [np.mean(np.where(brightness > threshold, 1, 2) == labels) for threshold in (120, 140, 130)]
     found = [scores["seeds"]["0"], scores["seeds"]["1"], scores["together"]]

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from stages import report as stage
-from terracyte import files, origin, params, paths, predictions, tasks, tracking
+from terracyte import metric_files, origin, params, paths, predictions, tasks, tracking
 from terracyte.errors import InputError
 from terracyte.reporting import ablation as ablations
 from terracyte.reporting import formats, pictures, readme, records, tables
@@ -42,7 +42,7 @@ def test_rows_are_the_scores_in_the_order_of_params() -> None:
     stage.main()
     rows = ablation("mars")
     assert list(rows) == ["mars-baseline", "mars-unet"]
-    baseline, row, scores = *rows.values(), files.read_json(paths.scores("mars", "mars-unet"))
+    baseline, row, scores = *rows.values(), metric_files.read(paths.scores("mars", "mars-unet"))
     assert row["mean_iou"] == scores["mean"]["mean_iou"]
     assert [row["mean_iou_low"], row["mean_iou_high"]] == scores["interval"]["mean_iou"]
     assert row["mean_iou_together"] == scores["together"]["mean_iou"] != row["mean_iou"]
@@ -62,7 +62,7 @@ def test_rows_are_the_scores_in_the_order_of_params() -> None:
 @pytest.mark.usefixtures("logged")
 def test_scores_under_shift_are_columns_where_the_task_has_them() -> None:
     stage.main()
-    row, mean = ablation("blood")["blood-cnn"], files.read_json(paths.scores("blood", "blood-cnn"))["mean"]
+    row, mean = ablation("blood")["blood-cnn"], metric_files.read(paths.scores("blood", "blood-cnn"))["mean"]
     assert row["shift_accuracy"] == mean["shift_accuracy"]
     assert row["shift_accuracy_low"] < row["shift_accuracy"] < row["shift_accuracy_high"]
     assert row["corruption_stain"] == mean["shift"]["stain"]
@@ -84,10 +84,10 @@ def test_tables_say_what_a_variant_starts_from_if_any_owes_something_to_others()
 
 @pytest.mark.usefixtures("logged")
 def test_random_weights_in_place_of_pretrained_ones_are_told_everywhere() -> None:
-    runs = files.read_json(paths.training("blood", "blood-transfer"))
+    runs = metric_files.read(paths.training("blood", "blood-transfer"))
     for run in runs.values():
         run["initialisation"] = origin.NOT_TO_BE_HAD
-    files.write_json(paths.training("blood", "blood-transfer"), runs)
+    metric_files.write(paths.training("blood", "blood-transfer"), {}, runs)
     stage.main()
     told = "Random weights in place of pretrained ones, which were not to be had: "
     assert f"{told}<code>blood-transfer</code>." in paths.REPORT_PAGE.read_text(encoding="utf-8")
@@ -190,9 +190,9 @@ def forget_all(edit: Edit) -> None:
 
 def rescore(_: Edit) -> None:
     path = paths.scores("mars", "mars-unet")
-    scores = files.read_json(path)
+    scores = metric_files.read(path)
     scores["seeds"]["1"]["confusion"][1][1] += 1
-    files.write_json(path, scores)
+    metric_files.write(path, {}, scores)
 
 
 def remove(path: Path) -> Callable[[Edit], None]:
@@ -242,14 +242,14 @@ def test_validation_chooses_the_variant_to_show() -> None:
     settings = params.load()
     task = tasks.make("blood", settings)
     assert records.best(task, records.gather(task, settings)).name == "blood-cnn"
-    runs = files.read_json(paths.training("blood", "blood-baseline"))
+    runs = metric_files.read(paths.training("blood", "blood-baseline"))
     for run in runs.values():
         run["val_accuracy"] = 1.0
-    files.write_json(paths.training("blood", "blood-baseline"), runs)
+    metric_files.write(paths.training("blood", "blood-baseline"), {}, runs)
     assert records.best(task, records.gather(task, settings)).name == "blood-cnn"
     for run in runs.values():
         run["val_robust_accuracy"] = 0.99
-    files.write_json(paths.training("blood", "blood-baseline"), runs)
+    metric_files.write(paths.training("blood", "blood-baseline"), {}, runs)
     assert records.best(task, records.gather(task, settings)).name == "blood-baseline"
 
 

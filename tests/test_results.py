@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from terracyte import commit, files, params, paths, results, tasks, tracking
+from terracyte import commit, files, metric_files, params, paths, results, tasks, tracking
 from terracyte.errors import InputError
 from tests import finished_project
 from tests.conftest import ROOT, Edit
@@ -59,7 +59,7 @@ def test_a_row_holds_what_was_measured(task: str) -> None:
     assert results.add(params.load(), [], "2 cores") == []
     rows = results.read(task)
     assert list(rows) == [name for name in finished_project.VARIANTS if name.startswith(task)]
-    row, scores = list(rows.values())[1], files.read_json(paths.scores(task, list(rows)[1]))
+    row, scores = list(rows.values())[1], metric_files.read(paths.scores(task, list(rows)[1]))
     for name in (column for column in FIRST[task] if column in scores["mean"]):
         assert row[name] == scores["mean"][name]
         assert [row[f"{name}_low"], row[f"{name}_high"]] == scores["interval"][name]
@@ -279,7 +279,7 @@ def test_a_search_is_kept_with_its_origin() -> None:
     results.add_search(params.load(), "mars", "2 cores")
     kept = files.read_json(paths.RESULTS / "tuning_mars.json")
     assert (kept["commit"], kept["hardware"]) == (COMMIT, "2 cores")
-    assert kept["data_hash"] == files.read_json(paths.scores("mars", "mars-unet"))["data_hash"]
+    assert kept["data_hash"] == metric_files.read(paths.scores("mars", "mars-unet"))["data_hash"]
     assert kept["trials"] == finished_project.TUNING["trials"]
     assert kept["best"] == finished_project.TUNING["best"]
 

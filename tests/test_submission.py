@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from stages import submit as stage
-from terracyte import files, params, paths, tasks
+from terracyte import files, metric_files, params, paths, tasks
 from terracyte.config import Config
 from terracyte.errors import guarded
 from terracyte.identity import data_hash, file_hash
@@ -60,7 +60,7 @@ def trained(project: Path, edit: Edit) -> Path:
         task = make(name)
         for variant, scores in SCORES.items():
             runs = {str(seed): run(task, variant, seed, score) for seed, score in enumerate(scores)}
-            files.write_json(paths.training(name, f"{name}-{variant}"), runs)
+            metric_files.write(paths.training(name, f"{name}-{variant}"), {}, runs)
             for seed in runs:
                 files.write_text(paths.model(name, f"{name}-{variant}", int(seed)), "")
     return project

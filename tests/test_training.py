@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from terracyte import files, params, paths, pretrained
+from terracyte import metric_files, params, paths, pretrained
 from terracyte.identity import data_hash
 from terracyte.models.saving import read_model
 from tests import balanced_project
@@ -44,7 +44,7 @@ def test_writes_models_curves_and_records(project: Path, edit: Edit) -> None:
     edit("seeds", [0, 3])
     edit("reference.blood.epochs", 2)
     train("blood-cnn")
-    records = files.read_json(paths.training("blood", "blood-cnn"))
+    records = metric_files.read(paths.training("blood", "blood-cnn"))
     curves = pd.read_csv(paths.curves("blood", "blood-cnn"))
     assert list(records) == ["0", "3"]
     scores = ["val_accuracy", "val_shift_accuracy", "val_robust_accuracy"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from terracyte import evaluation, files, metrics, origin, paths, predictions, ranking
+from terracyte import evaluation, metric_files, metrics, origin, paths, predictions, ranking
 from terracyte.errors import InputError
 from terracyte.identity import Identity
 from terracyte.params import Params, Variant
@@ -78,8 +78,8 @@ def record(task: Task, name: str, settings: Params, rows: pd.DataFrame) -> Recor
         InputError: a file is missing or stale; it names the command that makes it.
     """
     train, evaluate = f"train@{name}", f"evaluate@{name}"
-    training = files.read_json(_existing(paths.training(task.name, name), train))
-    scores = files.read_json(_existing(paths.scores(task.name, name), evaluate))
+    training = metric_files.read(_existing(paths.training(task.name, name), train))
+    scores = metric_files.read(_existing(paths.scores(task.name, name), evaluate))
     curves = pd.read_csv(_existing(paths.curves(task.name, name), train))
     identities = origin.identities(settings, name)
     due = {str(identity.seed): identity.fingerprint for identity in identities}
