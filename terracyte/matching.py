@@ -11,7 +11,7 @@ import pandas as pd
 from terracyte.identity import Identity
 
 if TYPE_CHECKING:
-    from terracyte.tracking import Run
+    from terracyte.tracking.client import Run
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,37 @@
+"""A Keras model as MLflow keeps it."""
+
+import importlib.metadata
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
+
+
+def log_keras(model: Any) -> None:
+    """Log a Keras model of one input and one output to the active run, with their shapes as its signature."""
+    import mlflow.keras
+
+    signature = signature_of(model.input_shape, model.output_shape)
+    mlflow.keras.log_model(model, name="model", signature=signature, pip_requirements=requirements())
+
+
+def signature_of(input_shape: Sequence[int | None], output_shape: Sequence[int | None]) -> "ModelSignature":
+    """Signature of float32 arrays of these shapes, None being any size."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    given, returned = (
+        Schema([TensorSpec(np.dtype("float32"), tuple(-1 if size is None else size for size in shape))])
+        for shape in (input_shape, output_shape)
+    )
+    return ModelSignature(inputs=given, outputs=returned)
+
+
+def requirements() -> list[str]:
+    """What a server of the model installs; without it MLflow would load the model to find out, for 10 s."""
+    installed = {each.name: each.version for each in importlib.metadata.distributions()}
+    wanted = ("keras", "numpy", "tensorflow", "tensorflow-cpu", "jax")
+    return [f"{name}=={installed[name]}" for name in wanted if name in installed]

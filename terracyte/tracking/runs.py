@@ -1,0 +1,208 @@
+"""Runs of trainings: a live one while training, and reconciliation with DVC's outputs."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from terracyte import commit, files, matching, origin, paths
+from terracyte.identity import Identity
+from terracyte.matching import Finished
+from terracyte.tracking.client import all_runs, as_metrics, connected, experiment_id, log_new, one_line, set_tags
+from terracyte.tracking.models import log_keras
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+_BATCH = 1000  # metrics per request that MLflow takes at most
+
+
+class LiveRun:
+    """The record of a training under way; trouble with MLflow is told once and never stops the training."""
+
+    def __init__(self, run_id: str, logged_epochs: Iterable[int]) -> None:
+        self.run_id = run_id
+        self._complete = True
+        self._logged_epochs = set(logged_epochs)
+
+    def log_epoch(self, epoch: int, values: Mapping[str, float]) -> None:
+        """Record an epoch's metrics; an epoch that the run holds already is passed over.
+
+        Args:
+            epoch: from 1 on.
+            values: metric by name.
+        """
+        import mlflow
+
+        if epoch not in self._logged_epochs:
+            self._attempt(lambda: mlflow.log_metrics(dict(values), step=epoch))
+            self._logged_epochs.add(epoch)
+
+    def log_metrics(self, values: Mapping[str, float]) -> None:
+        """Record metrics of the whole run."""
+        import mlflow
+
+        self._attempt(lambda: mlflow.log_metrics(dict(values)))
+
+    def log_model(self, model: Any) -> None:
+        """Record a Keras model of one input and one output, with their shapes as its signature."""
+        self._attempt(lambda: log_keras(model))
+
+    def end(self, status: str) -> None:
+        """End the run; one with gaps has FAILED, so that `reconcile` makes a whole one."""
+        import mlflow
+
+        self._attempt(lambda: mlflow.end_run(status if self._complete else "FAILED"))
+
+    def _attempt(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        # whatever store, network or disk throw: the training is worth more than its record
+        except Exception as error:
+            if self._complete:
+                message = f"warning: MLflow failed ({one_line(error)}); training goes on, the report records it"
+                print(message, file=sys.stderr)
+            self._complete = False
+
+
+@contextmanager
+def training_run(identity: Identity, title: str) -> Iterator[LiveRun]:
+    """Record a training while it runs; a training that was killed goes on under the same run.
+
+    Args:
+        identity: who the run is; `metrics/<task>/balance.json` describes its data, `terracyte.origin` its weights.
+        title: what its variant shows, in a few words.
+
+    Raises:
+        InputError: the tracking store cannot be used; nothing was trained yet.
+    """
+    with connected() as client:
+        import mlflow
+
+        experiment = experiment_id(client, identity.task)
+        run = _unfinished_run(client, experiment, identity) or _new_run(client, experiment, identity)
+        run_id = run.info.run_id
+        _describe(client, run_id, identity, {"record": "live", "mlflow.note.content": title, **commit.tags()})
+        logged = [metric.step for metric in client.get_metric_history(run_id, "loss")]
+        # the fluent interface from here on: only it measures the machine beside the run
+        mlflow.start_run(run_id, log_system_metrics=True)
+    live = LiveRun(run_id, logged)
+    try:
+        yield live
+    except BaseException as error:
+        live.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        raise
+    live.end("FINISHED")
+
+
+def reconcile(task: str, finished: Sequence[Finished]) -> dict[tuple[str, int], str]:
+    """Let the task's experiment hold exactly one current run per finished training; twice changes nothing.
+
+    A run that the store lacks (fresh clone, training done elsewhere, wiped store) is made from DVC's outputs.
+    Test scores are added where they are missing or others. All other runs become `status: superseded`, except
+    one that is under way for a variant and seed that `finished` lacks.
+
+    Returns:
+        The run of each (variant, seed).
+
+    Raises:
+        InputError: the tracking store cannot be used.
+    """
+    with connected() as client:
+        experiment = experiment_id(client, task)
+        runs = [run for run in all_runs(client, experiment) if "fingerprint" in run.data.tags]
+        current = {}
+        for each in finished:
+            run = matching.finished(runs, each) or _rebuild(client, experiment, each)
+            set_tags(client, run, {"status": "current", "mlflow.note.content": each.title})
+            log_new(client, run, each.summary)
+            current[each.identity.variant, each.identity.seed] = run.info.run_id
+        for run in matching.replaced(runs, current):
+            set_tags(client, run, {"status": "superseded"})
+    return current
+
+
+def measured(task: str, fingerprints: Sequence[str]) -> list[dict[str, float]]:
+    """The metrics of each training, clocks among them, as its latest finished live run holds them.
+
+    Returns:
+        One per fingerprint; empty where the store has no such run (a rebuilt one knows no clocks).
+
+    Raises:
+        InputError: the tracking store cannot be used.
+    """
+    with connected() as client:
+        runs = all_runs(client, experiment_id(client, task))
+    live = [run for run in runs if run.info.status == "FINISHED" and run.data.tags.get("record") == "live"]
+    found = {run.data.tags["fingerprint"]: dict(run.data.metrics) for run in reversed(live)}
+    return [found.get(fingerprint, {}) for fingerprint in fingerprints]
+
+
+def _unfinished_run(client: "MlflowClient", experiment: str, identity: Identity) -> "Run | None":
+    """The run that a killed training left behind; a finished one (trained again by force) is superseded."""
+    earlier = matching.earlier(all_runs(client, experiment), identity)
+    left = [run for run in earlier if run.info.status != "FINISHED"][:1]
+    for run in earlier:
+        if run not in left:
+            set_tags(client, run, {"status": "superseded"})
+    return left[0] if left else None
+
+
+def _new_run(client: "MlflowClient", experiment: str, identity: Identity) -> "Run":
+    return client.create_run(experiment, run_name=f"{identity.variant}-{identity.seed}")
+
+
+def _rebuild(client: "MlflowClient", experiment: str, each: Finished) -> "Run":
+    """Make a run from DVC's outputs."""
+    run = _new_run(client, experiment, each.identity)
+    run_id = run.info.run_id
+    _describe(client, run_id, each.identity, {"record": "rebuilt"})
+    metrics = [
+        metric
+        for row in each.curves.to_dict("records")
+        for metric in as_metrics({str(name): row[name] for name in row if name != "epoch"}, int(row["epoch"]))
+    ]
+    for start in range(0, len(metrics), _BATCH):
+        client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
+    client.log_artifact(run_id, str(each.model), "model")
+    client.set_terminated(run_id)
+    return run
+
+
+def _describe(client: "MlflowClient", run_id: str, identity: Identity, tags: Mapping[str, str]) -> None:
+    """Record what was trained on what; a second time changes nothing."""
+    from mlflow.entities import DatasetInput, InputTag, Param, RunTag
+
+    config = {**dataclasses.asdict(identity.config), "seed": identity.seed}
+    known = {
+        "task": identity.task,
+        "variant": identity.variant,
+        "seed": str(identity.seed),
+        "fingerprint": identity.fingerprint,
+        "data_hash": identity.data_hash,
+        "initialisation": origin.read(identity.task, identity.variant).initialisation,
+        "status": "current",
+    }
+    client.log_batch(
+        run_id,
+        params=[Param(name, str(value)) for name, value in config.items()],
+        tags=[RunTag(name, value) for name, value in {**known, **tags}.items()],
+    )
+    dataset = DatasetInput(_dataset(identity), [InputTag("mlflow.data.context", "training")])
+    client.log_inputs(run_id, [dataset])
+
+
+def _dataset(identity: Identity) -> Any:
+    from mlflow.entities import Dataset
+
+    splits = files.read_json(paths.balance(identity.task))["splits"]
+    return Dataset(
+        name=identity.task,
+        digest=identity.data_hash[:36],  # as long as MLflow takes it
+        source_type="local",
+        source=json.dumps({"uri": str(paths.balance_manifest(identity.task))}),
+        profile=json.dumps(splits),
+    )
