@@ -2,7 +2,7 @@
 
 import argparse
 
-from terracyte import files, params, paths, tasks, tracking
+from terracyte import files, params, paths, tasks
 from terracyte.errors import guarded
 from terracyte.reporting import ablation, page, readme, records, runs, search_text, tables
 
@@ -22,14 +22,13 @@ def main() -> None:
     html = page.render(sections, settings)
     for task in chosen:
         runs.reconcile(task, gathered[task.name])
-        tracking.log_study(task.name, searches[task.name])
     for name, table in ablations.items():
         files.write_csv(paths.ablation_csv(name), table)
         files.write_text(paths.ablation_markdown(name), markdown[name])
     files.write_text(paths.README, text)
     files.write_text(paths.REPORT_PAGE, html)
-    for name in gathered:
-        tracking.log_report(name, [paths.REPORT_PAGE, paths.ablation_csv(name), paths.ablation_markdown(name)])
+    for task in chosen:
+        runs.log_report(task)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,15 @@
 
 import os
 import sys
+from collections.abc import Iterator
 
-from terracyte import params, store, tasks, tracking
+from terracyte import params, store, tasks
 from terracyte.errors import InputError, guarded
+from terracyte.params import Params
 from terracyte.reporting import records, runs
+from terracyte.reporting.views import CURRENT_RUNS, published
+from terracyte.tasks.task import Task
+from terracyte.tracking import views
 
 _HOST, _PORT = "127.0.0.1", 5000
 
@@ -15,15 +20,25 @@ def main() -> None:
     settings = params.load()
     server = store.uri() if store.uri().startswith("http") else None
     for name in params.TASKS:
-        task = tasks.make(name, settings)
-        try:
-            runs.reconcile(task, records.gather(task, settings))
-        except InputError as error:
-            print(f"{name}: the record may be out of date: {error}", file=sys.stderr)
-        print(f"{name}: {server or f'http://{_HOST}:{_PORT}'}{tracking.page(name)}", flush=True)
+        for what, page in _pages(tasks.make(name, settings), settings):
+            print(f"{name}, {what}: {server or f'http://{_HOST}:{_PORT}'}{page}", flush=True)
     if server is None:
         command = ["mlflow", "ui", "--backend-store-uri", store.uri(), "--host", _HOST, "--port", str(_PORT)]
         os.execv(sys.executable, [sys.executable, "-m", *command, "--workers", "1"])
+
+
+def _pages(task: Task, settings: Params) -> Iterator[tuple[str, str]]:
+    """What the UI shows where; whatever is not finished yet leaves the record as it is."""
+    try:
+        gathered = records.gather(task, settings)
+        runs.reconcile(task, gathered)
+        runs.log_report(task)
+    except InputError as error:
+        print(f"{task.name}: the record may be out of date: {error}", file=sys.stderr)
+        gathered = []
+    yield "current runs", views.page(task.name, CURRENT_RUNS)
+    if page := views.comparison(task.name, published(gathered)):
+        yield "the published steps side by side", page
 
 
 if __name__ == "__main__":

@@ -3,16 +3,35 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from terracyte import paths, tracking
+from terracyte import files, paths, tracking
 from terracyte.matching import Finished
+from terracyte.reporting import views
 from terracyte.reporting.records import Record
 from terracyte.tasks.task import Task
 
 
 def reconcile(task: Task, records: Sequence[Record]) -> dict[tuple[str, int], str]:
-    """See `tracking.reconcile`; the run of each (variant, seed)."""
-    finished = [each for record in records for each in _finished(task, record)]
-    return tracking.reconcile(task.name, finished)
+    """Bring a task's experiment up to date: trainings, the search, the saved views; see `tracking.reconcile`.
+
+    Returns:
+        The run of each (variant, seed).
+
+    Raises:
+        InputError: the tracking store cannot be used.
+    """
+    found = tracking.reconcile(task.name, [each for record in records for each in _finished(task, record)])
+    if paths.tuning(task.name).exists():
+        tracking.log_study(task.name, files.read_json(paths.tuning(task.name)))
+    views.save(task, records)
+    return found
+
+
+def log_report(task: Task) -> None:
+    """Keep the report, where there is one; see `tracking.log_report`."""
+    name = task.name
+    pages = [paths.REPORT_PAGE, paths.ablation_csv(name), paths.ablation_markdown(name)]
+    if all(page.exists() for page in pages):
+        tracking.log_report(name, pages)
 
 
 def _finished(task: Task, record: Record) -> list[Finished]:

@@ -1,11 +1,11 @@
 """MLflow, the record of runs; no other package imports mlflow.
 
-DVC's outputs stay the truth: a lost, broken or half-written record is made again by `reconcile`. `registry` is not
-imported here, so that no training depends on it.
+DVC's outputs stay the truth: a lost, broken or half-written record is made again by `reconcile`. `registry` and `views`
+are not imported here, so that no training depends on them.
 """
 
-from terracyte.tracking.report import CURRENT, log_report, page
+from terracyte.tracking.report import log_report
 from terracyte.tracking.runs import LiveRun, measured, reconcile, training_run
 from terracyte.tracking.studies import log_study
 
-__all__ = ["CURRENT", "LiveRun", "log_report", "log_study", "measured", "page", "reconcile", "training_run"]
+__all__ = ["LiveRun", "log_report", "log_study", "measured", "reconcile", "training_run"]

@@ -1,18 +1,15 @@
-"""The report as a run of the task's experiment, and where the UI lists the current runs."""
+"""The report as a run of the task's experiment."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import quote, urlencode
 
-from terracyte.tracking.client import all_runs, connected, experiment_id
-
-CURRENT = "tags.status = 'current'"  # what finds the declared runs in the UI's search field
+from terracyte.tracking.client import all_runs, connected, experiment_id, set_tags
 
 _REPORT = "report"
 
 
 def log_report(task: str, pages: Sequence[Path]) -> None:
-    """Keep the files of the latest report as artifacts of the experiment's one run `report`.
+    """Keep the files of the latest report as artifacts of the experiment's one run `report`, which links the first.
 
     Raises:
         InputError: the tracking store cannot be used.
@@ -24,15 +21,6 @@ def log_report(task: str, pages: Sequence[Path]) -> None:
         run = existing[0] if existing else client.create_run(experiment, run_name=_REPORT, tags=tags)
         for page in pages:
             client.log_artifact(run.info.run_id, str(page))
+        address = f"#/experiments/{experiment}/runs/{run.info.run_id}/artifacts/{pages[0].name}"
+        set_tags(client, run, {"mlflow.note.content": f"[The report page]({address}) with all tables and figures"})
         client.set_terminated(run.info.run_id)
-
-
-def page(task: str) -> str:
-    """Where the UI lists the task's current runs: the part of the address after the host.
-
-    Raises:
-        InputError: the tracking store cannot be used.
-    """
-    with connected() as client:
-        query = urlencode({"workflowType": "machine_learning", "searchFilter": CURRENT}, quote_via=quote)
-        return f"/#/experiments/{experiment_id(client, task)}/runs?{query}"
