@@ -24,6 +24,7 @@ class Finished:
         curves: `epoch` and the epoch's metrics, one row per epoch.
         summary: metrics of the whole run, such as `best_epoch` and `test_accuracy`.
         model: the `.keras` file.
+        published: the variant's published score, 0-1; None for none.
     """
 
     identity: Identity
@@ -31,6 +32,7 @@ class Finished:
     curves: pd.DataFrame
     summary: Mapping[str, float]
     model: Path
+    published: float | None = None
 
 
 def finished(runs: "Iterable[Run]", each: Finished) -> "Run | None":

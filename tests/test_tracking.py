@@ -1,12 +1,16 @@
 """MLflow's record: live, resumed, reconciled, rebuilt; in a store of its own for each test."""
 
+import base64
 import contextlib
 import dataclasses
+import json
 import os
 import shutil
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pandas as pd
 import pytest
@@ -16,6 +20,8 @@ from terracyte.errors import InputError
 from terracyte.identity import Identity
 from terracyte.matching import Finished
 from terracyte.reporting import runs
+from terracyte.tracking import views
+from terracyte.tracking.views import CURRENT, View
 from tests.finished_project import TUNING
 
 mlflow = pytest.importorskip("mlflow")
@@ -311,3 +317,31 @@ def test_no_search_leaves_no_run() -> None:
     tracking.measured("mars", [])  # makes the experiment
     tracking.log_study("mars", {"variant": "mars-unet_final", "trials": [], "chosen": "reference", "values": {}})
     assert all_runs() == []
+
+
+def test_a_view_is_saved_as_the_ui_reads_it_and_its_search_finds_the_runs() -> None:
+    published = dataclasses.replace(finished(identity()), published=0.36)
+    tracking.reconcile("mars", [published, finished(identity("mars-unet_final"))])
+    search = f"{CURRENT} AND tags.published != 'no'"
+    view = View(key="steps", name="Steps", search=search, order="test_mean_iou", columns=("params.`seed`",))
+    views.save_views("mars", [view])
+    views.save_views("mars", [view])
+    experiment = mlflow.MlflowClient().get_experiment_by_name("mars")
+    saved = [json.loads(value) for key, value in experiment.tags.items() if key == "mlflow.sharedViewState.steps"]
+    assert [each["name"] for each in saved] == ["Steps"]
+    state = json.loads(zlib.decompress(base64.b64decode(saved[0]["state"].removeprefix("deflate;"))))
+    assert (state["searchFilter"], state["selectedColumns"]) == (search, ["params.`seed`"])
+    (run,) = mlflow.MlflowClient().search_runs([experiment.experiment_id], state["searchFilter"])
+    assert run.data.tags["variant"] == "mars-unet_1"
+    assert views.page("mars", "steps").endswith(
+        f"/{experiment.experiment_id}/runs?workflowType=machine_learning&viewStateShareKey=steps"
+    )
+
+
+def test_a_comparison_names_the_current_runs_in_the_order_asked_for() -> None:
+    found = tracking.reconcile("mars", [finished(identity()), finished(identity("mars-unet_final"))])
+    both = [found["mars-unet_final", 0], found["mars-unet_1", 0]]
+    page = views.comparison("mars", ["mars-unet_final", "mars-unet_1"])
+    assert page is not None
+    assert json.loads(parse_qs(page.partition("?")[2])["runs"][0]) == both
+    assert views.comparison("mars", ["mars-unet_1", "mars-unet_4"]) is None

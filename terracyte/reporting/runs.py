@@ -43,6 +43,7 @@ def _finished(task: Task, record: Record) -> list[Finished]:
             curves=record.curves[record.curves["seed"] == identity.seed].drop(columns="seed"),
             summary=summary(record.training[str(identity.seed)], record.scores["seeds"][str(identity.seed)]),
             model=paths.model(task.name, record.name, identity.seed),
+            published=record.variant.published,
         )
         for identity in record.identities
     ]

@@ -27,11 +27,10 @@ def published(records: Sequence[Record]) -> list[str]:
 
 def _views(task: Task, records: Sequence[Record]) -> list[View]:
     steps = [record for record in records if record.variant.published is not None]
-    names = ", ".join(f"'{record.name}'" for record in steps)
     current = View(
         key=CURRENT_RUNS,
         name="Current runs, best first",
-        search=f"{CURRENT} AND params.seed != ''",
+        search=f"{CURRENT} AND tags.fingerprint != ''",
         order=_headline(task),
         columns=(*_scores(task), *_params(records)),
     )
@@ -48,7 +47,7 @@ def _views(task: Task, records: Sequence[Record]) -> list[View]:
         current,
         key="published",
         name="Published steps and what they change",
-        search=f"{CURRENT} AND tags.variant IN ({names})",
+        search=f"{CURRENT} AND tags.published != 'no'",
         columns=(*_scores(task), *_params(steps)),
     )
     return [current, compared, searches]

@@ -117,7 +117,7 @@ def reconcile(task: str, finished: Sequence[Finished]) -> dict[tuple[str, int], 
         current = {}
         for each in finished:
             run = matching.finished(runs, each) or _rebuild(client, experiment, each)
-            set_tags(client, run, {"status": "current", "mlflow.note.content": each.title})
+            set_tags(client, run, _shown(each))
             log_new(client, run, each.summary)
             current[each.identity.variant, each.identity.seed] = run.info.run_id
         for run in matching.replaced(runs, current):
@@ -153,6 +153,12 @@ def _unfinished_run(client: "MlflowClient", experiment: str, identity: Identity)
 
 def _new_run(client: "MlflowClient", experiment: str, identity: Identity) -> "Run":
     return client.create_run(experiment, run_name=f"{identity.variant}-{identity.seed}")
+
+
+def _shown(each: Finished) -> dict[str, str]:
+    """The tags by which the UI's searches find a training, and its description."""
+    published = "no" if each.published is None else str(each.published)
+    return {"status": "current", "published": published, "mlflow.note.content": each.title}
 
 
 def _rebuild(client: "MlflowClient", experiment: str, each: Finished) -> "Run":
