@@ -4,7 +4,7 @@ import argparse
 
 from terracyte import files, params, paths, tasks
 from terracyte.errors import guarded
-from terracyte.reporting import ablation, page, readme, records, runs, search_text, tables
+from terracyte.reporting import ablation, champions, page, readme, records, runs, search_text, tables
 
 
 def main() -> None:
@@ -22,6 +22,7 @@ def main() -> None:
     html = page.render(sections, settings)
     for task in chosen:
         runs.reconcile(task, gathered[task.name])
+        champions.register(task)
     for name, table in ablations.items():
         files.write_csv(paths.ablation_csv(name), table)
         files.write_text(paths.ablation_markdown(name), markdown[name])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from terracyte import params, store, tasks
 from terracyte.errors import InputError, guarded
 from terracyte.params import Params
-from terracyte.reporting import records, runs
+from terracyte.reporting import champions, records, runs
 from terracyte.reporting.views import CURRENT_RUNS, published
 from terracyte.tasks.task import Task
 from terracyte.tracking import views
@@ -32,6 +32,7 @@ def _pages(task: Task, settings: Params) -> Iterator[tuple[str, str]]:
     try:
         gathered = records.gather(task, settings)
         runs.reconcile(task, gathered)
+        champions.register(task)
         runs.log_report(task)
     except InputError as error:
         print(f"{task.name}: the record may be out of date: {error}", file=sys.stderr)
