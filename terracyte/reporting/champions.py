@@ -5,6 +5,7 @@ from typing import Any
 
 from terracyte import files, paths
 from terracyte.errors import InputError
+from terracyte.promotion import sentences
 from terracyte.tasks.task import Task
 from terracyte.tracking import registry
 from terracyte.tracking.registry import CANDIDATE, CHAMPION, Entry
@@ -53,12 +54,15 @@ def register(task: Task) -> None:
 def _champion(task: Task, about: Mapping[str, Any], aliases: tuple[str, ...]) -> Entry:
     head = f"Champion: `{about['variant']}`, which validated best."
     models = (paths.champion(task.name) / "model.keras",)
-    text = _listed(head, about["reasons"])
+    text = _listed(head, [*about["reasons"], *(told for _, told in sentences.behaviour(about["behaviour"]))])
     return Entry(aliases=aliases, about=about, models=models, description=text, card=card(task))
 
 
 def _refused(task: Task, decided: Mapping[str, Any]) -> Entry:
     about = decided["candidate"]
+    trained = files.read_json(paths.training(task.name, about["variant"]))
+    if [trained.get(str(seed), {}).get("fingerprint") for seed in about["seeds"]] != about["fingerprints"]:
+        raise InputError(f"{paths.promotion(task.name)} is of other trainings: run `dvc repro promote@{task.name}`")
     head = f"Candidate, refused: `{about['variant']}`, which validated best."
     models = tuple(paths.model(task.name, about["variant"], seed) for seed in about["seeds"])
     return Entry(aliases=(CANDIDATE,), about=about, models=models, description=_listed(head, decided["reasons"]))
