@@ -45,7 +45,7 @@ def register(task: Task) -> None:
     champion, candidate = decided["champion"], decided["candidate"]
     if champion["variant"] is None:
         registry.register(task.name, [_refused(task, decided)])
-    elif champion["fingerprints"] == candidate["fingerprints"]:
+    elif sorted(champion["fingerprints"]) == sorted(candidate["fingerprints"]):
         registry.register(task.name, [_champion(task, champion, (CHAMPION, CANDIDATE))])
     else:
         registry.register(task.name, [_champion(task, champion, (CHAMPION,)), _refused(task, decided)])
@@ -60,7 +60,8 @@ def _champion(task: Task, about: Mapping[str, Any], aliases: tuple[str, ...]) ->
 
 def _refused(task: Task, decided: Mapping[str, Any]) -> Entry:
     about = decided["candidate"]
-    trained = files.read_json(paths.training(task.name, about["variant"]))
+    path = paths.training(task.name, about["variant"])
+    trained = files.read_json(path) if path.exists() else {}
     if [trained.get(str(seed), {}).get("fingerprint") for seed in about["seeds"]] != about["fingerprints"]:
         raise InputError(f"{paths.promotion(task.name)} is of other trainings: run `dvc repro promote@{task.name}`")
     head = f"Candidate, refused: `{about['variant']}`, which validated best."
