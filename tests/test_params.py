@@ -27,7 +27,7 @@ from tests.conftest import ROOT, Edit
         ("promote.mars", None, "'promote.mars' is None"),
         ("promote.mars.significance", 0, "'promote.mars.significance' is 0.0"),
         ("promote.mars.images", 2.5, "'promote.mars.images' is 2.5 (float); it must be a whole number"),
-        ("promote.mars.flips", 0.9, "'promote.mars.flips' is unknown; did you mean 'flip_agreement'?"),
+        ("promote.mars.image", 9, "'promote.mars.image' is unknown; did you mean 'images'?"),
         ("seeds", [0, 0], "'seeds' is [0, 0]; it must list different numbers from 0 on"),
         ("seeds", [], "'seeds' is []"),
         ("cleen", {}, "'cleen' is unknown; did you mean 'clean'?"),
