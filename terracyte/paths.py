@@ -137,6 +137,11 @@ def submission(task: str) -> Path:
     return DATA / task / "submission"
 
 
+def champion(task: str) -> Path:
+    """Folder of the task's best model and all that is needed to use it; see `terracyte.predictor`."""
+    return DATA / task / "champion"
+
+
 def ablation_csv(task: str) -> Path:
     """The ablation table, raw numbers."""
     return METRICS / task / "ablation.csv"
