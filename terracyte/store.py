@@ -43,6 +43,12 @@ def artifacts(task: str) -> str | None:
     return None if is_server() else (paths.MLFLOW / "artifacts" / task).absolute().as_uri()
 
 
+def quieten() -> None:
+    """Set MLflow's environment; before it is imported."""
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+
+
 def prepare() -> None:
     """Set MLflow's environment; make the project's database where it is missing or older than MLflow.
 
@@ -51,8 +57,7 @@ def prepare() -> None:
     Raises:
         InputError: the database cannot be made or used.
     """
-    for name, value in _SETTINGS.items():
-        os.environ.setdefault(name, value)
+    quieten()
     if is_server():
         return
     prepared = paths.MLFLOW / "prepared"

@@ -1,0 +1,59 @@
+"""The champion behind MLflow's model server."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from terracyte import predictor, store
+from terracyte.tracking.models import requirements
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from terracyte.predictor import Predictor
+
+
+def pyfunc(folder: Path) -> dict[str, Any]:
+    """What `mlflow.pyfunc.save_model` and `log_model` need of a champion's folder.
+
+    Raises:
+        InputError: the folder holds no champion.
+    """
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    record = predictor.read_record(folder)
+    shape = (-1, record["height"], record["width"], record["channels"])
+    return {
+        "python_model": str(Path(__file__).with_name("served.py")),
+        "artifacts": {"champion": str(folder)},
+        "signature": ModelSignature(inputs=Schema([TensorSpec(np.dtype("float32"), shape)])),
+        "pip_requirements": requirements(),
+    }
+
+
+def save(folder: Path, path: Path) -> None:
+    """Write a champion's folder as a model that `mlflow models serve` takes.
+
+    Args:
+        folder: of the champion.
+        path: of the model, a new folder.
+
+    Raises:
+        InputError: the folder holds no champion.
+    """
+    store.quieten()
+    import mlflow.pyfunc
+
+    mlflow.pyfunc.save_model(path, **pyfunc(folder))
+
+
+def server(path: Path) -> "tuple[FastAPI, Predictor]":
+    """MLflow's scoring server of a saved model, the application behind `mlflow models serve`; and its predictor."""
+    store.quieten()
+    import mlflow.pyfunc
+    from mlflow.pyfunc import scoring_server
+
+    model = mlflow.pyfunc.load_model(str(path))
+    return scoring_server.init(model), model.unwrap_python_model().predictor
