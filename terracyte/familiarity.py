@@ -19,6 +19,7 @@ from terracyte import files
 from terracyte.data.histograms import count_levels, smooth
 from terracyte.data.manifest import STATISTICS, statistics
 from terracyte.data.thumbnails import grey
+from terracyte.tasks.task import Task
 
 _COMPONENTS = 8
 _CHUNK = 64  # images
@@ -96,9 +97,23 @@ def fit(
     return dataclasses.replace(fitted, threshold=np.asarray(threshold))
 
 
-def write(path: Path, familiarity: Familiarity) -> None:
-    """Write it as .npz; the same training images give the same bytes."""
-    files.write_arrays(path, {name: np.asarray(array) for name, array in vars(familiarity).items()})
+def write(task: Task, path: Path, share: float) -> None:
+    """Fit the task's training split and write the result as .npz; the same images give the same bytes.
+
+    Args:
+        task: whose images.
+        path: of the file.
+        share: of the validation images that are flagged, 0-1.
+
+    Raises:
+        InputError: nothing was balanced yet, or a split is empty.
+    """
+    # Imported here: rating images needs no Keras.
+    from terracyte.data.batches import read_rows
+
+    training, validation = read_rows(task, "train"), read_rows(task, "validation")
+    fitted = fit(training.images, training.ids, validation.ids, share)
+    files.write_arrays(path, {name: np.asarray(array) for name, array in vars(fitted).items()})
 
 
 def read(path: Path) -> Familiarity:
