@@ -8,7 +8,7 @@ from types import ModuleType
 
 from terracyte.errors import guarded
 
-COMMANDS = {"predict": "terracyte.prediction.command"}
+COMMANDS = {"predict": "terracyte.prediction.command", "serve": "terracyte.serving.command"}
 """Sub-command → module with `HELP`, `configure(parser)` and `run(arguments)`; light to import."""
 
 

@@ -1,5 +1,7 @@
 """The champion behind MLflow's model server."""
 
+import logging
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +48,10 @@ def save(folder: Path, path: Path) -> None:
     store.quieten()
     import mlflow.pyfunc
 
-    mlflow.pyfunc.save_model(path, **pyfunc(folder))
+    with warnings.catch_warnings():
+        # the signature is declared; an example would only make MLflow load and run the model here
+        warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
+        mlflow.pyfunc.save_model(path, **pyfunc(folder))
 
 
 def server(path: Path) -> "tuple[FastAPI, Predictor]":
@@ -55,5 +60,7 @@ def server(path: Path) -> "tuple[FastAPI, Predictor]":
     import mlflow.pyfunc
     from mlflow.pyfunc import scoring_server
 
+    # each refusal is answered; MLflow would also log advice on formats that this model does not take
+    logging.getLogger("mlflow.pyfunc.scoring_server").setLevel(logging.ERROR)
     model = mlflow.pyfunc.load_model(str(path))
     return scoring_server.init(model), model.unwrap_python_model().predictor

@@ -8,14 +8,13 @@ from typing import Any
 
 import mlflow
 import numpy as np
-from mlflow.pyfunc.model import PythonModelContext
-from numpy.typing import NDArray
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from terracyte import predictor
 from terracyte.serving import answers
 
 
-class Champion(mlflow.pyfunc.PythonModel):
+class Champion(PythonModel):
     """Images (b, h, w, c) float32, 0-255 → one answer per image, see `serving.answers`."""
 
     def load_context(self, context: PythonModelContext) -> None:
@@ -23,18 +22,20 @@ class Champion(mlflow.pyfunc.PythonModel):
         self.predictor = predictor.read(Path(context.artifacts["champion"]))
 
     def predict(
-        self, context: PythonModelContext, model_input: NDArray[Any], params: dict[str, Any] | None = None
+        self,
+        context: PythonModelContext,
+        model_input: np.ndarray,  # MLflow knows arrays by this hint alone
+        params: dict[str, Any] | None = None,
     ) -> list[dict[str, Any]]:
         """Predict a batch.
 
         Raises:
             MlflowException: of status 400, the batch is empty or too large, or no pixels of 0-255.
         """
-        images = np.asarray(model_input)
-        problem = answers.problem(images)
+        problem = answers.problem(model_input)
         if problem:
             raise mlflow.MlflowException.invalid_parameter_value(problem)
-        return answers.answers(self.predictor, np.rint(images).astype(np.uint8))
+        return answers.answers(self.predictor, np.rint(model_input).astype(np.uint8))
 
 
 mlflow.models.set_model(Champion())
