@@ -28,7 +28,10 @@ class Example:
 
 
 def examples(task: Task) -> list[Example]:
-    """Validation images spread evenly over the classes; none where the checkout lacks images of the champion's form."""
+    """Validation images of each class; none where the checkout lacks images of the champion's form.
+
+    Of masks: those that hold most of a class, and the one in the middle between most and least.
+    """
     manifest, file = paths.balance_manifest(task.name), paths.images(task.name)
     if not (manifest.exists() and file.exists()):
         return []
@@ -37,16 +40,24 @@ def examples(task: Task) -> list[Example]:
         return []
     table = pd.read_parquet(manifest)
     rows = table[table["split"] == "validation"].sort_values("id", ignore_index=True)
-    strata = task.strata(rows)
-    ordered = np.argsort(strata, kind="stable")
-    # the middle of each of as many equal parts
-    places = ((np.arange(min(_COUNT, len(rows))) + 0.5) * len(rows) / min(_COUNT, max(len(rows), 1))).astype(np.int64)
-    return [_example(task, images[rows["id"][row]], int(strata[row])) for row in ordered[places]]
+    counts, ids = task.class_counts(rows), rows["id"].to_numpy(np.int64)
+    return [
+        Example(task.classes[k], png(picture(images[row])))
+        for k in task.scored_classes
+        for row in ids[_typical(counts[:, k], max(1, _COUNT // len(task.scored_classes)))]
+    ]
 
 
-def _example(task: Task, image: NDArray[np.uint8], stratum: int) -> Example:
-    title = f"with {task.classes[stratum]}" if task.dense else task.classes[stratum]
-    return Example(title, png(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)))
+def _typical(amounts: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
+    """Places of images from the largest amount of a class down; none without any."""
+    ordered = np.argsort(-amounts, kind="stable")[: np.count_nonzero(amounts)]
+    steps = np.arange(min(wanted, len(ordered))) * len(ordered) // max(wanted, 1)
+    return np.asarray(ordered[steps])
+
+
+def picture(image: NDArray[np.uint8]) -> Image.Image:
+    """An image (h, w, c), c being 1 or 3."""
+    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
 
 
 def png(picture: Image.Image) -> bytes:

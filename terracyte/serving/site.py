@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -30,7 +29,7 @@ from terracyte.predictor import CARD, Predictor
 from terracyte.reporting.pictures import PALETTE
 from terracyte.serving import uploads
 from terracyte.serving.answers import answers
-from terracyte.serving.examples import Example, png
+from terracyte.serving.examples import Example, picture, png
 from terracyte.serving.sentences import Sentences, bounded_body, refusal
 
 _PAGE = Path(__file__).with_name("page")
@@ -144,14 +143,10 @@ def _shown(predictor: Predictor, content: bytes) -> dict[str, Any]:
     image, note = uploads.decode(predictor.task, content)
     (answer,) = answers(predictor, image[None])
     mask = answer.pop("mask", None)
-    pictures = {"image": _uri(_picture(image))}
+    pictures = {"image": _uri(picture(image))}
     if mask is not None:
         pictures["overlay"] = _uri(overlaid(image, np.array(mask)))
     return {**answer, **pictures, "note": note}
-
-
-def _picture(image: NDArray[np.uint8]) -> Image.Image:
-    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
 
 
 def _uri(picture: Image.Image) -> str:

@@ -1,7 +1,7 @@
 "use strict";
 
 const element = (id) => document.getElementById(id);
-const percent = (share) => (share > 0.9995 && share < 1 ? "> 99.9" : (100 * share).toFixed(1)) + " %";
+const percent = (share) => (share > 0.9995 && share < 1 ? ">\u00a099.9" : (100 * share).toFixed(1)) + "\u00a0%";
 let about = null;
 let latest = 0; // an answer that comes after a newer question is dropped
 
@@ -30,6 +30,7 @@ function refuse(sentence) {
   show("result", false);
   element("error").textContent = sentence;
   show("error", true);
+  reveal();
 }
 
 async function describe() {
@@ -103,6 +104,13 @@ function tell(answer) {
   element("note").textContent = answer.note;
   show("note", Boolean(answer.note));
   show("result", true);
+  reveal();
+}
+
+// On a telephone the answer stands below the examples.
+function reveal() {
+  const heading = element("found").getBoundingClientRect();
+  if (heading.top > innerHeight - 120 || heading.bottom < 0) element("found").scrollIntoView();
 }
 
 function figure(source, caption) {
