@@ -113,9 +113,13 @@ def _send(port: int, asked: Sequence[Request], clients: int, go_on: Callable[[],
             if failures or not go_on():
                 break
             start = time.perf_counter()
-            connection.request("POST", path, body, {"content-type": kind})
-            response = connection.getresponse()
-            answer = response.read()
+            try:
+                connection.request("POST", path, body, {"content-type": kind})
+                response = connection.getresponse()
+                answer = response.read()
+            except (OSError, http.client.HTTPException) as error:
+                failures.append(f"{path}: {error}")
+                break
             taken.append(time.perf_counter() - start)
             if response.status != 200:
                 failures.append(f"{path}: {response.status} {answer[:200]!r}")
@@ -127,7 +131,7 @@ def _send(port: int, asked: Sequence[Request], clients: int, go_on: Callable[[],
     for thread in threads:
         thread.join()
     if failures:
-        raise InputError(f"the server refused a request: {failures[0]}")
+        raise InputError(f"a request failed: {failures[0]}: look at the server's messages above")
     return taken
 
 
