@@ -23,6 +23,7 @@ from terracyte.tasks.task import Task
 
 _COMPONENTS = 8
 _CHUNK = 64  # images
+_LEAST = 1e-6  # threshold, where all images are equal
 _RIDGE = 1e-3  # share of the features' mean variance added to each: none is free of noise
 
 FEATURES = (*STATISTICS, *(f"colour_{n}" for n in range(1, _COMPONENTS + 1)), "colour_rest")
@@ -93,7 +94,7 @@ def fit(
     precision: Numbers = np.linalg.inv(covariance + _RIDGE * np.eye(len(FEATURES))).astype(np.float64)
     fitted = dataclasses.replace(blank, centre=centre, scale=scale, precision=precision)
     distances = fitted.rated(_all_features(fitted, images, validation))
-    threshold = np.maximum(np.quantile(distances, 1 - share), np.finfo(np.float64).tiny)
+    threshold = np.maximum(np.quantile(distances, 1 - share), _LEAST)
     return dataclasses.replace(fitted, threshold=np.asarray(threshold))
 
 

@@ -109,20 +109,11 @@ def _send(port: int, asked: Sequence[Request], clients: int, go_on: Callable[[],
 
     def client(first: int) -> None:
         connection = http.client.HTTPConnection(HOST, port, timeout=60)
-        for path, kind, body in itertools.islice(itertools.cycle(asked), first, None):
-            if failures or not go_on():
-                break
+        waiting = itertools.islice(itertools.cycle(asked), first, None)
+        while not failures and go_on():
             start = time.perf_counter()
-            try:
-                connection.request("POST", path, body, {"content-type": kind})
-                response = connection.getresponse()
-                answer = response.read()
-            except (OSError, http.client.HTTPException) as error:
-                failures.append(f"{path}: {error}")
-                break
+            failures.extend(_failure(connection, *next(waiting)))
             taken.append(time.perf_counter() - start)
-            if response.status != 200:
-                failures.append(f"{path}: {response.status} {answer[:200]!r}")
         connection.close()
 
     threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
@@ -133,6 +124,17 @@ def _send(port: int, asked: Sequence[Request], clients: int, go_on: Callable[[],
     if failures:
         raise InputError(f"a request failed: {failures[0]}: look at the server's messages above")
     return taken
+
+
+def _failure(connection: http.client.HTTPConnection, path: str, kind: str, body: bytes) -> list[str]:
+    """Send a request: nothing where it was answered, else why it was not."""
+    try:
+        connection.request("POST", path, body, {"content-type": kind})
+        response = connection.getresponse()
+        answer = response.read()
+    except (OSError, http.client.HTTPException) as error:
+        return [f"{path}: {error}"]
+    return [] if response.status == 200 else [f"{path}: {response.status} {answer[:200]!r}"]
 
 
 def _row(path: str, clients: int, seconds: float, taken: list[float]) -> str:

@@ -19,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -75,7 +75,9 @@ def application(predictor: Predictor, folder: Path, mlflow: ASGIApp, examples: l
             return refusal(str(error), 400)
 
     routes = [
-        *(_file(name, path) for path, name in (("/", "page.html"), ("/page.css", "page.css"), ("/page.js", "page.js"))),
+        _file("/", "page.html", "text/html"),
+        _file("/page.css", "page.css", "text/css"),
+        _file("/page.js", "page.js", "text/javascript"),
         Route("/about", about),
         Route("/card", show_card),
         Route("/examples/{number:int}", example),
@@ -102,11 +104,13 @@ class _Headers:
         await self._app(scope, receive, send_more)
 
 
-def _file(name: str, path: str) -> Route:
-    async def show(_: Request) -> Response:
-        return FileResponse(_PAGE / name)
+def _file(path: str, name: str, kind: str) -> Route:
+    content = (_PAGE / name).read_bytes()
 
-    return Route(path, show, name=name)
+    async def show(_: Request) -> Response:
+        return Response(content, media_type=kind)
+
+    return Route(path, show)
 
 
 def _about(predictor: Predictor, card: bool, examples: list[Example]) -> dict[str, Any]:
