@@ -7,7 +7,6 @@ import pytest
 from numpy.typing import NDArray
 
 from terracyte import familiarity, params, paths, tasks
-from terracyte.data.sources import sample
 from terracyte.familiarity import FEATURES, Familiarity
 from terracyte.tasks.task import Task
 from tests.pictures import BLOOD, MARS, textures
@@ -89,18 +88,3 @@ def test_a_champions_file_repeats_byte_for_byte(champions: Path, name: str) -> N
     familiarity.write(tasks.make(name, params.load()), path, 0.25)
     assert path.read_bytes() == before
     assert familiarity.read(path).threshold > 0
-
-
-@pytest.mark.parametrize("name", params.TASKS)
-def test_flags_the_jokes_that_cleaning_removes_from_the_sample(project: Path, name: str) -> None:
-    settings = params.load()
-    task = tasks.make(name, settings)
-    batches = list(sample.read(task, settings.data[name]))
-    images = np.concatenate([batch.images for batch in batches])
-    defects = np.array([defect for batch in batches for defect in batch.defects or ()])
-    sound = np.flatnonzero(defects == "")
-    known = familiarity.fit(images, sound[::2], sound[1::2], 0.01)
-    unlike = known.distances(images[np.isin(defects, ["repeated_image", "repeated_mask", "off_distribution"])])
-    assert len(unlike) > 10
-    assert unlike.min() > 5
-    assert (known.distances(images[sound]) > 1).mean() < 0.03

@@ -72,7 +72,10 @@ class Site:
         async def send(message: Message) -> None:
             sent.append(message)
 
-        asyncio.run(self._app(scope, receive, send))
+        async def ask() -> None:
+            await self._app(scope, receive, send)
+
+        asyncio.run(ask())
         headers_sent = {name.decode().lower(): value.decode() for name, value in sent[0]["headers"]}
         return sent[0]["status"], headers_sent, b"".join(part.get("body", b"") for part in sent[1:])
 
