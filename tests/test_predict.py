@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from terracyte import cli, files, params, paths, predictor, tasks
+from terracyte import champion, cli, files, params, paths, predictor, tasks
 from terracyte.errors import InputError
 from terracyte.prediction import inputs
 from terracyte.prediction.overlays import overlaid
@@ -289,4 +289,4 @@ def test_the_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None
 def test_a_record_without_a_task_is_damaged() -> None:
     files.write_json(paths.champion("blood") / "champion.json", [])
     with pytest.raises(InputError, match="damaged"):
-        predictor.read_record(paths.champion("blood"))
+        champion.read_record(paths.champion("blood"))

@@ -6,7 +6,7 @@ import socket
 import tempfile
 from pathlib import Path
 
-from terracyte import params, paths, predictor
+from terracyte import champion, params, paths
 from terracyte.errors import InputError
 
 HELP = "serve a champion on this machine, with a page to try it"
@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
         InputError: there is no champion, or the port cannot be used.
     """
     folder = arguments.model or paths.champion(arguments.task)
-    predictor.read_record(folder, arguments.task)
+    champion.read_record(folder, arguments.task)
     with _listening(arguments.port) as listener:
         print(f"{arguments.task}: reading {folder} …", flush=True)
         # Imported here: a wrong folder or port is told at once.
@@ -41,8 +41,8 @@ def run(arguments: argparse.Namespace) -> None:
         with tempfile.TemporaryDirectory() as place:
             model = Path(place) / "model"
             scoring.save(folder, model)
-            mlflow, champion = scoring.server(model)
-        site = application(champion, folder, mlflow, examples(champion.task))
+            mlflow, predictor = scoring.server(model)
+        site = application(predictor, folder, mlflow, examples(predictor.task))
         print(f"{arguments.task}: http://{HOST}:{listener.getsockname()[1]} (Ctrl-C ends it)", flush=True)
         server = uvicorn.Server(uvicorn.Config(site, log_level="warning", timeout_graceful_shutdown=5))
         with contextlib.suppress(KeyboardInterrupt):

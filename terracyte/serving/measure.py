@@ -23,7 +23,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from terracyte import params, paths, predictor, tasks
+from terracyte import champion, params, paths, tasks
 from terracyte.errors import InputError, guarded
 from terracyte.serving.command import HOST
 from terracyte.serving.examples import examples
@@ -57,7 +57,7 @@ def main() -> None:
 
 def requests(folder: Path) -> tuple[list[Request], list[Request]]:
     """Requests of the two kinds: pictures to /predict, one array each to /invocations."""
-    record = predictor.read_record(folder)
+    record = champion.read_record(folder)
     shape = (record["height"], record["width"], record["channels"])
     files = [each.png for each in examples(tasks.named(record["task"], record["classes"], shape))] or [_noise(shape)]
     images = [np.asarray(Image.open(io.BytesIO(file))).reshape(shape) for file in files]

@@ -23,9 +23,10 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from terracyte.champion import CARD
 from terracyte.errors import InputError
 from terracyte.prediction.overlays import overlaid
-from terracyte.predictor import CARD, Predictor
+from terracyte.predictor import Predictor
 from terracyte.reporting.pictures import PALETTE
 from terracyte.serving import uploads
 from terracyte.serving.answers import answers

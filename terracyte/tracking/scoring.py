@@ -2,12 +2,14 @@
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from terracyte import predictor, store
+from terracyte import champion, store
 from terracyte.tracking.models import requirements
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ def pyfunc(folder: Path) -> dict[str, Any]:
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    record = predictor.read_record(folder)
+    record = champion.read_record(folder)
     shape = (-1, record["height"], record["width"], record["channels"])
     return {
         "python_model": str(Path(__file__).with_name("served.py")),
@@ -48,10 +50,31 @@ def save(folder: Path, path: Path) -> None:
     store.quieten()
     import mlflow.pyfunc
 
-    with warnings.catch_warnings():
-        # the signature is declared; an example would only make MLflow load and run the model here
-        warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
+    with _without_example():
         mlflow.pyfunc.save_model(path, **pyfunc(folder))
+
+
+def log(folder: Path) -> str:
+    """Log the same to the active run.
+
+    Returns:
+        Its id, which `models:/<id>` loads.
+
+    Raises:
+        InputError: the folder holds no champion.
+    """
+    import mlflow.pyfunc
+
+    with _without_example():
+        return str(mlflow.pyfunc.log_model(name="model", **pyfunc(folder)).model_id)
+
+
+@contextmanager
+def _without_example() -> Iterator[None]:
+    """The signature is declared; an example would only make MLflow load and run the model."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
+        yield
 
 
 def server(path: Path) -> "tuple[FastAPI, Predictor]":
