@@ -29,6 +29,7 @@ from terracyte.serving import measure, uploads
 from terracyte.serving.examples import examples
 from terracyte.serving.site import application
 from terracyte.tracking import scoring
+from terracyte.tracking.server import scoring_server
 from tests.conftest import ROOT
 
 SIZE = 32
@@ -91,7 +92,7 @@ def served(
     with contextlib.chdir(champions_template):
         model, folder = tmp_path_factory.mktemp("served") / "model", paths.champion(request.param).absolute()
         scoring.save(folder, model)
-        mlflow, predictor = scoring.server(model)
+        mlflow, predictor = scoring_server(model)
         yield Site(application(predictor, folder, mlflow, examples(predictor.task))), predictor
 
 

@@ -37,11 +37,12 @@ def run(arguments: argparse.Namespace) -> None:
         from terracyte.serving.examples import examples
         from terracyte.serving.site import application
         from terracyte.tracking import scoring
+        from terracyte.tracking.server import scoring_server
 
         with tempfile.TemporaryDirectory() as place:
             model = Path(place) / "model"
             scoring.save(folder, model)
-            mlflow, predictor = scoring.server(model)
+            mlflow, predictor = scoring_server(model)
         site = application(predictor, folder, mlflow, examples(predictor.task))
         print(f"{arguments.task}: http://{HOST}:{listener.getsockname()[1]} (Ctrl-C ends it)", flush=True)
         server = uvicorn.Server(uvicorn.Config(site, log_level="warning", timeout_graceful_shutdown=5))

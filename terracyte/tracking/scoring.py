@@ -1,21 +1,15 @@
-"""The champion behind MLflow's model server."""
+"""The champion as a model that MLflow serves."""
 
-import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from terracyte import champion, store
 from terracyte.tracking.models import requirements
-
-if TYPE_CHECKING:
-    from fastapi import FastAPI
-
-    from terracyte.predictor import Predictor
 
 
 def pyfunc(folder: Path) -> dict[str, Any]:
@@ -75,15 +69,3 @@ def _without_example() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
         yield
-
-
-def server(path: Path) -> "tuple[FastAPI, Predictor]":
-    """MLflow's scoring server of a saved model, the application behind `mlflow models serve`; and its predictor."""
-    store.quieten()
-    import mlflow.pyfunc
-    from mlflow.pyfunc import scoring_server
-
-    # each refusal is answered; MLflow would also log advice on formats that this model does not take
-    logging.getLogger("mlflow.pyfunc.scoring_server").setLevel(logging.ERROR)
-    model = mlflow.pyfunc.load_model(str(path))
-    return scoring_server.init(model), model.unwrap_python_model().predictor
