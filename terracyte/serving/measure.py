@@ -48,10 +48,15 @@ def main() -> None:
     pictures, arrays = requests(folder)
     with serving(arguments.task, folder) as (port, process):
         count(port, [*pictures, *arrays], 4, _WARM_UP)
-        print("| request | clients | requests/s | median, ms | p99, ms |\n| --- | --- | --- | --- | --- |")
+        print("| request | clients | requests/s | median, ms | p99, ms | processor time each, ms |")
+        print("| --- | --- | --- | --- | --- | --- |")
         for asked, clients in itertools.product((pictures, arrays), arguments.clients):
-            print(_row(asked[0][0], clients, *load(port, asked, clients, arguments.seconds)), flush=True)
-        readings = memory(process, lambda step: count(port, [*pictures, *arrays], 4, step), arguments.requests)
+            before = _processor_time(process)
+            seconds, taken = load(port, asked, clients, arguments.seconds)
+            used = _processor_time(process) - before
+            print(_row(asked[0][0], clients, seconds, taken, used), flush=True)
+        # mostly pictures, as people send them
+        readings = memory(process, lambda step: count(port, [*pictures, arrays[0]], 4, step), arguments.requests)
     print(f"\nMemory (RSS) before and during {arguments.requests} requests: {', '.join(readings)} MiB")
 
 
@@ -137,9 +142,16 @@ def _failure(connection: http.client.HTTPConnection, path: str, kind: str, body:
     return [] if response.status == 200 else [f"{path}: {response.status} {answer[:200]!r}"]
 
 
-def _row(path: str, clients: int, seconds: float, taken: list[float]) -> str:
+def _row(path: str, clients: int, seconds: float, taken: list[float], used: float) -> str:
     median, late = 1000 * np.quantile(taken, [0.5, 0.99])
-    return f"| {path} | {clients} | {len(taken) / seconds:.1f} | {median:.0f} | {late:.0f} |"
+    each = 1000 * used / len(taken)
+    return f"| {path} | {clients} | {len(taken) / seconds:.1f} | {median:.0f} | {late:.0f} | {each:.0f} |"
+
+
+def _processor_time(process: psutil.Process) -> float:
+    """Seconds that the server has computed: unlike the others, a figure that other work on the machine hardly moves."""
+    times = process.cpu_times()
+    return times.user + times.system
 
 
 def _port(server: "subprocess.Popen[str]") -> int:
