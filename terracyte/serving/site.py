@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markdown_it import MarkdownIt
 from PIL import Image
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,6 +28,7 @@ from terracyte.champion import CARD
 from terracyte.errors import InputError
 from terracyte.prediction.overlays import overlaid
 from terracyte.predictor import Predictor
+from terracyte.reporting import formats
 from terracyte.reporting.pictures import PALETTE
 from terracyte.serving import uploads
 from terracyte.serving.answers import answers
@@ -34,6 +36,12 @@ from terracyte.serving.examples import Example, picture, png
 from terracyte.serving.sentences import Sentences, bounded_body, refusal
 
 _PAGE = Path(__file__).with_name("page")
+_MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
+_CARD = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Model card: {}</title><link rel="icon" href="data:,"><link rel="stylesheet" href="page.css"></head>
+<body><p><a href="./">Back</a></p>{}</body></html>
+"""
 _HOSTS = ["127.0.0.1", "localhost"]  # another name means that a foreign page found a way to this machine
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -59,7 +67,9 @@ def application(predictor: Predictor, folder: Path, mlflow: ASGIApp, examples: l
         return JSONResponse(_about(predictor, card.exists(), examples))
 
     async def show_card(_: Request) -> Response:
-        return PlainTextResponse(card.read_text("utf-8")) if card.exists() else refusal("there is no card", 404)
+        if not card.exists():
+            return refusal("there is no card", 404)
+        return HTMLResponse(_CARD.format(predictor.task.name, _MARKDOWN.render(card.read_text("utf-8"))))
 
     async def example(request: Request) -> Response:
         number = request.path_params["number"]
@@ -121,7 +131,7 @@ def _about(predictor: Predictor, card: bool, examples: list[Example]) -> dict[st
         "task": task.name,
         "variant": record["variant"],
         "title": record.get("title", ""),
-        "metric": record.get("metric"),
+        "metric": formats.words(record.get("metric", "")),
         "score": record.get("together", record.get("score")),
         "dense": task.dense,
         "size": [width, height],

@@ -37,7 +37,7 @@ async function describe() {
   about = await (await fetch("about")).json();
   document.title = `Terracyte: ${about.task}`;
   element("task").textContent = about.task;
-  const score = about.score == null ? "" : `, ${about.metric.replaceAll("_", " ")} ${percent(about.score)} on test images`;
+  const score = about.score == null ? "" : `, ${about.metric} ${percent(about.score)} on test images`;
   element("model").textContent = `${about.variant}: ${about.title}${score}`;
   element("wanted").textContent = `jpg or png, at most ${about.largest_file / 2 ** 20} MiB; the model sees ${about.size.join(" x ")} pixels`;
   show("card", about.card);
