@@ -110,7 +110,7 @@ function tell(answer) {
 // On a telephone the answer stands below the examples.
 function reveal() {
   const heading = element("found").getBoundingClientRect();
-  if (heading.top > innerHeight - 120 || heading.bottom < 0) element("found").scrollIntoView();
+  if (heading.top > innerHeight / 2 || heading.bottom < 0) element("found").scrollIntoView();
 }
 
 function figure(source, caption) {
