@@ -179,6 +179,21 @@ def test_a_candidate_that_is_no_better_is_refused_and_the_champion_stays(capsys:
 
 
 @pytest.mark.usefixtures("unpromoted")
+def test_the_same_variant_trained_otherwise_is_a_candidate_like_any_other(
+    edit: Edit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    promote("blood-cnn")
+    kept = champion()
+    edit("reference.blood.dropout", 0.25)
+    train_again()
+    record = promote("blood-cnn")
+    assert (record["promoted"], champion()) == (False, kept)
+    assert record["candidate"]["fingerprints"] != kept["fingerprints"]
+    assert record["checks"]["comparison"]["p_value"] == 1
+    assert "blood-cnn is refused (blood-cnn is champion): Not better than the champion" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("unpromoted")
 def test_no_class_may_fall_by_more_than_the_bound(edit: Edit) -> None:
     rescore("blood-baseline", lambda labels: np.zeros_like(labels))
     promote("blood-baseline")

@@ -18,7 +18,7 @@ from stages import report as stage
 from terracyte import files, origin, params, paths, predictions, tasks, tracking
 from terracyte.errors import InputError
 from terracyte.reporting import ablation as ablations
-from terracyte.reporting import formats, pictures, readme, records, tables
+from terracyte.reporting import champions, formats, pictures, readme, records, tables
 from terracyte.tracking import registry
 from tests import finished_project
 from tests.conftest import Edit
@@ -134,11 +134,6 @@ def test_mlflow_is_told_every_run_the_champion_and_then_the_report(logged: list[
     assert "It is no better." in candidate.description
     assert all(path.exists() for entry in entries for path in entry.models)
     assert all(path.exists() for _, pages in logged[4:] for path in pages)
-
-
-@pytest.mark.usefixtures("logged")
-def test_the_page_shows_who_is_champion_and_why() -> None:
-    stage.main()
     page = paths.REPORT_PAGE.read_text(encoding="utf-8")
     assert "Champion is <code>mars-unet</code>; the latest candidate, <code>mars-baseline</code>, was refused." in page
     assert '<b class="wrong">✗</b> It is no better.' in page
@@ -146,18 +141,27 @@ def test_the_page_shows_who_is_champion_and_why() -> None:
     assert "<h4>Mars: a network | with a pipe</h4>" in page
 
 
-@pytest.mark.usefixtures("logged")
+@pytest.mark.usefixtures("finished")
 def test_a_champion_that_the_record_does_not_name_is_refused() -> None:
+    task = tasks.make("mars", params.load())
     about = files.read_json(paths.champion("mars") / "champion.json")
     files.write_json(paths.champion("mars") / "champion.json", {**about, "variant": "another"})
     with pytest.raises(InputError, match=r"data/mars/champion does not hold the champion .*dvc repro promote@mars"):
-        stage.main()
+        champions.outcome(task)
     shutil.rmtree(paths.champion("mars"))
     with pytest.raises(InputError, match="does not hold the champion"):
-        stage.main()
+        champions.outcome(task)
     paths.promotion("mars").unlink()
     with pytest.raises(InputError, match=r"promotion.json is missing: run `dvc repro promote@mars`"):
-        stage.main()
+        champions.outcome(task)
+
+
+@pytest.mark.usefixtures("logged")
+def test_a_candidate_that_was_trained_anew_meanwhile_is_not_registered() -> None:
+    runs = files.read_json(paths.training("mars", "mars-baseline"))
+    files.write_json(paths.training("mars", "mars-baseline"), {"0": {**runs["0"], "fingerprint": "f" * 64}})
+    with pytest.raises(InputError, match=r"promotion.json is of other trainings: run `dvc repro promote@mars`"):
+        champions.register(tasks.make("mars", params.load()))
 
 
 @pytest.mark.usefixtures("logged")

@@ -61,7 +61,7 @@ def promote(task: Task, settings: Params) -> dict[str, Any]:
 def describe(outcome: Mapping[str, Any]) -> str:
     """What was decided, in one line."""
     champion, candidate = outcome["champion"]["variant"], outcome["candidate"]["variant"]
-    if candidate == champion:
+    if not outcome["against"]:
         return f"{candidate} is champion: {outcome['reasons'][0]}"
     return f"{candidate} is refused ({champion or 'nobody'} is champion): {' '.join(outcome['against'])}"
 
@@ -177,4 +177,5 @@ def _short(outcome: Mapping[str, Any]) -> dict[str, Any]:
         "champion": outcome["champion"]["variant"],
         "promoted": outcome["promoted"],
         "reasons": outcome["reasons"],
+        "against": outcome["against"],
     }

@@ -5,6 +5,7 @@ from typing import Any
 
 from terracyte import files, paths
 from terracyte.errors import InputError
+from terracyte.promotion import sentences
 from terracyte.tasks.task import Task
 from terracyte.tracking import registry
 from terracyte.tracking.registry import CANDIDATE, CHAMPION, Entry
@@ -44,7 +45,7 @@ def register(task: Task) -> None:
     champion, candidate = decided["champion"], decided["candidate"]
     if champion["variant"] is None:
         registry.register(task.name, [_refused(task, decided)])
-    elif champion["fingerprints"] == candidate["fingerprints"]:
+    elif sorted(champion["fingerprints"]) == sorted(candidate["fingerprints"]):
         registry.register(task.name, [_champion(task, champion, (CHAMPION, CANDIDATE))])
     else:
         registry.register(task.name, [_champion(task, champion, (CHAMPION,)), _refused(task, decided)])
@@ -53,13 +54,17 @@ def register(task: Task) -> None:
 def _champion(task: Task, about: Mapping[str, Any], aliases: tuple[str, ...]) -> Entry:
     head = f"Champion: `{about['variant']}`, which validated best."
     models = (paths.champion(task.name) / "model.keras",)
-    text = _listed(head, about["reasons"])
+    text = _listed(head, [*about["reasons"], *(told for _, told in sentences.behaviour(about["behaviour"]))])
     folder = paths.champion(task.name)
     return Entry(aliases=aliases, about=about, models=models, description=text, card=card(task), folder=folder)
 
 
 def _refused(task: Task, decided: Mapping[str, Any]) -> Entry:
     about = decided["candidate"]
+    path = paths.training(task.name, about["variant"])
+    trained = files.read_json(path) if path.exists() else {}
+    if [trained.get(str(seed), {}).get("fingerprint") for seed in about["seeds"]] != about["fingerprints"]:
+        raise InputError(f"{paths.promotion(task.name)} is of other trainings: run `dvc repro promote@{task.name}`")
     head = f"Candidate, refused: `{about['variant']}`, which validated best."
     models = tuple(paths.model(task.name, about["variant"], seed) for seed in about["seeds"])
     return Entry(aliases=(CANDIDATE,), about=about, models=models, description=_listed(head, decided["reasons"]))
