@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-from terracyte import files, metrics, quiet
+from terracyte import files, metrics, paths, quiet
+from terracyte.errors import InputError
 from terracyte.tasks.task import Task
 
 _BATCH = 64  # images per step; no result depends on it
@@ -77,10 +78,13 @@ def write(task: Task, model: Path, path: Path) -> None:
     """Calibrate a saved model on the validation split and write what `measure` returns.
 
     Raises:
-        InputError: the model cannot be read, nothing was balanced yet, or the validation split is empty.
+        InputError: the model cannot be read, nothing was balanced yet, or the validation split is empty
+            or has nothing that is scored.
     """
     parts = list(_observations(task, model))
     logits, truth = (np.concatenate(each) for each in zip(*parts, strict=True))
+    if not len(truth):
+        raise InputError(f"{paths.masks(task.name)}: no pixel of the validation split has a class that is scored")
     files.write_json(path, {"split": "validation", **measure(logits, truth)})
 
 

@@ -60,43 +60,50 @@ def application(predictor: Predictor, folder: Path, mlflow: ASGIApp, examples: l
         mlflow: MLflow's scoring server of the same champion.
         examples: pictures to click.
     """
-    scoring = Sentences(mlflow)
-    card = folder / CARD
-
-    async def about(_: Request) -> Response:
-        return JSONResponse(_about(predictor, card.exists(), examples))
-
-    async def show_card(_: Request) -> Response:
-        if not card.exists():
-            return refusal("there is no card", 404)
-        return HTMLResponse(_CARD.format(predictor.task.name, _MARKDOWN.render(card.read_text("utf-8"))))
-
-    async def example(request: Request) -> Response:
-        number = request.path_params["number"]
-        known = number < len(examples)
-        return Response(examples[number].png, media_type="image/png") if known else refusal("no such example", 404)
-
-    async def predict(request: Request) -> Response:
-        body = await bounded_body(request.receive, uploads.LARGEST_FILE)
-        if body is None:
-            return refusal(f"the file is larger than {uploads.LARGEST_FILE >> 20} MiB: choose a smaller one", 413)
-        try:
-            return JSONResponse(await run_in_threadpool(_shown, predictor, body))
-        except InputError as error:
-            return refusal(str(error), 400)
-
+    site, scoring = _Site(predictor, folder / CARD, examples), Sentences(mlflow)
     routes = [
         _file("/", "page.html", "text/html"),
         _file("/page.css", "page.css", "text/css"),
         _file("/page.js", "page.js", "text/javascript"),
-        Route("/about", about),
-        Route("/card", show_card),
-        Route("/examples/{number:int}", example),
-        Route("/predict", predict, methods=["POST"]),
+        Route("/about", site.about),
+        Route("/card", site.card),
+        Route("/examples/{number:int}", site.example),
+        Route("/predict", site.predict, methods=["POST"]),
         *(Route(path, scoring) for path in ("/invocations", "/ping", "/health", "/version")),
     ]
     middleware = [Middleware(_Headers), Middleware(TrustedHostMiddleware, allowed_hosts=_HOSTS)]
     return Starlette(routes=routes, middleware=middleware)
+
+
+class _Site:
+    """The page's own requests."""
+
+    def __init__(self, predictor: Predictor, card: Path, examples: list[Example]) -> None:
+        self._predictor, self._card, self._examples = predictor, card, examples
+
+    async def about(self, _: Request) -> Response:
+        return JSONResponse(_about(self._predictor, self._card.exists(), self._examples))
+
+    async def card(self, _: Request) -> Response:
+        if not self._card.exists():
+            return refusal("there is no card", 404)
+        text = _MARKDOWN.render(self._card.read_text("utf-8"))
+        return HTMLResponse(_CARD.format(self._predictor.task.name, text))
+
+    async def example(self, request: Request) -> Response:
+        number = request.path_params["number"]
+        if number >= len(self._examples):
+            return refusal("there is no such example", 404)
+        return Response(self._examples[number].png, media_type="image/png")
+
+    async def predict(self, request: Request) -> Response:
+        body = await bounded_body(request.receive, uploads.LARGEST_FILE)
+        if body is None:
+            return refusal(f"the file is larger than {uploads.LARGEST_FILE >> 20} MiB: choose a smaller one", 413)
+        try:
+            return JSONResponse(await run_in_threadpool(_shown, self._predictor, body))
+        except InputError as error:
+            return refusal(str(error), 400)
 
 
 class _Headers:
