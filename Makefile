@@ -2,6 +2,8 @@
 PYTHON ?= python3.11
 TARGETS ?=
 WORKERS ?= 2
+TASK ?= blood
+PORT ?= 5001
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
@@ -28,7 +30,7 @@ define keeping_outputs
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro repro-parallel real test test-services format ui report
+.PHONY: help setup repro repro-parallel real test test-services format ui serve report
 
 help: ## say what there is to do
 	@echo "Terracyte: two image challenges as one reproducible pipeline"
@@ -72,6 +74,9 @@ format: setup ## rewrite the code in the project's format
 
 ui: setup ## MLflow on http://127.0.0.1:5000
 	@python -m terracyte.ui
+
+serve: setup ## the champion behind MLflow's model server, with a page to try it: make serve TASK=mars PORT=5001
+	@python -m terracyte.cli serve $(TASK) --port $(PORT)
 
 report: ## say where the report page is
 	@test -f data/report/index.html && echo "file://$(CURDIR)/data/report/index.html" || { echo "error: there is no report yet: run make repro" >&2; exit 2; }
