@@ -12,7 +12,18 @@ import pandas as pd
 import pytest
 
 from stages import promote as stage
-from terracyte import calibration, evaluation, files, params, paths, predictions, promotion, tasks, together
+from terracyte import (
+    calibration,
+    evaluation,
+    files,
+    metric_files,
+    params,
+    paths,
+    predictions,
+    promotion,
+    tasks,
+    together,
+)
 from terracyte.errors import InputError, guarded
 from terracyte.identity import file_hash
 from terracyte.promotion import behaviour, contest
@@ -48,11 +59,11 @@ def promote(best: str, task: str = "blood") -> dict[str, Any]:
     """Let a variant validate best, by as little as it takes, and run the stage; its record."""
     metric, training = f"val_{make(task).selection}", {}
     for name in params.load().variants_of(task):
-        training[name] = files.read_json(paths.training(task, name))
+        training[name] = metric_files.read(paths.training(task, name))
     highest = max(runs["0"][metric] for name, runs in training.items() if name != best)
     for run in training[best].values():
         run[metric] = max(run[metric], highest + 0.01)
-    files.write_json(paths.training(task, best), training[best])
+    metric_files.write(paths.training(task, best), {}, training[best])
     return decide(task)
 
 
@@ -100,7 +111,7 @@ def rescore(variant: str, right: Callable[[np.ndarray[Any, Any]], np.ndarray[Any
     records = predictions.trained("blood", variant, settings.seeds)
     of_seeds = dict.fromkeys(settings.seeds, kept)
     scores = evaluation.summarise(task, variant, rows, of_seeds, records, settings.evaluate, kept)
-    files.write_json(paths.scores("blood", variant), scores)
+    metric_files.write(paths.scores("blood", variant), scores["mean"], scores)
 
 
 @pytest.mark.usefixtures("unpromoted")
@@ -111,7 +122,7 @@ def test_the_first_champion_only_has_to_behave(task: str, best: str) -> None:
     assert "no champion to compare with" in record["reasons"][0]
     assert (record["against"], record["history"], record["checks"]["comparison"]) == ([], [], None)
     assert record["champion"] == champion(task)
-    about, scores = champion(task), files.read_json(paths.scores(task, best))
+    about, scores = champion(task), metric_files.read(paths.scores(task, best))
     assert (about["variant"], about["seeds"], about["score"]) == (best, [0, 1], scores["mean"][make(task).headline])
     assert [about["score_low"], about["score_high"]] == scores["interval"][make(task).headline]
     assert about["fingerprints"] == list(scores["fingerprints"].values())
@@ -148,7 +159,7 @@ def test_a_better_candidate_becomes_champion_and_the_decision_before_is_kept() -
     found = record["checks"]["comparison"]
     assert found["images"] == len(predictions.test_rows("blood"))
     assert found["metric"] == "robust_accuracy"
-    scores = [files.read_json(paths.scores("blood", name))["mean"] for name in ("blood-cnn", "blood-baseline")]
+    scores = [metric_files.read(paths.scores("blood", name))["mean"] for name in ("blood-cnn", "blood-baseline")]
     means = [(each["accuracy"] + each["shift_accuracy"]) / 2 for each in scores]
     assert [found["candidate"], found["champion"]] == pytest.approx(means, abs=1e-5)
     assert found["low"] < found["difference"] < found["high"]

@@ -158,8 +158,8 @@ def test_a_champion_that_the_record_does_not_name_is_refused() -> None:
 
 @pytest.mark.usefixtures("logged")
 def test_a_candidate_that_was_trained_anew_meanwhile_is_not_registered() -> None:
-    runs = files.read_json(paths.training("mars", "mars-baseline"))
-    files.write_json(paths.training("mars", "mars-baseline"), {"0": {**runs["0"], "fingerprint": "f" * 64}})
+    runs = metric_files.read(paths.training("mars", "mars-baseline"))
+    metric_files.write(paths.training("mars", "mars-baseline"), {}, {"0": {**runs["0"], "fingerprint": "f" * 64}})
     with pytest.raises(InputError, match=r"promotion.json is of other trainings: run `dvc repro promote@mars`"):
         champions.register(tasks.make("mars", params.load()))
 
