@@ -151,6 +151,31 @@ class Evaluate:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Promote:
+    """What a candidate must hold to become champion.
+
+    Attributes:
+        significance: it must be better than the champion with a p of the paired test below this.
+        class_drop: no class's score may fall by more, 0-1.
+        images: validation images on which its behaviour is tested, spread evenly.
+        flip_agreement: smallest share of decisions that stay when an image is mirrored; the reference's `flip` says
+            which mirrors keep the label.
+        gain, offset: changes of brightness: grey values times 1 - gain and 1 + gain, minus and plus offset (of 255).
+        brightness_agreement: smallest share of decisions that stay under them.
+        rounding: largest difference of the logits of an image alone and within a batch.
+    """
+
+    significance: float = number(0.0001, 1)
+    class_drop: float = number(0, 1)
+    images: int = number(1, 100_000)
+    flip_agreement: float = number(0, 1)
+    gain: float = number(0, 0.5)
+    offset: float = number(0, 128)
+    brightness_agreement: float = number(0, 1)
+    rounding: float = number(0, 1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Report:
     """What the page shows.
 
@@ -232,6 +257,7 @@ class Params:
     compute: Compute
     tune: dict[str, space.Tune]
     evaluate: Evaluate
+    promote: dict[str, Promote]
     report: Report
     reference: dict[str, dict[str, object]]
     variants: dict[str, Variant]
@@ -288,7 +314,8 @@ def load(path: Path = paths.PARAMS) -> Params:
         InputError: the file is missing or no YAML, or a parameter is unknown, missing, mistyped or out of bounds.
     """
     params = build(Params, read_yaml(path), "")
-    for block in (params.data, params.validate, params.clean, params.balance, params.reference, params.tune):
+    blocks = (params.data, params.validate, params.clean, params.balance, params.reference, params.tune, params.promote)
+    for block in blocks:
         check_keys(block, TASKS, "a block per task")
         check_keys(TASKS, block, "a block per task")
     for task, reference in params.reference.items():

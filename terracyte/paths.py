@@ -132,6 +132,16 @@ def scores(task: str, variant: str) -> Path:
     return METRICS / task / "scores" / f"{variant}.json"
 
 
+def champion(task: str) -> Path:
+    """Folder of the task's champion, empty where there is none yet; see `terracyte.promotion.contenders`."""
+    return DATA / task / "champion"
+
+
+def promotion(task: str) -> Path:
+    """Who is champion, what was decided about the latest candidate and why, and the decisions before."""
+    return METRICS / task / "promotion.json"
+
+
 def submission(task: str) -> Path:
     """Folder of what the challenge asks for, and `submission.json`, which names the model."""
     return DATA / task / "submission"

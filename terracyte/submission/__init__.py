@@ -1,12 +1,9 @@
 """What each challenge asks for, made with the task's best model: code for labels, predictions for masks."""
 
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from terracyte import files, paths, predictions, quiet, ranking
+from terracyte import files, paths, predictions, ranking, together
 from terracyte.identity import file_hash
 from terracyte.params import Params
 from terracyte.strict import check_keys
@@ -39,7 +36,7 @@ def write(task: Task, settings: Params, folder: Path, variant: str | None = None
     variant = ranking.best_variant(task, training)
     fingerprints = [training[variant][seed]["fingerprint"] for seed in settings.seeds]
     summary: dict[str, Any] = {"variant": variant, "seeds": list(settings.seeds), "fingerprints": fingerprints}
-    with _model(task, variant, settings.seeds) as model:
+    with together.model_file([paths.model(task.name, variant, seed) for seed in settings.seeds]) as model:
         if task.dense:
             file = folder / f"{task.name}.csv"
             summary["images"] = masks.write(task, model, file)
@@ -57,23 +54,3 @@ def describe(task: Task, summary: dict[str, Any]) -> str:
     if summary.get("images") == 0:
         return f"{place} holds its header only: the source has no images without masks ({paths.unlabelled(task.name)})"
     return f"{place}: {summary['variant']}, seed {' '.join(map(str, summary['seeds']))}"
-
-
-@contextmanager
-def _model(task: Task, variant: str, seeds: Sequence[int]) -> Iterator[Path]:
-    """The file of a variant's model, for as long as it is needed."""
-    models = [paths.model(task.name, variant, seed) for seed in seeds]
-    if len(models) == 1:
-        yield models[0]
-        return
-    # Imported here: a single model is passed on as it is.
-    with quiet.importing_keras():
-        from terracyte import inference
-        from terracyte.models import ensemble
-        from terracyte.models.saving import read_model, write_model
-
-    inference.make_repeatable(0)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "together.keras"
-        write_model(path, ensemble.averaged([read_model(model) for model in models]))
-        yield path
