@@ -176,6 +176,21 @@ class Promote:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Drift:
+    """When incoming images count as unlike those before.
+
+    Attributes:
+        significance: of the tests together: how often images like those before are flagged all the same.
+        distance: smallest difference that counts: of the two distribution functions, 0-1.
+        examples: incoming images that the page shows.
+    """
+
+    significance: float = number(0.0001, 0.5)
+    distance: float = number(0, 1)
+    examples: int = number(1, 200)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Report:
     """What the page shows.
 
@@ -259,6 +274,7 @@ class Params:
     evaluate: Evaluate
     promote: dict[str, Promote]
     report: Report
+    drift: Drift
     reference: dict[str, dict[str, object]]
     variants: dict[str, Variant]
 

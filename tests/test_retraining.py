@@ -163,12 +163,12 @@ def test_a_comment_fits_what_github_takes() -> None:
 
 
 GRAPH = {
-    "dag": 'strict digraph {\n"train@a";\n"promote@t";\n"submit@t";\n"train@a" -> "promote@t";\n'
-    '"promote@t" -> "submit@t";\n"submit@t" -> "card";\n"train@a" -> "report";\n}',
-    "stage": "train@a\nreport\npromote@t\nsubmit@t\ncard\n",
+    "dag": 'strict digraph {\n"train@a";\n"promote@t";\n"train@a" -> "promote@t";\n"promote@t" -> "submit@t";\n'
+    '"submit@t" -> "card";\n"train@a" -> "curves";\n}',
+    "stage": "train@a\ntrain@b\ncurves\npromote@t\nsubmit@t\ncard\n",
 }
 
 
 def test_what_follows_promotion_is_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "_dvc", lambda *arguments: GRAPH[arguments[0]])
-    assert pipeline.without_promotion() == ["train@a", "report"]
+    assert pipeline.without_promotion() == ["train", "curves"]

@@ -55,7 +55,7 @@ def gather(task: Task, read: Read) -> Results:
     """
     variants = _variants(task, read)
     scores = {name: parsed(read, paths.scores(task.name, name)) for name in variants}
-    promotion = parsed(read, paths.METRICS / task.name / "promotion.json")
+    promotion = parsed(read, paths.promotion(task.name))
     promoted = ((promotion or {}).get("champion") or {}).get("variant")
     return Results(
         variants=variants,
