@@ -26,7 +26,7 @@ def histograms(images: NDArray[np.uint8], ids: NDArray[np.int64]) -> NDArray[np.
     """
     starts = range(0, len(ids), _CHUNK)
     progress = tqdm(starts, desc="counting colours", unit="chunk", disable=None)
-    return np.concatenate([_count(images[ids[start : start + _CHUNK]]) for start in progress])
+    return np.concatenate([count_levels(images[ids[start : start + _CHUNK]]) for start in progress])
 
 
 def smooth(shares: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
@@ -78,7 +78,8 @@ def isolation(shares: NDArray[np.float32], channels: int, neighbours: int) -> ND
     return distances[:, -1]
 
 
-def _count(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def count_levels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What `histograms` returns, of all of these images at once (n, h, w, c)."""
     n, *_, channels = images.shape
     levels = _LEVELS[channels]
     cells = levels**channels

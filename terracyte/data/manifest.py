@@ -57,6 +57,16 @@ def perceptual_hash(values: NDArray[np.float64]) -> NDArray[np.uint64]:
     return packed.view(">u8")[:, 0].astype(np.uint64)
 
 
+def statistics(images: NDArray[np.uint8], values: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """The columns of `STATISTICS`, (n,) each, of images (n, h, w, c) and their grey values (n, h, w)."""
+    return {
+        "brightness": values.mean(axis=(1, 2)),
+        "contrast": values.std(axis=(1, 2)),
+        "sharpness": _laplacian(values).var(axis=(1, 2)),
+        "saturation": _saturation(images),
+    }
+
+
 def _chunks(n: int) -> Iterator[slice]:
     return (slice(start, start + _CHUNK) for start in range(0, n, _CHUNK))
 
@@ -66,10 +76,7 @@ def _describe_chunk(task: Task, images: NDArray[np.uint8], masks: NDArray[np.uin
     columns = {
         "content_hash": _hashes(images),
         "perceptual_hash": perceptual_hash(thumbnails(values)),
-        "brightness": values.mean(axis=(1, 2)).round(_DECIMALS),
-        "contrast": values.std(axis=(1, 2)).round(_DECIMALS),
-        "sharpness": _laplacian(values).var(axis=(1, 2)).round(_DECIMALS),
-        "saturation": _saturation(images).round(_DECIMALS),
+        **{name: column.round(_DECIMALS) for name, column in statistics(images, values).items()},
     }
     if masks is not None:
         columns |= _describe_masks(masks, len(task.classes))

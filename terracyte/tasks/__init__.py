@@ -1,5 +1,7 @@
 """The tasks by name."""
 
+from collections.abc import Sequence
+
 from terracyte.params import Params
 from terracyte.tasks.blood import Blood
 from terracyte.tasks.mars import Mars
@@ -11,4 +13,9 @@ _TASKS: dict[str, type[Task]] = {"blood": Blood, "mars": Mars}
 def make(name: str, params: Params) -> Task:
     """The task `name`, with the classes and image shape that params.yaml declares."""
     source = params.data[name]
-    return _TASKS[name](source.classes, (source.height, source.width, source.channels))
+    return named(name, source.classes, (source.height, source.width, source.channels))
+
+
+def named(name: str, classes: Sequence[str], image_shape: tuple[int, int, int]) -> Task:
+    """The task `name` with these classes, in the order of their labels, and images (h, w, c)."""
+    return _TASKS[name](classes, image_shape)

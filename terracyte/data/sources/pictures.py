@@ -4,7 +4,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,15 +20,22 @@ class UnreadableError(Exception):
     """A file is no readable picture; the message says why."""
 
 
-def load_image(path: Path, channels: int) -> Image.Image:
+def load_image(path: Path, channels: int, stream: IO[bytes] | None = None) -> Image.Image:
     """Decode a photo, turn it upright (EXIF) and bring it to 1 (grey) or 3 (RGB) channels.
 
+    Args:
+        path: of the file.
+        channels: 1 or 3.
+        stream: the file's content where it is not on disk; `path` only names it then.
+
     Raises:
-        UnreadableError: it is no 8-bit jpg or png, or truncated.
+        UnreadableError: it is no 8-bit jpg or png, truncated, or transparent in places.
     """
-    with _decoding(path) as picture:
+    with _decoding(path, stream) as picture:
         if picture.mode.startswith(("I", "F")):  # Pillow would clip 16 bits instead of scaling them
             raise UnreadableError(f"{path} has more than 8 bits per pixel")
+        if picture.has_transparency_data and picture.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+            raise UnreadableError(f"{path} has transparent pixels, whose colours nobody has seen")
         return ImageOps.exif_transpose(picture).convert("RGB" if channels == 3 else "L")
 
 
@@ -65,9 +72,9 @@ def resize_mask(mask: NDArray[Any], height: int, width: int) -> NDArray[Any]:
 
 
 @contextmanager
-def _decoding(path: Path) -> Iterator[Image.Image]:
+def _decoding(path: Path, stream: IO[bytes] | None = None) -> Iterator[Image.Image]:
     try:
-        with Image.open(path, formats=_FORMATS) as picture:
+        with Image.open(stream or path, formats=_FORMATS) as picture:
             picture.load()
             yield picture
     except UnidentifiedImageError as error:
