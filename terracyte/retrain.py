@@ -2,7 +2,7 @@
 
 python -m terracyte.retrain --base origin/main
 
-The same on a laptop and in CI: fetch what is cached, `dvc repro`, gate, push. Exit code 1: the gate stopped the change;
+The same on a laptop and in CI: fetch what is cached, `dvc repro` up to the scores, gate, push. Exit code 1: the gate stopped the change;
 2: bad input, or a stage failed. `data/retraining/` holds what there is to read: comment.md, summary.json, plots.
 """
 
@@ -38,8 +38,8 @@ def retrain(base: str, promote: bool = False, push: bool = True, update: bool = 
 
     Args:
         base: a revision that git knows; results are compared with the commit where HEAD's history left it.
-        promote: run `promote` and what follows it, once the gate has let the change pass. Without it no champion
-            changes: a branch only proposes.
+        promote: go on with `promote` and what follows it, once the gate has let the change pass. Without it no
+            champion changes: a branch only proposes.
         push: send outputs and run cache to DVC's remote, where there is one.
         update: first bring data that `dvc import-url` tracks up to its source.
 
@@ -55,11 +55,11 @@ def retrain(base: str, promote: bool = False, push: bool = True, update: bool = 
     remote = pipeline.has_remote()
     if update:
         pipeline.update_imports()
-    run = pipeline.repro(pipeline.without_promotion(), pull=remote)
+    run = pipeline.score(pull=remote)
     comparisons = [_compared(task, before[task.name]) for task in made]
     passed = all(each.verdict.passed for each in comparisons)
     if promote and passed:
-        run += pipeline.repro([], pull=remote)
+        run += pipeline.finish(pull=remote)
     if push and remote:
         pipeline.push()
     _write(base, commit, run, comparisons, promote and passed)

@@ -162,13 +162,8 @@ def test_a_comment_fits_what_github_takes() -> None:
     assert "too long" in text
 
 
-GRAPH = {
-    "dag": 'strict digraph {\n"train@a";\n"promote@t";\n"train@a" -> "promote@t";\n"promote@t" -> "submit@t";\n'
-    '"submit@t" -> "card";\n"train@a" -> "curves";\n}',
-    "stage": "train@a\ntrain@b\ncurves\npromote@t\nsubmit@t\ncard\n",
-}
-
-
-def test_what_follows_promotion_is_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "_dvc", lambda *arguments: GRAPH[arguments[0]])
-    assert pipeline.without_promotion() == ["train", "curves"]
+def test_nothing_is_fetched_where_nothing_is_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(pipeline, "_dvc", lambda *arguments: asked.append(arguments[0]) or "Stage 'a' didn't change\n")
+    assert pipeline.finish(pull=True) == Run()
+    assert asked == ["repro"]

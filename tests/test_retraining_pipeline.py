@@ -105,7 +105,7 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Team:
     commit(start, "code")
     run(["dvc", "remote", "add", "--default", "storage", str(folder / "storage")], start)
     run(["dvc", "import-url", str(shared.pictures), "data/sources/cells"], start)
-    run(["dvc", "repro"], start)
+    run(["dvc", "repro", "evaluate"], start)
     commit(start, "results")
     run(["dvc", "push", "--run-cache"], start)
     run(["git", "push", "--quiet", "origin", "main"], start)
@@ -146,7 +146,7 @@ def test_a_changed_variant_is_one_training_and_none_for_the_next_clone(team: Tea
     summary = retrained(clone)
     assert trained(summary) == ["train@blood-cnn"]
     assert "**1 training** (`blood-cnn`)" in comment(clone)
-    assert {stage.partition("@")[0] for stage in summary["ran"]} <= {"fetch", "train", "evaluate", "report", "submit"}
+    assert summary["ran"] == [f"{stage}@blood-cnn" for stage in ("fetch", "train", "evaluate")]
     # the run cache went with it: whoever has the same change trains nothing
     other = team.clone("wider-again")
     shutil.copy(clone / paths.PARAMS, other / paths.PARAMS)
@@ -172,11 +172,25 @@ def test_new_data_run_the_data_stages_and_the_trainings_on_them(team: Team) -> N
     assert "The data changed" in comment(clone)
 
 
-@pytest.mark.skipif(not (ROOT / "stages/promote.py").exists(), reason="there is no stage promote yet")
 def test_champions_are_promoted_on_main_alone(team: Team) -> None:
     clone = team.clone("main")
-    edit(clone, lambda content: content["variants"]["blood-cnn"]["change"].update(width=8))
+    edit(clone, lambda content: content["variants"]["blood-cnn"]["change"].update(width=6))
     summary = retrained(clone, "--promote")
     assert summary["promoted"]
-    assert {"promote@blood"} <= set(summary["ran"])
-    assert files.read_json(clone / "metrics/blood/promotion.json")["champion"]["variant"] == "blood-cnn"
+    assert {"promote@blood", "promote@mars", "report"} <= set(summary["ran"])
+    assert files.read_json(clone / paths.promotion("blood"))["champion"]["variant"] == "blood-cnn"
+    commit(clone, "results")
+    # from here on it is the promoted champion that the gate holds on to
+    run(["git", "push", "--quiet", "origin", "main"], clone)
+    branch = team.clone("without-champion")
+    edit(branch, lambda content: content["variants"].pop("blood-cnn"))
+    edit(branch, lambda content: content["tune"]["blood"].update(variant="blood-baseline"))
+    retrained(branch, expected=1)
+    assert "**Stopped.** The champion `blood-cnn` is no longer declared in params.yaml" in comment(branch)
+
+
+def test_the_cache_alone_serves_where_there_is_no_remote(team: Team) -> None:
+    clone = team.clone("cache-only")
+    run(["dvc", "remote", "remove", "storage"], clone)
+    shutil.copytree(team.folder / "start/.dvc/cache", clone / ".dvc/cache")
+    assert trained(retrained(clone)) == []

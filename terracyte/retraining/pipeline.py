@@ -4,14 +4,11 @@ import dataclasses
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
 
 from terracyte.errors import InputError
 
-_PROMOTE = "promote"
-_EDGE = re.compile(r'"([^"]+)" -> "([^"]+)";')
-_RAN = re.compile(r"^Running stage '([^']+)'")
-_CACHED = re.compile(r"^Stage '([^']+)' is cached")
+_RAN = re.compile(r"(?m)^Running stage '([^']+)'")
+_CACHED = re.compile(r"(?m)^Stage '([^']+)' is cached")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,42 +46,33 @@ def update_imports() -> tuple[str, ...]:
     return imports
 
 
-def without_promotion() -> list[str]:
-    """The stages that do not come after `promote`, and are not `promote` themselves.
-
-    Groups of stages are named as one: DVC reads its lock file anew for each target, 4 s for each of 80.
-    """
-    graph = _dvc("dag", "--dot")
-    edges = {(above.partition("@")[0], below.partition("@")[0]) for above, below in _EDGE.findall(graph)}
-    held = {_PROMOTE}
-    while new := {below for above, below in edges if above in held} - held:
-        held |= new
-    stages = dict.fromkeys(name.partition("@")[0] for name in _dvc("stage", "list", "--all", "--name-only").split())
-    return [name for name in stages if name not in held]
-
-
-def repro(targets: Sequence[str], pull: bool) -> Run:
-    """Run what is out of date, showing what DVC says.
+def score(pull: bool) -> Run:
+    """Bring all scores up to date: run what is out of date up to `evaluate`; no champion can change by it.
 
     Args:
-        targets: stages; none for all.
-        pull: fetch what is needed from the remote, and nothing that no stage needs.
+        pull: fetch from the remote what a stage needs, and nothing that no stage needs.
 
     Raises:
         InputError: a stage failed; its own message stands above.
     """
-    options = ["--pull", "--allow-missing"] if pull else []
-    command = [sys.executable, "-m", "dvc", "repro", *options, *targets]
-    ran, cached = [], []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        for line in process.stdout or ():
-            print(line, end="", flush=True)
-            ran += _RAN.findall(line)
-            cached += _CACHED.findall(line)
-    if process.returncode:
-        last = f"stage {ran[-1]} failed" if ran else "nothing ran"
-        raise InputError(f"`dvc repro` ended with exit code {process.returncode} ({last}): its message stands above")
-    return Run(tuple(ran), tuple(cached))
+    return _repro(*(["--pull", "--allow-missing"] if pull else []), "evaluate")
+
+
+def finish(pull: bool) -> Run:
+    """Run everything that is out of date, `promote` among it.
+
+    Args:
+        pull: fetch all outputs first where something is to run. Stages after `evaluate` depend on whole folders, and
+            `dvc repro --pull` finds no output of such a name.
+
+    Raises:
+        InputError: a stage failed, or the remote cannot be reached.
+    """
+    if pull:
+        if not _RAN.search(_dvc("repro", "--dry", "--allow-missing")):
+            return Run()
+        _dvc("pull", "--allow-missing")
+    return _repro()
 
 
 def push() -> None:
@@ -100,6 +88,21 @@ def metrics_difference(commit: str) -> str:
 def plots_difference(commit: str, folder: str) -> None:
     """Write DVC's page of plots, before and after, to `folder`."""
     _dvc("plots", "diff", commit, "--out", folder)
+
+
+def _repro(*arguments: str) -> Run:
+    """Run `dvc repro` and show what it says."""
+    ran, cached = [], []
+    command = [sys.executable, "-m", "dvc", "repro", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout or ():
+            print(line, end="", flush=True)
+            ran += _RAN.findall(line)
+            cached += _CACHED.findall(line)
+    if process.returncode:
+        last = f"the last stage to run: {ran[-1]}" if ran else "no stage ran"
+        raise InputError(f"`dvc repro` ended with exit code {process.returncode} ({last}): its message stands above")
+    return Run(tuple(ran), tuple(cached))
 
 
 def _dvc(*arguments: str) -> str:
