@@ -2,8 +2,9 @@
 
 python -m terracyte.retrain --base origin/main
 
-The same on a laptop and in CI: fetch what is cached, `dvc repro` up to the scores, gate, push. Exit code 1: the gate stopped the change;
-2: bad input, or a stage failed. `data/retraining/` holds what there is to read: comment.md, summary.json, plots.
+The same on a laptop and in CI: fetch what is cached, `dvc repro` up to the scores, gate, push. Exit code 1: the gate
+stopped the change; 2: bad input, or a stage failed. What there is to read lies in `data/retraining/`: comment.md,
+summary.json, and the plots.
 """
 
 import argparse

@@ -164,6 +164,11 @@ def test_a_comment_fits_what_github_takes() -> None:
 
 def test_nothing_is_fetched_where_nothing_is_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(pipeline, "_dvc", lambda *arguments: asked.append(arguments[0]) or "Stage 'a' didn't change\n")
+
+    def answer(*arguments: str) -> str:
+        asked.append(arguments[0])
+        return "Stage 'a' didn't change, skipping\n"
+
+    monkeypatch.setattr(pipeline, "_dvc", answer)
     assert pipeline.finish(pull=True) == Run()
     assert asked == ["repro"]

@@ -67,8 +67,8 @@ class Report:
         """What would have been noticed."""
         least = max((finding.noticed for finding in self.findings), default=1.0)
         if least >= 1:
-            return "so few images would show no difference at all, however large; give more."
-        return f"with so many, distributions must lie {least:.2f} apart (of 1) to be noticed for sure in every number."
+            return "so few show no difference at all, however large; give more."
+        return f"with so many, a distance below {least:.2f} (of 1) may stay unseen."
 
 
 def summary(report: Report) -> dict[str, Any]:
@@ -131,9 +131,7 @@ def _chart(report: Report, finding: Finding) -> Picture:
         style: dict[str, Any] = {"bins": bins, "density": True}
         axes.hist(before.clip(bins[0], bins[-1]), color=figures.COLOURS[0], alpha=0.45, label="before", **style)
         line: dict[str, Any] = {"histtype": "step", "linewidth": 1.8, "color": figures.COLOURS[1], **style}
-        axes.hist(
-            after.clip(bins[0], bins[-1]), histtype="step", linewidth=1.8, color=colour, label="incoming", **style
-        )
+        axes.hist(after.clip(bins[0], bins[-1]), label="incoming", **line)
         axes.set_yticks([])
         axes.legend(fontsize="small")
 
