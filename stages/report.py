@@ -4,7 +4,7 @@ import argparse
 
 from terracyte import files, params, paths, tasks, tracking
 from terracyte.errors import guarded
-from terracyte.reporting import ablation, page, readme, records, runs, search_text, tables
+from terracyte.reporting import ablation, champions, page, readme, records, runs, search_text, tables
 
 
 def main() -> None:
@@ -23,6 +23,7 @@ def main() -> None:
     for task in chosen:
         runs.reconcile(task, gathered[task.name])
         tracking.log_study(task.name, searches[task.name])
+        champions.register(task)
     for name, table in ablations.items():
         files.write_csv(paths.ablation_csv(name), table)
         files.write_text(paths.ablation_markdown(name), markdown[name])

@@ -5,7 +5,7 @@ import sys
 
 from terracyte import params, store, tasks, tracking
 from terracyte.errors import InputError, guarded
-from terracyte.reporting import records, runs
+from terracyte.reporting import champions, records, runs
 
 _HOST, _PORT = "127.0.0.1", 5000
 
@@ -18,6 +18,7 @@ def main() -> None:
         task = tasks.make(name, settings)
         try:
             runs.reconcile(task, records.gather(task, settings))
+            champions.register(task)
         except InputError as error:
             print(f"{name}: the record may be out of date: {error}", file=sys.stderr)
         print(f"{name}: {server or f'http://{_HOST}:{_PORT}'}{tracking.page(name)}", flush=True)

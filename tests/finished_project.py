@@ -1,5 +1,6 @@
 """A project whose every stage before `report` seems to have run: seconds instead of trainings."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from terracyte.data import cleaning
 from terracyte.data.rules import NO_TWIN
 from terracyte.identity import Identity, data_hash, file_hash
 from terracyte.params import Params
+from terracyte.promotion import contenders
 from terracyte.tasks.task import Task
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -71,6 +73,14 @@ TUNING: dict[str, Any] = {
     ],
 }
 
+# How the champion stood its tests.
+BEHAVIOUR: dict[str, Any] = {
+    "flips": {"passed": True, "figure": 0.95, "bound": 0.9},
+    "brightness": {"passed": True, "figure": 1.0, "bound": 0.9},
+    "empty_image": {"passed": True},
+    "batch_of_one": {"passed": True, "figure": 0.0, "bound": 0.001},
+}
+
 _IMAGES = 120
 _SPLITS = ("train", "validation", "test")
 
@@ -90,6 +100,7 @@ def build() -> None:
         for variant in settings.variants_of(name):
             train(task, variant, settings)
             evaluate(task, variant, settings)
+        promote(task, settings)
     paths.README.write_text("# Title\n\n<!-- results:begin -->\n<!-- results:end -->\n\nThe end.\n", encoding="utf-8")
 
 
@@ -151,6 +162,28 @@ def evaluate(task: Task, variant: str, settings: Params) -> None:
     files.write_json(paths.scores(task.name, variant), scores)
 
 
+def promote(task: Task, settings: Params) -> None:
+    """Make the first network champion, and the baseline the refused candidate; the champion's model is empty."""
+    rows = predictions.test_rows(task.name)
+    baseline, network = (
+        contenders.of_variant(task, settings, rows, name) for name in list(settings.variants_of(task.name))[:2]
+    )
+    about = {**network.about, "reasons": ["There was no other."], "behaviour": BEHAVIOUR}
+    network = dataclasses.replace(network, about=about, models=network.models[:1])
+    with files.atomic_folder(paths.champion(task.name)) as folder:
+        contenders.fill(folder, task, settings, network, rows)
+    outcome = {
+        "champion": about,
+        "candidate": baseline.about,
+        "promoted": False,
+        "reasons": ["It is no better.", "It is steady."],
+        "against": ["It is no better."],
+        "checks": {"comparison": None, "behaviour": BEHAVIOUR},
+        "history": [],
+    }
+    files.write_json(paths.promotion(task.name), outcome)
+
+
 def _validation_scores(task: Task) -> list[str]:
     return [f"val_{name}" for name in dict.fromkeys([task.headline, task.shift_headline, task.selection]) if name]
 
@@ -199,6 +232,7 @@ def _raw(task: Task) -> pd.DataFrame:
     manifest["content_hash"] = [image.tobytes().hex()[:64] for image in pixels]
     if task.dense:
         np.save(paths.masks(task.name), masks.astype(np.uint8))
+        manifest["mask_hash"] = [mask.tobytes().hex()[-64:] for mask in masks]
         for k in range(len(task.classes)):
             manifest[f"pixels_{k}"] = (masks == k).sum(axis=(1, 2))
     else:

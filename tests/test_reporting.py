@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from terracyte import files, origin, params, paths, predictions, tasks, tracking
 from terracyte.errors import InputError
 from terracyte.reporting import ablation as ablations
 from terracyte.reporting import formats, pictures, readme, records, tables
+from terracyte.tracking import registry
 from tests import finished_project
 from tests.conftest import Edit
 
@@ -29,6 +31,7 @@ def logged(finished: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr(sys, "argv", ["report"])
     monkeypatch.setattr(tracking, "reconcile", lambda task, runs: told.append((task, runs)))
     monkeypatch.setattr(tracking, "log_report", lambda task, pages: told.append((task, pages)))
+    monkeypatch.setattr(registry, "register", lambda task, entries: told.append((task, entries)))
     return told
 
 
@@ -117,14 +120,44 @@ def test_a_variant_more_or_less_is_a_row_more_or_less(edit: Edit) -> None:
     assert paths.ablation_csv("mars").read_bytes() == kept
 
 
-def test_mlflow_is_told_every_run_and_then_the_report(logged: list[Any]) -> None:
+def test_mlflow_is_told_every_run_the_champion_and_then_the_report(logged: list[Any]) -> None:
     stage.main()
-    assert [name for name, _ in logged] == ["blood", "mars", "blood", "mars"]
-    _, finished = logged[1]
+    assert [name for name, _ in logged] == ["blood", "blood", "mars", "mars", "blood", "mars"]
+    (_, finished), (_, entries) = logged[2:4]
     assert [(each.identity.variant, each.identity.seed) for each in finished] == [
         (variant, seed) for variant in ("mars-baseline", "mars-unet") for seed in (0, 1)
     ]
-    assert all(path.exists() for _, pages in logged[2:] for path in pages)
+    champion, candidate = entries
+    assert (champion.aliases, champion.about["variant"]) == (("champion",), "mars-unet")
+    assert champion.card.startswith("# Mars: a network | with a pipe")
+    assert (candidate.aliases, candidate.about["variant"]) == (("candidate",), "mars-baseline")
+    assert "It is no better." in candidate.description
+    assert all(path.exists() for entry in entries for path in entry.models)
+    assert all(path.exists() for _, pages in logged[4:] for path in pages)
+
+
+@pytest.mark.usefixtures("logged")
+def test_the_page_shows_who_is_champion_and_why() -> None:
+    stage.main()
+    page = paths.REPORT_PAGE.read_text(encoding="utf-8")
+    assert "Champion is <code>mars-unet</code>; the latest candidate, <code>mars-baseline</code>, was refused." in page
+    assert '<b class="wrong">✗</b> It is no better.' in page
+    assert '<b class="right">✓</b> It is steady.' in page
+    assert "<h4>Mars: a network | with a pipe</h4>" in page
+
+
+@pytest.mark.usefixtures("logged")
+def test_a_champion_that_the_record_does_not_name_is_refused() -> None:
+    about = files.read_json(paths.champion("mars") / "champion.json")
+    files.write_json(paths.champion("mars") / "champion.json", {**about, "variant": "another"})
+    with pytest.raises(InputError, match=r"data/mars/champion does not hold the champion .*dvc repro promote@mars"):
+        stage.main()
+    shutil.rmtree(paths.champion("mars"))
+    with pytest.raises(InputError, match="does not hold the champion"):
+        stage.main()
+    paths.promotion("mars").unlink()
+    with pytest.raises(InputError, match=r"promotion.json is missing: run `dvc repro promote@mars`"):
+        stage.main()
 
 
 @pytest.mark.usefixtures("logged")

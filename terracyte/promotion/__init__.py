@@ -37,8 +37,8 @@ def promote(task: Task, settings: Params) -> dict[str, Any]:
 
     Returns:
         What `paths.promotion` holds: `champion` (see `contenders.describe`; with `reasons` and `behaviour`, or
-        `variant` None where there is none yet), `candidate`, `promoted`, `reasons`, `checks` with all figures, and
-        `history`, the decisions before.
+        `variant` None where there is none yet), `candidate`, `promoted`, `reasons` (those `against` it once more),
+        `checks` with all figures, and `history`, the decisions before.
 
     Raises:
         InputError: a variant wasn't trained or evaluated, or a file of the champion cannot be read.
@@ -63,7 +63,7 @@ def describe(outcome: Mapping[str, Any]) -> str:
     champion, candidate = outcome["champion"]["variant"], outcome["candidate"]["variant"]
     if candidate == champion:
         return f"{candidate} is champion: {outcome['reasons'][0]}"
-    return f"{candidate} is refused ({champion or 'nobody'} is champion): {' '.join(outcome['reasons'])}"
+    return f"{candidate} is refused ({champion or 'nobody'} is champion): {' '.join(outcome['against'])}"
 
 
 def _record(task: str) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def _stays(champion: Contender, candidate: Contender, before: Mapping[str, Any])
         return {**before, **people}
     told = "The candidate is the champion already."
     checks = {"comparison": None, BEHAVIOUR: champion.about[BEHAVIOUR]}
-    return {**people, "promoted": False, "reasons": [told], "checks": checks}
+    return {**people, "promoted": False, "reasons": [told], "against": [], "checks": checks}
 
 
 def _decide(
@@ -131,6 +131,7 @@ def _decide(
         "candidate": candidate.about,
         "promoted": promoted,
         "reasons": [sentence for _, sentence in said],
+        "against": [sentence for passed, sentence in said if not passed],
         "checks": {"comparison": found, BEHAVIOUR: tests},
     }
 

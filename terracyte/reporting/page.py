@@ -8,13 +8,16 @@ from typing import Any
 import jinja2
 import numpy as np
 import pandas as pd
+from markdown_it import MarkdownIt
 
 from terracyte import files, metrics, paths, predictions
 from terracyte.params import Params
-from terracyte.reporting import figures, formats, pictures, search_charts, search_text, tables
+from terracyte.reporting import champions, figures, formats, pictures, search_charts, search_text, tables
 from terracyte.reporting.pictures import Example, Picture, Sheet
 from terracyte.reporting.records import Record, best
 from terracyte.tasks.task import Task
+
+_DEEPER = 3  # levels of a card's headings below their own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +64,8 @@ class Section:
         sheets: the removed images.
         cleaned: images before cleaning, and kept.
         splits: images, groups and class counts by split, see `balance.json`.
+        promotion: the latest decision about the champion, see `promotion.promote`.
+        card: the champion's model card, as HTML; "" where there is no champion.
         tuning, tuning_charts: the search, in words and pictures.
         source: where the images come from.
     """
@@ -82,6 +87,8 @@ class Section:
     sheets: Sequence[Sheet]
     cleaned: tuple[int, int]
     splits: dict[str, Any]
+    promotion: dict[str, Any]
+    card: str
     tuning: str
     tuning_charts: Sequence[Picture]
     source: str
@@ -123,6 +130,8 @@ def section(task: Task, records: list[Record], table: pd.DataFrame, settings: Pa
         sheets=pictures.sheets(task, cleaned, settings.report.contact_sheet),
         cleaned=(len(cleaned), int(cleaned["keep"].sum())),
         splits=files.read_json(paths.balance(task.name)),
+        promotion=champions.outcome(task),
+        card=_html(champions.card(task)),
         tuning=search_text.note(task.name, tuning).replace("`", ""),
         tuning_charts=search_charts.charts(tuning) if tuning["trials"] else [],
         source=settings.data[task.name].source,
@@ -143,6 +152,17 @@ def render(sections: Sequence[Section], settings: Params) -> str:
     return environment.get_template("page.html.j2").render(
         sections=sections, seeds=settings.seeds, note=tables.note(settings.evaluate)
     )
+
+
+def _html(markdown: str) -> str:
+    """Markdown as HTML below the page's headings; HTML within it is shown, not used."""
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = reader.parse(markdown)
+    for token in tokens:
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{int(token.tag[1:]) + _DEEPER}"
+    html = str(reader.renderer.render(tokens, reader.options, {}))
+    return html.replace("<table>", '<div class="scroll" tabindex="0"><table>').replace("</table>", "</table></div>")
 
 
 def _bars(task: Task, table: pd.DataFrame) -> list[Bar]:

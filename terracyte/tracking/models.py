@@ -10,12 +10,17 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 
-def log_keras(model: Any) -> None:
-    """Log a Keras model of one input and one output to the active run, with their shapes as its signature."""
+def log_keras(model: Any) -> str:
+    """Log a Keras model of one input and one output to the active run, with their shapes as its signature.
+
+    Returns:
+        Its id, which `models:/<id>` loads.
+    """
     import mlflow.keras
 
     signature = signature_of(model.input_shape, model.output_shape)
-    mlflow.keras.log_model(model, name="model", signature=signature, pip_requirements=requirements())
+    logged = mlflow.keras.log_model(model, name="model", signature=signature, pip_requirements=requirements())
+    return str(logged.model_id)
 
 
 def signature_of(input_shape: Sequence[int | None], output_shape: Sequence[int | None]) -> "ModelSignature":
