@@ -67,12 +67,12 @@ def edit(folder: Path, change: Callable[[Any], None]) -> None:
 
 
 def draw(folder: Path, first: int, count: int) -> None:
-    """Blotches of the class's colour, no two alike."""
+    """Blotches of the class's colour, no two alike; every sixth lies in the wrong folder: no score is perfect."""
     for label, name in enumerate(CLASSES):
         (folder / name).mkdir(parents=True, exist_ok=True)
         for number in range(first, first + count):
             blotches = np.random.default_rng([label, number]).integers(0, 90, (8, 8, 3))
-            blotches[..., label] += 150
+            blotches[..., (label + (number % 6 == 5)) % len(CLASSES)] += 150
             pixels = blotches.repeat(4, axis=0).repeat(4, axis=1).astype(np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{number}.png")
 
@@ -142,7 +142,7 @@ def test_no_change_runs_nothing(team: Team) -> None:
 
 def test_a_changed_variant_is_one_training_and_none_for_the_next_clone(team: Team) -> None:
     clone = team.clone("wider")
-    edit(clone, lambda content: content["variants"]["blood-cnn"]["change"].update(width=6))
+    edit(clone, lambda content: content["variants"]["blood-cnn"]["change"].update(epochs=6))
     summary = retrained(clone)
     assert trained(summary) == ["train@blood-cnn"]
     assert "**1 training** (`blood-cnn`)" in comment(clone)
@@ -155,7 +155,7 @@ def test_a_changed_variant_is_one_training_and_none_for_the_next_clone(team: Tea
 
 def test_a_harmful_change_is_stopped(team: Team) -> None:
     clone = team.clone("harmful")
-    edit(clone, lambda content: content["reference"]["blood"].update(learning_rate=1e-9, warmup=0.0))
+    edit(clone, lambda content: content["reference"]["blood"].update(learning_rate=1e-7, warmup=0.0))
     summary = retrained(clone, expected=1)
     assert [verdict["task"] for verdict in summary["verdicts"] if verdict["reasons"]] == ["blood"]
     assert "## Retraining: stopped by the gate" in comment(clone)
@@ -174,7 +174,7 @@ def test_new_data_run_the_data_stages_and_the_trainings_on_them(team: Team) -> N
 
 def test_champions_are_promoted_on_main_alone(team: Team) -> None:
     clone = team.clone("main")
-    edit(clone, lambda content: content["variants"]["blood-cnn"]["change"].update(width=6))
+    edit(clone, lambda content: content["variants"]["blood-cnn"]["change"].update(epochs=6))
     summary = retrained(clone, "--promote")
     assert summary["promoted"]
     assert {"promote@blood", "promote@mars", "report"} <= set(summary["ran"])
