@@ -58,6 +58,12 @@ def test_what_stops_a_change_is_said(head: Results, reason: str) -> None:
     assert reason in " ".join(verdict.reasons)
 
 
+@pytest.mark.parametrize(("accuracy", "passes"), [(0.91, True), (0.89, False)])
+def test_a_perfect_score_leaves_room_for_few_errors(accuracy: float, passes: bool) -> None:
+    perfect = {**scored(1.0), "interval": {"accuracy": [1.0, 1.0]}, "groups": 30}
+    assert judge(BLOOD, of({"cnn": perfect}), of({"cnn": scored(accuracy)})).passed == passes
+
+
 def test_other_variants_may_fall() -> None:
     base = of({"cnn": scored(0.8), "other": scored(0.8)})
     assert judge(BLOOD, base, of({"cnn": scored(0.8), "other": scored(0.1)})).passed

@@ -33,7 +33,8 @@ def judge(task: Task, base: Results, head: Results) -> Verdict:
     """Hold the base's champion against the same variant after the retraining.
 
     It must still be declared and scored, and no score that has an interval at the base (the headline, and the one
-    under shift) may lie below that interval.
+    under shift) may lie below that interval. A resampled interval of a perfect score has no width; it then reaches as
+    far as the rule of three says, 3 / groups (Hanley and Lippman-Hand 1983).
 
     Args:
         task: which.
@@ -65,6 +66,8 @@ def _compared(base: Results, head: Results, name: str) -> Iterator[tuple[str, st
     if not intervals:
         yield "", f"The champion `{name}` has no interval at the base: evaluate it there again."
     for score, (low, high) in intervals.items():
+        groups = base.scores[name].get("groups") or 1
+        low = low if low < high else max(0.0, low - 3 / groups)
         words, before, after = formats.words(score), base.score(name, score), head.score(name, score)
         was = f"{formats.percent(before)} % with an interval of {formats.interval(low, high)} %"
         if math.isnan(after):

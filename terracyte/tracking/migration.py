@@ -5,6 +5,7 @@ a migration that was killed goes on. `terracyte.migrate` is the command.
 """
 
 import dataclasses
+import os
 import re
 import tempfile
 from collections import Counter
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
 FROM = "migrated_from"  # tag of a copy: the original's id
 _CONTENT = "migrated"  # tag of a whole copy: what the original was like
 
+# what MLflow would say of each run and each file
+_QUIET = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 _METRICS, _OTHERS = 1000, 100  # per request that MLflow takes at most
+_MODEL = "models:/"
 _ID = re.compile(r"\b[0-9a-f]{32}\b|\bm-[0-9a-f]{32}\b")
 
 
@@ -197,13 +201,14 @@ def _copy_versions(stores: Stores, name: str, copies: Copies) -> dict[str, str]:
     for version in versions_of(stores.source, name):
         if str(version.version) not in numbers:
             tags = {key: copies.translated(value) for key, value in version.tags.items()}
+            source = copies.translated(version.source or "")
             copy = stores.target.create_model_version(
                 name,
-                copies.translated(version.source or ""),
+                source,
                 run_id=copies.ids.get(version.run_id or ""),
                 tags={**tags, FROM: str(version.version)},
                 description=version.description,
-                model_id=copies.ids.get(version.model_id or ""),
+                model_id=source.removeprefix(_MODEL) if source.startswith(f"{_MODEL}m-") else None,
             )
             numbers[str(version.version)] = str(copy.version)
     return numbers
@@ -243,6 +248,7 @@ def migrate(server: str) -> Iterator[str]:
     Raises:
         InputError: a store cannot be used, or the copy lacks something.
     """
+    os.environ.update(_QUIET)
     with connected() as source:
         import mlflow
 
@@ -250,6 +256,8 @@ def migrate(server: str) -> Iterator[str]:
         stores, copies = Stores(source, target), Copies()
         try:
             for experiment in source.search_experiments(order_by=["experiment_id ASC"]):
+                if not all_of(source, experiment.experiment_id):
+                    continue
                 copy = copy_experiment(stores, experiment, copies)
                 yield _compared(stores, experiment, copy, copies)
             copy_registry(stores, copies)
@@ -266,7 +274,8 @@ def _compared(stores: Stores, experiment: "Experiment", copy: str, copies: Copie
         ours, theirs = content(stores.source, run), content(stores.target, copied[copies.ids[run.info.run_id]])
         lacking = [key for key in ours if ours[key] != theirs[key]]
         if lacking:
-XX
+            advice = "delete it there and run again"
+            raise InputError(f"the copy of run {run.info.run_name} differs in {', '.join(lacking)}: {advice}")
         points, files = points + sum(ours["points"].values()), files + len(ours["files"])
     models = len(list(models_of(stores.source, experiment.experiment_id)))
     return f"{experiment.name}: {len(runs)} runs, {points} points of metrics, {files} files, {models} models"
