@@ -92,7 +92,9 @@ def test_a_champion_without_interval_is_no_licence_to_fall() -> None:
 
 @pytest.fixture
 def repository(finished: Path) -> Path:
-    """The finished project as the one commit of a repository."""
+    """The finished project as the one commit of a repository, before anything was promoted."""
+    for task in params.TASKS:
+        paths.promotion(task).unlink()
     git("init", "--quiet", "--initial-branch=main")
     git("add", "--force", "params.yaml", "metrics")
     git("-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "--quiet", "-m", "start")
@@ -108,7 +110,7 @@ def test_results_of_a_commit_stay_when_the_working_tree_changes(repository: Path
     assert before == results.gather(BLOOD, revision.working_tree)
     assert (before.champion, before.promoted) == ("blood-cnn", False)  # the best by validation, the first of equals
     paths.scores("blood", "blood-cnn").unlink()
-    (repository / "metrics/blood/promotion.json").write_text(json.dumps({"champion": {"variant": "blood-transfer"}}))
+    paths.promotion("blood").write_text(json.dumps({"champion": {"variant": "blood-transfer"}}))
     assert results.gather(BLOOD, revision.at("HEAD")) == before
     after = results.gather(BLOOD, revision.working_tree)
     assert (after.champion, after.promoted) == ("blood-transfer", True)

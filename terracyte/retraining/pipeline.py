@@ -4,6 +4,7 @@ import dataclasses
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 from terracyte.errors import InputError
 
@@ -39,7 +40,9 @@ def has_remote() -> bool:
 
 def update_imports() -> tuple[str, ...]:
     """Bring data that `dvc import-url` tracks up to its source; the .dvc files that were asked."""
-    listed = subprocess.run(["git", "grep", "-l", "^frozen: true", "--", "*.dvc"], capture_output=True, text=True)
+    listed = subprocess.run(
+        ["git", "grep", "-l", "^frozen: true", "--", "*.dvc"], capture_output=True, text=True, check=False
+    )
     imports = tuple(listed.stdout.splitlines())
     if imports:
         _dvc("update", *imports)
@@ -55,6 +58,8 @@ def score(pull: bool) -> Run:
     Raises:
         InputError: a stage failed; its own message stands above.
     """
+    if not pull:
+        _check_out_sources()
     return _repro(*(["--pull", "--allow-missing"] if pull else []), "evaluate")
 
 
@@ -88,6 +93,14 @@ def metrics_difference(commit: str) -> str:
 def plots_difference(commit: str, folder: str) -> None:
     """Write DVC's page of plots, before and after, to `folder`."""
     _dvc("plots", "diff", commit, "--out", folder)
+
+
+def _check_out_sources() -> None:
+    """Bring data that a .dvc file tracks from the cache where it is missing: the run cache knows stages only."""
+    listed = subprocess.run(["git", "ls-files", "*.dvc"], capture_output=True, text=True, check=False)
+    missing = [file for file in listed.stdout.splitlines() if not Path(file).with_suffix("").exists()]
+    if missing:
+        _dvc("checkout", *missing)
 
 
 def _repro(*arguments: str) -> Run:
