@@ -97,10 +97,14 @@ def plots_difference(commit: str, folder: str) -> None:
 
 def _check_out_sources() -> None:
     """Bring data that a .dvc file tracks from the cache where it is missing: the run cache knows stages only."""
-    listed = subprocess.run(["git", "ls-files", "*.dvc"], capture_output=True, text=True, check=False)
-    missing = [file for file in listed.stdout.splitlines() if not Path(file).with_suffix("").exists()]
+    missing = [file for file in _files("ls-files", "*.dvc") if not Path(file).with_suffix("").exists()]
     if missing:
         _dvc("checkout", *missing)
+
+
+def _files(*arguments: str) -> tuple[str, ...]:
+    """The files that a git command lists."""
+    return tuple(subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout.splitlines())
 
 
 def _repro(*arguments: str) -> Run:

@@ -23,7 +23,7 @@ from terracyte.tracking.client import connected, one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Experiment, LoggedModel, Metric, Run
+    from mlflow.entities import Experiment, LoggedModel, LoggedModelOutput, Metric, Run
     from mlflow.entities.model_registry import ModelVersion
 
 FROM = "migrated_from"  # tag of a copy: the original's id
@@ -102,7 +102,7 @@ def content(client: "MlflowClient", run: "Run") -> dict[str, Any]:
         "params": run.data.params,
         "points": dict(points),
         "datasets": len(run.inputs.dataset_inputs) if run.inputs else 0,
-        "models": len(run.outputs.model_outputs) if run.outputs else 0,
+        "models": len(_outputs(run)),
         "files": sorted(files_of(client, run.info.run_id)),
     }
 
@@ -114,6 +114,11 @@ def files_of(client: "MlflowClient", run_id: str, folder: str | None = None) -> 
             yield from files_of(client, run_id, each.path)
         else:
             yield each.path, each.file_size
+
+
+def _outputs(run: "Run") -> "Sequence[LoggedModelOutput]":
+    """The models that a run made."""
+    return run.outputs.model_outputs if run.outputs else ()
 
 
 def _own(tags: Mapping[str, str]) -> dict[str, str]:
@@ -149,9 +154,10 @@ def _copy_run(stores: Stores, run: "Run", copies: Copies) -> None:
         target.log_batch(copy, metrics=part)
     if run.inputs and run.inputs.dataset_inputs:
         target.log_inputs(copy, datasets=run.inputs.dataset_inputs)
-    if run.outputs and run.outputs.model_outputs:
-        outputs = [LoggedModelOutput(copies.ids[each.model_id], each.step) for each in run.outputs.model_outputs]
-        target.log_outputs(copy, models=outputs)
+    present = {each.model_id for each in _outputs(target.get_run(copy))}
+    made = [LoggedModelOutput(copies.ids[each.model_id], each.step) for each in _outputs(run)]
+    if new := [each for each in made if each.model_id not in present]:
+        target.log_outputs(copy, models=new)
     with downloaded(run.info.artifact_uri) as folder:
         if any(folder.iterdir()):
             target.log_artifacts(copy, str(folder))
@@ -260,6 +266,8 @@ def migrate(server: str) -> Iterator[str]:
                     continue
                 copy = copy_experiment(stores, experiment, copies)
                 yield _compared(stores, experiment, copy, copies)
+            # a database, which may be named in a server's place, looks for `models:/` there
+            mlflow.set_tracking_uri(server)
             copy_registry(stores, copies)
             yield _compared_registry(stores)
         except mlflow.MlflowException as error:
