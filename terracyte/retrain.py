@@ -10,6 +10,7 @@ summary.json, and the plots.
 import argparse
 import dataclasses
 import sys
+from collections.abc import Callable
 
 from terracyte import files, params, paths, tasks
 from terracyte.errors import InputError, guarded
@@ -73,15 +74,24 @@ def _compared(task: Task, base: Results) -> Comparison:
 
 
 def _write(base: str, commit: str, run: pipeline.Run, comparisons: list[Comparison], promoted: bool) -> None:
-    details = pipeline.metrics_difference(commit)
+    details = _attempted(lambda: pipeline.metrics_difference(commit))
+    _attempted(lambda: pipeline.plots_difference(commit, str(OUTPUT / "plots")))
     text = comment.write(base, commit, run, comparisons, details, promoted)
     files.write_text(OUTPUT / "comment.md", text)
     verdicts = [dataclasses.asdict(each.verdict) for each in comparisons]
     summary = {"base": commit, "ran": run.ran, "cached": run.cached, "verdicts": verdicts, "promoted": promoted}
     files.write_json(OUTPUT / "summary.json", summary)
-    pipeline.plots_difference(commit, str(OUTPUT / "plots"))
     print(text.split("\n<details>")[0])
     print(f"comment: {OUTPUT / 'comment.md'}; plots: {OUTPUT / 'plots' / 'index.html'}")
+
+
+def _attempted(difference: Callable[[], str]) -> str:
+    """What DVC tells of both sides; the verdict does not wait for it, say where the base is older than a plot."""
+    try:
+        return difference()
+    except InputError as error:
+        print(f"warning: {error}", file=sys.stderr)
+        return ""
 
 
 def _arguments() -> argparse.Namespace:

@@ -90,9 +90,9 @@ def metrics_difference(commit: str) -> str:
     return _dvc("metrics", "diff", "--md", commit).strip()
 
 
-def plots_difference(commit: str, folder: str) -> None:
-    """Write DVC's page of plots, before and after, to `folder`."""
-    _dvc("plots", "diff", commit, "--out", folder)
+def plots_difference(commit: str, folder: str) -> str:
+    """Write DVC's page of plots, before and after, to `folder`; its address."""
+    return _dvc("plots", "diff", commit, "--out", folder)
 
 
 def _check_out_sources() -> None:
