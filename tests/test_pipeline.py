@@ -43,6 +43,8 @@ def shrink(project: Path) -> None:
         for tune in content["tune"].values():
             tune.update(trials=2, confirm=1, change={"epochs": 1})
         content["evaluate"]["bootstrap"] = 50
+        for promote in content["promote"].values():
+            promote.update(images=4, flip_agreement=0.0, brightness_agreement=0.0)
         content["report"].update(examples=2, hardest=2, contact_sheet=4)
 
     edit(project / "params.yaml", change)
@@ -84,13 +86,14 @@ def test_from_nothing_to_the_report_and_no_step_twice(project: Path) -> None:
     ran, _ = repro(project)
     data = {f"{stage}@{task}" for stage in ("ingest", "validate", "clean", "balance", "tune") for task in params.TASKS}
     variants = {f"{stage}@{name}" for stage in ("fetch", "train", "evaluate") for name in settings.variants}
-    submissions = {f"submit@{task}" for task in params.TASKS}
-    assert set(ran) == data | variants | {"report"} | submissions
+    last = {f"{stage}@{task}" for stage in ("promote", "submit") for task in params.TASKS}
+    assert set(ran) == data | variants | {"report"} | last
     assert len(ran) == len(set(ran))
     assert all(rows(project, task) == list(settings.variants_of(task)) for task in params.TASKS)
     assert (project / paths.REPORT_PAGE).stat().st_size > 10_000
     for task in params.TASKS:
         assert len(files.read_json(project / paths.tuning(task))["trials"]) == 2
+        assert files.read_json(project / paths.promotion(task))["candidate"]["task"] == task
 
     tables = {task: (project / paths.ablation_csv(task)).read_bytes() for task in params.TASKS}
     ran, output = repro(project)
@@ -101,7 +104,7 @@ def test_from_nothing_to_the_report_and_no_step_twice(project: Path) -> None:
     new = {"task": "blood", "title": "narrower", "change": {"width": 2}}
     edit(project / "params.yaml", lambda content: content["variants"].update({EXTRA: new}))
     ran, _ = repro(project)
-    assert [stage for stage in ran if not stage.startswith("submit")] == [
+    assert [stage for stage in ran if not stage.startswith(("promote", "submit"))] == [
         f"fetch@{EXTRA}",
         f"train@{EXTRA}",
         f"evaluate@{EXTRA}",
@@ -112,13 +115,13 @@ def test_from_nothing_to_the_report_and_no_step_twice(project: Path) -> None:
     # one less removes the row and trains nothing; the tables are what they were, byte for byte
     edit(project / "params.yaml", lambda content: content["variants"].pop(EXTRA))
     ran, _ = repro(project)
-    assert {stage.partition("@")[0] for stage in ran} <= {"report", "submit"}
+    assert {stage.partition("@")[0] for stage in ran} <= {"promote", "report", "submit"}
     assert {task: (project / paths.ablation_csv(task)).read_bytes() for task in params.TASKS} == tables
 
     # two more at once: DVC runs no training of its own, then or later
     pair = {f"{task}-pair": {"task": task, "title": "narrower", "change": {"width": 2}} for task in params.TASKS}
     edit(project / "params.yaml", lambda content: content["variants"].update(pair))
     ran, _ = repro(project, "python", "-m", "terracyte.side_by_side", "--workers", "2")
-    assert {stage.partition("@")[0] for stage in ran} == {"fetch", "report", "submit"}
+    assert {stage.partition("@")[0] for stage in ran} == {"fetch", "promote", "report", "submit"}
     assert all(rows(project, task)[-1] == f"{task}-pair" for task in params.TASKS)
     assert repro(project)[0] == []

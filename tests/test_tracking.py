@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -16,6 +17,8 @@ from terracyte.errors import InputError
 from terracyte.identity import Identity
 from terracyte.matching import Finished
 from terracyte.reporting import runs
+from terracyte.tracking import registry
+from terracyte.tracking.registry import Entry
 from tests.finished_project import TUNING
 
 mlflow = pytest.importorskip("mlflow")
@@ -311,3 +314,90 @@ def test_no_search_leaves_no_run() -> None:
     tracking.measured("mars", [])  # makes the experiment
     tracking.log_study("mars", {"variant": "mars-unet_final", "trials": [], "chosen": "reference", "values": {}})
     assert all_runs() == []
+
+
+@pytest.fixture
+def entry() -> Entry:
+    """A model of one seed, and what is known of it."""
+    keras = pytest.importorskip("keras")
+    from terracyte.models.saving import write_model
+
+    file = paths.model("mars", "mars-unet_1", 0)
+    write_model(file, keras.Sequential([keras.Input((8, 16, 1)), keras.layers.Conv2D(5, 1)]))
+    about = {
+        "variant": "mars-unet_1",
+        "seeds": [0],
+        "fingerprints": [identity().fingerprint],
+        "data_hash": DATA_HASH,
+        "metric": "mean_iou",
+        "score": 0.5,
+        "score_low": 0.4,
+        "score_high": 0.6,
+        "validation": {"metric": "mean_iou", "score": 0.55},
+    }
+    both = ("champion", "candidate")
+    return Entry(aliases=both, about=about, models=(file,), description="It was the first.", card="# Card")
+
+
+def registered() -> list[tuple[str, str, list[str], str]]:
+    """Version, run, aliases and description of each version."""
+    client = mlflow.MlflowClient()
+    versions = [client.get_model_version("terracyte-mars", each.version) for each in client.search_model_versions()]
+    return sorted((str(each.version), each.run_id, sorted(each.aliases), each.description) for each in versions)
+
+
+def test_the_champion_is_a_version_that_can_be_loaded_and_knows_its_training(entry: Entry) -> None:
+    current = tracking.reconcile("mars", [finished(identity())])
+    assert registry.register("mars", [entry]) == {"champion": "1", "candidate": "1"}
+    ((_, run_id, aliases, description),) = registered()
+    assert run_id == current["mars-unet_1", 0]
+    assert (aliases, description) == (["candidate", "champion"], "It was the first.")
+    model = mlflow.pyfunc.load_model("models:/terracyte-mars@champion")
+    assert model.predict(np.zeros((2, 8, 16, 1), np.float32)).shape == (2, 8, 16, 5)
+    with pytest.raises(mlflow.MlflowException, match="does not match expected shape"):
+        model.predict(np.zeros((2, 8, 15, 1), np.float32))
+    (holder,) = [run for run in all_runs() if run.data.tags.get("kind") == "champion"]
+    assert (holder.info.run_name, holder.data.tags["status"]) == ("champion mars-unet_1", "current")
+    assert holder.data.metrics["test_mean_iou_low"] == 0.4
+    assert Path(mlflow.MlflowClient().download_artifacts(holder.info.run_id, "card.md")).read_text() == "# Card"
+
+
+def test_registering_twice_changes_nothing_and_a_wiped_store_is_made_again(entry: Entry, migrated: Path) -> None:
+    records = [finished(identity())]
+    tracking.reconcile("mars", records)
+    registry.register("mars", [entry])
+    before = snapshot(), registered()
+    tracking.reconcile("mars", records)
+    registry.register("mars", [entry])
+    assert (snapshot(), registered()) == before
+    shutil.rmtree(paths.MLFLOW)
+    shutil.copytree(migrated, paths.MLFLOW)
+    tracking.reconcile("mars", records)
+    registry.register("mars", [entry])
+    (version,) = registered()
+    assert (version[0], version[2:]) == (before[1][0][0], before[1][0][2:])
+
+
+def test_a_refused_candidate_and_a_new_champion_move_the_aliases(entry: Entry) -> None:
+    both = {**entry.about, "variant": "mars-both", "seeds": [0, 1], "fingerprints": ["a" * 64, "b" * 64]}
+    champion = dataclasses.replace(entry, aliases=("champion",))
+    refused = Entry(aliases=("candidate",), about=both, models=entry.models * 2, description="It is no better.")
+    registry.register("mars", [champion, refused])
+    assert [(version, aliases) for version, _, aliases, _ in registered()] == [
+        ("1", ["champion"]),
+        ("2", ["candidate"]),
+    ]
+    # two seeds are one model, and none of their runs is its only source
+    kinds = {run.info.run_id: run.data.tags["kind"] for run in all_runs()}
+    assert kinds[registered()[1][1]] == "candidate"
+    shown = np.ones((1, 8, 16, 1), np.float32)
+    logits = [mlflow.pyfunc.load_model(f"models:/terracyte-mars@{alias}").predict(shown) for alias in kinds.values()]
+    np.testing.assert_allclose(logits[0], logits[1], rtol=1e-5)
+    # later it wins
+    won = dataclasses.replace(refused, aliases=("champion", "candidate"), description="Better.", card="# New")
+    registry.register("mars", [won])
+    assert [each[2:] for each in registered()] == [([], "It was the first."), (["candidate", "champion"], "Better.")]
+    assert sorted(run.data.tags["status"] for run in all_runs()) == ["current", "superseded"]
+    # nobody is champion any more
+    registry.register("mars", [refused])
+    assert [each[2] for each in registered()] == [[], ["candidate"]]

@@ -86,7 +86,9 @@ def _bounded(share: float, bound: float) -> dict[str, Any]:
 
 
 def _within(difference: float, bound: float) -> dict[str, Any]:
-    return {"passed": difference <= bound, "figure": round(difference, _DECIMALS), "bound": bound}
+    """A difference of outputs that are not finite is none; the record holds numbers only."""
+    figure = round(difference, _DECIMALS) if np.isfinite(difference) else None
+    return {"passed": bool(difference <= bound), "figure": figure, "bound": bound}
 
 
 def _flips(

@@ -42,6 +42,7 @@ def card(
     )
     return environment.get_template("card.md.j2").render(
         task=task,
+        named=[task.classes[label] for label in task.scored_classes],
         about=about,
         scores=scores,
         intervals=intervals,

@@ -60,6 +60,8 @@ def _behaviour(name: str, found: Figures) -> str:
         verdict = "give" if found["passed"] else "do not give"
         return f"Black, grey and white images {verdict} finite outputs, valid probabilities and an allowed class."
     negated = "" if found["passed"] else "not "
+    if name == BATCH and found["figure"] is None:
+        return "Alone or in a batch, an image's outputs are not finite."
     if name == BATCH:
         bound = f"{negated}at most {found['bound']:g}"
         return f"Alone and in a batch, an image's outputs differ by {found['figure']:g} ({bound})."

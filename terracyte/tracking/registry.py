@@ -71,7 +71,7 @@ def register(task: str, entries: Sequence[Entry]) -> dict[str, str]:
     with connected() as client:
         experiment = experiment_id(client, task)
         versions = {entry.fingerprints: _version(client, experiment, task, entry) for entry in entries}
-        pointed = {alias: versions[entry.fingerprints].version for entry in entries for alias in entry.aliases}
+        pointed = {alias: str(versions[entry.fingerprints].version) for entry in entries for alias in entry.aliases}
         _point(client, task, pointed)
         holding = {versions[entry.fingerprints].tags[_RUN]: entry for entry in entries}
         for run in all_runs(client, experiment):
@@ -144,7 +144,7 @@ def _point(client: "MlflowClient", task: str, wanted: Mapping[str, str]) -> None
         return
     present = client.get_registered_model(name(task)).aliases
     for alias, version in wanted.items():
-        if str(present.get(alias)) != str(version):
+        if str(present.get(alias)) != version:
             client.set_registered_model_alias(name(task), alias, version)
     for alias in {CHAMPION, CANDIDATE} & present.keys() - wanted.keys():
         client.delete_registered_model_alias(name(task), alias)
