@@ -81,8 +81,19 @@ def finish(pull: bool) -> Run:
 
 
 def push() -> None:
-    """Send outputs and run cache to the remote, so that nobody runs the same stages again."""
+    """Send outputs and run cache to the remote, so that nobody runs the same stages again.
+
+    DVC 3.67 leaves out what runs wrote with `cache: false`, such as scores, although it keeps them in its local cache;
+    without them no other clone can take a run from the run cache.
+    """
+    # Imported here: it takes a second.
+    from dvc.repo import Repo
+
     _dvc("push", "--run-cache")
+    with Repo() as repo, repo.lock:
+        entries = [(path.parent.name, path.name) for path in Path(repo.stage_cache.cache_dir).glob("*/*/*")]
+        for objects in repo.stage_cache.get_used_objs(entries).values():
+            repo.cloud.push({each for each in objects if repo.cache.local.exists(each.value)})
 
 
 def metrics_difference(commit: str) -> str:
