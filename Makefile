@@ -4,6 +4,8 @@ TARGETS ?=
 WORKERS ?= 2
 BASE ?= origin/main
 OPTIONS ?=
+TASK ?= blood
+PORT ?= 5001
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
@@ -30,7 +32,7 @@ define keeping_outputs
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro repro-parallel real retrain test test-services lint-workflows format ui report
+.PHONY: help setup repro repro-parallel real retrain test test-services lint-workflows format ui serve report
 
 help: ## say what there is to do
 	@echo "Terracyte: two image challenges as one reproducible pipeline"
@@ -83,6 +85,9 @@ format: setup ## rewrite the code in the project's format
 
 ui: setup ## MLflow on http://127.0.0.1:5000
 	@python -m terracyte.ui
+
+serve: setup ## the champion behind MLflow's model server, with a page to try it: make serve TASK=mars PORT=5001
+	@python -m terracyte.cli serve $(TASK) --port $(PORT)
 
 report: ## say where the report page is
 	@test -f data/report/index.html && echo "file://$(CURDIR)/data/report/index.html" || { echo "error: there is no report yet: run make repro" >&2; exit 2; }

@@ -6,18 +6,15 @@ humbler, T < 1 bolder; the most probable class stays the same. T is what makes t
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-from terracyte import files, metrics
+from terracyte import files, metrics, quiet
 from terracyte.tasks.task import Task
-
-if TYPE_CHECKING:
-    import keras
 
 _BATCH = 64  # images per step; no result depends on it
 _PIXELS = 512  # of each image of a dense task, drawn at random: neighbours say the same
@@ -76,17 +73,15 @@ def measure(logits: Values, truth: NDArray[np.int64]) -> dict[str, Any]:
     }
 
 
-def write(task: Task, model: "keras.Model", path: Path) -> dict[str, Any]:
-    """Calibrate a model on the validation split and write what `measure` returns.
+def write(task: Task, model: Path, path: Path) -> None:
+    """Calibrate a saved model on the validation split and write what `measure` returns.
 
     Raises:
-        InputError: nothing was balanced yet, or the validation split is empty.
+        InputError: the model cannot be read, nothing was balanced yet, or the validation split is empty.
     """
     parts = list(_observations(task, model))
     logits, truth = (np.concatenate(each) for each in zip(*parts, strict=True))
-    outcome = {"split": "validation", **measure(logits, truth)}
-    files.write_json(path, outcome)
-    return outcome
+    files.write_json(path, {"split": "validation", **measure(logits, truth)})
 
 
 def read(path: Path) -> float:
@@ -94,15 +89,19 @@ def read(path: Path) -> float:
     return float(files.read_json(path)["temperature"])
 
 
-def _observations(task: Task, model: "keras.Model") -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+def _observations(task: Task, model: Path) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
     """Logits (n, s) of the scored classes and the places of the true ones, batch by batch of validation images."""
     # Imported here: calibrated probabilities need no Keras.
-    from terracyte import inference
-    from terracyte.data.batches import read_rows
+    with quiet.importing_keras():
+        from terracyte import inference
+        from terracyte.data.batches import read_rows
+        from terracyte.models.saving import read_model
 
+    inference.make_repeatable(0)
+    network = read_model(model)
     rows, start = read_rows(task, "validation"), 0
     draw = np.random.default_rng(0)
-    for logits in inference.predict(model, rows.images, rows.ids, _BATCH):
+    for logits in inference.predict(network, rows.images, rows.ids, _BATCH):
         truth = rows.targets[start : start + len(logits)]
         start += len(logits)
         if task.dense:

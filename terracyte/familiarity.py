@@ -19,9 +19,11 @@ from terracyte import files
 from terracyte.data.histograms import count_levels, smooth
 from terracyte.data.manifest import STATISTICS, statistics
 from terracyte.data.thumbnails import grey
+from terracyte.tasks.task import Task
 
 _COMPONENTS = 8
 _CHUNK = 64  # images
+_LEAST = 1e-6  # threshold, where all images are equal
 _RIDGE = 1e-3  # share of the features' mean variance added to each: none is free of noise
 
 FEATURES = (*STATISTICS, *(f"colour_{n}" for n in range(1, _COMPONENTS + 1)), "colour_rest")
@@ -92,13 +94,27 @@ def fit(
     precision: Numbers = np.linalg.inv(covariance + _RIDGE * np.eye(len(FEATURES))).astype(np.float64)
     fitted = dataclasses.replace(blank, centre=centre, scale=scale, precision=precision)
     distances = fitted.rated(_all_features(fitted, images, validation))
-    threshold = np.maximum(np.quantile(distances, 1 - share), np.finfo(np.float64).tiny)
+    threshold = np.maximum(np.quantile(distances, 1 - share), _LEAST)
     return dataclasses.replace(fitted, threshold=np.asarray(threshold))
 
 
-def write(path: Path, familiarity: Familiarity) -> None:
-    """Write it as .npz; the same training images give the same bytes."""
-    files.write_arrays(path, {name: np.asarray(array) for name, array in vars(familiarity).items()})
+def write(task: Task, path: Path, share: float) -> None:
+    """Fit the task's training split and write the result as .npz; the same images give the same bytes.
+
+    Args:
+        task: whose images.
+        path: of the file.
+        share: of the validation images that are flagged, 0-1.
+
+    Raises:
+        InputError: nothing was balanced yet, or a split is empty.
+    """
+    # Imported here: rating images needs no Keras.
+    from terracyte.data.batches import read_rows
+
+    training, validation = read_rows(task, "train"), read_rows(task, "validation")
+    fitted = fit(training.images, training.ids, validation.ids, share)
+    files.write_arrays(path, {name: np.asarray(array) for name, array in vars(fitted).items()})
 
 
 def read(path: Path) -> Familiarity:

@@ -163,6 +163,7 @@ class Promote:
         gain, offset: changes of brightness: grey values times 1 - gain and 1 + gain, minus and plus offset (of 255).
         brightness_agreement: smallest share of decisions that stay under them.
         rounding: largest difference of the logits of an image alone and within a batch.
+        unfamiliar: share of the validation images that the champion calls unlike the training images.
     """
 
     significance: float = number(0.0001, 1)
@@ -173,6 +174,7 @@ class Promote:
     offset: float = number(0, 128)
     brightness_agreement: float = number(0, 1)
     rounding: float = number(0, 1)
+    unfamiliar: float = number(0, 0.5, default=0.01)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

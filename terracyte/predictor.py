@@ -1,8 +1,4 @@
-"""A champion at work: images in; classes, calibrated confidence and a flag for unlike images out.
-
-A champion's folder holds `champion.json` (task, classes and form of the images), `model.keras`, `calibration.json`
-and `familiarity.npz`; nothing else of the project is needed to predict.
-"""
+"""A champion at work: images in; classes, calibrated confidence and a flag for unlike images out."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,19 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terracyte import calibration, familiarity, files, quiet, tasks
+from terracyte import calibration, familiarity, quiet, tasks
+from terracyte.champion import CALIBRATION, FAMILIARITY, MODEL, read_record
 from terracyte.errors import InputError
 from terracyte.familiarity import Familiarity
 from terracyte.tasks.task import Task
-
-RECORD, MODEL, CALIBRATION, FAMILIARITY, CARD = (
-    "champion.json",
-    "model.keras",
-    "calibration.json",
-    "familiarity.npz",
-    "card.md",
-)
-"""Names of the files of a champion's folder."""
 
 Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -103,25 +91,6 @@ def read(folder: Path, task: str | None = None) -> Predictor:
         temperature=calibration.read(folder / CALIBRATION),
         familiarity=familiarity.read(folder / FAMILIARITY),
     )
-
-
-def read_record(folder: Path, task: str | None = None) -> dict[str, Any]:
-    """Read and check `champion.json`.
-
-    Raises:
-        InputError: it is missing, no JSON, or another task's.
-    """
-    path, command = folder / RECORD, f"`dvc repro promote@{task or 'TASK'}`"
-    if not path.exists():
-        raise InputError(f"{folder} holds no champion ({RECORD} is missing): run {command}, or name another folder")
-    try:
-        record: dict[str, Any] = files.read_json(path)
-        of_task = record["task"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged ({error}): run {command} again") from error
-    if task not in (None, of_task):
-        raise InputError(f"{folder} is the champion of {of_task}, not of {task}: name the folder of {task}'s")
-    return record
 
 
 def _compiled(path: Path, form: tuple[int, int, int]) -> Network:

@@ -20,6 +20,7 @@ _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # a server that does not answer is reported within seconds, not after the default of minutes
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
@@ -43,6 +44,12 @@ def artifacts(task: str) -> str | None:
     return None if is_server() else (paths.MLFLOW / "artifacts" / task).absolute().as_uri()
 
 
+def quieten() -> None:
+    """Set MLflow's environment; before it is imported."""
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+
+
 def prepare() -> None:
     """Set MLflow's environment; make the project's database where it is missing or older than MLflow.
 
@@ -51,8 +58,7 @@ def prepare() -> None:
     Raises:
         InputError: the database cannot be made or used.
     """
-    for name, value in _SETTINGS.items():
-        os.environ.setdefault(name, value)
+    quieten()
     if is_server():
         return
     prepared = paths.MLFLOW / "prepared"

@@ -59,3 +59,24 @@ def finished(project: Path, finished_template: Path) -> Path:
     """A project, being the working directory, whose every stage before `report` seems to have run."""
     shutil.copytree(finished_template, project, dirs_exist_ok=True)
     return project
+
+
+@pytest.fixture(scope="session")
+def champions_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A balanced project with a champion of each task: made once, to be copied."""
+    from tests import balanced_project, champions
+
+    folder = tmp_path_factory.mktemp("champions")
+    shutil.copy(ROOT / "params.yaml", folder)
+    with contextlib.chdir(folder):
+        balanced_project.write(folder)
+        for task in ("blood", "mars"):
+            champions.write(task)
+    return folder
+
+
+@pytest.fixture
+def champions(project: Path, champions_template: Path) -> Path:
+    """A project, being the working directory, with balanced data and a champion of each task."""
+    shutil.copytree(champions_template, project, dirs_exist_ok=True)
+    return project

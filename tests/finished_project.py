@@ -1,14 +1,16 @@
 """A project whose every stage before `report` seems to have run: seconds instead of trainings."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
-from terracyte import evaluation, files, origin, params, paths, predictions, tasks, tuned
+from terracyte import calibration, evaluation, files, origin, params, paths, predictions, tasks, tuned
 from terracyte.data import cleaning
 from terracyte.data.rules import NO_TWIN
 from terracyte.identity import Identity, data_hash, file_hash
@@ -162,6 +164,11 @@ def evaluate(task: Task, variant: str, settings: Params) -> None:
     files.write_json(paths.scores(task.name, variant), scores)
 
 
+def calibrate(task: Task, model: Path, path: Path) -> None:
+    """Stands in for `calibration.write`, which an empty model would not suit."""
+    files.write_json(path, {"temperature": 1.0})
+
+
 def promote(task: Task, settings: Params) -> None:
     """Make the first network champion, and the baseline the refused candidate; the champion's model is empty."""
     rows = predictions.test_rows(task.name)
@@ -170,7 +177,8 @@ def promote(task: Task, settings: Params) -> None:
     )
     about = {**network.about, "reasons": ["There was no other."], "behaviour": BEHAVIOUR}
     network = dataclasses.replace(network, about=about, models=network.models[:1])
-    with files.atomic_folder(paths.champion(task.name)) as folder:
+    with pytest.MonkeyPatch.context() as patch, files.atomic_folder(paths.champion(task.name)) as folder:
+        patch.setattr(calibration, "write", calibrate)
         contenders.fill(folder, task, settings, network, rows)
     outcome = {
         "champion": about,

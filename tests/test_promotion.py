@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from stages import promote as stage
-from terracyte import evaluation, files, params, paths, predictions, promotion, tasks, together
+from terracyte import calibration, evaluation, files, params, paths, predictions, promotion, tasks, together
 from terracyte.errors import InputError, guarded
 from terracyte.identity import file_hash
 from terracyte.promotion import behaviour, contest
@@ -35,6 +35,7 @@ def unpromoted(finished: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         paths.promotion(task).unlink()
     monkeypatch.setattr(together, "model_file", first)
     monkeypatch.setattr(behaviour, "examine", lambda *_: BEHAVIOUR)
+    monkeypatch.setattr(calibration, "write", finished_project.calibrate)
     monkeypatch.setattr(sys, "argv", ["promote", "blood"])
     return finished
 

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
-from terracyte import params, tasks
+from terracyte import familiarity, params, tasks
 from terracyte.data.manifest import describe
 from terracyte.data.sources import sample
 from terracyte.errors import InputError
@@ -188,6 +188,17 @@ def test_pictures_off_the_distribution_are_single(name: str, request: pytest.Fix
     for row in drawn.of("off_distribution"):
         assert len(drawn.twins(row)) == 0
         assert drawn.difference(row).min() > 10
+
+
+@pytest.mark.parametrize("name", ["blood", "mars"])
+def test_jokes_are_unlike_genuine_pictures(name: str, request: pytest.FixtureRequest) -> None:
+    drawn: Drawn = request.getfixturevalue(name)
+    genuine = drawn.of("")
+    known = familiarity.fit(drawn.images, genuine[::2], genuine[1::2], 0.01)
+    jokes = np.isin(drawn.defects, ["repeated_image", "repeated_mask", "off_distribution"])
+    assert jokes.sum() > 10
+    assert known.distances(drawn.images[jokes]).min() > 5
+    assert (known.distances(drawn.images[genuine]) > 1).mean() < 0.03
 
 
 def test_jokes_are_repeated_under_all_labels_and_under_one(blood: Drawn) -> None:

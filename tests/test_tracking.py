@@ -401,3 +401,24 @@ def test_a_refused_candidate_and_a_new_champion_move_the_aliases(entry: Entry) -
     # nobody is champion any more
     registry.register("mars", [refused])
     assert [each[2] for each in registered()] == [[], ["candidate"]]
+
+
+def test_a_champion_is_registered_as_it_is_served(entry: Entry, champions_template: Path) -> None:
+    shutil.copytree(champions_template / "data", "data", dirs_exist_ok=True)
+    folder = paths.champion("mars")
+    bare = dataclasses.replace(entry, aliases=("candidate",))
+    registry.register("mars", [bare])
+    whole = dataclasses.replace(entry, folder=folder)
+    registry.register("mars", [whole])
+    registry.register("mars", [whole])
+    assert [(version, aliases) for version, _, aliases, _ in registered()] == [
+        ("1", []),
+        ("2", ["candidate", "champion"]),
+    ]
+    model = mlflow.pyfunc.load_model("models:/terracyte-mars@champion")
+    (answer,) = model.predict(np.zeros((1, 32, 32, 1), np.float32))
+    assert set(answer) == {"confidence", "unfamiliar", "shares", "mask"}
+    # another calibration makes another champion
+    files.write_json(folder / "calibration.json", {"temperature": 3.0})
+    registry.register("mars", [whole])
+    assert registered()[2][2] == ["candidate", "champion"]

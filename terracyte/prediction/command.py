@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from terracyte import params, paths, predictor
+from terracyte import champion, params, paths, predictor
 from terracyte.data.sources.listing import shown
 from terracyte.prediction import inputs, outputs
 
@@ -32,10 +32,10 @@ def run(arguments: argparse.Namespace) -> None:
     """
     folder = arguments.model or paths.champion(arguments.task)
     # the cheap checks first
-    predictor.read_record(folder, arguments.task)
-    champion = predictor.read(folder, arguments.task)
+    champion.read_record(folder, arguments.task)
+    model = predictor.read(folder, arguments.task)
     found = inputs.read(
-        champion.task,
+        model.task,
         arguments.input,
         arguments.batch,
         resize=arguments.resize,
@@ -43,11 +43,11 @@ def run(arguments: argparse.Namespace) -> None:
     )
     predicted = unfamiliar = 0
     with (
-        outputs.opened(champion, arguments.output) as writer,
+        outputs.opened(model, arguments.output) as writer,
         tqdm(total=found.total, desc="predicting", unit="image", disable=None) as bar,
     ):
         for names, images in found.batches:
-            predictions = champion.predict(images)
+            predictions = model.predict(images)
             writer.write(names, images, predictions)
             predicted += len(names)
             unfamiliar += int(predictions.unfamiliar.sum())

@@ -4,6 +4,7 @@
 
 - `champion.json`: what `describe` returns, `reasons` (why it became champion) and `behaviour` (how it was tested);
 - `model.keras`: one model, all seeds together;
+- `calibration.json`, `familiarity.npz`: what turns its logits into confidence and a flag for unlike images;
 - `scores.json`: see `evaluation.summarise`;
 - `predictions/seed_<n>.npz`: of its test images; `predictions/tested.parquet` says which ones they are;
 - `card.md`: the model card.
@@ -17,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from terracyte import files, paths, predictions, together
+from terracyte import calibration, familiarity, files, paths, predictions, together
 from terracyte.errors import InputError
 from terracyte.params import Params
 from terracyte.predictions import Kept
@@ -161,6 +162,8 @@ def fill(folder: Path, task: Task, settings: Params, champion: Contender, rows: 
     (folder / "predictions").mkdir()
     with together.model_file(champion.models) as model:
         shutil.copyfile(model, folder / "model.keras")
+    calibration.write(task, folder / "model.keras", folder / "calibration.json")
+    familiarity.write(task, folder / "familiarity.npz", settings.promote[task.name].unfamiliar)
     for seed, kept in zip(champion.about["seeds"], champion.kept, strict=True):
         files.write_arrays(folder / f"predictions/seed_{seed}.npz", kept)
     files.write_table(folder / _TESTED, champion.tested)

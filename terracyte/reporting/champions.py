@@ -54,7 +54,8 @@ def _champion(task: Task, about: Mapping[str, Any], aliases: tuple[str, ...]) ->
     head = f"Champion: `{about['variant']}`, which validated best."
     models = (paths.champion(task.name) / "model.keras",)
     text = _listed(head, about["reasons"])
-    return Entry(aliases=aliases, about=about, models=models, description=text, card=card(task))
+    folder = paths.champion(task.name)
+    return Entry(aliases=aliases, about=about, models=models, description=text, card=card(task), folder=folder)
 
 
 def _refused(task: Task, decided: Mapping[str, Any]) -> Entry:

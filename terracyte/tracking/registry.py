@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from terracyte import quiet, together
+from terracyte.champion import CALIBRATION, FAMILIARITY
+from terracyte.identity import file_hash
+from terracyte.tracking import scoring
 from terracyte.tracking.client import all_runs, connected, experiment_id, log_new, set_tags
 from terracyte.tracking.models import log_keras
 
@@ -19,7 +22,8 @@ if TYPE_CHECKING:
 
 CHAMPION, CANDIDATE = "champion", "candidate"  # aliases, and kinds of the runs that hold the models
 
-_FINGERPRINTS, _RUN = "fingerprints", "run"  # tags of versions: whose model it is, and which run holds it
+# Tags of versions: whose model it is, in which form, and which run holds it.
+_FINGERPRINTS, _FORM, _RUN = "fingerprints", "form", "run"
 _LONGEST = 5000  # characters of a description that MLflow's databases take
 
 
@@ -33,6 +37,8 @@ class Entry:
         models: files of its models, which are registered as one.
         description: what was decided about it, and why.
         card: the model card; "" for none.
+        folder: of a champion, which is registered whole, as it is served (see `tracking.scoring`); None registers the
+            bare network, whose answers are logits.
     """
 
     aliases: tuple[str, ...]
@@ -40,11 +46,19 @@ class Entry:
     models: tuple[Path, ...]
     description: str
     card: str = ""
+    folder: Path | None = None
 
     @property
     def fingerprints(self) -> str:
         """Whose model it is, whatever its variant is called."""
         return " ".join(sorted(self.about["fingerprints"]))
+
+    @property
+    def form(self) -> str:
+        """What is registered: `network`, or the hash of what makes a network a champion."""
+        if self.folder is None:
+            return "network"
+        return file_hash(self.folder / CALIBRATION, self.folder / FAMILIARITY)
 
 
 def name(task: str) -> str:
@@ -85,7 +99,8 @@ def _version(client: "MlflowClient", experiment: str, task: str, entry: Entry) -
     if not client.search_registered_models(f"name = '{name(task)}'"):
         client.create_registered_model(name(task), description=f"Champion and latest candidate of task {task}.")
     known = client.search_model_versions(f"name = '{name(task)}'")
-    version = next((each for each in known if each.tags.get(_FINGERPRINTS) == entry.fingerprints), None)
+    wanted = {_FINGERPRINTS: entry.fingerprints, _FORM: entry.form}
+    version = next((each for each in known if wanted.items() <= each.tags.items()), None)
     if version is None:
         version = _make(client, experiment, task, entry)
     description = entry.description[:_LONGEST]
@@ -97,10 +112,10 @@ def _version(client: "MlflowClient", experiment: str, task: str, entry: Entry) -
 def _make(client: "MlflowClient", experiment: str, task: str, entry: Entry) -> "ModelVersion":
     import mlflow
 
-    tags = {_FINGERPRINTS: entry.fingerprints, "variant": entry.about["variant"], "data_hash": entry.about["data_hash"]}
+    about = {name: entry.about[name] for name in ("variant", "data_hash")}
+    tags = {_FINGERPRINTS: entry.fingerprints, _FORM: entry.form, **about}
     with mlflow.start_run(experiment_id=experiment, run_name=_run_name(entry), tags=tags) as run:
-        with together.model_file(entry.models) as model:
-            model_id = log_model(model, entry.about)
+        model_id = _log(entry)
         mlflow.log_params({"variant": entry.about["variant"], "seeds": " ".join(map(str, entry.about["seeds"]))})
     trained = _trainings(client, experiment, entry)
     # of several trainings none is the source alone
@@ -109,24 +124,16 @@ def _make(client: "MlflowClient", experiment: str, task: str, entry: Entry) -> "
     return client.create_model_version(name(task), f"models:/{model_id}", run_id=source, tags=tags, model_id=model_id)
 
 
-def log_model(file: Path, about: Mapping[str, Any]) -> str:
-    """Log a model to the active run in the form in which it is served.
-
-    Args:
-        file: of the model.
-        about: whose it is, see `promotion.contenders.describe`.
-
-    Returns:
-        Its id, which `models:/<id>` loads.
-
-    Raises:
-        InputError: it cannot be read.
-    """
+def _log(entry: Entry) -> str:
+    """Log an entry's model to the active run; its id, which `models:/<id>` loads."""
+    if entry.folder is not None:
+        return scoring.log(entry.folder)
     # Imported here: what the registry holds already needs no Keras.
     with quiet.importing_keras():
         from terracyte.models.saving import read_model
 
-    return log_keras(read_model(file))
+    with together.model_file(entry.models) as model:
+        return log_keras(read_model(model))
 
 
 def _trainings(client: "MlflowClient", experiment: str, entry: Entry) -> list[str]:

@@ -1,0 +1,35 @@
+"""A champion's folder of each task of `tests.balanced_project`, with an untrained network: seconds, not minutes."""
+
+import keras
+
+from terracyte import calibration, familiarity, files, inference, models, params, paths, tasks
+from terracyte.models.problem import Problem
+from terracyte.models.saving import write_model
+
+SHARE = 0.25  # of the four validation images that are called unfamiliar
+
+
+def write(name: str) -> None:
+    """Fill `paths.champion(name)` in the working directory, which `balanced_project.write` prepared."""
+    settings = params.load()
+    task = tasks.make(name, settings)
+    folder = paths.champion(name)
+    folder.mkdir(parents=True)
+    write_model(folder / "model.keras", _network(name))
+    height, width, channels = task.image_shape
+    form = {"height": height, "width": width, "channels": channels}
+    record = {"task": name, "variant": f"{name}-tiny", "title": "a tiny one", "classes": list(task.classes), **form}
+    files.write_json(folder / "champion.json", record)
+    calibration.write(task, folder / "model.keras", folder / "calibration.json")
+    familiarity.write(task, folder / "familiarity.npz", SHARE)
+    files.write_text(folder / "card.md", "# A card\n")
+
+
+def _network(name: str) -> keras.Model:
+    settings = params.load()
+    task = tasks.make(name, settings)
+    inference.make_repeatable(0)
+    variant = next(variant for variant in settings.variants_of(name) if "baseline" not in variant)
+    shares = tuple(1 / len(task.classes) for _ in task.classes)
+    problem = Problem(image_shape=task.image_shape, dense=task.dense, class_shares=shares)
+    return models.build(settings.config(variant), problem)
