@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from terracyte import champion as champion_folder
 from terracyte import files, params, paths, predictor, tasks
 from terracyte.drift import measurement, report
 from terracyte.drift.comparison import compare
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
     settings = params.load()
     task = tasks.make(arguments.task, settings)
     folder = arguments.model or paths.champion(task.name)
-    asked = arguments.model is not None or (folder / predictor.RECORD).exists()
+    asked = arguments.model is not None or (folder / champion_folder.RECORD).exists()
     champion = predictor.read(folder, task.name) if asked else None
     found = inputs.read(task, arguments.input, _BATCH, resize=True, skip_unreadable=arguments.skip_unreadable)
     outcome = examine(task, found.batches, champion, settings.drift)
