@@ -195,4 +195,6 @@ def test_a_project_moves_to_shared_services_although_it_is_killed(
     (identity,) = origin.identities(params.load(), "mars-unet_1")
     assert "images_per_second" in tracking.measured("mars", [identity.fingerprint])[0]
     monkeypatch.setenv(tuning.STORAGE, move[2])
-    assert trials.study(params.load(), "mars").trials() == study.trials()
+    moved = trials.study(params.load(), "mars")
+    assert moved.trials() == study.trials()
+    moved._study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
