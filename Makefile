@@ -2,6 +2,8 @@
 PYTHON ?= python3.11
 TARGETS ?=
 WORKERS ?= 2
+BASE ?= origin/main
+OPTIONS ?=
 TASK ?= blood
 PORT ?= 5001
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -30,7 +32,7 @@ define keeping_outputs
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro repro-parallel real test test-services format ui serve report
+.PHONY: help setup repro repro-parallel real retrain test test-services lint-workflows format ui serve report
 
 help: ## say what there is to do
 	@echo "Terracyte: two image challenges as one reproducible pipeline"
@@ -58,6 +60,9 @@ real: setup ## run on the challenge files: make real DATA=DIR [TARGETS="evaluate
 	@python -m terracyte.preflight --challenge "$(DATA)"
 	$(call keeping_outputs,$(REAL_RUN))
 
+retrain: setup ## run what is out of date and hold it against BASE=origin/main; the gate says whether it may stay
+	@python -m terracyte.retrain --base "$(BASE)" $(OPTIONS)
+
 test: setup ## ruff, mypy and pytest
 	@ruff check .
 	@ruff format --check .
@@ -67,6 +72,12 @@ test: setup ## ruff, mypy and pytest
 test-services: setup ## pytest with PostgreSQL and an MLflow server, both started and ended by the tests
 	@.venv/bin/pip install --quiet --disable-pip-version-check --editable ".[team]"
 	@pytest -m services
+
+lint-workflows: ## actionlint and zizmor over .github/workflows, in an environment of their own
+	@test -x .lint/bin/zizmor || { $(PYTHON) -m venv .lint && \
+		.lint/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement .github/lint.txt; }
+	@.lint/bin/actionlint
+	@.lint/bin/zizmor --offline --quiet .github/workflows
 
 format: setup ## rewrite the code in the project's format
 	@ruff check --fix .

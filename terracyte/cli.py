@@ -8,7 +8,11 @@ from types import ModuleType
 
 from terracyte.errors import guarded
 
-COMMANDS = {"predict": "terracyte.prediction.command", "serve": "terracyte.serving.command"}
+COMMANDS = {
+    "drift": "terracyte.drift.command",
+    "predict": "terracyte.prediction.command",
+    "serve": "terracyte.serving.command",
+}
 """Sub-command → module with `HELP`, `configure(parser)` and `run(arguments)`; light to import."""
 
 

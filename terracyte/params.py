@@ -178,6 +178,21 @@ class Promote:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Drift:
+    """When incoming images count as unlike those before.
+
+    Attributes:
+        significance: of the tests together: how often images like those before are flagged all the same.
+        distance: smallest difference that counts: of the two distribution functions, 0-1.
+        examples: incoming images that the page shows.
+    """
+
+    significance: float = number(0.0001, 0.5)
+    distance: float = number(0, 1)
+    examples: int = number(1, 200)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Report:
     """What the page shows.
 
@@ -261,6 +276,7 @@ class Params:
     evaluate: Evaluate
     promote: dict[str, Promote]
     report: Report
+    drift: Drift
     reference: dict[str, dict[str, object]]
     variants: dict[str, Variant]
 
@@ -343,16 +359,27 @@ def read_yaml(path: Path) -> Any:
     Raises:
         InputError: the file is missing or no YAML.
     """
+    try:
+        return parse_yaml(path.read_text(encoding="utf-8"), path)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is missing: run from the project's root folder") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not valid YAML: it is not UTF-8 text") from error
+
+
+def parse_yaml(text: str, path: Path) -> Any:
+    """Parse YAML that stands in the file `path`.
+
+    Raises:
+        InputError: it is no YAML.
+    """
     # Imported here: `--help` and tests of pure code need no YAML.
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
-        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path} is missing: run from the project's root folder") from error
-    except (YAMLError, UnicodeDecodeError) as error:
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "it is not UTF-8 text"
-        raise InputError(f"{path}{where}: not valid YAML: {problem}") from error
+        raise InputError(f"{path}{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from error

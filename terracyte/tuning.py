@@ -245,13 +245,47 @@ def _pruner(name: str) -> "optuna.pruners.BasePruner":
     return optuna.pruners.NopPruner()
 
 
+def migrate(name: str, database: str) -> tuple[int, int]:
+    """Copy a study from its journal to a database; what is there already is left, so that a killed copy goes on.
+
+    Args:
+        name: of the study; it has a journal.
+        database: SQLAlchemy's address.
+
+    Returns:
+        Its trials in the journal, and those in the database afterwards.
+
+    Raises:
+        InputError: the database cannot be used, or holds other trials under this name.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with _storage_errors():
+        source = optuna.load_study(study_name=name, storage=_journal(name))
+        target = optuna.create_study(study_name=name, storage=database, direction=source.direction, load_if_exists=True)
+        trials, present = source.get_trials(deepcopy=False), target.get_trials(deepcopy=False)
+        for ours, theirs in zip(trials, present, strict=False):
+            if ours.state.is_finished() and (ours.params, ours.values) != (theirs.params, theirs.values):
+                raise InputError(f"{database} holds another trial {ours.number} of {name}: was it searched there, too?")
+        for key, value in source.user_attrs.items():
+            target.set_user_attr(key, value)
+        target.add_trials(trials[len(present) :])
+        return len(trials), len(target.get_trials(deepcopy=False))
+
+
 def _storage(name: str) -> "optuna.storages.BaseStorage":
     """The user's database, or a journal file: several processes of one machine write to it safely."""
     import optuna
+
+    url = os.environ.get(STORAGE)
+    return optuna.storages.RDBStorage(url) if url else _journal(name)
+
+
+def _journal(name: str) -> "optuna.storages.BaseStorage":
+    import optuna
     from optuna.storages.journal import JournalFileBackend
 
-    if url := os.environ.get(STORAGE):
-        return optuna.storages.RDBStorage(url)
     journal = paths.STUDIES / f"{name}.journal"
     journal.parent.mkdir(parents=True, exist_ok=True)
     return optuna.storages.JournalStorage(JournalFileBackend(str(journal)))

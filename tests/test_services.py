@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from terracyte import files, params, paths, pretrained, store, trials, tuning
+from terracyte import files, origin, params, paths, pretrained, store, tracking, trials, tuning
 from tests import balanced_project
 from tests.conftest import ROOT, Edit
 
@@ -164,3 +164,37 @@ def test_trainings_side_by_side_are_recorded_by_a_server(server: Path) -> None:
     assert experiment.artifact_location.startswith("mlflow-artifacts:")
     assert len(list(server.rglob("*.keras"))) == 2
     assert not (paths.MLFLOW / "mlflow.db").exists()
+
+
+def test_a_project_moves_to_shared_services_although_it_is_killed(
+    database: Callable[[str], str], server: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = os.environ[store.SERVER]
+    monkeypatch.delenv(store.SERVER)
+    edit("tune.mars.trials", 4)
+    edit("compute.workers", 1)
+    assert start("stages.tune", "mars").wait() == 0, Path("mars.log").read_text()
+    assert start("stages.train", "mars-unet_1").wait() == 0, Path("mars-unet_1.log").read_text()
+    study = trials.study(params.load(), "mars")
+    client = mlflow.MlflowClient(address, address)
+
+    move = ["terracyte.migrate", "--studies", database("moved"), "--to", address]
+    killed = subprocess.Popen([sys.executable, "-m", *move])
+    wait_for(lambda: client.get_experiment_by_name("mars") or killed.poll() is not None)
+    killed.kill()
+    killed.wait()
+    for _ in range(2):  # it goes on, and once more changes nothing
+        subprocess.run([sys.executable, "-m", *move], check=True)
+        experiment = client.get_experiment_by_name("mars")
+        runs = client.search_runs([experiment.experiment_id])
+        names = Counter(run.info.run_name for run in runs)
+        assert names == Counter(["mars-unet_1-0", f"tuning {study.name}", *(f"trial {n}" for n in range(4))])
+        assert len(list(server.rglob("*.keras"))) == 1
+    # the team's store knows the training as if it had been recorded there, clocks included
+    monkeypatch.setenv(store.SERVER, address)
+    (identity,) = origin.identities(params.load(), "mars-unet_1")
+    assert "images_per_second" in tracking.measured("mars", [identity.fingerprint])[0]
+    monkeypatch.setenv(tuning.STORAGE, move[2])
+    moved = trials.study(params.load(), "mars")
+    assert moved.trials() == study.trials()
+    moved._study._storage._backend.engine.dispose()  # type: ignore[attr-defined]

@@ -45,6 +45,11 @@ def difference(value: float, low: float, high: float, other: str = "") -> str:
     return f"{_signed(value)} ({_signed(low)} to {_signed(high)})" + (f" to {other}" if other else "")
 
 
+def points(share: float) -> str:
+    """-0.012 → `−1.2`, in percentage points; a dash for NaN."""
+    return _ABSENT if math.isnan(share) else _signed(share)
+
+
 def count(number: int) -> str:
     """1234567 → `1 234 567`, with narrow spaces that do not break."""
     return f"{number:,}".replace(",", "\u202f")

@@ -1,0 +1,140 @@
+"""What people read of a drift: sentences, a summary, and one page with everything in it."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import numpy as np
+
+from terracyte.drift.comparison import Finding, Numbers
+from terracyte.reporting import figures, formats
+from terracyte.reporting.pictures import Picture, photograph
+from terracyte.tasks.task import Task
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_BINS = 24
+_NAMED = 3  # findings in the verdict
+_TAIL = 0.5  # per cent on either side that a histogram leaves out: outliers would squeeze the rest
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Report:
+    """All that is told.
+
+    Attributes:
+        task: whose images came in.
+        images: how many came in.
+        training, validation: how many they were held against; no validation images without a champion.
+        champion: its variant; "" without one.
+        findings: see `comparison.compare`.
+        reference, incoming: values by name.
+        strangest, usual: names and images (h, w, c): incoming ones, and training ones.
+    """
+
+    task: Task
+    images: int
+    training: int
+    validation: int
+    champion: str
+    findings: Sequence[Finding]
+    reference: Mapping[str, Numbers]
+    incoming: Mapping[str, Numbers]
+    strangest: Sequence[tuple[str, Any]]
+    usual: Sequence[tuple[str, Any]]
+
+    @property
+    def drifted(self) -> list[Finding]:
+        """The findings that count."""
+        return [finding for finding in self.findings if finding.drifted]
+
+    @property
+    def verdict(self) -> str:
+        """One sentence, or two where few images leave something unseen."""
+        found = self.drifted
+        if not found:
+            return f"No drift found in {_images(self.images)}: {self.bound}"
+        named = ", ".join(f"{each.name} ({_direction(each)})" for each in found[:_NAMED])
+        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        of = f"{len(found)} of {len(self.findings)} numbers"
+        return f"Drift in {_images(self.images)}: {of} are distributed differently, first of all {named}{more}."
+
+    @property
+    def bound(self) -> str:
+        """What would have been noticed."""
+        least = max((finding.noticed for finding in self.findings), default=1.0)
+        if least >= 1:
+            return "so few show no difference at all, however large; give more."
+        return f"with so many, a distance below {least:.2f} (of 1) may stay unseen."
+
+
+def summary(report: Report) -> dict[str, Any]:
+    """The same for programs."""
+    return {
+        "task": report.task.name,
+        "drift": bool(report.drifted),
+        "verdict": report.verdict,
+        "images": report.images,
+        "training_images": report.training,
+        "validation_images": report.validation,
+        "champion": report.champion or None,
+        "findings": [dataclasses.asdict(finding) for finding in report.findings],
+    }
+
+
+def page(report: Report) -> str:
+    """The page as HTML; without clock, network and absolute paths."""
+    folder = Path(__file__).parent
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([folder, folder.parent / "reporting"]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("drift.html.j2").render(
+        report=report,
+        formats=formats,
+        direction=_direction,
+        charts=[_chart(report, finding) for finding in report.findings],
+        strangest=[_picture(name, image) for name, image in report.strangest],
+        usual=[_picture(name, image) for name, image in report.usual],
+    )
+
+
+def _images(count: int) -> str:
+    return f"{formats.count(count)} image{'s' * (count != 1)}"
+
+
+def _direction(finding: Finding) -> str:
+    if np.isclose(finding.before, finding.after):
+        return "spread otherwise"
+    return "higher" if finding.after > finding.before else "lower"
+
+
+def _picture(name: str, image: Any) -> Picture:
+    return Picture(photograph(image), name, Path(name).name)
+
+
+def _chart(report: Report, finding: Finding) -> Picture:
+    """Both histograms, each with an area of 1."""
+    before, after = report.reference[finding.name], report.incoming[finding.name]
+    both = [np.percentile(values, [_TAIL, 100 - _TAIL]) for values in (before, after)]
+    low, high = min(bounds[0] for bounds in both), max(bounds[1] for bounds in both)
+    bins = np.linspace(low, high if high > low else low + 1, _BINS + 1)
+
+    def draw(axes: "Axes") -> None:
+        style: dict[str, Any] = {"bins": bins, "density": True}
+        axes.hist(before.clip(bins[0], bins[-1]), color=figures.COLOURS[0], alpha=0.45, label="before", **style)
+        line: dict[str, Any] = {"histtype": "step", "linewidth": 1.8, "color": figures.COLOURS[1], **style}
+        axes.hist(after.clip(bins[0], bins[-1]), label="incoming", **line)
+        axes.set_yticks([])
+        axes.legend(fontsize="small")
+
+    text = f"{finding.name}: median {finding.before:.4g} before, {finding.after:.4g} incoming"
+    mark = "✗" if finding.drifted else "✓"
+    return Picture(figures.drawn(3.4, 2.0, draw), text, f"{mark} {finding.name}, distance {finding.distance:.2f}")

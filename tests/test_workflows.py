@@ -1,0 +1,51 @@
+"""The workflows keep what their linters (`make lint-workflows`) and people rely on."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.conftest import ROOT
+
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+PINNED = re.compile(r"uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
+
+
+def jobs(workflow: Path) -> dict[str, dict[str, Any]]:
+    # the safe reader of YAML 1.2: `on` is a key and no truth value
+    content = YAML(typ="safe", pure=True).load(workflow.read_text(encoding="utf-8"))
+    assert content["permissions"] == {}, "each job names its own"
+    assert content["concurrency"]["group"]
+    found: dict[str, dict[str, Any]] = content["jobs"]
+    return found
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_actions_are_pinned_by_commit(workflow: Path) -> None:
+    used = [line.strip().removeprefix("- ") for line in workflow.read_text().splitlines() if "uses:" in line]
+    assert used
+    assert all(PINNED.fullmatch(line) for line in used), used
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_jobs_end_and_say_what_they_may(workflow: Path) -> None:
+    for name, job in jobs(workflow).items():
+        assert job["timeout-minutes"] <= 360, name
+        assert len(job["permissions"]) == 1, name
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_no_expression_becomes_a_command(workflow: Path) -> None:
+    commands = [step["run"] for job in jobs(workflow).values() for step in job["steps"] if "run" in step]
+    assert not any("${{" in command for command in commands)
+
+
+def test_who_may_write_runs_no_project_code_and_sees_no_secret() -> None:
+    for name, job in jobs(ROOT / ".github/workflows/retrain.yml").items():
+        if "write" in job["permissions"].values():
+            text = str(job["steps"])
+            assert "python" not in text, name
+            assert "make" not in text, name
+            assert "secrets." not in text, name
