@@ -122,6 +122,16 @@ def training_run(identity: Identity, title: str) -> Iterator[LiveRun]:
     live.end("FINISHED")
 
 
+def check(task: str) -> None:
+    """Refuse a store that cannot take a training's record, before hours go into the training.
+
+    Raises:
+        InputError: the tracking store cannot be used.
+    """
+    with _client() as client:
+        _experiment(client, task)
+
+
 def reconcile(task: str, finished: Sequence[Finished]) -> dict[tuple[str, int], str]:
     """Let the task's experiment hold exactly one current run per finished training; twice changes nothing.
 

@@ -6,20 +6,27 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from terracyte import compute
+from terracyte.compute import Ask, Inputs
 from terracyte.errors import InputError
+from terracyte.params import Compute
 from tests.conftest import ROOT
 
 
-def square(number: int) -> tuple[int, int]:
+def run(function: Any, jobs: Any, workers: int, **more: Any) -> Any:
+    return compute.run(function, jobs, Compute(workers=workers), Inputs(), **more)
+
+
+def square(number: int, ask: Ask) -> tuple[int, int]:
     time.sleep(0.05)
     return number * number, os.getpid()
 
 
-def die_once(trace: Path) -> str:
+def die_once(trace: Path, ask: Ask) -> str:
     """Be killed the first time."""
     if not trace.exists():
         trace.touch()
@@ -27,19 +34,19 @@ def die_once(trace: Path) -> str:
     return "done"
 
 
-def die_always(trace: Path) -> None:
+def die_always(trace: Path, ask: Ask) -> None:
     with trace.open("a") as stream:
         stream.write("x")
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def refuse(number: int) -> int:
+def refuse(number: int, ask: Ask) -> int:
     raise InputError(f"{number} is no good")
 
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_every_job_has_its_result(workers: int) -> None:
-    results = dict(compute.run(square, range(7), workers))
+    results = dict(run(square, range(7), workers))
     found = {job: result for job, result in results.items() if not isinstance(result, compute.Lost)}
     assert {job: value for job, (value, _) in found.items()} == {n: n * n for n in range(7)}
     processes = {process for _, process in found.values()}
@@ -55,7 +62,7 @@ def test_jobs_are_taken_when_a_process_is_free() -> None:
             taken.append(number)
             yield number
 
-    results = compute.run(square, jobs(), 2)  # type: ignore[arg-type]
+    results = run(square, jobs(), 2)  # type: ignore[arg-type]
     next(results)
     assert len(taken) <= 3
     assert len(list(results)) == 4
@@ -63,19 +70,35 @@ def test_jobs_are_taken_when_a_process_is_free() -> None:
 
 def test_a_killed_process_takes_no_job_with_it(tmp_path: Path) -> None:
     traces = [tmp_path / "a", tmp_path / "b"]
-    assert sorted(compute.run(die_once, traces, 2)) == [(trace, "done") for trace in traces]
+    assert sorted(run(die_once, traces, 2)) == [(trace, "done") for trace in traces]
 
 
 def test_a_job_that_kills_its_process_is_given_up(tmp_path: Path) -> None:
-    ((job, result),) = compute.run(die_always, [tmp_path / "trace"], 1)
+    ((job, result),) = run(die_always, [tmp_path / "trace"], 1)
     assert job.read_text() == "x" * compute.ATTEMPTS
-    assert result == compute.Lost(-signal.SIGKILL)
     assert "died 3 times (signal 9" in str(result)
+
+
+def converse(number: int, ask: Ask) -> list[int]:
+    return [ask(number + step) for step in range(3)]
+
+
+def test_jobs_ask_and_are_answered() -> None:
+    results = dict(run(converse, [10, 20], 2, answer=lambda job, asked: 100 * job + asked))
+    assert results == {10: [1010, 1011, 1012], 20: [2020, 2021, 2022]}
+
+
+def test_parts_keep_their_order_and_are_taken_one_by_one() -> None:
+    parts = iter(range(5))
+    results = compute.spread(pow, parts, 2)
+    assert next(results) == 0
+    assert next(parts) == 1
+    assert list(results) == [4, 9, 16]
 
 
 def test_an_error_reaches_the_caller() -> None:
     with pytest.raises(InputError, match="3 is no good"):
-        list(compute.run(refuse, [3], 1))
+        list(run(refuse, [3], 1))
 
 
 def test_processes_end_with_a_killed_parent(tmp_path: Path) -> None:
@@ -92,10 +115,10 @@ def test_processes_end_with_a_killed_parent(tmp_path: Path) -> None:
 
 
 def wait_long(trace: str) -> None:
-    list(compute.run(sleep, [trace], 1))
+    list(run(sleep, [trace], 1))
 
 
-def sleep(trace: str) -> None:
+def sleep(trace: str, ask: Ask) -> None:
     Path(trace).write_text(f"{os.getpid()}\n")
     time.sleep(600)
 
