@@ -193,6 +193,7 @@ class Compute:
             as long as the run, unless RAY_ADDRESS names another.
         workers: trainings at a time. With one, the same inputs give the same search.
         cpus, gpus: ray only: what each training is given of its node's processors and GPUs.
+        data_parallel: whether all devices that a training has share out each of its batches; see `terracyte.parallel`.
     """
 
     engine: Literal["local", "ray"] = "local"
@@ -200,6 +201,7 @@ class Compute:
     workers: int = number(1, 1024, default=1)
     cpus: int = number(1, 1024, default=1)
     gpus: int = number(0, 64, default=0)
+    data_parallel: bool = False
 
     def __post_init__(self) -> None:
         if self.address is not None and not _ADDRESS.fullmatch(self.address):

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 CURRENT = "tags.status = 'current'"  # what finds the declared runs in the UI's search field
 
+# How a run came to be recorded, if not from DVC's outputs alone: while it was trained, or when it came home.
+LIVE, CLUSTER = "live", "cluster"
+
 _REPORT = "report"
 _KIND = {"mlflow.experimentKind": "custom_model_development"}  # else the UI opens its pages on language models
 _BATCH = 1000  # metrics per request that MLflow takes at most
@@ -93,12 +96,13 @@ class LiveRun:
 
 
 @contextmanager
-def training_run(identity: Identity, title: str) -> Iterator[LiveRun]:
+def training_run(identity: Identity, title: str, record: str = LIVE) -> Iterator[LiveRun]:
     """Record a training while it runs; a training that was killed goes on under the same run.
 
     Args:
         identity: who the run is; `metrics/<task>/balance.json` describes its data, `terracyte.origin` its weights.
         title: what its variant shows, in a few words.
+        record: `LIVE`, or `CLUSTER` for a training that ended elsewhere.
 
     Raises:
         InputError: the tracking store cannot be used; nothing was trained yet.
@@ -109,10 +113,10 @@ def training_run(identity: Identity, title: str) -> Iterator[LiveRun]:
         experiment = _experiment(client, identity.task)
         run = _unfinished_run(client, experiment, identity) or _new_run(client, experiment, identity)
         run_id = run.info.run_id
-        _describe(client, run_id, identity, {"record": "live", "mlflow.note.content": title, **commit.tags()})
+        _describe(client, run_id, identity, {"record": record, "mlflow.note.content": title, **commit.tags()})
         logged = [metric.step for metric in client.get_metric_history(run_id, "loss")]
         # the fluent interface from here on: only it measures the machine beside the run
-        mlflow.start_run(run_id, log_system_metrics=True)
+        mlflow.start_run(run_id, log_system_metrics=record == LIVE)
     live = LiveRun(run_id, logged)
     try:
         yield live
@@ -170,7 +174,7 @@ def measured(task: str, fingerprints: Sequence[str]) -> list[dict[str, float]]:
     """
     with _client() as client:
         runs = _runs(client, _experiment(client, task))
-    live = [run for run in runs if run.info.status == "FINISHED" and run.data.tags.get("record") == "live"]
+    live = [run for run in runs if run.info.status == "FINISHED" and run.data.tags.get("record") in (LIVE, CLUSTER)]
     found = {run.data.tags["fingerprint"]: dict(run.data.metrics) for run in reversed(live)}
     return [found.get(fingerprint, {}) for fingerprint in fingerprints]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from keras import Model
 
-from terracyte import checkpoints, compute, files, luggage, origin, params, paths, tasks, tracking
+from terracyte import checkpoints, compute, files, luggage, origin, parallel, params, paths, tasks, tracking
 from terracyte.checkpoints import Epoch
 from terracyte.compute import Ask
 from terracyte.data.batches import read_rows
@@ -71,6 +71,12 @@ def train_variant(settings: Params, name: str) -> None:
     task = tasks.make(settings.variant(name).task, settings)
     identities = origin.identities(settings, name)
     jobs = [Job(identity=identity, title=settings.variants[name].title) for identity in identities]
+    parallel.join()
+    if parallel.number() > 0:
+        # it helps the process that writes
+        for identity in identities:
+            _fit(identity, lambda epoch, values: None)
+        return
     if settings.compute.engine == "ray":
         trained = _train_elsewhere(settings, task, jobs)
     else:
@@ -92,7 +98,7 @@ def _train_here(job: Job) -> Trained:
 def _train_elsewhere(settings: Params, task: Task, jobs: list[Job]) -> dict[int, Trained]:
     """Train on the cluster, by seed; MLflow has a run when its model has come home."""
     tracking.check(task.name)
-    trained = {}
+    trained: dict[int, Trained] = {}
     inputs = luggage.of_training(task, jobs[0].identity.variant)
     for job, result in compute.run(run, jobs, settings.compute, inputs):
         if isinstance(result, compute.Lost):
@@ -120,7 +126,8 @@ def run(job: Job, ask: Ask) -> Trained:
 
 def _fit(identity: Identity, on_epoch: Callable[[int, Epoch], None]) -> tuple[Fitted, dict[int, Epoch]]:
     """The training, and its epochs as MLflow has them."""
-    task, label = tasks.make(identity.task, params.load()), _label(identity)
+    settings, label = params.load(), _label(identity)
+    task = tasks.make(identity.task, settings)
     epochs: dict[int, Epoch] = {}
 
     def tell(epoch: int, values: Epoch) -> None:
@@ -138,6 +145,7 @@ def _fit(identity: Identity, on_epoch: Callable[[int, Epoch], None]) -> tuple[Fi
         seed=identity.seed,
         checkpoint=checkpoints.folder(identity),
         on_epoch=tell,
+        data_parallel=settings.compute.data_parallel,
     ).run()
     return fitted, epochs
 
@@ -165,7 +173,8 @@ def _bytes(model: Model) -> bytes:
 
 
 def _record_arrived(job: Job, trained: Trained) -> None:
-    with tracking.training_run(job.identity, job.title) as run, tempfile.TemporaryDirectory() as folder:
+    recording = tracking.training_run(job.identity, job.title, tracking.CLUSTER)
+    with recording as run, tempfile.TemporaryDirectory() as folder:
         for epoch, values in trained.epochs.items():
             run.log_epoch(epoch, values)
         run.log_metrics({"training_seconds": trained.seconds})

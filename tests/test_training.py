@@ -25,7 +25,7 @@ def no_tracking(monkeypatch: pytest.MonkeyPatch) -> None:
 
     from terracyte import training
 
-    monkeypatch.setattr(training, "training_run", lambda identity, title: nullcontext(MagicMock()))
+    monkeypatch.setattr(training.tracking, "training_run", lambda identity, title: nullcontext(MagicMock()))
 
 
 def train(name: str) -> dict[str, bytes]:

@@ -201,15 +201,15 @@ class _Questions:
 
     async def ask(self, task: str, message: Any) -> Any:
         number = next(self._numbers)
-        self._answers[number] = asyncio.get_running_loop().create_future()
+        answer = self._answers[number] = asyncio.get_running_loop().create_future()
         await self._waiting.put((number, task, message))
-        return await self._answers.pop(number)
+        return await answer
 
     async def following(self) -> tuple[int, str, Any]:
         return await self._waiting.get()
 
     async def answer(self, number: int, value: Any) -> None:
-        self._answers[number].set_result(value)
+        self._answers.pop(number).set_result(value)
 
 
 class _Desk:
