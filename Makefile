@@ -28,7 +28,7 @@ define keeping_outputs
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro repro-parallel real test test-services format ui report
+.PHONY: help setup repro repro-parallel real test test-services test-cluster format ui report
 
 help: ## say what there is to do
 	@echo "Terracyte: two image challenges as one reproducible pipeline"
@@ -65,6 +65,10 @@ test: setup ## ruff, mypy and pytest
 test-services: setup ## pytest with PostgreSQL and an MLflow server, both started and ended by the tests
 	@.venv/bin/pip install --quiet --disable-pip-version-check --editable ".[team]"
 	@pytest -m services
+
+test-cluster: setup ## pytest with a Ray cluster of two nodes, and trainings on several devices, all on this machine
+	@.venv/bin/pip install --quiet --disable-pip-version-check --editable ".[ray,jax]"
+	@pytest -m "cluster or jax"
 
 format: setup ## rewrite the code in the project's format
 	@ruff check --fix .
