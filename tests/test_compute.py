@@ -4,16 +4,21 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from terracyte import compute
+from terracyte import compute, luggage, params, paths, tasks
 from terracyte.compute import Ask, Inputs
+from terracyte.compute.parcel import Parcel, pack
 from terracyte.errors import InputError
 from terracyte.params import Compute
+from tests import balanced_project
 from tests.conftest import ROOT
 
 
@@ -128,3 +133,66 @@ def _wait_for(condition: object, seconds: float = 60) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def packed(inputs: Inputs) -> tuple[Parcel, list[Any]]:
+    """A parcel, and what is on its way."""
+    sent: list[Any] = []
+
+    def put(value: Any) -> int:
+        sent.append(value)
+        return len(sent) - 1
+
+    return pack(inputs, put), sent
+
+
+def test_a_parcel_brings_files_folders_and_rows(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(project / "node"))
+    monkeypatch.setattr("terracyte.compute.parcel._PIECE", 10)
+    Path("deep/er").mkdir(parents=True)
+    Path("deep/er/text").write_text("more than one piece")
+    Path("deep/empty").touch()
+    images = np.arange(24, dtype=np.uint8).reshape(6, 4) + 1
+    np.save("images.npy", images)
+    parcel, sent = packed(Inputs((Path("deep"), Path("params.yaml")), {Path("images.npy"): np.array([5, 0, 3])}))
+    folder = parcel.unpack("node", sent.__getitem__)
+    assert folder.is_relative_to(project / "node")
+    assert (folder / "deep/er/text").read_text() == "more than one piece"
+    assert (folder / "deep/empty").read_bytes() == b""
+    assert (folder / "params.yaml").read_bytes() == Path("params.yaml").read_bytes()
+    found = np.load(folder / "images.npy")
+    kept = np.array([True, False, False, True, False, True])
+    assert (found[kept] == images[kept]).all()
+    assert not found[~kept].any()
+    # a node unpacks it once
+    sent.clear()
+    assert parcel.unpack("node", sent.__getitem__) == folder
+    parcel.remove("node")
+    assert list((project / "node/terracyte").iterdir()) == []
+
+
+@pytest.mark.parametrize("task", ["blood", "mars"])
+def test_images_of_the_test_split_stay_at_home(task: str, project: Path) -> None:
+    balanced_project.write(project)
+    inputs = luggage.of_training(tasks.make(task, params.load()), "any")
+    manifest = pd.read_parquet(paths.balance_manifest(task))
+    rows = {path: set(ids.tolist()) for path, ids in inputs.rows.items()}
+    assert set(rows) == {paths.images(task), *([paths.masks(task)] if task == "mars" else [])}
+    assert all(ids == set(manifest["id"][manifest["split"] != "test"]) for ids in rows.values())
+
+
+def test_an_engine_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(InputError, match=r"'compute.engine' is ray, which is not installed: pip install -e '.\[ray\]'"):
+        list(compute.run(square, [1], Compute(engine="ray"), Inputs()))
+
+
+@pytest.mark.parametrize("address", ["auto", "10.0.0.1:6379", "ray://head.example:10001", "[::1]:6379"])
+def test_addresses_of_clusters(address: str) -> None:
+    assert Compute(engine="ray", address=address).address == address
+
+
+@pytest.mark.parametrize("address", ["", "head", "http://head:1", "head:port", "ray://head"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(InputError, match=r"it must be auto, HOST:PORT, ray://HOST:PORT or null"):
+        Compute(engine="ray", address=address)

@@ -116,16 +116,16 @@ def shared(compute: Compute) -> Iterator[None]:
     with connected(compute):
         before = os.environ.get(ADDRESS)
         os.environ.setdefault(ADDRESS, compute.address or _ray().get_runtime_context().gcs_address)
-        yield
-    if before is None:
-        del os.environ[ADDRESS]
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[ADDRESS]
 
 
 def _ray() -> Any:
     # Ray reports how it is used unless told otherwise
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # else a node without accelerators warns of a change to come
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
     except ImportError as error:
@@ -137,7 +137,9 @@ def _ray() -> Any:
 
 def _environment() -> dict[str, Any]:
     chosen = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-    return {"py_modules": [str(Path(terracyte.__file__).parent)], "env_vars": chosen}
+    # a task that is given no GPU shall see none, else TensorFlow would take the memory of all
+    variables = {**chosen, "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
+    return {"py_modules": [str(Path(terracyte.__file__).parent)], "env_vars": variables}
 
 
 def _start(
