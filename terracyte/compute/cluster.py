@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import logging
 import os
+import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ ADDRESS = "RAY_ADDRESS"  # Ray's own variable for where its cluster is
 
 # What decides how nodes compute goes along.
 _ENVIRONMENT = ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS", "XLA_FLAGS")
-_PATIENCE = 10  # seconds for nodes to clear away
+_PATIENCE = 10  # seconds for nodes to answer, and to clear away
 _WAITING = 2  # parts of `spread` per processor that are under way: one works, one is on its way
 
 
@@ -90,6 +91,7 @@ def connected(compute: Compute) -> Iterator[None]:
         return
     address = compute.address or os.environ.get(ADDRESS)
     try:
+        _knock(address)
         cores = max(os.cpu_count() or 1, compute.workers * compute.cpus)
         own: dict[str, Any] = {"num_cpus": cores, "include_dashboard": False}
         ray.init(
@@ -98,7 +100,7 @@ def connected(compute: Compute) -> Iterator[None]:
             runtime_env=_environment(),
             **({} if address else own),
         )
-    except (ConnectionError, TimeoutError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         message = " ".join(str(error).split())[:200]
         raise InputError(
             f"params.yaml: there is no Ray cluster at 'compute.address' {address} ({message}): start it, correct the"
@@ -121,6 +123,17 @@ def shared(compute: Compute) -> Iterator[None]:
         finally:
             if before is None:
                 del os.environ[ADDRESS]
+
+
+def _knock(address: str | None) -> None:
+    """Fail at once where nobody answers: Ray itself would try for minutes.
+
+    Raises:
+        OSError: nobody does.
+    """
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
 
 
 def _ray() -> Any:
