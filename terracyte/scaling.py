@@ -29,6 +29,7 @@ from terracyte.data.similarity import components
 from terracyte.errors import InputError, guarded
 from terracyte.params import Compute
 from terracyte.tasks import make
+from terracyte.tuning import Outcome
 
 OUTPUT = paths.RESULTS / "scaling.json"
 
@@ -78,12 +79,14 @@ def train(kind: str, count: int, engine: str, workers: int) -> Row:
         start = time.monotonic()
         results = list(compute.run(function, jobs, _compute(engine, workers), inputs, lambda job, message: False))
         seconds = time.monotonic() - start
-    failed = [
-        str(result) for _, result in results if isinstance(result, compute.Lost) or getattr(result, "failure", "")
-    ]
+    failed = [str(each) for _, each in results if isinstance(each, compute.Lost | Outcome) and _is_failure(each)]
     if failed:
         raise InputError(f"{len(failed)} of {count} failed: {failed[0]}")
     return {"seconds": round(seconds, 2), "per_minute": round(60 * count / seconds, 2)}
+
+
+def _is_failure(result: compute.Lost | Outcome) -> bool:
+    return isinstance(result, compute.Lost) or result.state == "failed"
 
 
 def _compute(engine: str, workers: int) -> Compute:

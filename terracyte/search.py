@@ -75,8 +75,9 @@ def _try(settings: Params, task: str, study: Study) -> None:
     jobs = map(begin, _until(tune.minutes, left))
     with tqdm(total=tune.trials, initial=done, desc=f"tune {task}", unit="trial", disable=None) as bar:
         for job, result in compute.run(trials.run, jobs, settings.compute, _inputs(settings, task), is_hopeless):
-            lost = isinstance(result, compute.Lost)
-            under_way.pop(job.number).end(Outcome(state="failed", failure=str(result)) if lost else result)
+            if isinstance(result, compute.Lost):
+                result = Outcome(state="failed", failure=str(result))
+            under_way.pop(job.number).end(result)
             bar.update()
             best = tuning.best(study.trials())
             bar.set_postfix(best=f"{best.score:.4f}" if best else "none")

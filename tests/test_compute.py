@@ -67,7 +67,7 @@ def test_jobs_are_taken_when_a_process_is_free() -> None:
             taken.append(number)
             yield number
 
-    results = run(square, jobs(), 2)  # type: ignore[arg-type]
+    results = run(square, jobs(), 2)
     next(results)
     assert len(taken) <= 3
     assert len(list(results)) == 4

@@ -60,7 +60,7 @@ def _cost(n: int, bits: int, parts: int) -> float:
     """About how many seconds `_join` takes for all parts."""
     width = _BITS // parts
     masks = parts * sum(math.comb(width, flips) for flips in range(bits // parts + 1))
-    return masks * (_MASK + n * _ROW + n * n / 2**width / 2 * _COMPARISON)
+    return float(masks * (_MASK + n * _ROW + n * n / 2**width / 2 * _COMPARISON))
 
 
 def _work(parts: int, bits: int) -> Iterator[_Masks]:

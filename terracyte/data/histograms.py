@@ -58,7 +58,7 @@ def nearest(shares: NDArray[np.float32], neighbours: int) -> tuple[NDArray[np.fl
         Hellinger distances (0 equal, 1 disjoint) and row numbers, both (n, min(neighbours, n - 1)), nearest first;
         above 65,536 rows the search is approximate, and -1 stands for a neighbour that it did not find.
     """
-    used = shares.any(axis=0)
+    used = np.asarray(shares.any(axis=0))
     index = _index(shares, used)
     size = len(shares) if len(shares) <= _EXHAUSTIVE else _POINTS
     parts = [

@@ -152,7 +152,7 @@ class _OnDisk:
 
     def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         # mapped for the moment: pages that were read would count as this process's memory
-        array = np.memmap(self._stream, np.float32, "r", shape=self._shape)  # type: ignore[call-overload]
+        array = np.memmap(self._stream, np.float32, "r", shape=self._shape)
         return np.asarray(array[rows])
 
 
