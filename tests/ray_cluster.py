@@ -24,7 +24,7 @@ os.environ.update(AUTHENTICATION)
 _STORE = 100 * 2**20  # bytes of each node's object store
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 180) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 900) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"

@@ -89,33 +89,34 @@ def _compare_rows(start: int, hashes: NDArray[np.uint64], bits: int) -> NDArray[
 
 def _join(part: _Masks, hashes: NDArray[np.uint64], bits: int) -> NDArray[np.int64]:
     """The pairs that one part of the work finds."""
-    values = ((hashes >> np.uint64(part.shift)) & np.uint64((1 << part.width) - 1)).astype(np.int64)
+    # 32 bits per number: half the memory to go through
+    values = ((hashes >> np.uint64(part.shift)) & np.uint64((1 << part.width) - 1)).astype(np.int32)
     order = np.argsort(values, kind="stable")
     sorted_hashes, sorted_values = hashes[order], values[order]
-    limits = np.searchsorted(sorted_values, np.arange((1 << part.width) + 1))
+    limits = np.searchsorted(sorted_values, np.arange((1 << part.width) + 1, dtype=np.int32)).astype(np.int32)
+    following = np.arange(1, len(hashes) + 1, dtype=np.int32)
     found = []
     for mask in part.masks:
         # each group with the one that `mask` leads to, once; with itself, each row with the rows after it
-        others = sorted_values ^ mask
-        first, last = limits[others], limits[others + 1]
-        first = np.maximum(first, np.arange(len(hashes)) + 1)
-        found.append(order[_near(sorted_hashes, first, last, bits)])
+        others = sorted_values ^ np.int32(mask)
+        first = np.maximum(limits[others], following)
+        found.append(order[_near(sorted_hashes, first, limits[others + 1], bits)])
     return np.concatenate(found)
 
 
 def _near(
-    hashes: NDArray[np.uint64], first: NDArray[np.int64], last: NDArray[np.int64], bits: int
+    hashes: NDArray[np.uint64], first: NDArray[np.int32], last: NDArray[np.int32], bits: int
 ) -> NDArray[np.int64]:
     """(p, 2): each row with those of the rows from `first` up to `last` that its hash is near to."""
     counts = np.maximum(last - first, 0)
-    totals = np.cumsum(counts)
+    totals = np.cumsum(counts, dtype=np.int64)
     found = [np.empty((0, 2), np.int64)]
     start = 0
     while start < len(hashes):
         done = int(totals[start - 1]) if start else 0
         end = max(start + 1, int(np.searchsorted(totals, done + _CHUNK, side="right")))
-        here, ends = counts[start:end], totals[start:end] - done
-        rights = np.arange(ends[-1]) + np.repeat(first[start:end] - (ends - here), here)
+        here, ends = counts[start:end], (totals[start:end] - done).astype(np.int32)
+        rights = np.arange(ends[-1], dtype=np.int32) + np.repeat(first[start:end] - (ends - here), here)
         distances = np.bitwise_count(np.repeat(hashes[start:end], here) ^ hashes[rights])
         hits = np.flatnonzero(distances <= bits)
         found.append(np.stack([start + np.searchsorted(ends, hits, side="right"), rights[hits]], axis=1))
