@@ -32,7 +32,7 @@ define keeping_outputs
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro repro-parallel real retrain test test-services lint-workflows format ui serve report
+.PHONY: help setup repro repro-parallel real retrain test test-services test-cluster lint-workflows format ui serve report
 
 help: ## say what there is to do
 	@echo "Terracyte: two image challenges as one reproducible pipeline"
@@ -72,6 +72,10 @@ test: setup ## ruff, mypy and pytest
 test-services: setup ## pytest with PostgreSQL and an MLflow server, both started and ended by the tests
 	@.venv/bin/pip install --quiet --disable-pip-version-check --editable ".[team]"
 	@pytest -m services
+
+test-cluster: setup ## pytest with a Ray cluster of two nodes, and trainings on several devices, all on this machine
+	@.venv/bin/pip install --quiet --disable-pip-version-check --editable ".[ray,jax]"
+	@pytest -m "cluster or jax"
 
 lint-workflows: ## actionlint and zizmor over .github/workflows, in an environment of their own
 	@test -x .lint/bin/zizmor || { $(PYTHON) -m venv .lint && \

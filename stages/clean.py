@@ -5,7 +5,7 @@ import argparse
 import numpy as np
 import pandas as pd
 
-from terracyte import expectations, files, params, paths, tasks
+from terracyte import compute, expectations, files, params, paths, tasks
 from terracyte.data import cleaning
 from terracyte.data.rules import Raw
 from terracyte.errors import guarded
@@ -20,7 +20,8 @@ def main() -> None:
     task = tasks.make(name, settings)
     masks = np.load(paths.masks(name), mmap_mode="r") if task.dense else None
     raw = Raw(task, np.load(paths.images(name), mmap_mode="r"), masks)
-    table = cleaning.decide(raw, pd.read_parquet(paths.raw_manifest(name)), settings.clean[name])
+    with compute.using(settings.compute):
+        table = cleaning.decide(raw, pd.read_parquet(paths.raw_manifest(name)), settings.clean[name])
     planted = pd.read_parquet(paths.planted(name)) if paths.planted(name).exists() else None
     summary = cleaning.summarise(table, planted)
     validation = expectations.validate_cleaned(task, table, cleaning.REASONS, settings.validate[name])

@@ -2,7 +2,7 @@
 
 import argparse
 
-from terracyte import files, params, paths, tasks
+from terracyte import compute, files, params, paths, tasks
 from terracyte.data import raw, sources
 from terracyte.errors import guarded
 
@@ -14,7 +14,7 @@ def main() -> None:
     name = parser.parse_args().task
     settings = params.load()
     task, source = tasks.make(name, settings), settings.data[name]
-    with files.atomic_folder(paths.raw(name)) as folder:
+    with files.atomic_folder(paths.raw(name)) as folder, compute.using(settings.compute):
         raw.write(task, sources.read(task, source), folder, origin=source.path)
         raw.write_unlabelled(task, sources.unlabelled(task, source), folder)
 

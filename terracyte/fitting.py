@@ -11,7 +11,7 @@ import keras
 from keras import ops
 from tqdm import tqdm
 
-from terracyte import checkpoints, losses, models, offsets, optimizers, phases
+from terracyte import checkpoints, losses, models, offsets, optimizers, parallel, phases
 from terracyte.averaging import WeightAverage
 from terracyte.checkpoints import Epoch, Progress
 from terracyte.config import Config
@@ -63,6 +63,7 @@ class Fitting:
         on_epoch: receives the epoch's number (from 1) and values; after a restart it receives the epochs
             before it once more, so that a record begun anew is complete. `images_per_second` comes with
             epochs that were trained in this process only.
+        data_parallel: whether all devices share out each batch; see `terracyte.parallel`.
     """
 
     label: str
@@ -74,6 +75,7 @@ class Fitting:
     seed: int
     checkpoint: Path
     on_epoch: OnEpoch
+    data_parallel: bool = False
 
     def run(self) -> Fitted:
         """Train to the last epoch, or until `patience` epochs of the last phase bring no better `val_<selection>`.
@@ -84,21 +86,13 @@ class Fitting:
             InputError: the loss is no longer finite, or the checkpoint cannot be read.
         """
         make_repeatable(self.seed)
-        model = models.build(self.config, self._problem())
-        average = WeightAverage(model, self.config.weight_averaging) if self.config.weight_averaging else None
         validation = Validation(self._loss(), self.validation, self.config.batch_size)
-        # a checkpoint holds the state of the optimizer that trained its last epoch
-        self._compile(model, self._phase(max(checkpoints.finished_epochs(self.checkpoint), 1)))
-        progress = checkpoints.restore(self.checkpoint, model, average)
-        for epoch, values in enumerate(progress.history, start=1):
-            self.on_epoch(epoch, values)
-        while not self._finished(model, progress):
-            self._epoch(model, average, validation, progress)
-            checkpoints.write(self.checkpoint, model, average, progress)
+        with parallel.over_devices(self.config.batch_size) if self.data_parallel else contextlib.nullcontext():
+            progress = self._progress(validation)
         best = models.build(self.config, self._problem())
         best.set_weights(progress.best_weights)
         used = as_used(best, self.config)
-        if self.config.class_offsets and model.trainable_variables:
+        if self.config.class_offsets and best.trainable_variables:
             offsets.add(best, validation.offsets(used))
         return Fitted(
             model=used,
@@ -108,6 +102,21 @@ class Fitting:
             history=progress.history,
             seconds=progress.seconds,
         )
+
+    def _progress(self, validation: Validation) -> Progress:
+        """All epochs, those before a restart included."""
+        model = models.build(self.config, self._problem())
+        average = WeightAverage(model, self.config.weight_averaging) if self.config.weight_averaging else None
+        # a checkpoint holds the state of the optimizer that trained its last epoch
+        self._compile(model, self._phase(max(checkpoints.finished_epochs(self.checkpoint), 1)))
+        progress = checkpoints.restore(self.checkpoint, model, average)
+        for epoch, values in enumerate(progress.history, start=1):
+            self.on_epoch(epoch, values)
+        while not self._finished(model, progress):
+            self._epoch(model, average, validation, progress)
+            if parallel.number() == 0:
+                checkpoints.write(self.checkpoint, model, average, progress)
+        return progress
 
     @property
     def _task(self) -> Task:
@@ -158,7 +167,8 @@ class Fitting:
             loss, images = self._look(model), len(self.training)
         speed = images / (time.monotonic() - start)
         with average.applied() if average else contextlib.nullcontext():
-            values = {"loss": loss, **validation.scores(model), "learning_rate": _rate(model)}
+            with parallel.alone(model) as judged:
+                values = {"loss": loss, **validation.scores(judged), "learning_rate": _rate(model)}
             self._check(epoch, values)
             progress.add(values, f"val_{self._task.selection}", model)
         progress.seconds += time.monotonic() - start
@@ -171,7 +181,8 @@ class Fitting:
         if average is not None:
             callbacks.append(average)
         # one epoch per call: Keras would fetch the next epoch's first batches ahead of its beginning
-        fitted = model.fit(batches, shuffle=False, verbose=0, callbacks=callbacks)
+        shared = parallel.Share(batches) if self.data_parallel else batches
+        fitted = model.fit(shared, shuffle=False, verbose=0, callbacks=callbacks)
         return float(fitted.history["loss"][0]), len(batches) * batches.batch_size
 
     def _look(self, model: keras.Model) -> float:

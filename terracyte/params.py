@@ -6,6 +6,7 @@ values are refused with one line before any work starts.
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,8 @@ from terracyte.errors import InputError
 from terracyte.strict import build, check_keys, number
 
 TASKS = ("blood", "mars")
+
+_ADDRESS = re.compile(r"auto|(ray://)?[\w.\-\[\]:]+:\d+")  # of a Ray cluster
 
 _TUNED = "tuned"  # stands in a variant's `change`, since that is what DVC watches, but is no key of a reference
 
@@ -223,13 +226,30 @@ class Fetch:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Compute:
-    """Where trials run.
+    """Where work runs; no result depends on it but that of a search, on `workers`.
 
     Attributes:
-        workers: processes that train trials side by side. With one, the same inputs give the same search.
+        engine: local (this machine) or ray (a cluster): trials, the seeds of a training, and what `clean` computes of
+            images.
+        address: ray only: of the cluster: auto, HOST:PORT or ray://HOST:PORT; null for one on this machine that lasts
+            as long as the run, unless RAY_ADDRESS names another.
+        workers: trainings at a time. With one, the same inputs give the same search.
+        cpus, gpus: ray only: what each training is given of its node's processors and GPUs.
+        data_parallel: whether all devices that a training has share out each of its batches; see `terracyte.parallel`.
     """
 
+    engine: Literal["local", "ray"] = "local"
+    address: str | None = None
     workers: int = number(1, 1024, default=1)
+    cpus: int = number(1, 1024, default=1)
+    gpus: int = number(0, 64, default=0)
+    data_parallel: bool = False
+
+    def __post_init__(self) -> None:
+        if self.address is not None and not _ADDRESS.fullmatch(self.address):
+            raise InputError(
+                f"'compute.address' is {self.address!r}; it must be auto, HOST:PORT, ray://HOST:PORT or null"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

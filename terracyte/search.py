@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from terracyte import compute, paths, trials, tuning
+from terracyte import compute, luggage, paths, tasks, trials, tuning
 from terracyte.errors import InputError
 from terracyte.params import Params
 from terracyte.trials import Job, Repeat
 from terracyte.tuned import REFERENCE, WINNER
-from terracyte.tuning import Study, Trial
+from terracyte.tuning import Attempt, Outcome, Study, Trial
 
-Outcome = dict[str, Any]
+Record = dict[str, Any]
 
 
-def search(settings: Params, task: str) -> Outcome:
+def search(settings: Params, task: str) -> Record:
     """Run what is left of a task's search.
 
     Returns:
@@ -63,20 +63,34 @@ def _try(settings: Params, task: str, study: Study) -> None:
     tune = settings.tune[task]
     left = study.pending(tune.trials)
     done = tune.trials - len(left)
-    jobs = _until(tune.minutes, [Job(task, number) for number in left])
+    under_way: dict[int, Attempt] = {}
+
+    def begin(number: int) -> Job:
+        under_way[number] = study.begin(number)
+        return Job(task, study.name, number, under_way[number].values)
+
+    def is_hopeless(job: Job, epoch: tuple[int, float]) -> bool:
+        return under_way[job.number].is_hopeless(*epoch)
+
+    jobs = map(begin, _until(tune.minutes, left))
     with tqdm(total=tune.trials, initial=done, desc=f"tune {task}", unit="trial", disable=None) as bar:
-        for job, result in compute.run(trials.run, jobs, settings.compute.workers):
+        for job, result in compute.run(trials.run, jobs, settings.compute, _inputs(settings, task), is_hopeless):
             if isinstance(result, compute.Lost):
-                study.fail(job.number, str(result))
+                result = Outcome(state="failed", failure=str(result))
+            under_way.pop(job.number).end(result)
             bar.update()
             best = tuning.best(study.trials())
             bar.set_postfix(best=f"{best.score:.4f}" if best else "none")
 
 
-def _until(minutes: float | None, jobs: Iterable[Job]) -> Iterator[Job]:
-    """The jobs, as long as there is time for another one."""
+def _inputs(settings: Params, task: str) -> compute.Inputs:
+    return luggage.of_training(tasks.make(task, settings), settings.tune[task].variant)
+
+
+def _until(minutes: float | None, numbers: Iterable[int]) -> Iterator[int]:
+    """The numbers, as long as there is time for another trial."""
     begin = time.monotonic()
-    return itertools.takewhile(lambda _: minutes is None or time.monotonic() - begin < 60 * minutes, jobs)
+    return itertools.takewhile(lambda _: minutes is None or time.monotonic() - begin < 60 * minutes, numbers)
 
 
 def _confirm(settings: Params, task: str, study: Study, best: Trial) -> dict[str, list[float]]:
@@ -88,13 +102,13 @@ def _confirm(settings: Params, task: str, study: Study, best: Trial) -> dict[str
     chosen = {REFERENCE: trials.start(settings, task), WINNER: dict(best.values)}
     names = {REFERENCE: REFERENCE, WINNER: f"trial {best.number}"}
     jobs = [
-        Repeat(task, whose, values, seed)
+        Repeat(task, study.name, whose, values, seed)
         for seed in seeds
         for whose, values in chosen.items()
         if study.remembered(f"{names[whose]} seed {seed}") is None
     ]
     with tqdm(total=len(jobs), desc=f"confirm {task}", unit="training", disable=None) as bar:
-        for job, result in compute.run(trials.repeat, jobs, settings.compute.workers):
+        for job, result in compute.run(trials.repeat, jobs, settings.compute, _inputs(settings, task)):
             if isinstance(result, compute.Lost):
                 raise InputError(f"tune.{task}: {job.whose} with seed {job.seed}: {result}")
             study.remember(f"{names[job.whose]} seed {job.seed}", result)
@@ -105,7 +119,7 @@ def _confirm(settings: Params, task: str, study: Study, best: Trial) -> dict[str
     return {"seeds": [float(seed) for seed in seeds], **scores}
 
 
-def _entry(trial: Trial) -> Outcome:
+def _entry(trial: Trial) -> Record:
     return {
         "number": trial.number,
         "state": trial.state,

@@ -3,7 +3,8 @@
 python -m terracyte.side_by_side --workers 4 [VARIANT...]
 
 DVC runs one stage after another. So it is asked which trainings and evaluations are due; these run as processes of
-their own, and what they leave behind is committed to DVC in one go. Everything else is left to `dvc repro`.
+their own, and what they leave behind is committed to DVC in one go. Everything else is left to `dvc repro`. With
+`compute.engine: ray` the processes here only wait for their trainings, which run on the cluster.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from terracyte import params, paths, store
+from terracyte import compute, params, paths, store
 from terracyte.errors import InputError, guarded
 
 _STAGES = ("train", "evaluate")
@@ -95,7 +96,8 @@ def main() -> None:
         settings.variant(name)  # an unknown one is refused before anything runs
     _repro([f"fetch@{name}" for name in names] + [f"tune@{task}" for task in params.TASKS])
     store.prepare()  # once: processes that start at the same time would wait for one another
-    failures = run(due(names), arguments.workers, whole=not arguments.variants)
+    with compute.shared(settings.compute):
+        failures = run(due(names), arguments.workers, whole=not arguments.variants)
     if failures:
         raise InputError("; ".join(failures))
     if not arguments.variants:

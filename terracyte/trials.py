@@ -4,23 +4,32 @@ import dataclasses
 import logging
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 from terracyte import files, origin, params, paths, quiet, tasks
+from terracyte.compute import Ask
 from terracyte.identity import data_hash, digest
 from terracyte.params import Params
 from terracyte.space import Values
-from terracyte.tuning import Study
+from terracyte.tuning import Outcome, Study
 
 Report = Callable[[int, float], None]
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A trial of a task's search, by its number."""
+    """A trial of a task's search.
+
+    Attributes:
+        task: whose search.
+        study: its name.
+        number: of the job.
+        values: to be tried, of the searched keys.
+    """
 
     task: str
+    study: str
     number: int
+    values: Values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,15 +38,21 @@ class Repeat:
 
     Attributes:
         task: whose search.
+        study: its name.
         whose: reference or winner.
         values: of the searched keys.
         seed: of the training.
     """
 
     task: str
+    study: str
     whose: str
     values: Values
     seed: int
+
+
+class HopelessError(Exception):
+    """A trial is not worth further epochs."""
 
 
 def study(settings: Params, task: str) -> Study:
@@ -63,27 +78,31 @@ def start(settings: Params, task: str) -> dict[str, object]:
     return {key: reference[key] for key, dimension in space.items() if dimension.matters(reference)}
 
 
-def run(job: Job) -> None:
-    """Choose values, train, and record the outcome in the study."""
+def run(job: Job, ask: Ask) -> Outcome:
+    """Train, and ask after each epoch whether the trial is hopeless; a failure is an outcome, too."""
     settings = params.load()
-    record = study(settings, job.task)
-    seed = settings.tune[job.task].seed
 
-    def objective(values: Values, report: Report) -> float:
-        return _train(settings, job.task, values, seed, f"{record.name}-{job.number}", report)
+    def report(epoch: int, score: float) -> None:
+        if ask((epoch, score)):
+            raise HopelessError
 
-    record.attempt(job.number, objective)
+    seed, name = settings.tune[job.task].seed, f"{job.study}-{job.number}"
+    try:
+        return Outcome(state="complete", score=_train(settings, job.task, job.values, seed, name, report))
+    except HopelessError:
+        return Outcome(state="pruned")
+    except Exception as error:  # a network too large, a loss that is not finite, …: the search goes on
+        return Outcome(state="failed", failure=" ".join((str(error) or type(error).__name__).split())[:300])
 
 
-def repeat(job: Repeat) -> float:
+def repeat(job: Repeat, ask: Ask) -> float:
     """Train the values of a trial with another seed; the score.
 
     Raises:
         InputError: the training fails.
     """
-    settings = params.load()
-    name = f"{study(settings, job.task).name}-{job.whose}-{job.seed}"
-    return _train(settings, job.task, job.values, job.seed, name, lambda epoch, score: None)
+    name = f"{job.study}-{job.whose}-{job.seed}"
+    return _train(params.load(), job.task, job.values, job.seed, name, lambda epoch, score: None)
 
 
 def _train(settings: Params, task_name: str, values: Values, seed: int, name: str, report: Report) -> float:
@@ -94,7 +113,7 @@ def _train(settings: Params, task_name: str, values: Values, seed: int, name: st
         from terracyte.data.batches import part, read_rows
         from terracyte.fitting import Fitting
     tune, task = settings.tune[task_name], tasks.make(task_name, settings)
-    selection, checkpoint = f"val_{task.selection}", _checkpoint(name)
+    selection, checkpoint = f"val_{task.selection}", paths.CHECKPOINTS / name
     try:
         fitted = Fitting(
             label=f"trial {name}",
@@ -111,7 +130,3 @@ def _train(settings: Params, task_name: str, values: Values, seed: int, name: st
         # a process that is killed leaves it behind, for the one that goes on
         shutil.rmtree(checkpoint, ignore_errors=True)
     return round(fitted.scores[selection], 6)
-
-
-def _checkpoint(name: str) -> Path:
-    return paths.CHECKPOINTS / name

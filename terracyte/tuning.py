@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
@@ -18,15 +18,9 @@ if TYPE_CHECKING:
 STORAGE = "TERRACYTE_STUDIES"  # the variable by which users choose a database for all studies
 
 State = Literal["complete", "pruned", "failed"]
-Objective = Callable[[Values, Callable[[int, float], None]], float]
-
 _JOB, _FAILURE = "job", "failure"  # attributes of a trial
 _DIGITS = 4  # significant ones of a searched number
 _PATIENT_TRIALS, _PATIENT_EPOCHS = 5, 1  # before which the median prunes nothing
-
-
-class HopelessError(Exception):
-    """A trial is not worth further epochs."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,8 +45,60 @@ class Trial:
     failure: str = ""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a trial came to.
+
+    Attributes:
+        state: see `Trial`.
+        score: of a complete one.
+        failure: why it failed.
+    """
+
+    state: State
+    score: float | None = None
+    failure: str = ""
+
+
+class Attempt:
+    """A trial under way.
+
+    Attributes:
+        values: what to try.
+    """
+
+    def __init__(self, study: "optuna.Study", trial: "optuna.Trial", values: dict[str, object]) -> None:
+        self.values = values
+        self._study, self._trial = study, trial
+        self._reported = set(study.trials[trial.number].intermediate_values)
+
+    def is_hopeless(self, epoch: int, score: float) -> bool:
+        """Record an epoch's score; whether further epochs are worth nothing.
+
+        Args:
+            epoch: from 1; one that was recorded before the trial's process died is passed over.
+            score: of the network after it.
+        """
+        with _storage_errors():
+            if epoch not in self._reported:
+                self._trial.report(score, epoch)
+                self._reported.add(epoch)
+            return self._trial.should_prune()
+
+    def end(self, outcome: Outcome) -> None:
+        """Record what became of it."""
+        import optuna
+
+        states = optuna.trial.TrialState
+        state = {"complete": states.COMPLETE, "pruned": states.PRUNED, "failed": states.FAIL}[outcome.state]
+        with _storage_errors():
+            if outcome.failure:
+                self._trial.set_user_attr(_FAILURE, outcome.failure)
+            self._study.tell(self._trial, outcome.score, state)
+
+
 class Study:
-    """A search that any number of processes can take part in, and that goes on where it ended.
+    """A search that goes on where it ended.
 
     A job is a trial to be; the same number always leads to the same trial, so that the one that a killed process
     left behind is gone on with.
@@ -61,8 +107,8 @@ class Study:
         name: studies of one name are one study: it must stand for all that trials depend on.
         tune: space, seed and pruner.
         start: the reference's values of the space's keys: the first trial.
-        workers: how many processes take part. With one, the same study is searched in the same way each time,
-            killed and gone on with or not.
+        workers: how many trials are under way at a time. With one, the same study is searched in the same way each
+            time, killed and gone on with or not.
     """
 
     def __init__(self, name: str, tune: Tune, start: Values, workers: int) -> None:
@@ -80,70 +126,27 @@ class Study:
             )
 
     def pending(self, trials: int) -> list[int]:
-        """The jobs below `trials` that no finished trial stands for; for the process that hands them out."""
-        import optuna
-
+        """The jobs below `trials` that no finished trial stands for."""
         with _storage_errors():
             known = self._study.get_trials(deepcopy=False)
-            if not known:
-                self._study.enqueue_trial(dict(self._start))
-            done = set()
-            for each in known:
-                if each.state.is_finished():
-                    done.add(each.user_attrs.get(_JOB))
-                elif each.state == optuna.trial.TrialState.RUNNING and _JOB not in each.user_attrs:
-                    # killed before it had chosen anything
-                    self._study.tell(each.number, state=optuna.trial.TrialState.FAIL)
-            return [job for job in range(trials) if job not in done]
+        done = {each.user_attrs.get(_JOB) for each in known if each.state.is_finished()}
+        return [job for job in range(trials) if job not in done]
 
-    def attempt(self, job: int, objective: Objective) -> None:
-        """Run a job: choose values, see what they score, and record it; a failure is recorded, too.
+    def begin(self, job: int) -> Attempt:
+        """Choose what a job tries, or go on with the trial that a killed process has left.
 
         Args:
-            job: its number.
-            objective: from the values and a function that takes each epoch (from 1) and its score, the score of the
-                trained model. That function raises `HopelessError` where the trial should end.
+            job: its number; 0 is the reference.
         """
-        import optuna
-
-        states = optuna.trial.TrialState
         with _storage_errors():
             trial = self._take(job)
-            values = self._suggest(trial)
-        reported = set(self._study.trials[trial.number].intermediate_values)
-
-        def report(epoch: int, score: float) -> None:
-            if epoch not in reported:
-                trial.report(score, epoch)
-            if trial.should_prune():
-                raise HopelessError
-
-        try:
-            score = objective(values, report)
-        except HopelessError:
-            self._study.tell(trial, state=states.PRUNED)
-        except Exception as error:  # a network too large, a loss that is not finite, …: the search goes on
-            trial.set_user_attr(_FAILURE, " ".join((str(error) or type(error).__name__).split())[:300])
-            self._study.tell(trial, state=states.FAIL)
-        else:
-            self._study.tell(trial, score)
-
-    def fail(self, job: int, reason: str) -> None:
-        """Record that a job came to nothing."""
-        import optuna
-
-        with _storage_errors():
-            trial = self._take(job)
-            trial.set_user_attr(_FAILURE, reason)
-            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            return Attempt(self._study, trial, self._suggest(trial))
 
     def trials(self) -> list[Trial]:
-        """The finished trials, by number; those that were killed before they had chosen anything are left out."""
+        """The finished trials, by number."""
         with _storage_errors():
             found = self._study.get_trials(deepcopy=False)
-        finished = [each for each in found if each.state.is_finished() and _JOB in each.user_attrs]
-        # trials of several processes get their numbers in any order; the job is what they are known by
-        return sorted(map(self._trial, finished), key=lambda trial: trial.number)
+        return [self._trial(each) for each in found if each.state.is_finished() and _JOB in each.user_attrs]
 
     def importances(self) -> dict[str, float]:
         """How much each key decides about being among the best trials (PED-ANOVA, arXiv 2304.10255), summing to 1.
@@ -178,12 +181,14 @@ class Study:
         import optuna
 
         self._study.sampler = _sampler(self._tune.seed, job, self._workers)
-        for each in self._study.get_trials(deepcopy=False):
-            if each.user_attrs.get(_JOB) == job and not each.state.is_finished():
-                return optuna.Trial(self._study, each._trial_id)
-        trial = self._study.ask()
-        trial.set_user_attr(_JOB, job)
-        return trial
+        ours = [each for each in self._study.get_trials(deepcopy=False) if each.user_attrs.get(_JOB) == job]
+        left = next((each for each in ours if each.state == optuna.trial.TrialState.RUNNING), None)
+        if left is not None:
+            return optuna.Trial(self._study, left._trial_id)
+        if not ours:
+            # made with its job, and the reference with its values: there is no moment at which a kill could part them
+            self._study.enqueue_trial(dict(self._start) if job == 0 else {}, user_attrs={_JOB: job})
+        return self._study.ask()
 
     def _suggest(self, trial: "optuna.Trial") -> dict[str, object]:
         values: dict[str, object] = {}

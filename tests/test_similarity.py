@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from terracyte.data import hamming, similarity
 from terracyte.data import histograms as colours
-from terracyte.data import similarity
+from terracyte.data.hamming import hash_pairs
 from terracyte.data.histograms import histograms, isolation, nearest
-from terracyte.data.similarity import Pairs, components, hash_pairs, similar_pairs, verify
+from terracyte.data.similarity import Pairs, components, similar_pairs, verify
 from terracyte.tasks.blood import Blood
 from tests.pictures import BLOOD, Images, blood_manifest, textures
 
@@ -19,19 +20,47 @@ def test_hash_pairs_truth_table(bits: int, expected: list[list[int]]) -> None:
     assert hash_pairs(codes, bits).tolist() == expected
 
 
+@pytest.mark.parametrize("parts", [3, 4, 6, 7])
 @pytest.mark.parametrize("bits", [3, 7, 11])
-def test_hashed_index_finds_what_the_exhaustive_one_finds(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_join_finds_what_comparing_all_with_all_finds(
+    bits: int, parts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     random = np.random.default_rng(0)
     codes = random.integers(0, 2**64, 3000, np.uint64)
     flips = [
         np.bitwise_xor.reduce(np.uint64(1) << random.choice(64, k, replace=False).astype(np.uint64))
         for k in range(1, 13)
     ]
-    codes = np.concatenate([codes, codes[:12] ^ np.array(flips, np.uint64)])
+    codes = np.concatenate([codes, codes[:12] ^ np.array(flips, np.uint64), codes[:9], codes[:9]])
     exhaustive = hash_pairs(codes, bits)
-    monkeypatch.setattr(similarity, "_EXHAUSTIVE", 0)
-    assert len(exhaustive) >= bits
+    monkeypatch.setattr(hamming, "_best_parts", lambda n, bits: parts)
+    monkeypatch.setattr(hamming, "_CHUNK", 100)
+    assert len(exhaustive) >= bits + 27
     assert hash_pairs(codes, bits).tolist() == exhaustive.tolist()
+
+
+def test_all_alike_are_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hamming, "_best_parts", lambda n, bits: 4)
+    assert hash_pairs(np.full(30, 7, np.uint64), 11).tolist() == [[i, j] for i in range(30) for j in range(i + 1, 30)]
+
+
+def test_no_and_few_hashes_have_no_pairs() -> None:
+    assert [len(hash_pairs(np.arange(n, dtype=np.uint64) << np.uint64(60), 0)) for n in (0, 1, 2)] == [0, 0, 0]
+
+
+def test_the_join_is_taken_where_it_is_faster() -> None:
+    assert [hamming._best_parts(n, 11) is None for n in (10, 2_000, 1_000_000)] == [True, True, False]
+    # far hashes are neighbours of too many
+    assert hamming._best_parts(1_000_000, 24) is None
+
+
+def test_many_thumbnails_are_kept_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = find(crops(12, 10))
+    monkeypatch.setattr(similarity, "_IN_MEMORY", 0)
+    monkeypatch.setattr(similarity, "_PAIRS", 2)
+    found = find(crops(12, 10))
+    assert found.rows.tolist() == expected.rows.tolist() == [[0, 1]]
+    assert found.correlation == pytest.approx(expected.correlation)
 
 
 def test_components_are_chains_named_after_their_lowest_row() -> None:

@@ -90,7 +90,8 @@ def test_no_training_depends_on_the_report_or_the_registry() -> None:
 
 
 @pytest.mark.parametrize(
-    ("library", "home"), [("mlflow", "tracking"), ("optuna", "tuning"), ("great_expectations", "expectations")]
+    ("library", "home"),
+    [("mlflow", "tracking"), ("optuna", "tuning"), ("great_expectations", "expectations"), ("ray", "cluster")],
 )
 def test_one_importer_of_each_engine(library: str, home: str) -> None:
     pattern = re.compile(rf"^\s*(import|from) {library}\b", re.MULTILINE)

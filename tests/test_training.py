@@ -23,9 +23,9 @@ def no_tracking(monkeypatch: pytest.MonkeyPatch) -> None:
     from contextlib import nullcontext
     from unittest.mock import MagicMock
 
-    from terracyte import training
+    from terracyte import tracking
 
-    monkeypatch.setattr(training, "training_run", lambda identity, title: nullcontext(MagicMock()))
+    monkeypatch.setattr(tracking, "training_run", lambda identity, title: nullcontext(MagicMock()))
 
 
 def train(name: str) -> dict[str, bytes]:

@@ -8,7 +8,7 @@ import pytest
 from terracyte import paths, tuning
 from terracyte.errors import InputError
 from terracyte.space import Dimension, Tune, Values
-from terracyte.tuning import HopelessError, Study
+from terracyte.tuning import Outcome, Study
 
 START: Values = {"learning_rate": 1e-3, "schedule": "cosine", "warmup": 0.1}
 SPACE = {
@@ -41,9 +41,27 @@ def score(values: Values, report: Callable[[int, float], None]) -> float:
     return total
 
 
+class HopelessError(Exception):
+    pass
+
+
+def attempt(record: Study, job: int, objective: Callable[[Values, Callable[[int, float], None]], float]) -> None:
+    """A job from its beginning to its end."""
+    begun = record.begin(job)
+
+    def report(epoch: int, score: float) -> None:
+        if begun.is_hopeless(epoch, score):
+            raise HopelessError
+
+    try:
+        begun.end(Outcome(state="complete", score=objective(begun.values, report)))
+    except HopelessError:
+        begun.end(Outcome(state="pruned"))
+
+
 def run(record: Study, trials: int = TRIALS) -> None:
     for job in record.pending(trials):
-        record.attempt(job, score)
+        attempt(record, job, score)
 
 
 def test_the_first_trial_is_the_reference_and_later_ones_find_better() -> None:
@@ -100,7 +118,7 @@ def test_a_killed_trial_is_gone_on_with_as_if_nothing_had_happened() -> None:
     record = study("killed")
     run(record, trials=7)
     with pytest.raises(KeyboardInterrupt):
-        record.attempt(7, killed)
+        attempt(record, 7, killed)
     again = study("killed")
     assert again.pending(8) == [7]
 
@@ -108,7 +126,7 @@ def test_a_killed_trial_is_gone_on_with_as_if_nothing_had_happened() -> None:
         seen.append(values)
         return score(values, report)
 
-    again.attempt(7, replayed)
+    attempt(again, 7, replayed)
     assert seen[0] == seen[1]
     assert again.trials()[7].score == study("whole").trials()[7].score
     run(again)
@@ -116,23 +134,38 @@ def test_a_killed_trial_is_gone_on_with_as_if_nothing_had_happened() -> None:
     assert [trial.number for trial in again.trials()] == list(range(TRIALS))
 
 
+def killed_before_it_was_made(record: Study) -> None:
+    record._study.enqueue_trial(dict(START), user_attrs={"job": 0})
+
+
+def killed_before_it_chose(record: Study) -> None:
+    record._take(0)
+
+
+def killed_before_it_told(record: Study) -> None:
+    record.begin(0)
+
+
+@pytest.mark.parametrize("kill", [killed_before_it_was_made, killed_before_it_chose, killed_before_it_told])
+def test_wherever_a_kill_meets_the_reference_it_stays_the_first_trial(kill: Callable[[Study], None]) -> None:
+    run(study("whole"))
+    kill(study("killed"))
+    again = study("killed")
+    assert again.pending(TRIALS) == list(range(TRIALS))
+    run(again)
+    assert again.trials() == study("whole").trials()
+
+
 def test_a_failed_trial_is_recorded_and_the_search_goes_on() -> None:
     record = study()
-
-    def fail(values: Values, report: Callable[[int, float], None]) -> float:
-        raise MemoryError
-
-    record.pending(3)
-    record.attempt(0, score)
-    record.attempt(1, fail)
-    record.fail(2, "its process died")
+    attempt(record, 0, score)
+    record.begin(1).end(Outcome(state="failed", failure="its process died"))
     assert [(trial.state, trial.failure) for trial in record.trials()] == [
         ("complete", ""),
-        ("failed", "MemoryError"),
         ("failed", "its process died"),
     ]
     assert record.trials()[1].score is None
-    assert record.pending(4) == [3]
+    assert record.pending(4) == [2, 3]
 
 
 @pytest.mark.parametrize("pruner", ["median", "hyperband"])
@@ -150,7 +183,7 @@ def test_hopeless_trials_end_early(pruner: str) -> None:
         return score(values, lambda *_: None)
 
     for job in record.pending(TRIALS):
-        record.attempt(job, trained)
+        attempt(record, job, trained)
     pruned = [trial for trial in record.trials() if trial.state == "pruned"]
     assert len(pruned) == len(ended) > 0
     assert [len(trial.epochs) for trial in pruned] == ended

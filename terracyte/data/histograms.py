@@ -7,11 +7,16 @@ from numpy.typing import NDArray
 from scipy.ndimage import convolve1d
 from tqdm import tqdm
 
+from terracyte import compute
+
 # Levels per channel: cells of 8x8x8 tell stains apart, grey pictures need finer steps.
 _LEVELS = {1: 32, 3: 8}
 _CHUNK = 64  # images
 _EXHAUSTIVE = 65_536  # rows up to which comparing all with all is the fastest search
 _PROBES = 16  # cells of the inverted file that a query visits
+_TRAINED = 64  # rows per cell that place the cells
+_IMAGES = 512  # per part of the work
+_POINTS = 16_384  # rows at a time beside the index
 
 
 def histograms(images: NDArray[np.uint8], ids: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -24,9 +29,13 @@ def histograms(images: NDArray[np.uint8], ids: NDArray[np.int64]) -> NDArray[np.
     Returns:
         (n, 512) for three channels, (n, 32) for one; each row sums to 1.
     """
-    starts = range(0, len(ids), _CHUNK)
-    progress = tqdm(starts, desc="counting colours", unit="chunk", disable=None)
-    return np.concatenate([count_levels(images[ids[start : start + _CHUNK]]) for start in progress])
+    starts = tqdm(range(0, len(ids), _IMAGES), desc="counting colours", unit="chunk", disable=None)
+    parts = compute.spread(_count_all, (images[ids[start : start + _IMAGES]] for start in starts))
+    channels = images.shape[-1]
+    shares = np.empty((len(ids), _LEVELS[channels] ** channels), np.float32)
+    for start, part in zip(range(0, len(ids), _IMAGES), parts, strict=True):
+        shares[start : start + _IMAGES] = part
+    return shares
 
 
 def smooth(shares: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
@@ -49,14 +58,18 @@ def nearest(shares: NDArray[np.float32], neighbours: int) -> tuple[NDArray[np.fl
         Hellinger distances (0 equal, 1 disjoint) and row numbers, both (n, min(neighbours, n - 1)), nearest first;
         above 65,536 rows the search is approximate, and -1 stands for a neighbour that it did not find.
     """
-    used = shares[:, shares.any(axis=0)]
-    # Of square roots, the inner product is the Bhattacharyya coefficient: 1 - Hellinger distance².
-    points = np.ascontiguousarray(np.sqrt(used))
-    found, rows = _index(points).search(points, min(neighbours + 1, len(points)))
+    used = np.asarray(shares.any(axis=0))
+    index = _index(shares, used)
+    size = len(shares) if len(shares) <= _EXHAUSTIVE else _POINTS
+    parts = [
+        index.search(_points(shares[start : start + size], used), min(neighbours + 1, len(shares)))
+        for start in range(0, len(shares), size)
+    ]
+    found, rows = (np.concatenate(each) for each in zip(*parts, strict=True))
     # A row is its own nearest, but for equal ones that may come first: push it out by its number.
-    own = rows == np.arange(len(points))[:, None]
+    own = rows == np.arange(len(shares))[:, None]
     own[~own.any(axis=1), -1] = True
-    kept = (len(points), rows.shape[1] - 1)
+    kept = (len(shares), rows.shape[1] - 1)
     distances = np.sqrt(np.clip(1 - found[~own].reshape(kept), 0, 1, dtype=np.float64))
     return distances, rows[~own].reshape(kept)
 
@@ -78,6 +91,15 @@ def isolation(shares: NDArray[np.float32], channels: int, neighbours: int) -> ND
     return distances[:, -1]
 
 
+def _points(shares: NDArray[np.float32], used: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Square roots: their inner product is the Bhattacharyya coefficient, 1 - Hellinger distance²."""
+    return np.ascontiguousarray(np.sqrt(shares[:, used]))
+
+
+def _count_all(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return np.concatenate([count_levels(images[start : start + _CHUNK]) for start in range(0, len(images), _CHUNK)])
+
+
 def count_levels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """What `histograms` returns, of all of these images at once (n, h, w, c)."""
     n, *_, channels = images.shape
@@ -91,17 +113,21 @@ def count_levels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(counts / numbered.shape[1], np.float32)
 
 
-def _index(points: NDArray[np.float32]) -> Any:
+def _index(shares: NDArray[np.float32], used: NDArray[np.bool_]) -> Any:
     import faiss
 
-    n, dimensions = points.shape
+    n, dimensions = len(shares), int(used.sum())
     exact = faiss.IndexFlatIP(dimensions)
     if n <= _EXHAUSTIVE:
-        exact.add(points)
+        exact.add(_points(shares, used))
         return exact
     cells = int(4 * n**0.5)
-    inverted = faiss.IndexIVFFlat(exact, dimensions, cells, faiss.METRIC_INNER_PRODUCT)
+    # half precision: half the memory
+    half = faiss.ScalarQuantizer.QT_fp16
+    inverted = faiss.IndexIVFScalarQuantizer(exact, dimensions, cells, half, faiss.METRIC_INNER_PRODUCT)
     inverted.nprobe = _PROBES
-    inverted.train(points)
-    inverted.add(points)
+    sample = np.random.default_rng(0).choice(n, min(n, _TRAINED * cells), replace=False)
+    inverted.train(_points(shares[np.sort(sample)], used))
+    for start in range(0, n, _POINTS):
+        inverted.add(_points(shares[start : start + _POINTS], used))
     return inverted

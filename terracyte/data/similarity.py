@@ -6,7 +6,10 @@ same slide that are shifted against each other, which no hash of a whole picture
 """
 
 import dataclasses
-from typing import Any
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Protocol
 
 import numpy as np
 import pandas as pd
@@ -14,6 +17,8 @@ from numpy.typing import NDArray
 from scipy import fft
 from tqdm import tqdm
 
+from terracyte import compute
+from terracyte.data.hamming import hash_pairs
 from terracyte.data.histograms import histograms, nearest
 from terracyte.data.thumbnails import grey, thumbnails
 
@@ -21,7 +26,15 @@ _NEIGHBOURS = 8  # nearest histograms that are candidates; 20 of the 21 known sh
 _OVERLAP = 0.4  # smallest share of the picture that two shifted views have in common
 _CHUNK = 32  # images
 _BLOCK = 256  # pairs; their spectra fit the processor's cache
-_EXHAUSTIVE = 1_000_000  # rows up to which comparing all hashes is the fastest search; that many take 6 minutes
+_PAIRS = 2048  # per part of the work
+_IMAGES = 512  # per part of the work
+_IN_MEMORY = 100_000  # thumbnails, of 9 kB
+
+
+class Rows(Protocol):
+    """(n, h, w) float32 by row numbers."""
+
+    def __getitem__(self, rows: NDArray[np.int64], /) -> NDArray[np.float32]: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,41 +72,50 @@ def similar_pairs(images: NDArray[np.uint8], manifest: pd.DataFrame, bits: int, 
     alike = np.stack([np.repeat(np.arange(len(ids)), neighbours.shape[1]), neighbours.ravel()], axis=1)
     candidates = [hash_pairs(manifest["perceptual_hash"].to_numpy(np.uint64), bits), np.sort(alike, axis=1)]
     rows = np.unique(np.concatenate(candidates), axis=0)
-    return verify(_read_thumbnails(images, ids), rows[rows[:, 0] >= 0], correlation)
+    with _thumbnails(images, ids) as small:
+        return verify(small, rows[rows[:, 0] >= 0], correlation)
 
 
-def hash_pairs(hashes: NDArray[np.uint64], bits: int) -> NDArray[np.int64]:
-    """(n,) hashes → (p, 2) pairs of rows, the lower first, whose hashes differ in at most `bits` bits."""
-    codes = np.ascontiguousarray(hashes[:, None].astype(">u8").view(np.uint8))
-    limits, _, found = _index(codes, bits).range_search(codes, bits + 1)
-    left = np.repeat(np.arange(len(hashes)), np.diff(limits.astype(np.int64)))
-    pairs = np.stack([left, found], axis=1)
-    pairs = pairs[left < found]
-    return np.asarray(pairs[np.lexsort(pairs.T[::-1])])
-
-
-def verify(small: NDArray[np.float32], rows: NDArray[np.int64], correlation: float) -> Pairs:
+def verify(small: Rows, rows: NDArray[np.int64], correlation: float) -> Pairs:
     """Keep the pairs whose thumbnails correlate at their best shift.
 
     The shift is the peak of the circular cross-correlation, computed for all shifts at once in the frequency
     domain; the correlation is then taken over the overlap alone.
 
     Args:
-        small: (n, h, w) thumbnails.
-        rows: (p, 2) row numbers of `small`.
+        small: (n, h, w) thumbnails, in memory or not.
+        rows: (p, 2) row numbers of `small`; neighbouring pairs share rows, where they are sorted.
         correlation: smallest correlation to keep.
     """
+    progress = tqdm(range(0, len(rows), _PAIRS), desc="comparing images", unit="block", disable=None)
+    blocks = ((small, rows[start : start + _PAIRS]) for start in progress)
+    found = list(compute.spread(_verify_block, (_with_thumbnails(*block) for block in blocks), correlation))
+    if not found:
+        return Pairs(rows, np.empty(0), np.empty(0))
+    correlations, shifts = (np.concatenate(each) for each in zip(*found, strict=True))
+    return Pairs(rows, correlations, shifts)[correlations >= correlation]
+
+
+def _with_thumbnails(small: Rows, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The thumbnails of some pairs, and the pairs as row numbers of these."""
+    used, numbers = np.unique(rows, return_inverse=True)
+    return np.asarray(small[used]), numbers.reshape(rows.shape)
+
+
+def _verify_block(
+    block: tuple[NDArray[np.float32], NDArray[np.int64]], correlation: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Correlation and relative shift of each pair; a correlation of 0 where it cannot be the wanted one."""
+    small, rows = block
     centred = small - small.mean(axis=(1, 2), keepdims=True)
     norms = np.sqrt((centred**2).sum(axis=(1, 2)))
     centred /= np.maximum(norms, np.finfo(np.float32).tiny)[:, None, None]
     peaks, shifts = _best_shifts(centred, rows)
     # The peak counts the overlap only: pairs far below its share of the wanted correlation cannot reach it.
     likely = peaks >= correlation * _OVERLAP
-    rows, shifts = rows[likely], shifts[likely]
-    found = _overlap_correlations(centred, rows, shifts)
-    relative = np.abs(shifts / np.array(small.shape[1:])).max(axis=1, initial=0)
-    pairs = Pairs(rows, found, relative)
-    return pairs[found >= correlation]
+    found = np.zeros(len(rows))
+    found[likely] = _overlap_correlations(centred, rows[likely], shifts[likely])
+    return found, np.abs(shifts / np.array(small.shape[1:])).max(axis=1, initial=0)
 
 
 def components(n: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -107,25 +129,36 @@ def components(n: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.asarray(first[labels], np.int64)
 
 
-def _index(codes: NDArray[np.uint8], bits: int) -> Any:
-    import faiss
+@contextmanager
+def _thumbnails(images: NDArray[np.uint8], ids: NDArray[np.int64]) -> Iterator[Rows]:
+    """(n, h', w') float32 thumbnails; on disk where they are many."""
+    starts = tqdm(range(0, len(ids), _IMAGES), desc="shrinking images", unit="chunk", disable=None)
+    parts = compute.spread(_shrink, (images[ids[start : start + _IMAGES]] for start in starts))
+    if len(ids) <= _IN_MEMORY:
+        yield np.concatenate(list(parts))
+        return
+    with tempfile.TemporaryFile(prefix="terracyte-") as stream:
+        for part in parts:
+            stream.write(part.data)
+        stream.flush()
+        yield _OnDisk(stream, (len(ids), *part.shape[1:]))
 
-    if len(codes) <= _EXHAUSTIVE:
-        exact = faiss.IndexBinaryFlat(64)
-        exact.add(codes)
-        return exact
-    # Hashes within `bits` bits differ in at most bits // 4 bits of one of four 16-bit parts (pigeonhole).
-    hashed = faiss.IndexBinaryMultiHash(64, 4, 16)
-    hashed.nflip = bits // 4
-    hashed.add(codes)
-    return hashed
+
+class _OnDisk:
+    """(n, ...) float32 in a file, of which the rows that are asked for are read."""
+
+    def __init__(self, stream: IO[bytes], shape: tuple[int, ...]) -> None:
+        self._stream, self._shape = stream, shape
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        # mapped for the moment: pages that were read would count as this process's memory
+        array = np.memmap(self._stream, np.float32, "r", shape=self._shape)
+        return np.asarray(array[rows])
 
 
-def _read_thumbnails(images: NDArray[np.uint8], ids: NDArray[np.int64]) -> NDArray[np.float32]:
-    starts = range(0, len(ids), _CHUNK)
-    progress = tqdm(starts, desc="shrinking images", unit="chunk", disable=None)
-    chunks = [thumbnails(grey(images[ids[start : start + _CHUNK]])).astype(np.float32) for start in progress]
-    return np.concatenate(chunks)
+def _shrink(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    chunks = (images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK))
+    return np.concatenate([thumbnails(grey(chunk)).astype(np.float32) for chunk in chunks])
 
 
 def _best_shifts(
@@ -135,7 +168,7 @@ def _best_shifts(
     shape = centred.shape[1:]
     spectra = fft.rfft2(centred, axes=(1, 2))
     peaks, places = np.empty(len(rows), np.float32), np.empty(len(rows), np.int64)
-    for start in tqdm(range(0, len(rows), _BLOCK), desc="comparing images", unit="block", disable=None):
+    for start in range(0, len(rows), _BLOCK):
         left, right = rows[start : start + _BLOCK].T
         surface = fft.irfft2(spectra[left] * spectra[right].conj(), shape, axes=(1, 2)).reshape(len(left), -1)
         places[start : start + _BLOCK] = surface.argmax(axis=1)

@@ -5,7 +5,7 @@ are not imported here, so that no training depends on them.
 """
 
 from terracyte.tracking.report import log_report
-from terracyte.tracking.runs import LiveRun, measured, reconcile, training_run
+from terracyte.tracking.runs import CLUSTER, LIVE, LiveRun, check, measured, reconcile, training_run
 from terracyte.tracking.studies import log_study
 
-__all__ = ["LiveRun", "log_report", "log_study", "measured", "reconcile", "training_run"]
+__all__ = ["CLUSTER", "LIVE", "LiveRun", "check", "log_report", "log_study", "measured", "reconcile", "training_run"]

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+# How a run came to be recorded, if not from DVC's outputs alone: while it was trained, or when it came home.
+LIVE, CLUSTER = "live", "cluster"
+
 _BATCH = 1000  # metrics per request that MLflow takes at most
 
 
@@ -69,12 +72,13 @@ class LiveRun:
 
 
 @contextmanager
-def training_run(identity: Identity, title: str) -> Iterator[LiveRun]:
+def training_run(identity: Identity, title: str, record: str = LIVE) -> Iterator[LiveRun]:
     """Record a training while it runs; a training that was killed goes on under the same run.
 
     Args:
         identity: who the run is; `metrics/<task>/balance.json` describes its data, `terracyte.origin` its weights.
         title: what its variant shows, in a few words.
+        record: `LIVE`, or `CLUSTER` for a training that ended elsewhere.
 
     Raises:
         InputError: the tracking store cannot be used; nothing was trained yet.
@@ -85,10 +89,10 @@ def training_run(identity: Identity, title: str) -> Iterator[LiveRun]:
         experiment = experiment_id(client, identity.task)
         run = _unfinished_run(client, experiment, identity) or _new_run(client, experiment, identity)
         run_id = run.info.run_id
-        _describe(client, run_id, identity, {"record": "live", "mlflow.note.content": title, **commit.tags()})
+        _describe(client, run_id, identity, {"record": record, "mlflow.note.content": title, **commit.tags()})
         logged = [metric.step for metric in client.get_metric_history(run_id, "loss")]
         # the fluent interface from here on: only it measures the machine beside the run
-        mlflow.start_run(run_id, log_system_metrics=True)
+        mlflow.start_run(run_id, log_system_metrics=record == LIVE)
     live = LiveRun(run_id, logged)
     try:
         yield live
@@ -96,6 +100,16 @@ def training_run(identity: Identity, title: str) -> Iterator[LiveRun]:
         live.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
     live.end("FINISHED")
+
+
+def check(task: str) -> None:
+    """Refuse a store that cannot take a training's record, before hours go into the training.
+
+    Raises:
+        InputError: the tracking store cannot be used.
+    """
+    with connected() as client:
+        experiment_id(client, task)
 
 
 def reconcile(task: str, finished: Sequence[Finished]) -> dict[tuple[str, int], str]:
@@ -136,7 +150,7 @@ def measured(task: str, fingerprints: Sequence[str]) -> list[dict[str, float]]:
     """
     with connected() as client:
         runs = all_runs(client, experiment_id(client, task))
-    live = [run for run in runs if run.info.status == "FINISHED" and run.data.tags.get("record") == "live"]
+    live = [run for run in runs if run.info.status == "FINISHED" and run.data.tags.get("record") in (LIVE, CLUSTER)]
     found = {run.data.tags["fingerprint"]: dict(run.data.metrics) for run in reversed(live)}
     return [found.get(fingerprint, {}) for fingerprint in fingerprints]
 

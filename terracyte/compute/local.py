@@ -1,53 +1,28 @@
-"""Where independent jobs run: in processes of this machine, each of which takes one job after another."""
+"""Processes of this machine, each of which takes one job after another."""
 
-import dataclasses
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal
 
-Job = TypeVar("Job")
-Result = TypeVar("Result")
-
-ATTEMPTS = 3
+from terracyte.compute.jobs import ATTEMPTS, Ask, Job, Lost, Result, unasked
 
 # A child of its own kind: a fork of a process with TensorFlow's threads may hang.
 _PROCESSES = multiprocessing.get_context("spawn")
 
-
-@dataclasses.dataclass(frozen=True)
-class Lost:
-    """What became of a job whose process died at each attempt.
-
-    Attributes:
-        exit_code: of the last process; negative: the number of the signal that killed it.
-    """
-
-    exit_code: int | None
-
-    def __str__(self) -> str:
-        code = self.exit_code or 0
-        how = f"signal {-code}, out of memory perhaps" if code < 0 else f"exit code {code}"
-        return f"its process died {ATTEMPTS} times ({how})"
+Kind = Literal["question", "result", "error"]  # of what a worker sends
 
 
-def run(function: Callable[[Job], Result], jobs: Iterable[Job], workers: int) -> Iterator[tuple[Job, Result | Lost]]:
-    """Run `function` on each job, `workers` at a time; yield each job with its result as soon as it is there.
-
-    A process that dies (killed, out of memory) takes nothing with it but its job, which another one begins again,
-    `ATTEMPTS` times in all. All processes end with this one, however it ends.
-
-    Args:
-        function: a module's own function; what it gets and returns can be pickled.
-        jobs: taken one by one, when a process is free.
-        workers: processes at a time.
-
-    Raises:
-        Exception: whatever `function` raises; the other jobs are given up.
-    """
+def run(
+    function: Callable[[Job, Ask], Result],
+    jobs: Iterable[Job],
+    workers: int,
+    answer: Callable[[Job, Any], Any] = unasked,
+) -> Iterator[tuple[Job, Result | Lost]]:
+    """See `compute.run`; the processes share this one's folder."""
     crew = _Crew(function, workers)
     fresh = ((job, 1) for job in jobs)
     again: list[tuple[Job, int]] = []
@@ -57,7 +32,7 @@ def run(function: Callable[[Job], Result], jobs: Iterable[Job], workers: int) ->
                 crew.give(*following)
             if not crew.is_busy:
                 return
-            for job, attempt, outcome in crew.results():
+            for job, attempt, outcome in crew.results(answer):
                 if isinstance(outcome, Lost) and attempt < ATTEMPTS:
                     again.append((job, attempt + 1))
                 else:
@@ -69,7 +44,7 @@ def run(function: Callable[[Job], Result], jobs: Iterable[Job], workers: int) ->
 class _Crew(Generic[Job, Result]):
     """Processes, each of which runs `function` on one job at a time; made when there is work for them."""
 
-    def __init__(self, function: Callable[[Job], Result], workers: int) -> None:
+    def __init__(self, function: Callable[[Job, Ask], Result], workers: int) -> None:
         self._function, self._workers = function, workers
         self._idle: list[_Worker[Job, Result]] = []
         self._busy: dict[Any, _Worker[Job, Result]] = {}
@@ -87,15 +62,16 @@ class _Crew(Generic[Job, Result]):
         self._busy[worker.connection] = worker
         worker.give(job, attempt)
 
-    def results(self) -> Iterator[tuple[Job, int, Result | Lost]]:
-        """Wait for a job's end: each job that has ended, its attempt, and what came of it."""
+    def results(self, answer: Callable[[Job, Any], Any]) -> Iterator[tuple[Job, int, Result | Lost]]:
+        """Wait for what jobs ask, and for their ends: each job that has ended, its attempt, and what came of it."""
         for connection in wait(list(self._busy)):
+            ended = self._busy[connection].take(answer)
+            if ended is None:
+                continue
             worker = self._busy.pop(connection)
-            self._idle.append(worker)
-            job, attempt, outcome = worker.take()
-            if isinstance(outcome, Lost):
-                self._idle.remove(worker)
-            yield job, attempt, outcome
+            if not isinstance(ended[2], Lost):
+                self._idle.append(worker)
+            yield ended
 
     def end(self) -> None:
         for worker in [*self._idle, *self._busy.values()]:
@@ -105,7 +81,7 @@ class _Crew(Generic[Job, Result]):
 class _Worker(Generic[Job, Result]):
     """A process that runs `function` on one job at a time."""
 
-    def __init__(self, function: Callable[[Job], Result]) -> None:
+    def __init__(self, function: Callable[[Job, Ask], Result]) -> None:
         self.connection, theirs = _PROCESSES.Pipe()
         self._process = _PROCESSES.Process(target=_serve, args=(theirs, function), daemon=True)
         self._process.start()
@@ -117,18 +93,22 @@ class _Worker(Generic[Job, Result]):
         self._task = job, attempt
         self.connection.send(job)
 
-    def take(self) -> tuple[Job, int, Result | Lost]:
-        """The job, its attempt, and what came of it."""
+    def take(self, answer: Callable[[Job, Any], Any]) -> tuple[Job, int, Result | Lost] | None:
+        """The job, its attempt, and what came of it; None where it only asked something."""
         assert self._task is not None
-        (job, attempt), self._task = self._task, None
+        job, attempt = self._task
         try:
-            outcome, error = self.connection.recv()
+            kind, value = self.connection.recv()
+            if kind == "question":
+                self.connection.send(answer(job, value))
+                return None
         except (EOFError, ConnectionError):
             self._process.join()
-            return job, attempt, Lost(self._process.exitcode)
-        if error is not None:
-            raise error
-        return job, attempt, outcome
+            kind, value = "result", Lost(_how_it_ended(self._process.exitcode or 0))
+        self._task = None
+        if kind == "error":
+            raise value
+        return job, attempt, value
 
     def end(self) -> None:
         if self._task is not None:
@@ -138,20 +118,33 @@ class _Worker(Generic[Job, Result]):
         self._process.join()
 
 
-def _serve(connection: Connection, function: Callable[[Any], Any]) -> None:
+def _how_it_ended(code: int) -> str:
+    """In words; a negative code is the number of the signal that killed the process."""
+    return f"signal {-code}, out of memory perhaps" if code < 0 else f"exit code {code}"
+
+
+def _serve(connection: Connection, function: Callable[[Any, Ask], Any]) -> None:
     """What a worker's process does."""
     # Ctrl-C reaches every process of the terminal: this one dies of it at once and in silence
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    def send(kind: Kind, value: Any) -> None:
+        connection.send((kind, value))
+
+    def ask(message: Any) -> Any:
+        send("question", message)
+        return connection.recv()
+
     while True:
         try:
             job = connection.recv()
         except EOFError:
             return
         try:
-            connection.send((function(job), None))
+            send("result", function(job, ask))
         except Exception as error:
-            connection.send((None, error))
+            send("error", error)
 
 
 def _end_with_parent() -> None:

@@ -1,0 +1,133 @@
+"""Two Ray nodes on this machine, each with its own processes, so that one of them can be lost."""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from tests.conftest import ROOT
+
+# What nodes and drivers must have in common; it is read when ray is imported.
+AUTHENTICATION = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+os.environ.update(AUTHENTICATION)
+
+_STORE = 100 * 2**20  # bytes of each node's object store
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 900) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def free_ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports: list[int] = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+class Node:
+    """A node: the process group of `ray start --block`, and whatever it has started."""
+
+    def __init__(self, folder: Path, name: str, *arguments: str) -> None:
+        self.folder = folder / name
+        self.folder.mkdir()
+        command = [str(Path(sys.executable).with_name("ray")), "start", "--block", *arguments]
+        command += ["--num-cpus=1", f"--object-store-memory={_STORE}", "--disable-usage-stats"]
+        # nodes know neither the project's folder nor its code; a lost one is noticed within seconds
+        environment = {
+            **{name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
+            **AUTHENTICATION,
+            "TMPDIR": str(self.folder),
+            "PYTHONPATH": str(folder / "code"),
+            "RAY_health_check_period_ms": "1000",
+            "RAY_health_check_failure_threshold": "3",
+        }
+        with (self.folder / "log").open("w") as log:
+            self.process = subprocess.Popen(
+                command, cwd=self.folder, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def processes(self) -> list[psutil.Process]:
+        return [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
+
+    def has_finished_an_epoch(self) -> bool:
+        return any(self.folder.glob("terracyte/*/data/checkpoints/*/epoch_*"))
+
+    def kill(self) -> None:
+        """Lose the node: every process of it, at once."""
+        if self.process.poll() is None:
+            for process in self.processes():
+                process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+
+class Cluster:
+    """A head, where drivers are, and a worker.
+
+    Attributes:
+        address, client: of the cluster, for drivers of this machine and for those that come in from outside.
+        nodes: head and worker.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._port, client = free_ports(2)
+        self.address, self.client = f"127.0.0.1:{self._port}", f"ray://127.0.0.1:{client}"
+        self.nodes: list[Node] = []
+        self._folder = folder
+
+    @property
+    def worker(self) -> Node:
+        """The node that was started last."""
+        return self.nodes[-1]
+
+    def start(self) -> None:
+        """Start both nodes."""
+        (self._folder / "code").mkdir()
+        # what the tests' own jobs need; `terracyte` itself goes along
+        shutil.copytree(ROOT / "tests", self._folder / "code" / "tests")
+        client = self.client.rpartition(":")[2]
+        self._add("--head", f"--port={self._port}", f"--ray-client-server-port={client}")
+        self.add_worker()
+
+    def add_worker(self) -> None:
+        """Start a node in place of one that was lost."""
+        self._add(f"--address={self.address}")
+
+    def _add(self, *arguments: str) -> None:
+        node = Node(self._folder, str(len(self.nodes)), *arguments)
+        self.nodes.append(node)
+        wait_for(lambda: node.process.poll() is not None or "Ray runtime started" in node.log())
+        assert node.process.poll() is None, node.log()
+
+
+@contextmanager
+def started() -> Iterator[Cluster]:
+    # Ray's sockets lie below it, and their paths must be short
+    folder = Path(tempfile.mkdtemp(prefix="ray-"))
+    cluster = Cluster(folder)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        for node in cluster.nodes:
+            node.kill()
+        shutil.rmtree(folder, ignore_errors=True)
