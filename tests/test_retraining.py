@@ -184,6 +184,6 @@ def test_outputs_are_fetched_where_something_is_to_run(
         return subprocess.CompletedProcess(arguments, code if len(asked) == 1 else 0, output, "")
 
     monkeypatch.setattr(pipeline, "_completed", answer)
-    monkeypatch.setattr(pipeline, "_repro", lambda: Run(ran=("a",)))
+    monkeypatch.setattr(pipeline, "_repro", lambda *_: Run(ran=("a",)))
     assert pipeline.finish(pull=True).ran == (("a",) if fetched else ())
     assert asked == ["repro", "pull"][: 1 + fetched]

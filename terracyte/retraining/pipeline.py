@@ -79,7 +79,8 @@ def finish(pull: bool) -> Run:
         if not planned.returncode and not _RAN.search(planned.stdout):
             return Run()
         _dvc("pull", "--allow-missing")
-    return _repro()
+    # imported data whose source went on cannot be fetched as it was, and needs not
+    return _repro(*(["--allow-missing"] if pull else []))
 
 
 def push() -> None:
