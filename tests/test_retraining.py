@@ -170,13 +170,20 @@ def test_a_comment_fits_what_github_takes() -> None:
     assert "too long" in text
 
 
-def test_nothing_is_fetched_where_nothing_is_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("code", "output", "fetched"),
+    [(0, "Stage 'a' didn't change, skipping\n", False), (0, "Running stage 'a':\n", True), (255, "", True)],
+)
+def test_outputs_are_fetched_where_something_is_to_run(
+    code: int, output: str, fetched: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[str] = []
 
-    def answer(*arguments: str) -> str:
+    def answer(*arguments: str) -> "subprocess.CompletedProcess[str]":
         asked.append(arguments[0])
-        return "Stage 'a' didn't change, skipping\n"
+        return subprocess.CompletedProcess(arguments, code if len(asked) == 1 else 0, output, "")
 
-    monkeypatch.setattr(pipeline, "_dvc", answer)
-    assert pipeline.finish(pull=True) == Run()
-    assert asked == ["repro"]
+    monkeypatch.setattr(pipeline, "_completed", answer)
+    monkeypatch.setattr(pipeline, "_repro", lambda *_: Run(ran=("a",)))
+    assert pipeline.finish(pull=True).ran == (("a",) if fetched else ())
+    assert asked == ["repro", "pull"][: 1 + fetched]

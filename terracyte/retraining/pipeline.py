@@ -74,10 +74,13 @@ def finish(pull: bool) -> Run:
         InputError: a stage failed, or the remote cannot be reached.
     """
     if pull:
-        if not _RAN.search(_dvc("repro", "--dry", "--allow-missing")):
+        planned = _completed("repro", "--dry", "--allow-missing")
+        # the plan fails where a stage is to run whose inputs were not fetched yet
+        if not planned.returncode and not _RAN.search(planned.stdout):
             return Run()
         _dvc("pull", "--allow-missing")
-    return _repro()
+    # imported data whose source went on cannot be fetched as it was, and needs not
+    return _repro(*(["--allow-missing"] if pull else []))
 
 
 def push() -> None:
@@ -134,7 +137,11 @@ def _repro(*arguments: str) -> Run:
 
 
 def _dvc(*arguments: str) -> str:
-    result = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True, check=False)
+    result = _completed(*arguments)
     if result.returncode:
         raise InputError(f"`dvc {arguments[0]}` failed: {(result.stderr.strip() or 'no message').splitlines()[-1]}")
     return result.stdout
+
+
+def _completed(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True, check=False)
