@@ -55,6 +55,7 @@ class Node:
             **AUTHENTICATION,
             "TMPDIR": str(self.folder),
             "PYTHONPATH": str(folder / "code"),
+            "RAY_raylet_start_wait_time_s": "600",
             "RAY_health_check_period_ms": "1000",
             "RAY_health_check_failure_threshold": "3",
         }

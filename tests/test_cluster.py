@@ -51,7 +51,7 @@ def balanced(project: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None
     edit("tune.mars.trials", TRIALS)
     edit("tune.mars.pruner", "none")
     edit("tune.mars.change", {"epochs": 6, "patience": 6})
-    edit("reference.mars.epochs", 3)
+    edit("reference.mars.epochs", 2)
     edit("seeds", [0, 1])
     pretrained.fetch(params.load(), "mars-unet_final")
 
@@ -176,7 +176,7 @@ def recorded() -> Counter[tuple[str, str]]:
 
     with connected() as client:
         runs = all_runs(client, experiment_id(client, "mars"))
-        assert all(len(client.get_metric_history(run.info.run_id, "loss")) == 3 for run in runs)
+        assert all(len(client.get_metric_history(run.info.run_id, "loss")) == 2 for run in runs)
     assert {run.info.status for run in runs} == {"FINISHED"}
     return Counter((run.data.tags["seed"], run.data.tags["record"]) for run in runs)
 

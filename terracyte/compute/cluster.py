@@ -100,7 +100,7 @@ def connected(compute: Compute) -> Iterator[None]:
             runtime_env=_environment(),
             **({} if address else own),
         )
-    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+    except Exception as error:  # Ray raises plain ones, too: a node that does not come up in time is one
         message = " ".join(str(error).split())[:200]
         raise InputError(
             f"params.yaml: there is no Ray cluster at 'compute.address' {address} ({message}): start it, correct the"
