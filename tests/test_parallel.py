@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from terracyte import files, params, paths, pretrained, store
+from terracyte import metric_files, params, paths, pretrained, store
 from tests import balanced_project
 from tests.conftest import ROOT, Edit
 
@@ -54,7 +54,7 @@ def weights(name: str, *trainings: "subprocess.Popen[bytes]") -> tuple[list[Any]
     for number, training in enumerate(trainings):
         assert training.wait() == 0, Path(f"log{number}").read_text()
     task = params.load().variants[name].task
-    record: dict[str, Any] = files.read_json(paths.training(task, name))["0"]
+    record: dict[str, Any] = metric_files.read(paths.training(task, name))["0"]
     return read_model(paths.model(task, name, 0)).get_weights(), record
 
 
