@@ -99,8 +99,8 @@ def balanced(project: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None
 def server(database: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An MLflow server whose record is in PostgreSQL; the folder where it keeps artifacts."""
     port, folder = free_port(), tmp_path / "artifacts"
-    store = database(f"mlflow_{port}")  # each test its own: they share the PostgreSQL server
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--workers", "1"]
+    backend = database(f"mlflow_{port}")  # each test its own: they share the PostgreSQL server
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", backend, "--workers", "1"]
     command += ["--artifacts-destination", str(folder), "--host", "127.0.0.1", "--port", str(port)]
     address = f"http://127.0.0.1:{port}"
     with (tmp_path / "server.log").open("w") as log:
