@@ -31,8 +31,7 @@ def balanced(project: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None
     for task in params.TASKS:
         # Lion takes the sign of each gradient: rounding would turn some around
         edit(f"reference.{task}.optimizer", "adamw")
-        # and each further epoch magnifies what rounding left
-        edit(f"reference.{task}.epochs", 1)
+        edit(f"reference.{task}.epochs", 3)
     edit("reference.mars.dropout", 0.2)
     for name in NAMES:
         pretrained.fetch(params.load(), name)
@@ -60,8 +59,10 @@ def weights(name: str, *trainings: "subprocess.Popen[bytes]") -> tuple[list[Any]
 
 
 def assert_same(one: tuple[list[Any], dict[str, Any]], other: tuple[list[Any], dict[str, Any]]) -> None:
-    for expected, found in zip(one[0], other[0], strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=2e-4)
+    assert [each.shape for each in one[0]] == [each.shape for each in other[0]]
+    expected, found = (np.concatenate([each.ravel() for each in network]) for network in (one[0], other[0]))
+    # of the whole: a bias before a normalisation has no gradient but rounding, which AdamW brings to full size
+    assert np.linalg.norm(found - expected) < 1e-3 * np.linalg.norm(expected)
     assert {key: value for key, value in one[1].items() if not key.startswith("val_")} == {
         key: value for key, value in other[1].items() if not key.startswith("val_")
     }
