@@ -114,7 +114,8 @@ def _small_project() -> Iterator[None]:
     content = yaml.load(paths.PARAMS.read_text(encoding="utf-8"))
     content["seeds"] = list(range(_JOBS))
     content["reference"][_TASK].update(width=4, depth=2, epochs=2)
-    content["tune"][_TASK].update(variant=_VARIANT, share=0.3, change={"epochs": 2})
+    space = {"learning_rate": {"low": 1e-4, "high": 1e-2, "scale": "log"}}  # others are fixed by the variant
+    content["tune"][_TASK].update(variant=_VARIANT, share=0.3, change={"epochs": 2}, space=space)
     with tempfile.TemporaryDirectory(prefix="terracyte-") as folder, chdir(folder):
         for path in (paths.METRICS, paths.DATA / _TASK):
             Path(path).parent.mkdir(exist_ok=True)
