@@ -13,9 +13,10 @@ export PYTHONPATH := $(CURDIR)
 
 # What a run on the challenge files changes in params.yaml, beside the sources: longer trainings on two cores, from
 # pretrained weights where DATA/weights or data/weights holds them. CHANGES="-S seeds=[0,1,2]" changes more.
-REAL := -S reference.blood.epochs=14 -S reference.blood.patience=14 -S reference.blood.resolution=128 -S reference.blood.weight_averaging=0.998 \
-	-S ++variants.blood-mobilenet_v3_large.change.test_time_flips=true -S ++variants.blood-mobilenet_v3_from_scratch.change.test_time_flips=true \
-	-S ++variants.blood-mobilenet_v3_head_only.change.test_time_flips=true -S ++variants.blood-convnext.change.epochs=6 \
+REAL := -S reference.blood.epochs=20 -S reference.blood.patience=20 -S reference.blood.resolution=128 -S reference.blood.weight_averaging=0.998 \
+	-S reference.blood.test_time_flips=true -S ++variants.blood-convnext.change.epochs=6 \
+	-S ++variants.blood-mobilenet_v3_large.change.epochs=14 -S ++variants.blood-mobilenet_v3_from_scratch.change.epochs=14 \
+	-S ++variants.blood-mobilenet_v3_head_only.change.epochs=14 \
 	-S tune.blood.trials=0 -S tune.mars.trials=0 \
 	-S reference.mars.epochs=16 -S reference.mars.patience=16 -S reference.mars.weight_averaging=0.998
 CHANGES ?=
