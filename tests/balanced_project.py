@@ -15,8 +15,9 @@ CLASSES = 4
 def write(root: Path) -> None:
     """Raw forms and balanced manifests of both tasks under the working directory `root`, and params to suit.
 
-    Class k is grey level 60 k. Of 24 images of 32x32 pixels, 16 are for training, 4 for validation, 4 for
-    test; every fourth training image counts twice, and ids don't follow the order of the rows.
+    Class k is grey level 60 k and some noise: among equal pixels rounding would decide which one max pooling takes,
+    and so where its gradient goes. Of 24 images of 32x32 pixels, 16 are for training, 4 for validation, 4 for test;
+    every fourth training image counts twice, and ids don't follow the order of the rows.
     """
     for task in ("blood", "mars"):
         paths.raw(task).mkdir(parents=True)
@@ -51,10 +52,12 @@ def _write_blood(manifest: pd.DataFrame) -> None:
 
 
 def _write_mars(manifest: pd.DataFrame) -> None:
-    quarters = np.random.default_rng(0).integers(0, CLASSES, (ROWS, 2, 2))
+    random = np.random.default_rng(0)
+    quarters = random.integers(0, CLASSES, (ROWS, 2, 2))
     masks = quarters.repeat(16, axis=1).repeat(16, axis=2).astype(np.uint8)
     np.save(paths.masks("mars"), masks)
-    np.save(paths.images("mars"), (60 * masks[..., None]).astype(np.uint8))
+    noise = random.integers(0, 20, (*masks.shape, 1))
+    np.save(paths.images("mars"), (60 * masks[..., None] + noise).astype(np.uint8))
     pixels = {f"pixels_{k}": (masks == k).sum(axis=(1, 2)).astype(np.int64)[manifest["id"]] for k in range(CLASSES)}
     files.write_table(paths.balance_manifest("mars"), manifest.assign(**pixels))
 
