@@ -16,7 +16,7 @@ export PYTHONPATH := $(CURDIR)
 REAL := -S reference.blood.epochs=20 -S reference.blood.patience=20 -S reference.blood.resolution=128 -S reference.blood.weight_averaging=0.998 \
 	-S reference.blood.test_time_flips=true -S ++variants.blood-convnext.change.epochs=6 \
 	-S ++variants.blood-mobilenet_v3_large.change.epochs=14 -S ++variants.blood-mobilenet_v3_from_scratch.change.epochs=14 \
-	-S ++variants.blood-mobilenet_v3_head_only.change.epochs=14 \
+	-S ++variants.blood-mobilenet_v3_head_only.change.epochs=14 -S ++variants.blood-mobilenet_v3_lean.change.epochs=14 \
 	-S tune.blood.trials=0 -S tune.mars.trials=0 \
 	-S reference.mars.epochs=16 -S reference.mars.patience=16 -S reference.mars.weight_averaging=0.998
 CHANGES ?=
