@@ -1,5 +1,6 @@
 """Jobs in processes: all results, no job lost to a killed process, nothing left running."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -76,6 +77,17 @@ def test_jobs_are_taken_when_a_process_is_free() -> None:
 def test_a_killed_process_takes_no_job_with_it(tmp_path: Path) -> None:
     traces = [tmp_path / "a", tmp_path / "b"]
     assert sorted(run(die_once, traces, 2)) == [(trace, "done") for trace in traces]
+
+
+def test_a_process_killed_between_two_jobs_costs_none() -> None:
+    results = run(square, [1, 2], 1)
+    _, (_, process) = next(results)
+    (child,) = (child for child in multiprocessing.active_children() if child.pid == process)
+    child.kill()
+    child.join()
+    ((job, (square_of_2, successor)),) = results
+    assert (job, square_of_2) == (2, 4)
+    assert successor != process
 
 
 def test_a_job_that_kills_its_process_is_given_up(tmp_path: Path) -> None:

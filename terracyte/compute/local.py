@@ -1,5 +1,6 @@
 """Processes of this machine, each of which takes one job after another."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -91,7 +92,9 @@ class _Worker(Generic[Job, Result]):
 
     def give(self, job: Job, attempt: int) -> None:
         self._task = job, attempt
-        self.connection.send(job)
+        # a process that was killed while it had nothing to do: `take` meets its end, and the job is given again
+        with contextlib.suppress(ConnectionError):
+            self.connection.send(job)
 
     def take(self, answer: Callable[[Job, Any], Any]) -> tuple[Job, int, Result | Lost] | None:
         """The job, its attempt, and what came of it; None where it only asked something."""
