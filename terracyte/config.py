@@ -55,6 +55,8 @@ class Config:
             (arXiv 1803.05407 averages likewise); 0 for none.
         test_time_flips: the model averages its logits over the mirrors that `flip` names.
         class_offsets: add to the trained network's logits, class by class, what raises the validation score most.
+        precision: of the arithmetic in training; weights, logits and the model that comes of it are float32 always.
+            bfloat16 is faster where the processor multiplies such matrices (GPUs, Intel's AMX), slower elsewhere.
         batch_size, epochs: images per step; passes over the training rows.
         patience: epochs without a better validation metric before training stops.
     """
@@ -108,6 +110,7 @@ class Config:
     weight_averaging: float = number(0, 0.99999, default=0.0)
     test_time_flips: bool = False
     class_offsets: bool = False
+    precision: Literal["float32", "bfloat16"] = "float32"
     batch_size: int = number(1, 4096, default=32)
     epochs: int = number(1, 10_000, default=1)
     patience: int = number(1, 10_000, default=10)

@@ -20,6 +20,7 @@ from terracyte.errors import InputError
 from terracyte.inference import make_repeatable
 from terracyte.losses import WeightedCrossEntropy
 from terracyte.models import transfer
+from terracyte.models.precision import arithmetic
 from terracyte.models.problem import Problem
 from terracyte.phases import Phase
 from terracyte.selection import Validation, as_used, validate
@@ -105,7 +106,8 @@ class Fitting:
 
     def _progress(self, validation: Validation) -> Progress:
         """All epochs, those before a restart included."""
-        model = models.build(self.config, self._problem())
+        with arithmetic(self.config.precision):
+            model = models.build(self.config, self._problem())
         average = WeightAverage(model, self.config.weight_averaging) if self.config.weight_averaging else None
         # a checkpoint holds the state of the optimizer that trained its last epoch
         self._compile(model, self._phase(max(checkpoints.finished_epochs(self.checkpoint), 1)))

@@ -39,6 +39,7 @@ from tests import balanced_project
 # Keras 3.15 reads TensorFlow's variables through a protocol that NumPy 2 deprecates.
 
 STRONG: dict[str, Any] = {"flip": "both", "brightness": 0.1, "rotation": 0.1, "cutmix": 0.5, "dropout": 0.3}
+HALF: dict[str, Any] = {**STRONG, "precision": "bfloat16"}
 PRETRAINED = "backbone.weights.h5"
 TRANSFER: dict[str, Any] = {
     **{"architecture": "mobilenet_v3", "size": "small", "minimalistic": True, "head_epochs": 2, "epochs": 3},
@@ -123,6 +124,19 @@ def test_same_seed_same_weights(fit: Fit, variant: str) -> None:
     assert_equal(fit(variant, "a", epochs=2, **STRONG), fit(variant, "b", epochs=2, **STRONG))
 
 
+@pytest.mark.parametrize("variant", ["blood-cnn", "mars-unet_final", "transfer"])
+def test_half_precision_trains_a_model_of_single_precision(fit: Fit, project: Path, variant: str) -> None:
+    write_backbone(project)
+    name, changed = ("blood-cnn", TRANSFER) if variant == "transfer" else (variant, {"epochs": 2})
+    single, half = fit(name, "single", **changed), fit(name, "half", **changed, precision="bfloat16")
+    assert {layer.dtype_policy.name for layer in half.model._flatten_layers()} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32"
+    # it was another computation, and one of the same thing
+    weights = [np.concatenate([w.ravel() for w in fitted.model.get_weights()]) for fitted in (single, half)]
+    difference, size = np.linalg.norm(weights[0] - weights[1]), np.linalg.norm(weights[0])
+    assert 0 < difference < 0.1 * size
+
+
 def test_another_seed_other_weights(fit: Fit) -> None:
     first, second = (fit("blood-cnn", str(seed), seed=seed, epochs=1) for seed in (0, 1))
     assert any((a != b).any() for a, b in zip(first.model.get_weights(), second.model.get_weights(), strict=True))
@@ -136,7 +150,7 @@ def write_backbone(project: Path) -> None:
     network.save_weights(project / PRETRAINED)
 
 
-@pytest.mark.parametrize(("changed", "last"), [("STRONG", 2), ("TRANSFER", 3)])
+@pytest.mark.parametrize(("changed", "last"), [("STRONG", 2), ("HALF", 2), ("TRANSFER", 3)])
 def test_a_killed_training_goes_on_with_the_same_result(fit: Fit, project: Path, changed: str, last: int) -> None:
     write_backbone(project)
     config = {"epochs": 3, **globals()[changed]}

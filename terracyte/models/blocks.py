@@ -27,9 +27,11 @@ def rescaled_input(
     images = keras.Input(image_shape, name="images")
     if standardize:
         # epsilon: a variance of 1 grey value, so that empty images stay finite and nearly empty ones quiet
-        x = layers.LayerNormalization((1, 2, 3), epsilon=1.0, center=False, scale=False, name="standardization")(images)
+        x = layers.LayerNormalization(
+            (1, 2, 3), epsilon=1.0, center=False, scale=False, dtype="float32", name="standardization"
+        )(images)
     else:
-        x = layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(images)
+        x = layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="rescaling")(images)
     return images, layers.Dropout(dropout, name="input_dropout")(x) if dropout else x
 
 

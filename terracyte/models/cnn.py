@@ -39,5 +39,6 @@ def build(config: Config, problem: Problem) -> keras.Model:
     # Head
     x = layers.GlobalAveragePooling2D(name="pooling")(x)
     x = layers.Dropout(config.dropout, name="dropout")(x)
-    logits = layers.Dense(problem.classes, kernel_regularizer=kernel_penalty(config), name="logits")(x)
+    penalty = kernel_penalty(config)
+    logits = layers.Dense(problem.classes, kernel_regularizer=penalty, dtype="float32", name="logits")(x)
     return keras.Model(images, logits, name="cnn")

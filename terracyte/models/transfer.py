@@ -70,7 +70,8 @@ def classifier(
     _name_operations(network)
 
     x = layers.Dropout(config.dropout, name="dropout")(network(x))
-    logits = layers.Dense(problem.classes, kernel_regularizer=kernel_penalty(config), name="logits")(x)
+    penalty = kernel_penalty(config)
+    logits = layers.Dense(problem.classes, kernel_regularizer=penalty, dtype="float32", name="logits")(x)
     return keras.Model(images, logits, name=config.architecture)
 
 

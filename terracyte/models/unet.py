@@ -64,7 +64,7 @@ def build(config: Config, problem: Problem) -> keras.Model:
         x = _level(x, filters[level], config, f"decoder_{level}")
 
     channels = problem.classes * config.patch**2
-    logits = layers.Conv2D(channels, 1, kernel_regularizer=kernel_penalty(config), name="logits")(x)
+    logits = layers.Conv2D(channels, 1, kernel_regularizer=kernel_penalty(config), dtype="float32", name="logits")(x)
     return keras.Model(images, _pixels(logits, config.patch), name="unet")
 
 
@@ -74,9 +74,9 @@ def _pixels(x: Any, patch: int) -> Any:
         return x
     _, height, width, channels = x.shape
     classes = channels // patch**2
-    x = layers.Reshape((height, width, patch, patch, classes), name="pixels_split")(x)
-    x = layers.Permute((1, 3, 2, 4, 5), name="pixels_placed")(x)
-    return layers.Reshape((patch * height, patch * width, classes), name="pixels")(x)
+    x = layers.Reshape((height, width, patch, patch, classes), dtype="float32", name="pixels_split")(x)
+    x = layers.Permute((1, 3, 2, 4, 5), dtype="float32", name="pixels_placed")(x)
+    return layers.Reshape((patch * height, patch * width, classes), dtype="float32", name="pixels")(x)
 
 
 def _level(x: Any, filters: int, config: Config, name: str) -> Any:
