@@ -30,6 +30,7 @@ from terracyte.data.batches import read_rows
 from terracyte.errors import InputError
 from terracyte.fitting import Fitted, Fitting
 from terracyte.identity import Identity
+from terracyte.models.precision import is_slow_here
 from terracyte.models.saving import read_model, write_model
 from terracyte.params import Params
 from terracyte.tasks.task import Task
@@ -89,6 +90,10 @@ def train_variant(settings: Params, name: str) -> None:
         for identity in identities:
             _fit(identity, lambda epoch, values: None)
         return
+    if is_slow_here(precision := identities[0].config.precision):
+        print(
+            f"warning: {name}: this processor imitates {precision}: precision: float32 is faster here", file=sys.stderr
+        )
     if settings.compute.engine == "ray":
         trained = _train_elsewhere(settings, task, jobs)
     else:

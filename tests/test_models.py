@@ -16,7 +16,7 @@ from keras.src.applications.convnext import ConvNeXt  # Keras exports its sizes 
 from terracyte import models
 from terracyte.config import Config
 from terracyte.errors import InputError
-from terracyte.models import convnext, ensemble
+from terracyte.models import convnext, ensemble, precision
 from terracyte.models.flips import averaged
 from terracyte.models.problem import Problem
 from terracyte.models.saving import read_model, write_model
@@ -102,6 +102,26 @@ def test_maps_images_to_logits(case: str) -> None:
     assert np.isfinite(logits).all()
     # log-shares or fresh logits: probabilities would be positive everywhere
     assert (logits < 0).any()
+
+
+@each_case
+def test_half_precision_is_nearly_the_same_network(case: str) -> None:
+    with precision.arithmetic("bfloat16"):
+        half = fresh(case)
+    assert {variable.dtype for variable in half.trainable_variables} <= {"float32"}
+    logits, expected = (predict(model, images(CASES[case][1])) for model in (half, shared(case)))
+    assert logits.dtype == np.float32
+    np.testing.assert_allclose(logits, expected, atol=0.05 * np.abs(expected).max())
+    assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.parametrize(("flags", "slow"), [("avx2 amx_bf16 amx_tile", False), ("avx2 avx512_bf16", True)])
+def test_imitated_arithmetic_is_noticed(tmp_path: Path, monkeypatch: Any, flags: str, slow: bool) -> None:
+    (tmp_path / "cpuinfo").write_text(f"flags\t\t: {flags}\n")
+    monkeypatch.setattr(precision, "_PROCESSOR", tmp_path / "cpuinfo")
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda kind: [])
+    assert precision.is_slow_here("bfloat16") == slow
+    assert not precision.is_slow_here("float32")
 
 
 @each_case

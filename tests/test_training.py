@@ -110,6 +110,16 @@ def test_outputs_stay_when_training_fails(project: Path, edit: Edit) -> None:
     assert {path: Path(path).read_bytes() for path in before} == before
 
 
+def test_imitated_arithmetic_is_told(
+    project: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    balanced_project.write(project)
+    edit("reference.mars.precision", "bfloat16")
+    monkeypatch.setattr("terracyte.training.is_slow_here", lambda precision: precision == "bfloat16")
+    train("mars-baseline")
+    assert "warning: mars-baseline: this processor imitates bfloat16" in capsys.readouterr().err
+
+
 def test_an_unknown_variant_is_one_line(project: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "stages.train", "mars-unet_0"],

@@ -25,11 +25,11 @@ def build(config: Config, problem: Problem) -> keras.Model:
     images, x = rescaled_input(problem.image_shape)
     if not problem.dense:
         x = layers.GlobalAveragePooling2D(keepdims=True, name="pooling")(x)
-    constant = layers.Conv2D(problem.classes, 1, trainable=False, name="logits")
+    constant = layers.Conv2D(problem.classes, 1, trainable=False, dtype="float32", name="logits")
     logits = constant(x)
     kernel, _ = constant.get_weights()
     shares = np.maximum(np.array(problem.class_shares), _SMALLEST_SHARE)
     constant.set_weights([np.zeros_like(kernel), np.log(shares)])
     if not problem.dense:
-        logits = layers.Flatten(name="flatten")(logits)
+        logits = layers.Flatten(dtype="float32", name="flatten")(logits)
     return keras.Model(images, logits, name="majority")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal
 
 import keras
@@ -10,6 +11,10 @@ Precision = Literal["float32", "bfloat16"]
 
 # Keras' name for: computed in bfloat16, with weights, their gradients' sums and the logits in single precision.
 _POLICIES: dict[Precision, str] = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+
+
+# What Linux tells of the processor, and its word there for units that multiply matrices of bfloat16.
+_PROCESSOR, _UNITS = Path("/proc/cpuinfo"), "amx_bf16"
 
 
 @contextmanager
@@ -25,3 +30,10 @@ def arithmetic(precision: Precision) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def is_slow_here(precision: Precision) -> bool:
+    """Whether this machine has to imitate the arithmetic, at several times the cost of float32; False where unknown."""
+    if precision == "float32" or keras.distribution.list_devices("gpu") or not _PROCESSOR.exists():
+        return False
+    return _UNITS not in _PROCESSOR.read_text().split()
