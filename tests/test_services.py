@@ -132,6 +132,11 @@ def workers_of(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
     return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
+def disconnect(study: tuning.Study) -> None:
+    """Close its connections: the next test to collect garbage would be blamed for them."""
+    study._study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
+
+
 def test_four_workers_on_one_database_of_which_one_is_killed(
     database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +149,7 @@ def test_four_workers_on_one_database_of_which_one_is_killed(
     assert search.wait() == 0, Path("mars.log").read_text()
 
     found = study._study.get_trials(deepcopy=False)
+    disconnect(study)
     assert all(each.state.is_finished() for each in found)
     jobs = Counter(each.user_attrs["job"] for each in found)
     assert jobs == dict.fromkeys(range(TRIALS), 1)
@@ -198,4 +204,4 @@ def test_a_project_moves_to_shared_services_although_it_is_killed(
     monkeypatch.setenv(tuning.STORAGE, move[2])
     moved = trials.study(params.load(), "mars")
     assert moved.trials() == study.trials()
-    moved._study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
+    disconnect(moved)
