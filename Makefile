@@ -18,7 +18,9 @@ REAL := -S reference.blood.epochs=20 -S reference.blood.patience=20 -S reference
 	-S ++variants.blood-mobilenet_v3_large.change.epochs=14 -S ++variants.blood-mobilenet_v3_from_scratch.change.epochs=14 \
 	-S ++variants.blood-mobilenet_v3_head_only.change.epochs=14 -S ++variants.blood-mobilenet_v3_lean.change.epochs=14 \
 	-S tune.blood.trials=0 -S tune.mars.trials=0 \
-	-S reference.mars.epochs=16 -S reference.mars.patience=16 -S reference.mars.weight_averaging=0.998
+	-S reference.mars.epochs=16 -S reference.mars.patience=16 -S reference.mars.weight_averaging=0.998 \
+	-S ++variants.mars-final_longer.change.epochs=48 -S ++variants.mars-final_longer.change.patience=48 \
+	-S ++variants.mars-final_longer.change.precision=bfloat16
 CHANGES ?=
 REAL_RUN = folder=$$(realpath "$(DATA)") && weights=$$folder/weights && { test -d "$$weights" || weights=data/weights; } && \
 	dvc exp run $(REAL) $(CHANGES) -S "fetch.folder='$$weights'" \
