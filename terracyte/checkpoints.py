@@ -47,8 +47,8 @@ class Progress:
 
 
 def folder(identity: Identity) -> Path:
-    """Where the progress of one training lies."""
-    return paths.CHECKPOINTS / identity.fingerprint
+    """Where the progress of one training lies; variants of one configuration may be trained at the same time."""
+    return paths.CHECKPOINTS / f"{identity.variant}-{identity.fingerprint}"
 
 
 def write(place: Path, model: keras.Model, average: WeightAverage | None, progress: Progress) -> None:

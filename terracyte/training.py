@@ -75,8 +75,8 @@ def train_variant(settings: Params, name: str) -> None:
     """Train a variant with each seed and write its models, curves and records.
 
     Nothing is written before the last seed is done; until then each seed's progress lies in
-    `data/checkpoints/<fingerprint>`, where a restarted training goes on. On a cluster the seeds are trained at the same
-    time, each from its start.
+    `data/checkpoints/<variant>-<fingerprint>`, where a restarted training goes on. On a cluster the seeds are trained
+    at the same time, each from its start.
 
     Raises:
         InputError: the variant is unknown, nothing was balanced or fetched, or a training diverges.

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from terracyte import metric_files, params, paths, pretrained
+from terracyte import checkpoints, metric_files, params, paths, pretrained
 from terracyte.identity import data_hash
 from terracyte.models.saving import read_model
 from tests import balanced_project
@@ -96,6 +96,25 @@ def test_finished_seeds_survive(project: Path, edit: Edit, monkeypatch: pytest.M
     monkeypatch.setattr(Fitting, "_train", counted)
     assert train("blood-cnn") == whole
     assert trained == [(1, 1), (1, 2)]
+
+
+def test_twins_keep_their_progress_apart(project: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two variants of one configuration, one of which is trained within an epoch of the other."""
+    balanced_project.write(project)
+    edit("reference.mars.epochs", 2)
+    write, kept = checkpoints.write, list[Path]()
+
+    def write_and_train_the_twin(place: Path, *state: Any) -> None:
+        write(place, *state)
+        if not kept:
+            kept.append(place)
+            train("mars-final_untuned")
+            assert place.exists()
+
+    monkeypatch.setattr(checkpoints, "write", write_and_train_the_twin)
+    model, curve, record = train("mars-unet_final").values()
+    assert (model, curve, record) == tuple(train("mars-final_untuned").values())
+    assert len(kept) == 1
 
 
 def test_outputs_stay_when_training_fails(project: Path, edit: Edit) -> None:
