@@ -97,7 +97,7 @@ def _markdown(task: Task, settings: Params) -> str:
         return "No row yet.\n"
     again = (
         'A row is trained again, at its commit, by `make real DATA=DIR TARGETS="evaluate@VARIANT"` with its variant, '
-        'and `CHANGES="-S seeds=[0,1,2]"` where it has three seeds: '
+        'and `CHANGES="-S seeds=[0,1,2]"` with its seeds where they are others than 0: '
         f'the last one by `make real DATA=DIR TARGETS="evaluate@{list(rows)[-1]}"`.'
     )
     return tables.markdown(task, pd.DataFrame(list(rows.values())), [tables.note(settings.evaluate), again])
