@@ -263,9 +263,10 @@ def test_the_real_tables_begin_as_prescribed_and_hold_declared_variants_only() -
     for file in (ROOT / paths.RESULTS).glob("*.csv"):
         with file.open(encoding="utf-8") as stream:
             header, *rows = csv.reader(stream)
-        assert header[: len(FIRST[file.stem])] == FIRST[file.stem]
+        task = file.stem.removeprefix("tuned_")  # there: a reference with and without a search's winner
+        assert header[: len(FIRST[task])] == FIRST[task]
         variants = [row[0] for row in rows]
-        assert variants == [name for name in declared.variants_of(file.stem) if name in variants]
+        assert variants == [name for name in declared.variants_of(task) if name in variants]
         assert all(dict(zip(header, row, strict=True))[name] for row in rows for name in ("commit", "hardware"))
 
 
