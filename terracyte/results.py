@@ -95,10 +95,13 @@ def _markdown(task: Task, settings: Params) -> str:
     rows = read(task.name)
     if not rows:
         return "No row yet.\n"
+    name, last = list(rows.items())[-1]
+    seeds = last["seeds"].split()
+    changes = "" if seeds == ["0"] else f' CHANGES="-S seeds=[{",".join(seeds)}]"'
     again = (
         'A row is trained again, at its commit, by `make real DATA=DIR TARGETS="evaluate@VARIANT"` with its variant, '
         'and `CHANGES="-S seeds=[0,1,2]"` with its seeds where they are others than 0: '
-        f'the last one by `make real DATA=DIR TARGETS="evaluate@{list(rows)[-1]}"`.'
+        f'the last one by `make real DATA=DIR TARGETS="evaluate@{name}"{changes}`.'
     )
     return tables.markdown(task, pd.DataFrame(list(rows.values())), [tables.note(settings.evaluate), again])
 
