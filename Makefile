@@ -20,8 +20,7 @@ REAL := -S reference.blood.epochs=20 -S reference.blood.patience=20 -S reference
 	-S tune.blood.trials=0 -S tune.mars.trials=0 \
 	-S reference.mars.epochs=16 -S reference.mars.patience=16 -S reference.mars.weight_averaging=0.998 \
 	-S ++variants.mars-final_longer.change.epochs=48 -S ++variants.mars-final_longer.change.patience=48 \
-	-S ++variants.mars-final_longer.change.precision=bfloat16 -S ++variants.mars-final_augmented.change.epochs=40 \
-	-S ++variants.mars-final_augmented.change.patience=40 -S ++variants.mars-final_augmented.change.precision=bfloat16
+	-S ++variants.mars-unet_final.change.epochs=40 -S ++variants.mars-unet_final.change.patience=40
 CHANGES ?=
 REAL_RUN = folder=$$(realpath "$(DATA)") && weights=$$folder/weights && { test -d "$$weights" || weights=data/weights; } && \
 	dvc exp run $(REAL) $(CHANGES) -S "fetch.folder='$$weights'" \

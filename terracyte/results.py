@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from terracyte import commit, evaluation, files, metric_files, params, paths, predictions, tasks, tracking
+from terracyte import commit, counts, files, params, paths, predictions, tasks, tracking
 from terracyte.errors import InputError, guarded
 from terracyte.identity import data_hash
-from terracyte.metrics import Counts
 from terracyte.params import Params
 from terracyte.reporting import ablation, readme, records, tables
 from terracyte.reporting.records import Record
@@ -35,6 +34,9 @@ _TEXTS = (*_OF_TABLE, "commit", "hardware", "compared_with")
 def add(settings: Params, names: Sequence[str], hardware: str) -> list[str]:
     """Put the rows of finished variants into docs/results; the other rows of declared variants stay.
 
+    Their confusion matrices are kept beside them (`terracyte.counts`), so that rows trained at different times and
+    places can be compared.
+
     Args:
         settings: the present parameters.
         names: variants, each of which must be fit for it; none for those of all declared ones that are.
@@ -48,25 +50,33 @@ def add(settings: Params, names: Sequence[str], hardware: str) -> list[str]:
             images; nothing was written.
     """
     stamp = {"commit": commit.of_code(), "hardware": hardware}
-    chosen = {name: settings.variant(name).task for name in names or settings.variants}
-    changed = _changed([f"{stage}@{name}" for name in chosen for stage in ("train", "evaluate")])
-    written, left_out = {}, []
+    finished, left_out = _finished(settings, names)
+    new = {name: (_row(task, record, stamp), record.confusions) for name, (task, record) in finished.items()}
+    for row, confusions in new.values():
+        counts.write(row, confusions)
     for task in (tasks.make(name, settings) for name in params.TASKS):
         before = read(task.name)
-        rows = dict(before)
-        for name in (name for name, of in chosen.items() if of == task.name):
-            try:
-                rows[name] = _row(task, _record(task, name, settings, changed), stamp)
-            except InputError as error:
-                if names:
-                    raise
-                left_out.append(f"{name}: {error}")
-        ordered = [rows[name] for name in settings.variants_of(task.name) if name in rows]
-        written[task.name] = _compared(task, ordered, before, settings)
-    for task_name, ordered in written.items():
-        if ordered:
-            files.write_csv(paths.results_csv(task_name), pd.DataFrame(ordered))
+        rows = {**before, **{name: row for name, (row, _) in new.items()}}
+        declared = [rows[name] for name in settings.variants_of(task.name) if name in rows]
+        if declared:
+            files.write_csv(paths.results_csv(task.name), pd.DataFrame(_compared(task, declared, before, settings)))
+        counts.prune(task.name, [row["variant"] for row in declared])
     return left_out
+
+
+def _finished(settings: Params, names: Sequence[str]) -> tuple[dict[str, tuple[Task, Record]], list[str]]:
+    """What was measured of the named variants, or of all that are fit for it, and why the others are left out."""
+    chosen = {name: tasks.make(settings.variant(name).task, settings) for name in names or settings.variants}
+    changed = _changed([f"{stage}@{name}" for name in chosen for stage in ("train", "evaluate")])
+    finished, left_out = {}, []
+    for name, task in chosen.items():
+        try:
+            finished[name] = task, _record(task, name, settings, changed)
+        except InputError as error:
+            if names:
+                raise
+            left_out.append(f"{name}: {error}")
+    return finished, left_out
 
 
 def read(task: str) -> dict[str, Row]:
@@ -173,7 +183,7 @@ def _mean(measured: Sequence[Mapping[str, float]]) -> dict[str, float]:
 def _compared(task: Task, rows: list[Row], before: Mapping[str, Row], settings: Params) -> list[Row]:
     """The rows with their differences, which are made anew where a row or the one it is compared with changed.
 
-    A difference is empty in the first row, and where the other row or predictions are not at hand.
+    A difference is empty in the first row, and where the other row or confusion matrices are not at hand.
     """
     present = {row["variant"]: row for row in rows}
     compared, above = [], ""
@@ -199,29 +209,12 @@ def _run(task: Task, rows: Mapping[str, Row], name: str) -> tuple[object, object
 
 
 def _difference(task: Task, row: Row, other: Row | None, settings: Params) -> Row:
-    """NaN where there is no other row, or the predictions of either are no longer at hand."""
-    ours, theirs = _confusions(task, row), None if other is None else _confusions(task, other)
-    if other is None or ours is None or theirs is None:
+    """NaN where there is no other row, or the confusion matrices of either were not kept."""
+    ours, theirs = counts.read(row), None if other is None else counts.read(other)
+    if other is None or ours is None or theirs is None or row["data_hash"] != other["data_hash"]:
         return dict.fromkeys(ablation.DIFFERENCE, np.nan)
     gained = row[task.headline] - other[task.headline]
     return ablation.difference(task, gained, ours, theirs, settings.evaluate)
-
-
-def _confusions(task: Task, row: Row) -> Counts | None:
-    """(seeds, groups, k, k) of the row's test predictions; None where the disk holds others or none."""
-    name, seeds = row["variant"], [int(seed) for seed in row["seeds"].split()]
-    path = paths.scores(task.name, name)
-    if not path.exists():
-        return None
-    scores = metric_files.read(path)
-    fingerprints = [scores["fingerprints"].get(str(seed), "") for seed in seeds]
-    if scores["data_hash"] != data_hash(task.name) or ablation.shortened(fingerprints) != row["fingerprint"]:
-        return None
-    rows = predictions.test_rows(task.name)
-    try:
-        return evaluation.confusions(task, rows, [predictions.stored(task.name, name, seed, rows) for seed in seeds])
-    except InputError:
-        return None
 
 
 def main() -> None:

@@ -53,7 +53,7 @@ def balanced(project: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None
     edit("tune.mars.change", {"epochs": 6, "patience": 6})
     edit("reference.mars.epochs", 2)
     edit("seeds", [0, 1])
-    pretrained.fetch(params.load(), "mars-unet_final")
+    pretrained.fetch(params.load(), "mars-final_short")
 
 
 def use(cluster: Cluster, edit: Edit, workers: int = 2) -> None:
@@ -156,7 +156,7 @@ def test_a_search_one_by_one_equals_a_local_one(cluster: Cluster, edit: Edit) ->
 
 @pytest.mark.usefixtures("balanced")
 def test_a_training_comes_home_the_same_when_a_node_is_lost(cluster: Cluster, edit: Edit) -> None:
-    name = "mars-unet_final"
+    name = "mars-final_short"
     outputs = paths.models("mars", name), paths.curves("mars", name), paths.training("mars", name)
     finish(start("stages.train", name))
     expected = contents(*outputs)

@@ -45,7 +45,7 @@ TRANSFER: dict[str, Any] = {
     **{"architecture": "mobilenet_v3", "size": "small", "minimalistic": True, "head_epochs": 2, "epochs": 3},
     **{"weight_averaging": 0.9, "test_time_flips": True, "flip": "horizontal", "dropout": 0.3},
 }
-HEADLINES = {"blood-cnn": "accuracy", "mars-unet_final": "mean_iou"}
+HEADLINES = {"blood-cnn": "accuracy", "mars-final_short": "mean_iou"}
 Fit = Callable[..., Fitted]
 
 
@@ -84,7 +84,7 @@ def assert_equal(first: Fitted, second: Fitted) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("variant", ["blood-cnn", "mars-unet_final"])
+@pytest.mark.parametrize("variant", ["blood-cnn", "mars-final_short"])
 def test_learns(fit: Fit, variant: str) -> None:
     defaults = {field.name: field.default for field in dataclasses.fields(Config)}
     names = (
@@ -119,12 +119,12 @@ def test_learns(fit: Fit, variant: str) -> None:
     assert validation.scores(fitted.model)[name] > spoilt
 
 
-@pytest.mark.parametrize("variant", ["blood-cnn", "mars-unet_final"])
+@pytest.mark.parametrize("variant", ["blood-cnn", "mars-final_short"])
 def test_same_seed_same_weights(fit: Fit, variant: str) -> None:
     assert_equal(fit(variant, "a", epochs=2, **STRONG), fit(variant, "b", epochs=2, **STRONG))
 
 
-@pytest.mark.parametrize("variant", ["blood-cnn", "mars-unet_final", "transfer"])
+@pytest.mark.parametrize("variant", ["blood-cnn", "mars-final_short", "transfer"])
 def test_half_precision_trains_a_model_of_single_precision(fit: Fit, project: Path, variant: str) -> None:
     write_backbone(project)
     name, changed = ("blood-cnn", TRANSFER) if variant == "transfer" else (variant, {"epochs": 2})
@@ -232,7 +232,7 @@ def test_stops_without_improvement_and_keeps_the_best(fit: Fit, monkeypatch: pyt
 
 
 def test_scores_are_those_of_the_model_as_it_is_used(fit: Fit) -> None:
-    fitted = fit("mars-unet_final", epochs=2, class_offsets=True)
+    fitted = fit("mars-final_short", epochs=2, class_offsets=True)
     assert fitted.scores["val_loss"] != fitted.history[fitted.best_epoch - 1]["val_loss"]  # epochs go without flips
     found = validation_of("mars").scores(fitted.model)
     assert found["val_mean_iou"] == pytest.approx(fitted.scores["val_mean_iou"])

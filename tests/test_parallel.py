@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed"),
 ]
 
-NAMES = ("blood-cnn", "mars-unet_final")
+NAMES = ("blood-cnn", "mars-final_short")
 
 
 @pytest.fixture(autouse=True)

@@ -51,7 +51,11 @@ from tests.conftest import ROOT, Edit
         ("tune.mars.space.dropout", {"choices": [0.1, [1]]}, "'tune.mars.space.dropout.choices[1]' is [1]"),
         ("tune.mars.space.dropout.when", {"dropout": [0.1]}, "'tune.mars.space.dropout.when.dropout' is unknown"),
         ("tune.mars.space.l1", {"low": 0.0, "high": 0.1, "scale": "log"}, "on a log scale it must be above 0"),
-        ("tune.mars.change.dropout", 0.3, "is searched, but variants.mars-unet_final.change or tune.mars.change fixes"),
+        (
+            "tune.mars.change.dropout",
+            0.3,
+            "is searched, but variants.mars-final_short.change or tune.mars.change",
+        ),
         ("compute.workers", 0, "'compute.workers' is 0"),
     ],
 )
@@ -98,7 +102,7 @@ def test_an_unknown_variant_is_named(project: Path) -> None:
 def test_precedence_is_reference_then_tuned_then_change() -> None:
     settings = params.load(ROOT / "params.yaml")
     reference = settings.reference["mars"]
-    assert settings.config("mars-unet_final").width == reference["width"]
+    assert settings.config("mars-final_short").width == reference["width"]
     tuned = {"dropout": 0.77, "cutmix": 0.77}
     resolved = settings.config("mars-unet_1", tuned)
     assert resolved.dropout == 0.77
@@ -108,20 +112,20 @@ def test_precedence_is_reference_then_tuned_then_change() -> None:
 def test_an_untuned_variant_keeps_the_reference_s_values() -> None:
     settings = params.load(ROOT / "params.yaml")
     tuned = {"dropout": 0.77}
-    assert settings.config("mars-final_untuned", tuned) == settings.config("mars-unet_final")
-    assert settings.config("mars-unet_final", tuned).dropout == 0.77
+    assert settings.config("mars-final_untuned", tuned) == settings.config("mars-final_short")
+    assert settings.config("mars-final_short", tuned).dropout == 0.77
 
 
 def test_a_trial_is_the_tuned_variant_with_the_searched_values() -> None:
     settings = params.load(ROOT / "params.yaml")
     tune, trial = settings.tune["mars"], settings.trial("mars", {"dropout": 0.33})
     assert trial.dropout == 0.33
-    assert trial.epochs == tune.change["epochs"] != settings.config("mars-unet_final").epochs
+    assert trial.epochs == tune.change["epochs"] != settings.config("mars-final_short").epochs
     assert trial.width == settings.config(tune.variant).width
 
 
 def test_what_is_not_searched_needs_no_space(edit: Edit) -> None:
-    edit("tune.mars", {"variant": "mars-unet_final", "trials": 0})
+    edit("tune.mars", {"variant": "mars-final_short", "trials": 0})
     assert not params.load().tune["mars"].space
 
 

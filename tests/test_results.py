@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from terracyte import commit, files, metric_files, params, paths, results, tasks, tracking
@@ -101,6 +102,8 @@ def test_rows_stand_in_the_order_of_params_and_removed_variants_go(edit: Edit) -
     variants = {name: variant for name, variant in finished_project.VARIANTS.items() if name != "blood-transfer"}
     edit("variants", variants)
     assert list(add("blood-cnn")) == ["blood-baseline", "blood-cnn"]
+    kept = sorted(file.stem for file in paths.RESULTS.glob("counts/blood-*.npz"))
+    assert kept == ["blood-baseline", "blood-cnn"]
 
 
 @pytest.mark.usefixtures("trained")
@@ -125,14 +128,40 @@ def test_a_variant_may_name_the_row_that_it_is_compared_with(edit: Edit) -> None
 
 
 @pytest.mark.usefixtures("trained")
-def test_a_difference_stays_without_predictions_until_a_row_comes_between() -> None:
-    before = add("blood-baseline", "blood-transfer")["blood-transfer"]
+def test_rows_are_compared_without_their_predictions() -> None:
+    at_once = add()
+    for file in (*paths.RESULTS.glob("*.csv"), *paths.RESULTS.glob("counts/*")):
+        file.unlink()
+    add("blood-baseline", "blood-transfer")
     paths.prediction("blood", "blood-transfer", 0).unlink()
+    paths.prediction("blood", "blood-baseline", 0).unlink()
+    assert repr(add("blood-cnn")) == repr(at_once)
+
+
+@pytest.mark.usefixtures("trained")
+@pytest.mark.parametrize("spoiled", ["missing", "of other predictions", "of other data"])
+def test_a_difference_without_its_counts_stays_until_a_row_comes_between(spoiled: str) -> None:
+    before = add("blood-baseline", "blood-transfer")["blood-transfer"]
+    file = paths.RESULTS / "counts/blood-transfer.npz"
+    if spoiled == "missing":
+        file.unlink()
+    else:
+        data, run = before["data_hash"], before["fingerprint"]
+        other = f"{data} 012345678901" if spoiled == "of other predictions" else f"012345678901 {run}"
+        files.write_arrays(file, {**files.read_arrays(file), "run": np.array(other)})
     assert repr(add("blood-baseline")["blood-transfer"]) == repr(before)
     after = add("blood-cnn")["blood-transfer"]
     assert np.isnan([after[name] for name in ("difference", "difference_low", "difference_high", "p_value")]).all()
     assert after["compared_with"] == "blood-cnn"
     assert after["accuracy"] == before["accuracy"]
+
+
+@pytest.mark.usefixtures("trained")
+def test_rows_on_other_data_are_not_compared() -> None:
+    add("blood-baseline", "blood-transfer")
+    rows = [{**row, "data_hash": "012345678901"} for row in results.read("blood").values()]
+    files.write_csv(paths.results_csv("blood"), pd.DataFrame(rows))
+    assert np.isnan(add("blood-cnn")["blood-cnn"]["difference"])
 
 
 def widen(edit: Edit, _: pytest.MonkeyPatch) -> None:

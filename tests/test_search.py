@@ -31,7 +31,7 @@ def balanced(project: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     balanced_project.write(project)
     edit("tune.mars.space", SPACE)
-    pretrained.fetch(params.load(), "mars-unet_final")
+    pretrained.fetch(params.load(), "mars-final_short")
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, scores: dict[str, float], best: float = 0.9) -> list[Any]:
@@ -170,12 +170,12 @@ def test_tuned_values_are_what_training_reads(monkeypatch: pytest.MonkeyPatch) -
 
     pretend(monkeypatch, {"reference": 0.5, "winner": 0.6})
     values = search.search(params.load(), "mars")["values"]
-    before = origin.identities(params.load(), "mars-unet_final")[0]
+    before = origin.identities(params.load(), "mars-final_short")[0]
     tuned.write("mars", values)
-    after = origin.identities(params.load(), "mars-unet_final")[0]
+    after = origin.identities(params.load(), "mars-final_short")[0]
     assert before.fingerprint != after.fingerprint
     assert after.config.learning_rate == values["learning_rate"]
     tuned_file = paths.tuned("mars")
     tuned_file.unlink()
     with pytest.raises(InputError, match="run `dvc repro tune@mars`"):
-        origin.identities(params.load(), "mars-unet_final")
+        origin.identities(params.load(), "mars-final_short")
