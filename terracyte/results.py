@@ -181,7 +181,7 @@ def _mean(measured: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def _compared(task: Task, rows: list[Row], before: Mapping[str, Row], settings: Params) -> list[Row]:
-    """The rows with their differences, which are made anew where a row or the one it is compared with changed.
+    """The rows with their differences, made anew where one is missing, and where either of its rows changed.
 
     A difference is empty in the first row, and where the other row or confusion matrices are not at hand.
     """
@@ -195,7 +195,7 @@ def _compared(task: Task, rows: list[Row], before: Mapping[str, Row], settings: 
         stands = known.get("compared_with") == name and all(
             _run(task, present, each) == _run(task, before, each) for each in (row["variant"], name)
         )
-        if stands:
+        if stands and np.isfinite(known["difference"]):
             gained = {column: known[column] for column in ablation.DIFFERENCE}
         else:
             gained = _difference(task, row, other, settings)

@@ -154,6 +154,7 @@ def test_a_difference_without_its_counts_stays_until_a_row_comes_between(spoiled
     assert np.isnan([after[name] for name in ("difference", "difference_low", "difference_high", "p_value")]).all()
     assert after["compared_with"] == "blood-cnn"
     assert after["accuracy"] == before["accuracy"]
+    assert np.isfinite(add("blood-transfer")["blood-transfer"]["difference"])
 
 
 @pytest.mark.usefixtures("trained")
