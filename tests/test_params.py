@@ -54,7 +54,7 @@ from tests.conftest import ROOT, Edit
         (
             "tune.mars.change.dropout",
             0.3,
-            "is searched, but variants.mars-final_short.change or tune.mars.change",
+            "is searched, but variants.mars-final_short.change or tune.mars.change fixes",
         ),
         ("compute.workers", 0, "'compute.workers' is 0"),
     ],
