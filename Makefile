@@ -20,10 +20,10 @@ REAL := -S reference.blood.epochs=20 -S reference.blood.patience=20 -S reference
 	-S ++variants.blood-mobilenet_v3_high_resolution.change.epochs=14 -S variants.blood-mobilenet_v3_high_resolution.change.resolution=160 \
 	-S tune.blood.trials=0 -S tune.mars.trials=0 \
 	-S reference.mars.epochs=16 -S reference.mars.patience=16 -S reference.mars.weight_averaging=0.998 \
-	-S ++variants.mars-unet_1.change.epochs=30 -S ++variants.mars-unet_1.change.patience=30 \
-	-S ++variants.mars-unet_2.change.epochs=30 -S ++variants.mars-unet_2.change.patience=30 \
-	-S ++variants.mars-unet_3.change.epochs=30 -S ++variants.mars-unet_3.change.patience=30 \
-	-S ++variants.mars-unet_4.change.epochs=30 -S ++variants.mars-unet_4.change.patience=30 \
+	-S ++variants.mars-unet_1.change.epochs=40 -S ++variants.mars-unet_1.change.patience=40 \
+	-S ++variants.mars-unet_2.change.epochs=40 -S ++variants.mars-unet_2.change.patience=40 \
+	-S ++variants.mars-unet_3.change.epochs=40 -S ++variants.mars-unet_3.change.patience=40 \
+	-S ++variants.mars-unet_4.change.epochs=40 -S ++variants.mars-unet_4.change.patience=40 \
 	-S ++variants.mars-final_longer.change.epochs=48 -S ++variants.mars-final_longer.change.patience=48 \
 	-S ++variants.mars-unet_final.change.epochs=40 -S ++variants.mars-unet_final.change.patience=40
 CHANGES ?=
