@@ -56,20 +56,20 @@ setup: .venv/installed ## make the environment in .venv from requirements.lock
 	@touch $@
 
 repro: setup ## run what is out of date, on the source that params.yaml names (the embedded sample)
-	@python -m terracyte.preflight
+	@python -m terracyte.params.check
 	$(call keeping_outputs,dvc repro $(TARGETS))
 
 repro-parallel: setup ## the same, WORKERS=2 variants at a time: make repro-parallel WORKERS=4
-	@python -m terracyte.preflight
-	$(call keeping_outputs,python -m terracyte.side_by_side --workers $(WORKERS))
+	@python -m terracyte.params.check
+	$(call keeping_outputs,python -m terracyte.compute.side_by_side --workers $(WORKERS))
 
 real: setup ## run on the challenge files: make real DATA=DIR [TARGETS="evaluate@mars-unet_final"]
 	@test -n "$(DATA)" || { echo "error: DATA is empty: name the folder of training_set.npz and mars_for_students.npz, as in make real DATA=~/challenge" >&2; exit 2; }
-	@python -m terracyte.preflight --challenge "$(DATA)"
+	@python -m terracyte.params.check --challenge "$(DATA)"
 	$(call keeping_outputs,$(REAL_RUN))
 
 retrain: setup ## run what is out of date and hold it against BASE=origin/main; the gate says whether it may stay
-	@python -m terracyte.retrain --base "$(BASE)" $(OPTIONS)
+	@python -m terracyte.retrain.command --base "$(BASE)" $(OPTIONS)
 
 test: setup ## ruff, mypy and pytest
 	@ruff check .
@@ -96,7 +96,7 @@ format: setup ## rewrite the code in the project's format
 	@ruff format .
 
 ui: setup ## MLflow on http://127.0.0.1:5000
-	@python -m terracyte.ui
+	@python -m terracyte.report.ui
 
 serve: setup ## the champion behind MLflow's model server, with a page to try it: make serve TASK=mars PORT=5001
 	@python -m terracyte.cli serve $(TASK) --port $(PORT)

@@ -5,9 +5,9 @@ import argparse
 import numpy as np
 import pandas as pd
 
-from terracyte import files, params, paths, tasks
-from terracyte.data import balancing
-from terracyte.errors import guarded
+from terracyte import balance, params, tasks
+from terracyte.core import files, paths
+from terracyte.core.errors import guarded
 
 
 def main() -> None:
@@ -19,11 +19,11 @@ def main() -> None:
     task = tasks.make(name, settings)
     images = np.load(paths.images(name), mmap_mode="r")
     cleaned = pd.read_parquet(paths.clean_manifest(name))
-    balanced = balancing.balance(task, images, cleaned, settings.balance[name])
-    summary = balancing.summarise(task, balanced, settings.balance[name])
+    balanced = balance.balance(task, images, cleaned, settings.balance[name])
+    summary = balance.summarise(task, balanced, settings.balance[name])
     files.write_table(paths.balance_manifest(name), balanced)
     files.write_json(paths.balance(name), summary)
-    print(balancing.describe(summary))
+    print(balance.describe(summary))
 
 
 if __name__ == "__main__":

@@ -5,10 +5,12 @@ import argparse
 import numpy as np
 import pandas as pd
 
-from terracyte import compute, expectations, files, params, paths, tasks
-from terracyte.data import cleaning
-from terracyte.data.rules import Raw
-from terracyte.errors import guarded
+from terracyte import compute, params, tasks
+from terracyte.clean import decide
+from terracyte.clean.rules import Raw
+from terracyte.core import files, paths
+from terracyte.core.errors import guarded
+from terracyte.validate import expectations
 
 
 def main() -> None:
@@ -21,14 +23,14 @@ def main() -> None:
     masks = np.load(paths.masks(name), mmap_mode="r") if task.dense else None
     raw = Raw(task, np.load(paths.images(name), mmap_mode="r"), masks)
     with compute.using(settings.compute):
-        table = cleaning.decide(raw, pd.read_parquet(paths.raw_manifest(name)), settings.clean[name])
+        table = decide.decide(raw, pd.read_parquet(paths.raw_manifest(name)), settings.clean[name])
     planted = pd.read_parquet(paths.planted(name)) if paths.planted(name).exists() else None
-    summary = cleaning.summarise(table, planted)
-    validation = expectations.validate_cleaned(task, table, cleaning.REASONS, settings.validate[name])
+    summary = decide.summarise(table, planted)
+    validation = expectations.validate_cleaned(task, table, decide.REASONS, settings.validate[name])
     files.write_table(paths.clean_manifest(name), table)
     files.write_json(paths.cleaning(name), summary)
     files.write_json(paths.validation_cleaned(name), validation)
-    print(cleaning.describe(summary))
+    print(decide.describe(summary))
 
 
 if __name__ == "__main__":

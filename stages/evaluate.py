@@ -2,8 +2,11 @@
 
 import argparse
 
-from terracyte import evaluation, files, metric_files, params, paths, predictions, tasks
-from terracyte.errors import guarded
+from terracyte import params, tasks
+from terracyte.core import files, metric_files, paths
+from terracyte.core.errors import guarded
+from terracyte.evaluate import predictions
+from terracyte.evaluate import scores as evaluation
 
 
 def main() -> None:

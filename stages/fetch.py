@@ -2,8 +2,9 @@
 
 import argparse
 
-from terracyte import params, pretrained
-from terracyte.errors import guarded
+from terracyte import params
+from terracyte.core.errors import guarded
+from terracyte.fetch import pretrained
 
 
 def main() -> None:

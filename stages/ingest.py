@@ -2,9 +2,10 @@
 
 import argparse
 
-from terracyte import compute, files, params, paths, tasks
-from terracyte.data import raw, sources
-from terracyte.errors import guarded
+from terracyte import compute, params, tasks
+from terracyte.core import files, paths
+from terracyte.core.errors import guarded
+from terracyte.ingest import raw, sources
 
 
 def main() -> None:

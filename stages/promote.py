@@ -2,8 +2,9 @@
 
 import argparse
 
-from terracyte import files, params, paths, promotion, tasks
-from terracyte.errors import guarded
+from terracyte import params, promote, tasks
+from terracyte.core import files, paths
+from terracyte.core.errors import guarded
 
 
 def main() -> None:
@@ -12,9 +13,9 @@ def main() -> None:
     parser.add_argument("task", choices=params.TASKS)
     name = parser.parse_args().task
     settings = params.load()
-    outcome = promotion.promote(tasks.make(name, settings), settings)
+    outcome = promote.promote(tasks.make(name, settings), settings)
     files.write_json(paths.promotion(name), outcome)
-    print(promotion.describe(outcome))
+    print(promote.describe(outcome))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
 import argparse
 
-from terracyte import files, params, paths, tasks
-from terracyte.errors import guarded
-from terracyte.reporting import ablation, champions, page, readme, records, runs, search_text, tables
+from terracyte import params, tasks
+from terracyte.core import files, paths
+from terracyte.core.errors import guarded
+from terracyte.report import ablation, champions, page, readme, records, runs, search_text, tables
 
 
 def main() -> None:

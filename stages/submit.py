@@ -2,8 +2,9 @@
 
 import argparse
 
-from terracyte import files, params, paths, submission, tasks
-from terracyte.errors import guarded
+from terracyte import params, submit, tasks
+from terracyte.core import files, paths
+from terracyte.core.errors import guarded
 
 
 def main() -> None:
@@ -15,8 +16,8 @@ def main() -> None:
     settings = params.load()
     task = tasks.make(arguments.task, settings)
     with files.atomic_folder(paths.submission(task.name)) as folder:
-        summary = submission.write(task, settings, folder, arguments.variant)
-    print(submission.describe(task, summary))
+        summary = submit.write(task, settings, folder, arguments.variant)
+    print(submit.describe(task, summary))
 
 
 if __name__ == "__main__":

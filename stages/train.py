@@ -2,8 +2,9 @@
 
 import argparse
 
-from terracyte import params, quiet
-from terracyte.errors import guarded
+from terracyte import params
+from terracyte.core import quiet
+from terracyte.core.errors import guarded
 
 
 def main() -> None:
@@ -14,7 +15,7 @@ def main() -> None:
     settings.variant(name)
     # Keras takes seconds to import: after all that can be wrong with the arguments
     with quiet.importing_keras():
-        from terracyte.training import train_variant
+        from terracyte.train.variant import train_variant
 
     train_variant(settings, name)
 

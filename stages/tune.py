@@ -2,8 +2,11 @@
 
 import argparse
 
-from terracyte import files, params, paths, search, tracking, tuned
-from terracyte.errors import guarded
+from terracyte import params, tracking
+from terracyte.configure import tuned_values
+from terracyte.core import files, paths
+from terracyte.core.errors import guarded
+from terracyte.tune import search
 
 
 def main() -> None:
@@ -13,7 +16,7 @@ def main() -> None:
     outcome = search.search(params.load(), task)
     tracking.log_study(task, outcome)
     files.write_json(paths.tuning(task), outcome)
-    tuned.write(task, outcome["values"])
+    tuned_values.write(task, outcome["values"])
 
 
 if __name__ == "__main__":

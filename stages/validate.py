@@ -4,8 +4,10 @@ import argparse
 
 import pandas as pd
 
-from terracyte import expectations, files, params, paths, tasks
-from terracyte.errors import guarded
+from terracyte import params, tasks
+from terracyte.core import files, paths
+from terracyte.core.errors import guarded
+from terracyte.validate import expectations
 
 
 def main() -> None:

@@ -6,12 +6,12 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from terracyte.errors import guarded
+from terracyte.core.errors import guarded
 
 COMMANDS = {
     "drift": "terracyte.drift.command",
-    "predict": "terracyte.prediction.command",
-    "serve": "terracyte.serving.command",
+    "predict": "terracyte.predict.command",
+    "serve": "terracyte.serve.command",
 }
 """Sub-command → module with `HELP`, `configure(parser)` and `run(arguments)`; light to import."""
 

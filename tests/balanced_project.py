@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from ruamel.yaml import YAML
 
-from terracyte import files, paths, tuned
+from terracyte.configure import tuned_values
+from terracyte.core import files, paths
 
 ROWS = 24
 CLASSES = 4
@@ -28,7 +29,7 @@ def write(root: Path) -> None:
             _write_mars(manifest)
         weights = [0.0 if task == "mars" else 1.0, 1.0, 1.0, 1.0]
         files.write_json(paths.balance(task), {"class_weights": weights, "splits": {"train": {"images": 16}}})
-        tuned.write(task, {})
+        tuned_values.write(task, {})
     _shrink(root / "params.yaml")
 
 

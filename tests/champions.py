@@ -2,9 +2,12 @@
 
 import keras
 
-from terracyte import calibration, familiarity, files, inference, models, params, paths, tasks
+from terracyte import models, params, tasks
+from terracyte.core import files, paths
+from terracyte.models import inference
 from terracyte.models.problem import Problem
-from terracyte.models.saving import write_model
+from terracyte.models.serialization import write_model
+from terracyte.promote import calibration, novelty
 
 SHARE = 0.25  # of the four validation images that are called unfamiliar
 
@@ -21,7 +24,7 @@ def write(name: str) -> None:
     record = {"task": name, "variant": f"{name}-tiny", "title": "a tiny one", "classes": list(task.classes), **form}
     files.write_json(folder / "champion.json", record)
     calibration.write(task, folder / "model.keras", folder / "calibration.json")
-    familiarity.write(task, folder / "familiarity.npz", SHARE)
+    novelty.write(task, folder / "familiarity.npz", SHARE)
     files.write_text(folder / "card.md", "# A card\n")
 
 

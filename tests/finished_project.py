@@ -10,12 +10,17 @@ import pytest
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
-from terracyte import calibration, evaluation, files, metric_files, origin, params, paths, predictions, tasks, tuned
-from terracyte.data import cleaning
-from terracyte.data.rules import NO_TWIN
-from terracyte.identity import Identity, data_hash, file_hash
+from terracyte import params, tasks
+from terracyte.clean import decide
+from terracyte.clean.rules import NO_TWIN
+from terracyte.configure import initialisation as origin
+from terracyte.configure import tuned_values
+from terracyte.configure.identity import Identity, data_hash, file_hash
+from terracyte.core import files, metric_files, paths
+from terracyte.evaluate import predictions
+from terracyte.evaluate import scores as evaluation
 from terracyte.params import Params
-from terracyte.promotion import contenders
+from terracyte.promote import calibration, contenders
 from terracyte.tasks.task import Task
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -94,7 +99,7 @@ def build() -> None:
     for name in params.TASKS:
         task = tasks.make(name, settings)
         files.write_json(paths.tuning(name), TUNING)
-        tuned.write(name, {})
+        tuned_values.write(name, {})
         manifest = _raw(task)
         cleaned = _clean(task, manifest)
         _balance(task, cleaned)
@@ -262,7 +267,7 @@ def _clean(task: Task, manifest: pd.DataFrame) -> pd.DataFrame:
     cleaned.loc[10, "duplicate_of"] = 9
     planted = None if task.dense else pd.DataFrame({"id": manifest["id"], "defect": reason})
     files.write_table(paths.clean_manifest(task.name), cleaned)
-    files.write_json(paths.cleaning(task.name), cleaning.summarise(cleaned, planted))
+    files.write_json(paths.cleaning(task.name), decide.summarise(cleaned, planted))
     return cleaned
 
 

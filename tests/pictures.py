@@ -5,9 +5,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from terracyte.data.manifest import describe
-from terracyte.tasks.blood import Blood
-from terracyte.tasks.mars import Mars
+from terracyte.ingest.manifest import describe
+from terracyte.tasks.classification import Blood
+from terracyte.tasks.segmentation import Mars
 from terracyte.tasks.task import Task
 
 Images = NDArray[np.uint8]

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from terracyte import files, params, paths
+from terracyte import params
+from terracyte.core import files, paths
 from tests.conftest import ROOT
 
 EXTRA = "blood-narrow"
@@ -121,7 +122,7 @@ def test_from_nothing_to_the_report_and_no_step_twice(project: Path) -> None:
     # two more at once: DVC runs no training of its own, then or later
     pair = {f"{task}-pair": {"task": task, "title": "narrower", "change": {"width": 2}} for task in params.TASKS}
     edit(project / "params.yaml", lambda content: content["variants"].update(pair))
-    ran, _ = repro(project, "python", "-m", "terracyte.side_by_side", "--workers", "2")
+    ran, _ = repro(project, "python", "-m", "terracyte.compute.side_by_side", "--workers", "2")
     assert {stage.partition("@")[0] for stage in ran} == {"fetch", "promote", "report", "submit"}
     assert all(rows(project, task)[-1] == f"{task}-pair" for task in params.TASKS)
     assert repro(project)[0] == []

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from terracyte import params, paths
+from terracyte import params
+from terracyte.core import paths
 from tests.conftest import ROOT
 
 STAGES = ["ingest", "validate", "clean", "balance", "fetch", "tune", "train", "evaluate", "promote", "report", "submit"]
@@ -83,10 +84,10 @@ def test_deps_cover_every_import_and_nothing_else(stage: str) -> None:
 
 
 def test_no_training_depends_on_the_report_or_the_registry() -> None:
-    wanted = {"terracyte/reporting/formats.py"}  # sentences and cards have figures, too
+    wanted = {"terracyte/rendering/formats.py"}  # sentences and cards have figures, too
     for stage in set(STAGES) - {"report"}:
         needed = {str(path) for path in imports(ROOT / "stages" / f"{stage}.py")} - wanted
-        assert not [path for path in needed if path.startswith(("terracyte/reporting", "terracyte/tracking/registry"))]
+        assert not [path for path in needed if path.startswith(("terracyte/report", "terracyte/serve/registry"))]
 
 
 @pytest.mark.parametrize(

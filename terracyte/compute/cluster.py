@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import terracyte
+from terracyte.compute.inputs import Parcel, pack
 from terracyte.compute.jobs import ATTEMPTS, Ask, Inputs, Job, Lost, Result
-from terracyte.compute.parcel import Parcel, pack
-from terracyte.errors import InputError
+from terracyte.core.errors import InputError
 from terracyte.params import Compute
 
 if TYPE_CHECKING:

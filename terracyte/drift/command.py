@@ -11,15 +11,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from terracyte import champion as champion_folder
-from terracyte import files, params, paths, predictor, tasks
+from terracyte import params, tasks
+from terracyte.core import files, paths
 from terracyte.drift import measurement, report
 from terracyte.drift.comparison import compare
 from terracyte.drift.measurement import Batch
 from terracyte.drift.report import Report
 from terracyte.params import Drift
-from terracyte.prediction import inputs
-from terracyte.predictor import Predictor
+from terracyte.predict import inputs, predictor
+from terracyte.predict.predictor import Predictor
+from terracyte.promote import champion as champion_folder
 from terracyte.tasks.task import Task
 
 HELP = "compare incoming images with those of the training; exit code 1 where they differ"

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from terracyte import paths
-from terracyte.data.manifest import STATISTICS, describe
+from terracyte.core import paths
+from terracyte.core.errors import InputError
 from terracyte.drift.comparison import Numbers
-from terracyte.errors import InputError
-from terracyte.predictor import Predictor
+from terracyte.ingest.manifest import STATISTICS, describe
+from terracyte.predict.predictor import Predictor
 from terracyte.tasks.task import Task
 
 CONFIDENCE, UNLIKENESS = "confidence", "unlikeness"
@@ -112,7 +112,7 @@ def _opinions(champion: Predictor, images: NDArray[np.uint8]) -> pd.DataFrame:
     found = champion.predict(images)
     shares = found.probabilities.reshape(len(images), -1, len(champion.classes)).mean(axis=1, dtype=np.float64)
     columns = {f"probability of {name}": shares[:, k] for k, name in enumerate(champion.classes)}
-    unlikeness = np.sqrt(champion.familiarity.distances(images))
+    unlikeness = np.sqrt(champion.novelty.distances(images))
     # rounded: beyond it lies float noise, which differs between processors
     return pd.DataFrame({UNLIKENESS: unlikeness, CONFIDENCE: found.confidence, **columns}).round(6)
 

@@ -9,8 +9,9 @@ import jinja2
 import numpy as np
 
 from terracyte.drift.comparison import Finding, Numbers
-from terracyte.reporting import figures, formats
-from terracyte.reporting.pictures import Picture, photograph
+from terracyte.rendering import formats
+from terracyte.report import figures
+from terracyte.report.pictures import Picture, photograph
 from terracyte.tasks.task import Task
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import keras
 
-from terracyte.config import Config
-from terracyte.errors import InputError
+from terracyte.core.errors import InputError
 from terracyte.models import cnn, convnext, majority, mobilenet_v3, unet
 from terracyte.models.problem import Problem
+from terracyte.params.variant import Config
 
 Builder = Callable[[Config, Problem], keras.Model]
 

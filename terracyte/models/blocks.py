@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from terracyte.config import Config
+from terracyte.params.variant import Config
 
 
 def rescaled_input(

@@ -3,10 +3,10 @@
 import keras
 from keras import layers
 
-from terracyte.config import Config
-from terracyte.errors import InputError
+from terracyte.core.errors import InputError
 from terracyte.models.blocks import convolution, kernel_penalty, rescaled_input, residual
 from terracyte.models.problem import Problem
+from terracyte.params.variant import Config
 
 
 def build(config: Config, problem: Problem) -> keras.Model:

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 from keras import layers
 
-from terracyte.config import Config
 from terracyte.models.problem import Problem
 from terracyte.models.transfer import classifier
+from terracyte.params.variant import Config
 
 _SIZES = {
     "tiny": keras.applications.ConvNeXtTiny,

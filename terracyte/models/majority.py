@@ -4,9 +4,9 @@ import keras
 import numpy as np
 from keras import layers
 
-from terracyte.config import Config
 from terracyte.models.blocks import rescaled_input
 from terracyte.models.problem import Problem
+from terracyte.params.variant import Config
 
 # Keeps the logit of a class that never occurs finite.
 _SMALLEST_SHARE = 1e-7

@@ -2,9 +2,9 @@
 
 import keras
 
-from terracyte.config import Config
 from terracyte.models.problem import Problem
 from terracyte.models.transfer import classifier
+from terracyte.params.variant import Config
 
 _SIZES = {"small": keras.applications.MobileNetV3Small, "large": keras.applications.MobileNetV3Large}
 

@@ -8,10 +8,10 @@ from typing import Any
 import keras
 from keras import layers
 
-from terracyte.config import Config
-from terracyte.errors import InputError
+from terracyte.core.errors import InputError
 from terracyte.models.blocks import kernel_penalty, rescaled_input
 from terracyte.models.problem import Problem
+from terracyte.params.variant import Config
 
 # Makes a network of Keras' applications.
 Application = Callable[..., keras.Model]

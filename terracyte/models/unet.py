@@ -5,8 +5,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from terracyte.config import Config
-from terracyte.errors import InputError
+from terracyte.core.errors import InputError
 from terracyte.models.blocks import (
     attention_gate,
     convolution,
@@ -16,6 +15,7 @@ from terracyte.models.blocks import (
     squeeze_excite,
 )
 from terracyte.models.problem import Problem
+from terracyte.params.variant import Config
 
 
 def build(config: Config, problem: Problem) -> keras.Model:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from terracyte.params import Params
-from terracyte.tasks.blood import Blood
-from terracyte.tasks.mars import Mars
+from terracyte.tasks.classification import Blood
+from terracyte.tasks.segmentation import Mars
 from terracyte.tasks.task import Task
 
 _TASKS: dict[str, type[Task]] = {"blood": Blood, "mars": Mars}

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from terracyte import paths, store
-from terracyte.errors import InputError
+from terracyte.core import paths
+from terracyte.core.errors import InputError
+from terracyte.tracking import store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -1,7 +1,7 @@
 """Runs, models and registry of one MLflow store → another, over MLflow's own interface.
 
 A copy is known by a tag that names its original, so that what is there already is neither doubled nor copied again, and
-a migration that was killed goes on. `terracyte.migrate` is the command.
+a migration that was killed goes on. `terracyte.tracking.migrate` is the command.
 """
 
 import dataclasses
@@ -17,8 +17,8 @@ from urllib.parse import unquote, urlparse
 
 from tqdm import tqdm
 
-from terracyte.errors import InputError
-from terracyte.identity import digest
+from terracyte.configure.identity import digest
+from terracyte.core.errors import InputError
 from terracyte.tracking.client import connected, one_line
 
 if TYPE_CHECKING:

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from terracyte import commit, files, matching, origin, paths
-from terracyte.identity import Identity
-from terracyte.matching import Finished
+from terracyte.configure import initialisation
+from terracyte.configure.identity import Identity
+from terracyte.core import files, git, paths
+from terracyte.tracking import run_matching
 from terracyte.tracking.client import all_runs, as_metrics, connected, experiment_id, log_new, one_line, set_tags
 from terracyte.tracking.models import log_keras
+from terracyte.tracking.run_matching import Finished
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -76,7 +78,8 @@ def training_run(identity: Identity, title: str, record: str = LIVE) -> Iterator
     """Record a training while it runs; a training that was killed goes on under the same run.
 
     Args:
-        identity: who the run is; `metrics/<task>/balance.json` describes its data, `terracyte.origin` its weights.
+        identity: who the run is; `metrics/<task>/balance.json` describes its data,
+            `terracyte.configure.initialisation` its weights.
         title: what its variant shows, in a few words.
         record: `LIVE`, or `CLUSTER` for a training that ended elsewhere.
 
@@ -89,7 +92,7 @@ def training_run(identity: Identity, title: str, record: str = LIVE) -> Iterator
         experiment = experiment_id(client, identity.task)
         run = _unfinished_run(client, experiment, identity) or _new_run(client, experiment, identity)
         run_id = run.info.run_id
-        _describe(client, run_id, identity, {"record": record, "mlflow.note.content": title, **commit.tags()})
+        _describe(client, run_id, identity, {"record": record, "mlflow.note.content": title, **git.tags()})
         logged = [metric.step for metric in client.get_metric_history(run_id, "loss")]
         # the fluent interface from here on: only it measures the machine beside the run
         mlflow.start_run(run_id, log_system_metrics=record == LIVE)
@@ -130,11 +133,11 @@ def reconcile(task: str, finished: Sequence[Finished]) -> dict[tuple[str, int], 
         runs = [run for run in all_runs(client, experiment) if "fingerprint" in run.data.tags]
         current = {}
         for each in finished:
-            run = matching.finished(runs, each) or _rebuild(client, experiment, each)
+            run = run_matching.finished(runs, each) or _rebuild(client, experiment, each)
             set_tags(client, run, _shown(each))
             log_new(client, run, each.summary)
             current[each.identity.variant, each.identity.seed] = run.info.run_id
-        for run in matching.replaced(runs, current):
+        for run in run_matching.replaced(runs, current):
             set_tags(client, run, {"status": "superseded"})
     return current
 
@@ -157,7 +160,7 @@ def measured(task: str, fingerprints: Sequence[str]) -> list[dict[str, float]]:
 
 def _unfinished_run(client: "MlflowClient", experiment: str, identity: Identity) -> "Run | None":
     """The run that a killed training left behind; a finished one (trained again by force) is superseded."""
-    earlier = matching.earlier(all_runs(client, experiment), identity)
+    earlier = run_matching.earlier(all_runs(client, experiment), identity)
     left = [run for run in earlier if run.info.status != "FINISHED"][:1]
     for run in earlier:
         if run not in left:
@@ -203,7 +206,7 @@ def _describe(client: "MlflowClient", run_id: str, identity: Identity, tags: Map
         "seed": str(identity.seed),
         "fingerprint": identity.fingerprint,
         "data_hash": identity.data_hash,
-        "initialisation": origin.read(identity.task, identity.variant).initialisation,
+        "initialisation": initialisation.read(identity.task, identity.variant).initialisation,
         "status": "current",
     }
     client.log_batch(

@@ -1,0 +1,62 @@
+"""Rules of cleaning for images that are there more than once."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from terracyte.clean.rules import Raw, without_twins
+from terracyte.images.similarity.pairs import components, similar_pairs
+from terracyte.params import Clean
+
+# Share of the edge. Larger shifts are crops around neighbouring objects: other samples, though of one slide.
+_SMALL_SHIFT = 0.1
+
+
+def repeated_images(raw: Raw, rows: pd.DataFrame, settings: Clean) -> pd.Series:
+    """Drop every copy of a content that occurs very often or under many labels: nobody meant it as a sample."""
+    contents = rows.groupby("content_hash")
+    often = contents["id"].transform("size") >= settings.repeated_image
+    labels = contents[raw.target].transform("nunique") >= settings.repeated_labels
+    return without_twins(rows[often | labels])
+
+
+def conflicting_duplicates(raw: Raw, rows: pd.DataFrame, settings: Clean) -> pd.Series:
+    """Drop every copy of a content with more than one label (or mask): which of them is right is not known."""
+    return without_twins(rows[rows.groupby("content_hash")[raw.target].transform("nunique") > 1])
+
+
+def exact_duplicates(raw: Raw, rows: pd.DataFrame, settings: Clean) -> pd.Series:
+    """Keep the lowest id of each content."""
+    return _keep_first(rows, rows.groupby("content_hash")["id"].transform("min").to_numpy())
+
+
+def near_duplicates(raw: Raw, rows: pd.DataFrame, settings: Clean) -> pd.Series:
+    """Keep the lowest id of images that look the same, at the same place, and have the same ground truth.
+
+    Like pictures with different ground truth stay: for all we know both annotations are honest.
+    """
+    rows = rows.sort_values("id", ignore_index=True)
+    pairs = similar_pairs(raw.images, rows, settings.near_duplicate_bits, settings.near_duplicate_correlation)
+    close = pairs[pairs.shift <= _SMALL_SHIFT].rows
+    ids = rows["id"].to_numpy(np.int64)
+    if raw.masks is None:
+        same = _equal(rows[raw.target].to_numpy(), close)
+    else:
+        same = _agreement(raw.masks, ids[close]) >= settings.near_duplicate_mask
+    return _keep_first(rows, ids[components(len(rows), close[same])])
+
+
+def _keep_first(rows: pd.DataFrame, first: NDArray[np.int64]) -> pd.Series:
+    """Drop the rows whose id is not the first of its kind."""
+    ids = rows["id"].to_numpy()
+    dropped = ids != first
+    return pd.Series(first[dropped], index=ids[dropped])
+
+
+def _equal(labels: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
+    return np.asarray(labels[pairs[:, 0]] == labels[pairs[:, 1]])
+
+
+def _agreement(masks: NDArray[np.uint8], pairs: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(p,) share of equal pixels of pairs of masks."""
+    return np.array([(masks[left] == masks[right]).mean() for left, right in pairs], np.float64)

@@ -1,0 +1,133 @@
+"""Files from the web: checked, resumed, and never half there."""
+
+import hashlib
+import queue
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import urlparse
+
+from tqdm import tqdm
+
+from terracyte.core.errors import InputError
+
+_TIMEOUT = (10, 60)  # seconds to connect, and between two pieces of the answer
+_PIECE = 2**16
+_PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE = 206, 416  # HTTP status
+
+
+def fetch(url: str, checksum: str, folder: Path) -> Path:
+    """Return the file of `url` in `folder`, downloading it where it is not there yet.
+
+    What an interrupted download left behind (`<name>.part`) is continued by an HTTP range request.
+
+    Args:
+        url: of the file; the last part of its path becomes the file's name.
+        checksum: of the file's bytes: MD5 (32 hex digits) or SHA-256 (64).
+        folder: where files are kept; one put there by hand makes the network unnecessary.
+
+    Raises:
+        InputError: the file there or the downloaded one has another checksum, or the download failed;
+            the message says which file to put where.
+    """
+    target = folder / Path(urlparse(url).path).name
+    if not target.exists():
+        partial = target.with_name(f"{target.name}.part")
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            _download(url, partial)
+        except ConnectionError as error:
+            raise InputError(
+                f"{url} could not be downloaded ({error}): run again to continue where it stopped, "
+                f"or put the file ({_kind(checksum)} sum {checksum}) at {target}"
+            ) from error
+        _check(partial, checksum)
+        partial.replace(target)
+    else:
+        _check(target, checksum)
+    return target
+
+
+def await_answer(url: str, timeout: float) -> None:
+    """Return once `url` answers, be it with a refusal.
+
+    Without a network the search for a server's addresses alone can take longer than any timeout of a
+    connection, and each address has a timeout of its own: so a thread asks, which is left alone when time is up.
+
+    Raises:
+        ConnectionError: there is no answer within `timeout` seconds.
+    """
+    import requests
+
+    problems: queue.Queue[str] = queue.Queue()
+
+    def ask() -> None:
+        try:
+            requests.head(url, timeout=timeout)
+            problems.put("")
+        except requests.RequestException as error:
+            problems.put(type(error).__name__)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        problem = problems.get(timeout=timeout)
+    except queue.Empty:
+        problem = f"no answer within {timeout:g} s"
+    if problem:
+        raise ConnectionError(problem)
+
+
+def _check(path: Path, checksum: str) -> None:
+    kind = _kind(checksum)
+    with path.open("rb") as file:
+        # A checksum against damage, not a signature: that is why MD5 will do.
+        got = hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
+    if got != checksum:
+        raise InputError(
+            f"{path} has the {kind} sum {got} instead of {checksum}; delete it and run again, or put the right file"
+            " there"
+        )
+
+
+def _kind(checksum: str) -> str:
+    return "MD5" if len(checksum) == 32 else "SHA256"
+
+
+def _download(url: str, partial: Path) -> None:
+    """Append to `partial` what it lacks of the file.
+
+    Raises:
+        ConnectionError: no answer, an answer of failure, or a broken connection.
+    """
+    import requests  # here, since offline sources need it not
+
+    size = partial.stat().st_size if partial.exists() else 0
+    # Without "identity" a server may compress, and ranges would count compressed bytes.
+    headers = {"Accept-Encoding": "identity", "Range": f"bytes={size}-"}
+    try:
+        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
+            if response.status_code == _RANGE_NOT_SATISFIABLE:
+                return  # nothing is lacking
+            if not response.ok:
+                raise ConnectionError(f"HTTP status {response.status_code}")
+            done = size if response.status_code == _PARTIAL_CONTENT else 0
+            length = int(response.headers.get("Content-Length", 0))
+            _append(partial, done, response.iter_content(_PIECE), length)
+    except requests.RequestException as error:
+        raise ConnectionError(type(error).__name__) from error
+
+
+def _append(partial: Path, done: int, pieces: Iterable[bytes], length: int) -> None:
+    """Write `pieces` (of `length` bytes in all, 0 if unknown) behind the first `done` bytes."""
+    progress = tqdm(
+        desc=f"downloading {partial.stem}",
+        initial=done,
+        total=done + length if length else None,
+        unit="B",
+        unit_scale=True,
+        disable=None,
+    )
+    with progress, partial.open("ab" if done else "wb") as file:
+        for piece in pieces:
+            file.write(piece)
+            progress.update(len(piece))

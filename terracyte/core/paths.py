@@ -1,0 +1,162 @@
+"""Every path of the project, relative to its root (where dvc.yaml lies and DVC runs the stages)."""
+
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+DATA = Path("data")
+METRICS = Path("metrics")
+README = Path("README.md")
+RESULTS = Path("docs/results")
+
+MLFLOW = DATA / "mlflow"
+CHECKPOINTS = DATA / "checkpoints"
+STUDIES = DATA / "optuna"  # searches, so that a killed one goes on
+DOWNLOADS = DATA / "downloads"
+LOGS = DATA / "logs"  # of variants that are trained side by side
+REPORT = DATA / "report"
+REPORT_PAGE = REPORT / "index.html"
+
+
+def raw(task: str) -> Path:
+    """Folder of the raw form: see the functions below."""
+    return DATA / task / "raw"
+
+
+def images(task: str) -> Path:
+    """(n, h, w, c) uint8."""
+    return raw(task) / "images.npy"
+
+
+def masks(task: str) -> Path:
+    """(n, h, w) uint8; only tasks with masks."""
+    return raw(task) / "masks.npy"
+
+
+def unlabelled(task: str) -> Path:
+    """(n, h, w, c) uint8: images whose targets the challenge withholds, where there are any; no image of `images`."""
+    return raw(task) / "unlabelled.npy"
+
+
+def raw_manifest(task: str) -> Path:
+    """One row per raw image."""
+    return raw(task) / "manifest.parquet"
+
+
+def planted(task: str) -> Path:
+    """Ground truth of planted defects (`id`, `defect`); only the sample source writes it."""
+    return raw(task) / "planted.parquet"
+
+
+def data_docs(task: str) -> Path:
+    """Great Expectations' HTML; carries timestamps, so it is no DVC output."""
+    return DATA / "docs" / task
+
+
+def validation(task: str) -> Path:
+    """Summary of the expectations over the raw manifest."""
+    return METRICS / task / "validation.json"
+
+
+def clean_manifest(task: str) -> Path:
+    """The raw manifest plus `keep` and `reason`."""
+    return DATA / task / "clean.parquet"
+
+
+def cleaning(task: str) -> Path:
+    """Counts per reason; precision and recall where the defects are known."""
+    return METRICS / task / "cleaning.json"
+
+
+def validation_cleaned(task: str) -> Path:
+    """Summary of the expectations over the cleaned manifest."""
+    return METRICS / task / "validation_cleaned.json"
+
+
+def balance_manifest(task: str) -> Path:
+    """The kept rows plus `split`, `group`, `sample_weight` and `repeats`."""
+    return DATA / task / "balance.parquet"
+
+
+def balance(task: str) -> Path:
+    """Images per split and class, class weights."""
+    return METRICS / task / "balance.json"
+
+
+def tuning(task: str) -> Path:
+    """The search: its trials, what they showed, and what was chosen."""
+    return METRICS / task / "tuning.json"
+
+
+def tuned(task: str) -> Path:
+    """The searched values that replace those of the task's reference, by key."""
+    return METRICS / task / "tuned.json"
+
+
+def weights(task: str, variant: str) -> Path:
+    """Folder of what a variant's backbone starts from; see `terracyte.configure.initialisation`."""
+    return DATA / task / "weights" / variant
+
+
+def models(task: str, variant: str) -> Path:
+    """Folder with one `seed_<n>.keras` per seed."""
+    return DATA / task / "models" / variant
+
+
+def model(task: str, variant: str, seed: int) -> Path:
+    """A trained model in Keras' own format."""
+    return models(task, variant) / f"seed_{seed}.keras"
+
+
+def curves(task: str, variant: str) -> Path:
+    """Per-epoch metrics as CSV: `seed,epoch,loss,val_loss,...`."""
+    return METRICS / task / "curves" / f"{variant}.csv"
+
+
+def training(task: str, variant: str) -> Path:
+    """What each seed's training settled on: best epoch, validation metric, parameters, fingerprint."""
+    return METRICS / task / "training" / f"{variant}.json"
+
+
+def predictions(task: str, variant: str) -> Path:
+    """Folder with one `seed_<n>.npz` of test predictions per seed."""
+    return DATA / task / "predictions" / variant
+
+
+def prediction(task: str, variant: str, seed: int) -> Path:
+    """Test predictions of one model."""
+    return predictions(task, variant) / f"seed_{seed}.npz"
+
+
+def scores(task: str, variant: str) -> Path:
+    """Scores on the test split: overall, per class, confusion matrix, interval."""
+    return METRICS / task / "scores" / f"{variant}.json"
+
+
+def champion(task: str) -> Path:
+    """Folder of the task's champion, empty where there is none yet; see `terracyte.promote.contenders`."""
+    return DATA / task / "champion"
+
+
+def promotion(task: str) -> Path:
+    """Who is champion, what was decided about the latest candidate and why, and the decisions before."""
+    return METRICS / task / "promotion.json"
+
+
+def submission(task: str) -> Path:
+    """Folder of what the challenge asks for, and `submission.json`, which names the model."""
+    return DATA / task / "submission"
+
+
+def ablation_csv(task: str) -> Path:
+    """The ablation table, raw numbers."""
+    return METRICS / task / "ablation.csv"
+
+
+def ablation_markdown(task: str) -> Path:
+    """The ablation table, for reading."""
+    return METRICS / task / "ablation.md"
+
+
+def results_csv(task: str) -> Path:
+    """Rows trained on real data, kept in git from run to run."""
+    return RESULTS / f"{task}.csv"

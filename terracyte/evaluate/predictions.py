@@ -1,0 +1,140 @@
+"""Predictions of the test split, its one reader apart from the report's pictures."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from terracyte.configure.identity import data_hash
+from terracyte.core import files, metric_files, paths, quiet
+from terracyte.core.errors import InputError
+from terracyte.images.shift import copies as shift
+from terracyte.tasks.task import Task
+
+# What `Task.decode` kept of one model's outputs, rows in the order of the test split: of the images as they are
+# (n, ...), and under names with `SHIFT` in front (n, corruptions, ...) of their copies under shift.
+Kept = dict[str, NDArray[Any]]
+
+SHIFT = "shift_"
+
+_BATCH = 64  # images per step; no result depends on it
+
+
+def test_rows(task: str) -> pd.DataFrame:
+    """The test split: the balanced manifest's rows, in ascending order of id.
+
+    Raises:
+        InputError: nothing was balanced yet, or the split is empty.
+    """
+    path = paths.balance_manifest(task)
+    if not path.exists():
+        raise InputError(f"{path} is missing: run `dvc repro balance@{task}`")
+    manifest = pd.read_parquet(path)
+    rows = manifest[manifest["split"] == "test"].sort_values("id", ignore_index=True)
+    if rows.empty:
+        raise InputError(f"{path}: no row's split is 'test'; raise balance.{task}.test in params.yaml")
+    return rows
+
+
+def trained(task: str, variant: str, seeds: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """What each seed's training left behind, checked to stand on the present splits.
+
+    A model that was trained on other splits may have seen today's test images.
+
+    Raises:
+        InputError: a seed wasn't trained, or was on other data.
+    """
+    command = f"run `dvc repro train@{variant}`"
+    path = paths.training(task, variant)
+    records = metric_files.read(path) if path.exists() else {}
+    present = data_hash(task)
+    for seed in seeds:
+        model = paths.model(task, variant, seed)
+        if str(seed) not in records or not model.exists():
+            raise InputError(f"{model} is missing: {command}")
+        if records[str(seed)]["data_hash"] != present:
+            raise InputError(f"{model} was trained on other data than {paths.balance_manifest(task)}: {command}")
+    return {seed: records[str(seed)] for seed in seeds}
+
+
+def predict(task: Task, rows: pd.DataFrame, variant: str, seeds: Sequence[int]) -> Kept:
+    """Let a model predict the given rows, each once as it is and once under each of the task's corruptions.
+
+    Args:
+        task: the variant's.
+        rows: of the balanced manifest.
+        variant: which variant's model.
+        seeds: of several, the models' logits are averaged.
+
+    Returns:
+        `id` (n,) and what the task keeps of the logits; see `Kept`.
+
+    Raises:
+        InputError: the model can't be read, or its outputs are not finite.
+    """
+    # Imported here: the report scores stored predictions without Keras.
+    with quiet.importing_keras():
+        from terracyte.models import ensemble, inference
+        from terracyte.models.serialization import read_model
+
+    models = [paths.model(task.name, variant, seed) for seed in seeds]
+    ids = rows["id"].to_numpy(np.int64)
+    inference.make_repeatable(0)
+    model = ensemble.averaged([read_model(path) for path in models])
+    copies = 1 + len(task.corruptions)
+    bar = tqdm(total=copies * len(ids), desc=f"{variant} seed {' '.join(map(str, seeds))}", unit="image", disable=None)
+    parts: list[Kept] = []
+    for images in _shown(task, ids):
+        logits = next(inference.predict(model, images, np.arange(len(images)), len(images)))
+        parts.append(task.decode(_finite(logits, models)))
+        bar.update(len(images))
+    bar.close()
+    kept = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {"id": ids, **_separated(kept, copies)}
+
+
+def _shown(task: Task, ids: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+    """Batches (b, h, w, c): all images as they are, then all under the first corruption, and so on."""
+    images = np.load(paths.images(task.name), mmap_mode="r")
+    batches = [slice(start, start + _BATCH) for start in range(0, len(ids), _BATCH)]
+    for batch in batches:
+        yield images[ids[batch]]
+    if not task.corruptions:
+        return
+    severities = shift.test_severities(len(ids), len(task.corruptions))
+    for column, name in enumerate(task.corruptions):
+        for batch in batches:
+            yield shift.test_copy(images, ids[batch], name, severities[batch, column])
+
+
+def _separated(kept: Kept, copies: int) -> Kept:
+    """Arrays of all copies' predictions (copies · n, ...) → those of the first, and those of the others."""
+    split = {name: array.reshape(copies, -1, *array.shape[1:]) for name, array in kept.items()}
+    clean = {name: array[0] for name, array in split.items()}
+    if copies == 1:
+        return clean
+    return clean | {f"{SHIFT}{name}": array[1:].swapaxes(0, 1) for name, array in split.items()}
+
+
+def _finite(logits: NDArray[np.floating[Any]], models: Sequence[Path]) -> NDArray[np.floating[Any]]:
+    if not np.isfinite(logits).all():
+        names = ", ".join(map(str, models))
+        raise InputError(f"{names}: its outputs are not finite, the training diverged; lower its learning_rate")
+    return logits
+
+
+def stored(task: str, variant: str, seed: int, rows: pd.DataFrame) -> Kept:
+    """Read the predictions of one model back.
+
+    Raises:
+        InputError: they are missing, or are not those of `rows`.
+    """
+    path = paths.prediction(task, variant, seed)
+    kept = files.read_arrays(path) if path.exists() else {}
+    if not np.array_equal(kept.get("id", np.zeros(0)), rows["id"]):
+        raise InputError(f"{path} is missing or not of the present test split: run `dvc repro evaluate@{variant}`")
+    return kept

@@ -1,0 +1,129 @@
+"""Pretrained weights: looked for, downloaded once, checked, and put where training reads them."""
+
+from pathlib import Path
+
+from terracyte.configure import initialisation as origin
+from terracyte.core import download, paths, quiet
+from terracyte.core.errors import InputError
+from terracyte.params import Params
+from terracyte.params.variant import Config
+
+_SERVER = "https://storage.googleapis.com/tensorflow/keras-applications"
+
+# Files without top as Keras publishes them, and their checksums. Keras' own download knows no timeout.
+PUBLISHED = {
+    "convnext_tiny": (
+        "convnext/convnext_tiny_notop.h5",
+        "d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1",
+    ),
+    "convnext_small": (
+        "convnext/convnext_small_notop.h5",
+        "6fc8009faa2f00c1c1dfce59feea9b0745eb260a7dd11bee65c8e20843da6eab",
+    ),
+    "convnext_base": (
+        "convnext/convnext_base_notop.h5",
+        "40a20c5548a5e9202f69735ecc06c990e6b7c9d2de39f0361e27baeb24cb7c45",
+    ),
+    "convnext_large": (
+        "convnext/convnext_large_notop.h5",
+        "96f02b6f0753d4f543261bc9d09bed650f24dd6bc02ddde3066135b63d23a1cd",
+    ),
+    "convnext_xlarge": (
+        "convnext/convnext_xlarge_notop.h5",
+        "de3f8a54174130e0cecdc71583354753d557fcf1f4487331558e2a16ba0cfe05",
+    ),
+    "mobilenet_v3_large": (
+        "mobilenet_v3/weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
+        "07fb09a5933dd0c8eaafa16978110389",
+    ),
+    "mobilenet_v3_large_minimalistic": (
+        "mobilenet_v3/weights_mobilenet_v3_large_minimalistic_224_1.0_float_no_top_v2.h5",
+        "ec5221f64a2f6d1ef965a614bdae7973",
+    ),
+    "mobilenet_v3_small": (
+        "mobilenet_v3/weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5",
+        "d3e8ec802a04aa4fc771ee12a9a9b836",
+    ),
+    "mobilenet_v3_small_minimalistic": (
+        "mobilenet_v3/weights_mobilenet_v3_small_minimalistic_224_1.0_float_no_top_v2.h5",
+        "cde8136e733e811080d9fcd8a252f7e4",
+    ),
+}
+_FAMILIES = ("convnext", "mobilenet_v3")
+
+
+def fetch(settings: Params, name: str) -> None:
+    """Write what a variant starts from to `data/<task>/weights/<variant>`; see `terracyte.configure.initialisation`.
+
+    An architecture without a backbone starts from random weights whatever its task's reference says.
+
+    Raises:
+        InputError: the weights cannot be had or don't belong to the backbone, or the variant asks for some that
+            its architecture cannot use.
+    """
+    variant, config = settings.variant(name), settings.config(name)
+    has_backbone = config.architecture in _FAMILIES
+    if not has_backbone and variant.change.get("weights", "none") != "none":
+        raise InputError(
+            f"params.yaml: 'variants.{name}.change.weights' is {config.weights}, but {config.architecture} has no"
+            f" pretrained backbone: remove it, or choose {' or '.join(_FAMILIES)}"
+        )
+    if not has_backbone or config.weights == "none":
+        return origin.write(variant.task, name, origin.RANDOM)
+    weights, initialisation = _choose(settings, name, config)
+    if weights is not None:
+        _check(weights, settings, name)
+    origin.write(variant.task, name, initialisation, weights)
+
+
+def backbone(config: Config) -> str:
+    """The name of a backbone's published weights, of the family, its size and its form."""
+    form = "_minimalistic" if config.minimalistic and config.architecture == "mobilenet_v3" else ""
+    return f"{config.architecture}_{config.size}{form}"
+
+
+def _choose(settings: Params, name: str, config: Config) -> tuple[Path | None, str]:
+    """The file to start from, if any, and what tables call it."""
+    if config.weights not in ("imagenet", "imagenet_or_none"):
+        return Path(config.weights), Path(config.weights).name
+    try:
+        return _imagenet(settings, backbone(config)), origin.IMAGENET
+    except ConnectionError as error:
+        place = Path(settings.fetch.folder) / f"{backbone(config)}_imagenet_notop.weights.h5"
+        missing = f"{name}: ImageNet weights of {backbone(config)} could not be downloaded ({error})"
+        if config.weights == "imagenet":
+            raise InputError(f"{missing}: place them at {place}, or change 'weights'") from error
+        print(f"{missing} and are not at {place}: it starts from random weights", flush=True)
+        return None, origin.NOT_TO_BE_HAD
+
+
+def _imagenet(settings: Params, wanted: str) -> Path:
+    """The file that was placed by hand, or else downloaded.
+
+    Raises:
+        ConnectionError: there is none, and it cannot be downloaded.
+        InputError: the backbone is unknown, or the downloaded file is damaged.
+    """
+    for suffix in (".weights.h5", ".h5"):
+        placed = Path(settings.fetch.folder) / f"{wanted}_imagenet_notop{suffix}"
+        if placed.exists():
+            return placed
+    if wanted not in PUBLISHED:
+        raise InputError(f"params.yaml: there is no backbone {wanted}; there are {', '.join(PUBLISHED)}")
+    path, checksum = PUBLISHED[wanted]
+    url = f"{_SERVER}/{path}"
+    if not (paths.DOWNLOADS / Path(path).name).exists():
+        download.await_answer(url, settings.fetch.timeout)
+    return download.fetch(url, checksum, paths.DOWNLOADS)
+
+
+def _check(weights: Path, settings: Params, name: str) -> None:
+    """Build the variant's model with the weights, which refuses others than its backbone's."""
+    with quiet.importing_keras():
+        from terracyte import models, tasks
+        from terracyte.models.problem import Problem
+
+    task = tasks.make(settings.variants[name].task, settings)
+    shares = (1 / len(task.classes),) * len(task.classes)
+    problem = Problem(image_shape=task.image_shape, dense=task.dense, class_shares=shares, pretrained=weights)
+    models.build(settings.config(name), problem)

@@ -1,0 +1,105 @@
+"""Random changes of training batches; labels and masks follow.
+
+Everything here is a pure function of its arguments: a batch's randomness is drawn from the generator that
+the caller seeds, never from a global state, so that a resumed training sees the same images. Keras' layers change
+images where they are right and quick enough, by numbers that are drawn here; where they are not, the code says why.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terracyte.core.errors import InputError
+from terracyte.images.augmentation import appearance, geometry, mixing, policy
+from terracyte.params.variant import Config
+
+Images = NDArray[np.float32]
+Targets = NDArray[Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """The random changes that a configuration asks for.
+
+    Attributes:
+        config: the keys from `flip` to `mixup` matter.
+        dense: True: targets are masks (b, h, w); False: class shares (b, k).
+        channels: of the images, 1 or 3.
+
+    Raises:
+        InputError: the configuration asks for colour where there is none, for blended masks, or for two mixtures
+            of one batch.
+    """
+
+    config: Config
+    dense: bool
+    channels: int
+
+    def __post_init__(self) -> None:
+        config = self.config
+        for key in ("saturation", "hue"):
+            value = getattr(config, key)
+            if value and self.channels != 3:
+                raise InputError(f"{key} is {value:g}, but the images are grey: it needs colour images; set it to 0")
+        if self.dense and config.mixup:
+            raise InputError(f"mixup is {config.mixup:g}, but masks cannot be blended: set it to 0, or use cutmix")
+        if self.dense and config.policy == "augmix":
+            raise InputError("policy is 'augmix', but masks cannot be blended: use 'randaugment' or 'none'")
+        if config.cutmix + config.mixup > 1:
+            raise InputError(
+                f"cutmix is {config.cutmix:g} and mixup {config.mixup:g}, but a batch is mixed in one way at most:"
+                " lower them to a sum of 1"
+            )
+
+    def __call__(
+        self, images: NDArray[np.uint8], targets: Targets, random: np.random.Generator
+    ) -> tuple[Images, Targets]:
+        """Change a batch: first where things are, then how they look, then what lies over them.
+
+        Args:
+            images: (b, h, w, c), 0-255.
+            targets: masks (b, h, w), integers, or class shares (b, k) float32.
+            random: drawn from in a fixed order.
+
+        Returns:
+            Images (b, h, w, c) float32, 0-255, and targets of the given shape and dtype.
+        """
+        masks = targets if self.dense else None
+        planes, masks = self._placed(images, masks, random)
+        planes = self._dressed(planes, random)
+        planes, targets = self._mixed(planes, targets if masks is None else masks, random)
+        return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), targets
+
+    def _placed(
+        self, images: NDArray[np.uint8], masks: Targets | None, random: np.random.Generator
+    ) -> tuple[appearance.Planes, Targets | None]:
+        config, (size, height, width, _) = self.config, images.shape
+        images, masks = geometry.flip(images, masks, config.flip, random)
+        placements = geometry.turns(size, config.rotation, config.zoom, random)
+        if config.policy == "randaugment":
+            chains = policy.randaugment(size, self.channels, config.policy_strength, random)
+            placements = placements @ chains.placements(height, width)
+        placed, masks = geometry.place(images.astype(np.float32), masks, placements)
+        if config.policy == "augmix":
+            return policy.augmix(placed, config.policy_strength, random), masks
+        planes = np.ascontiguousarray(placed.transpose(0, 3, 1, 2))
+        return chains(planes) if config.policy == "randaugment" else planes, masks
+
+    def _dressed(self, planes: appearance.Planes, random: np.random.Generator) -> appearance.Planes:
+        config = self.config
+        planes = appearance.relight(planes, config.brightness, config.contrast, random)
+        planes = appearance.recolour(planes, config.saturation, config.hue, random)
+        planes = appearance.blur(planes, config.blur, random)
+        return mixing.erase(planes, config.erasing, random)
+
+    def _mixed(
+        self, planes: appearance.Planes, targets: Targets, random: np.random.Generator
+    ) -> tuple[appearance.Planes, Targets]:
+        drawn = random.random()
+        if drawn < self.config.cutmix:
+            return mixing.cutmix(planes, targets, self.dense, random)
+        if drawn < self.config.cutmix + self.config.mixup:
+            return mixing.mixup(planes, targets, random)
+        return planes, targets

@@ -1,0 +1,165 @@
+"""The raw form: what every source is brought into, and what nothing ever rewrites."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from terracyte.core import files, paths
+from terracyte.core.errors import InputError
+from terracyte.ingest.manifest import describe
+from terracyte.ingest.sources.source import Batch
+from terracyte.tasks.task import Task
+
+
+def write(task: Task, batches: Iterable[Batch], folder: Path, origin: str) -> None:
+    """Write images, masks (dense tasks), the manifest, and the planted defects where they are known.
+
+    Args:
+        task: says what the images must look like.
+        batches: of a source; memory does not grow with their number.
+        folder: an empty folder that becomes `paths.raw(task.name)`.
+        origin: the source's path, for messages.
+
+    Raises:
+        InputError: a batch is not of the task's form, a label or a pixel's class is unknown, a class is
+            absent, or there is no image.
+    """
+    images, masks = folder / paths.images(task.name).name, folder / paths.masks(task.name).name
+    rows = _write_arrays(task, batches, images, masks, origin)
+    statistics = describe(task, np.load(images, mmap_mode="r"), np.load(masks, mmap_mode="r") if task.dense else None)
+    manifest = pd.concat([rows.drop(columns="defect"), statistics], axis=1)
+    _refuse_absent_classes(task, manifest, origin)
+    files.write_table(folder / paths.raw_manifest(task.name).name, manifest)
+    if (rows["defect"] != "").any():
+        files.write_table(folder / paths.planted(task.name).name, rows[["id", "defect"]])
+
+
+def write_unlabelled(task: Task, batches: Iterable[NDArray[np.uint8]], folder: Path) -> None:
+    """Write the images whose targets are withheld; without any, nothing.
+
+    Args:
+        task: says what the images look like.
+        batches: (b, h, w, c) each; memory does not grow with their number.
+        folder: as for `write`.
+    """
+    waiting = iter(batches)
+    first = next(waiting, None)
+    if first is not None:
+        with growing_array(folder / paths.unlabelled(task.name).name, task.image_shape) as images:
+            for batch in itertools.chain([first], waiting):
+                images.append(batch)
+
+
+class GrowingArray:
+    """A .npy file of bytes that grows along its first axis at constant memory."""
+
+    def __init__(self, stream: IO[bytes], row_shape: tuple[int, ...]) -> None:
+        self._stream, self._row_shape, self._rows = stream, row_shape, 0
+        self._write_header()
+
+    def append(self, rows: NDArray[np.uint8]) -> None:
+        """Append rows (b, *row_shape)."""
+        self._stream.write(np.ascontiguousarray(rows).data)
+        self._rows += len(rows)
+
+    def finish(self) -> None:
+        """Make the file valid: NumPy's header has room for more digits of the first axis."""
+        self._stream.seek(0)
+        self._write_header()
+
+    def _write_header(self) -> None:
+        shape = (self._rows, *self._row_shape)
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._stream, header)
+
+
+@contextmanager
+def growing_array(path: Path, row_shape: tuple[int, ...]) -> Iterator[GrowingArray]:
+    """Yield an empty array of uint8 rows; the file is complete when the block ends without an error."""
+    with path.open("wb") as stream:
+        array = GrowingArray(stream, row_shape)
+        yield array
+        array.finish()
+
+
+def _write_arrays(
+    task: Task, batches: Iterable[Batch], images_path: Path, masks_path: Path, origin: str
+) -> pd.DataFrame:
+    tables = []
+    with ExitStack() as stack:
+        images = stack.enter_context(growing_array(images_path, task.image_shape))
+        masks = stack.enter_context(growing_array(masks_path, task.image_shape[:2])) if task.dense else None
+        for batch in _with_progress(batches, origin):
+            _check_form(task, batch, origin)
+            targets = _targets(task, batch, origin)
+            images.append(batch.images)
+            if masks is not None:
+                masks.append(targets.astype(np.uint8))
+            tables.append(_rows(batch, None if task.dense else targets))
+    if not tables:
+        raise InputError(f"{origin} holds no image; at least one of each class is needed")
+    table = pd.concat(tables, ignore_index=True)
+    table.insert(0, "id", np.arange(len(table)))
+    return table
+
+
+def _with_progress(batches: Iterable[Batch], origin: str) -> Iterator[Batch]:
+    with tqdm(desc=f"reading {origin}", unit="image", disable=None) as progress:
+        for batch in batches:
+            yield batch
+            progress.total = batch.total
+            progress.update(len(batch.images))
+
+
+def _rows(batch: Batch, labels: NDArray[np.int64] | None) -> pd.DataFrame:
+    empty = [""] * len(batch.names)
+    label = {} if labels is None else {"label": labels}
+    return pd.DataFrame(
+        {"name": batch.names, **label, "declared_group": batch.groups or empty, "defect": batch.defects or empty}
+    )
+
+
+def _check_form(task: Task, batch: Batch, origin: str) -> None:
+    targets = batch.masks if task.dense else batch.labels
+    kind = "masks" if task.dense else "labels"
+    wanted = (len(batch.names), *task.image_shape)
+    if batch.images.shape != wanted or batch.images.dtype != np.uint8:
+        got = f"{batch.images.dtype} {batch.images.shape}"
+        raise InputError(f"{origin}: the images from {batch.names[0]} on are {got}; they must be uint8 {wanted}")
+    wanted_targets = wanted[:3] if task.dense else wanted[:1]
+    if targets is None or targets.shape != wanted_targets:
+        got = "missing" if targets is None else str(targets.shape)
+        raise InputError(f"{origin}: the {kind} from {batch.names[0]} on are {got}; they must be {wanted_targets}")
+
+
+def _targets(task: Task, batch: Batch, origin: str) -> NDArray[np.int64]:
+    """Labels or masks as whole numbers below the number of classes."""
+    values: NDArray[Any] = np.asarray(batch.masks if task.dense else batch.labels)
+    known = (values >= 0) & (values < len(task.classes)) & (values == np.floor(values))
+    if not known.all():
+        place = tuple(int(axis) for axis in np.argwhere(~known)[0])
+        kind = "mask" if task.dense else "label"
+        where = f" at row {place[1]}, column {place[2]}" if task.dense else ""
+        raise InputError(
+            f"{origin}: {batch.names[place[0]]}: the {kind} is {values[place].item()}{where}; "
+            f"it must be a whole number from 0 ({task.classes[0]}) to {len(task.classes) - 1} ({task.classes[-1]})"
+        )
+    return values.astype(np.int64)
+
+
+def _refuse_absent_classes(task: Task, manifest: pd.DataFrame, origin: str) -> None:
+    counts = task.class_counts(manifest).sum(axis=0)
+    absent = [f"'{task.classes[k]}' ({k})" for k in task.scored_classes if counts[k] == 0]
+    if absent:
+        unit = "pixel" if task.dense else "image"
+        raise InputError(
+            f"{origin} holds no {unit} of class {', '.join(absent)}; add some, "
+            f"or change 'data.{task.name}.classes' in params.yaml"
+        )

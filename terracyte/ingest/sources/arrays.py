@@ -1,0 +1,95 @@
+"""Arrays of any integer or float type → batches of the raw form."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from terracyte.core.errors import InputError
+from terracyte.ingest.sources.npz import Member
+from terracyte.ingest.sources.source import Batch
+
+
+def expect_shape(member: Member, *shape: int | None) -> None:
+    """Refuse another shape; None stands for any length.
+
+    Raises:
+        InputError: naming both shapes.
+    """
+    matches = [wanted in (None, got) for wanted, got in zip(shape, member.shape, strict=False)]
+    if len(shape) != len(member.shape) or not all(matches):
+        wanted = ", ".join("n" if length is None else str(length) for length in shape)
+        raise InputError(
+            f"{member.where} has shape {member.shape}; it must be ({wanted}): "
+            "give the matching file, or the height, width and channels of its images in params.yaml"
+        )
+
+
+def labelled(images: Member, labels: Member) -> Iterator[Batch]:
+    """Images with one label each, in chunks.
+
+    Args:
+        images: (n, h, w, c), 0-255, or floats in 0-1.
+        labels: (n,) or (n, 1).
+
+    Raises:
+        InputError: they differ in number, or a pixel is NaN or out of range.
+    """
+    if labels.shape not in ((len(images),), (len(images), 1)):
+        raise InputError(
+            f"{labels.where} has shape {labels.shape}, '{images.key}' {images.shape}; one label per image is needed"
+        )
+    classes = labels.read().reshape(-1)
+    scale = full_scale(images, images.chunks())
+    for first, chunk in images.chunks():
+        yield Batch(
+            images=to_pixels(images, chunk, scale, first),
+            labels=classes[first : first + len(chunk)],
+            names=row_names(images, first, len(chunk)),
+            total=len(images),
+        )
+
+
+def row_names(member: Member, first: int, count: int) -> list[str]:
+    """`images[0]`, `images[1]` …"""
+    return [f"{member.key}[{row}]" for row in range(first, first + count)]
+
+
+def full_scale(member: Member, chunks: Iterable[tuple[int, NDArray[Any]]]) -> float:
+    """The factor that brings pixels to 0-255: 255 for floats that nowhere exceed 1, else 1.
+
+    The whole array decides, since a single dark image in 0-255 may well stay below 1; it is read once more.
+    """
+    if member.dtype.kind != "f":
+        return 1.0
+    progress = tqdm(chunks, desc=f"range of {member.key}", unit="chunk", disable=None)
+    return 255.0 if max(np.fmax.reduce(chunk, axis=None) for _, chunk in progress) <= 1 else 1.0
+
+
+def to_pixels(member: Member, chunk: NDArray[Any], scale: float, first: int) -> NDArray[np.uint8]:
+    """Bring pixels to uint8, rounding floats.
+
+    Args:
+        member: where they come from, for messages.
+        chunk: (b, ...) of any integer or float type.
+        scale: of `full_scale`.
+        first: index of the chunk's first image in the whole array.
+
+    Raises:
+        InputError: a pixel is NaN, infinite or outside 0-255; the message names its image.
+    """
+    highest = 255 / scale
+    if not (chunk.min() >= 0 and chunk.max() <= highest):  # also caught here: NaN compares false
+        bad = ~((chunk >= 0) & (chunk <= highest))
+        row = int(np.argmax(bad.reshape(len(chunk), -1).any(axis=1)))
+        value = chunk[row][bad[row]][0].item()
+        raise InputError(
+            f"{member.where}: image {first + row} holds the pixel value {value:g}; "
+            f"pixels must lie in 0-255, or as floats all in 0-1"
+        )
+    if chunk.dtype.kind != "f":
+        return chunk.astype(np.uint8)
+    pixels: NDArray[np.float32] = np.multiply(chunk, scale, dtype=np.float32)
+    return np.rint(pixels).astype(np.uint8)

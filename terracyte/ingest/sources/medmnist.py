@@ -1,0 +1,64 @@
+"""BloodMNIST of MedMNIST v2+ (arXiv 2110.14795), downloaded once into `data/downloads/`.
+
+Its labels are those of the challenge: 0 basophil … 7 platelet. Its own splits are joined: `balance` splits anew.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from terracyte import params
+from terracyte.core import paths
+from terracyte.core.download import fetch
+from terracyte.core.errors import InputError
+from terracyte.ingest.sources.arrays import expect_shape, labelled
+from terracyte.ingest.sources.npz import members
+from terracyte.ingest.sources.pictures import resize_image
+from terracyte.ingest.sources.source import Batch
+from terracyte.params import Source
+from terracyte.tasks.task import Task
+
+_SPLITS = ("train", "val", "test")
+
+
+def read(task: Task, source: Source) -> Iterator[Batch]:
+    """Read BloodMNIST, resized to the task's size.
+
+    Raises:
+        InputError: the task has masks, the index is unusable, the download failed, or a file is damaged.
+    """
+    if task.dense:
+        raise InputError(
+            f"params.yaml: 'data.{task.name}.source' is 'medmnist', which has labels and no masks; choose another"
+        )
+    url, md5 = _index_entry(Path(source.path), source.download_size)
+    path = fetch(url, md5, paths.DOWNLOADS)
+    arrays = members(path, *(f"{split}_{kind}" for split in _SPLITS for kind in ("images", "labels")))
+    images, labels = arrays[::2], arrays[1::2]
+    for pictures, classes in zip(images, labels, strict=True):
+        expect_shape(pictures, None, source.download_size, source.download_size, task.image_shape[2])
+        for batch in labelled(pictures, classes):
+            yield dataclasses.replace(_resized(task, batch), total=sum(map(len, images)))
+
+
+def unlabelled(task: Task, source: Source) -> Iterator[NDArray[np.uint8]]:
+    """Nothing: all of BloodMNIST is labelled."""
+    return iter(())
+
+
+def _index_entry(path: Path, size: int) -> tuple[str, str]:
+    index = params.read_yaml(path)
+    try:
+        return str(index[size]["url"]), str(index[size]["md5"])
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path} must give 'url' and 'md5' of the edge length {size}") from error
+
+
+def _resized(task: Task, batch: Batch) -> Batch:
+    height, width, _ = task.image_shape
+    images = [resize_image(Image.fromarray(image), height, width) for image in batch.images]
+    return dataclasses.replace(batch, images=np.stack(images))

@@ -1,0 +1,136 @@
+"""Arrays of an .npz file, chunk by chunk: a file of many gigabytes passes through a few megabytes of memory.
+
+Nothing is ever unpickled: only the header and the plain numbers behind it are read.
+"""
+
+import dataclasses
+import math
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terracyte.core.errors import InputError
+
+_CHUNK_BYTES = 16 * 2**20
+# What zipfile and NumPy raise on damaged, encrypted or foreign files.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError, OSError)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Member:
+    """One array of an .npz file.
+
+    Attributes:
+        path: the file.
+        key: the array's name in it.
+        shape: of the whole array, at least one axis.
+        dtype: integers or floats of any width and byte order.
+        fortran: first axis fastest. Such an array is read as a whole, since its rows are scattered.
+    """
+
+    path: Path
+    key: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fortran: bool
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def where(self) -> str:
+        """The array as messages name it."""
+        return f"{self.path}: '{self.key}'"
+
+    def chunks(self) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield (index of the first row, rows) in order; each chunk has 16 MiB or one row.
+
+        Raises:
+            InputError: the file is truncated or damaged.
+        """
+        row_bytes = self.dtype.itemsize * math.prod(self.shape[1:])
+        rows = max(1, _CHUNK_BYTES // row_bytes)
+        at_once = len(self) if self.fortran else rows
+        with _open(self.path) as archive, archive.open(f"{self.key}.npy") as stream:
+            _read_header(stream)
+            for start in range(0, len(self), at_once):
+                block = self._block(stream, min(at_once, len(self) - start))
+                for first in range(0, len(block), rows):
+                    yield start + first, block[first : first + rows]
+            stream.read(1)  # reaching the end makes zipfile compare the checksum
+
+    def read(self) -> NDArray[Any]:
+        """The whole array; for small ones.
+
+        Raises:
+            InputError: the file is truncated or damaged.
+        """
+        return np.concatenate([rows for _, rows in self.chunks()])
+
+    def _block(self, stream: IO[bytes], rows: int) -> NDArray[Any]:
+        shape = (rows, *self.shape[1:])
+        data = stream.read(self.dtype.itemsize * math.prod(shape))
+        return np.frombuffer(data, self.dtype).reshape(shape, order="F" if self.fortran else "C")
+
+
+def names(path: Path) -> list[str]:
+    """Keys of the arrays in an .npz file.
+
+    Raises:
+        InputError: the file is missing, a folder, truncated or no .npz.
+    """
+    with _open(path) as archive:
+        return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
+def members(path: Path, *keys: str) -> list[Member]:
+    """Find arrays in an .npz file and read their headers only.
+
+    Raises:
+        InputError: the file is missing, a folder, truncated or no .npz; a key is missing; an array is empty
+            or holds something else than integers or floats (objects are refused, never unpickled).
+    """
+    present = names(path)
+    if not set(keys) <= set(present):
+        raise InputError(f"{path} holds the arrays {', '.join(present) or '(none)'}; needed: {', '.join(keys)}")
+    with _open(path) as archive:
+        return [_member(archive, path, key) for key in keys]
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[zipfile.ZipFile]:
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name the .npz file itself")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is missing; put it there or change the path in params.yaml") from error
+    except _DAMAGE as error:
+        raise InputError(f"{path} is truncated, damaged or no .npz file ({error}); copy it again") from error
+
+
+def _member(archive: zipfile.ZipFile, path: Path, key: str) -> Member:
+    with archive.open(f"{key}.npy") as stream:
+        shape, fortran, dtype = _read_header(stream)
+    member = Member(path=path, key=key, shape=shape, dtype=dtype, fortran=fortran)
+    if dtype.hasobject:
+        raise InputError(f"{member.where} is an object array, which is never unpickled; save it as plain numbers")
+    if dtype.kind not in "iuf":
+        raise InputError(f"{member.where} has type {dtype}; it must hold integers or floats")
+    if math.prod(shape) == 0 or not shape:
+        raise InputError(f"{member.where} has shape {shape}: it is empty; at least one image is needed")
+    return member
+
+
+def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(stream)
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(stream)
+    return np.lib.format.read_array_header_2_0(stream)

@@ -1,0 +1,100 @@
+"""The embedded sample: cells and terrain drawn by a seeded generator, with known defects among them."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terracyte.core.errors import InputError
+from terracyte.ingest.sample import cells_recipe as cells
+from terracyte.ingest.sample import terrain_recipe as terrain
+from terracyte.ingest.sample.plan import Entry
+from terracyte.ingest.sources.source import Batch
+from terracyte.params import Source, read_yaml
+from terracyte.params.schema import build
+from terracyte.tasks.task import Task
+
+_BATCH = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sample:
+    """What can be drawn for a task: recipe, plans of what has targets and what has none, form of the pictures."""
+
+    recipe: type[Any]
+    plan: Callable[[Any, str], list[Entry]]
+    unlabelled: Callable[[Any, str], list[Entry]]
+    classes: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+
+
+_SAMPLES = {
+    "blood": _Sample(cells.Recipe, cells.plan, cells.unlabelled, cells.CLASSES, cells.IMAGE_SHAPE),
+    "mars": _Sample(
+        terrain.Recipe,
+        terrain.plan,
+        terrain.unlabelled,
+        terrain.CLASSES,
+        terrain.IMAGE_SHAPE,
+    ),
+}
+
+
+def read(task: Task, source: Source) -> Iterator[Batch]:
+    """Draw the sample of the recipe `source.path`; the same recipe gives the same bytes.
+
+    Raises:
+        InputError: the recipe is missing or cannot be followed, or the declared classes or image size are
+            not those of the drawings.
+    """
+    path = Path(source.path)
+    return _batches(task, _SAMPLES[task.name].plan(_recipe(task, path), str(path)), path.stem)
+
+
+def unlabelled(task: Task, source: Source) -> Iterator[NDArray[np.uint8]]:
+    """Draw the pictures without targets that the recipe asks for, one by one (1, h, w, c).
+
+    Raises:
+        InputError: see `read`.
+    """
+    path = Path(source.path)
+    for entry in _SAMPLES[task.name].unlabelled(_recipe(task, path), str(path)):
+        yield entry.draw().image[None]
+
+
+def _recipe(task: Task, path: Path) -> Any:
+    drawn = _SAMPLES[task.name]
+    _check_declared(task, drawn)
+    if not path.is_file():
+        raise InputError(f"{path} is missing: 'data.{task.name}.path' in params.yaml must name the sample's recipe")
+    return build(drawn.recipe, read_yaml(path), "", file=str(path))
+
+
+def _check_declared(task: Task, drawn: _Sample) -> None:
+    for what, declared, fixed in (
+        ("classes", task.classes, drawn.classes),
+        ("height, width and channels", task.image_shape, drawn.image_shape),
+    ):
+        if declared != fixed:
+            raise InputError(
+                f"params.yaml: the {what} in 'data.{task.name}' are {list(declared)}, but the sample draws "
+                f"{list(fixed)}; declare these or choose another source"
+            )
+
+
+def _batches(task: Task, entries: list[Entry], name: str) -> Iterator[Batch]:
+    for start in range(0, len(entries), _BATCH):
+        batch = entries[start : start + _BATCH]
+        pictures = [entry.draw() for entry in batch]
+        targets = np.stack([picture.target for picture in pictures])
+        yield Batch(
+            images=np.stack([picture.image for picture in pictures]),
+            labels=None if task.dense else targets.astype(np.int64),
+            masks=targets if task.dense else None,
+            names=[f"{name}[{start + i}]" for i in range(len(batch))],
+            defects=[entry.defect for entry in batch],
+            total=len(entries),
+        )

@@ -1,0 +1,160 @@
+"""Mapping → frozen dataclass, refusing what is unknown, missing, mistyped or out of bounds.
+
+Constraints are declared as data beside the field (`number(low, high)`), not checked in scattered code.
+"""
+
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from terracyte.core.errors import InputError
+
+Built = TypeVar("Built")
+_BOUNDS = "bounds"
+
+
+def number(low: float, high: float, default: Any = dataclasses.MISSING) -> Any:
+    """A dataclass field whose number must lie in [low, high] (each element, for a tuple or a mapping)."""
+    return dataclasses.field(default=default, metadata={_BOUNDS: (low, high)})
+
+
+def build(kind: type[Built], value: object, where: str, file: str = "params.yaml") -> Built:
+    """Make a `kind` (a dataclass) of `value` (a mapping read from the YAML file `file`).
+
+    Raises:
+        InputError: a key is unknown or missing, a value has the wrong type or lies outside its bounds;
+            the message names the file and the dotted path of the parameter, `where` being its beginning.
+    """
+    with _naming(file):
+        return _build(kind, value, where)
+
+
+def check_keys(given: Iterable[object], allowed: Iterable[str], where: str, file: str = "params.yaml") -> None:
+    """Refuse keys of `given` that are not in `allowed`, naming the nearest allowed one."""
+    with _naming(file):
+        _check_keys(given, allowed, where)
+
+
+@contextmanager
+def _naming(file: str) -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
+
+
+def _build(kind: type[Built], value: object, where: str) -> Built:
+    mapping = _mapping(value, where)
+    hints = typing.get_type_hints(kind)
+    declared = {f.name: f for f in dataclasses.fields(typing.cast(Any, kind))}
+    _check_keys(mapping, declared, where)
+    arguments = {}
+    for name, field in declared.items():
+        if name in mapping:
+            path = f"{where}.{name}" if where else name
+            arguments[name] = _convert(hints[name], mapping[name], path)
+            _check_bounds(arguments[name], field.metadata.get(_BOUNDS), path)
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise InputError(f"'{_join(where, name)}' is missing; add it")
+    return kind(**arguments)
+
+
+def _check_keys(given: Iterable[object], allowed: Iterable[str], where: str) -> None:
+    allowed = list(allowed)
+    for key in given:
+        if key not in allowed:
+            near = difflib.get_close_matches(str(key), allowed, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"allowed: {', '.join(allowed)}"
+            raise InputError(f"'{_join(where, str(key))}' is unknown; {hint}")
+
+
+def _join(where: str, name: str) -> str:
+    return f"{where}.{name}" if where else name
+
+
+def _mapping(value: object, where: str) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        raise _mistyped(where or "the file", value, "a mapping of names to values")
+    return value
+
+
+def _mistyped(path: str, value: object, expected: str) -> InputError:
+    return InputError(f"'{path}' is {value!r} ({type(value).__name__}); it must be {expected}")
+
+
+def _convert(hint: Any, value: object, path: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return _build(hint, value, path)
+    if origin in (typing.Union, types.UnionType):
+        return _convert_optional(arguments, value, path)
+    if origin is typing.Literal:
+        return _choose(arguments, value, path)
+    if origin is tuple:
+        return _convert_list(arguments, value, path)
+    if origin in (dict, Mapping):
+        mapping = _mapping(value, path)
+        return {str(k): _convert(arguments[1], v, f"{path}.{k}") for k, v in mapping.items()}
+    return _convert_scalar(hint, value, path)
+
+
+def _convert_optional(arguments: tuple[Any, ...], value: object, path: str) -> Any:
+    if value is None and type(None) in arguments:
+        return None
+    inner = [a for a in arguments if a is not type(None)]
+    if len(inner) == 1:
+        return _convert(inner[0], value, path)
+    if type(value) not in inner:
+        raise _mistyped(path, value, f"one of: {', '.join(_NAMES[each] for each in inner)}")
+    return value
+
+
+def _choose(allowed: tuple[Any, ...], value: object, path: str) -> Any:
+    if value not in allowed or isinstance(value, bool) != any(isinstance(a, bool) for a in allowed):
+        raise _mistyped(path, value, f"one of {', '.join(map(str, allowed))}")
+    return value
+
+
+def _convert_list(arguments: tuple[Any, ...], value: object, path: str) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise _mistyped(path, value, "a list")
+    if arguments[-1] is not Ellipsis and len(value) != len(arguments):
+        raise _mistyped(path, list(value), f"a list of {len(arguments)} values")
+    inner = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
+    return tuple(_convert(h, v, f"{path}[{i}]") for i, (h, v) in enumerate(zip(inner, value, strict=True)))
+
+
+_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+
+
+def _convert_scalar(hint: Any, value: object, path: str) -> Any:
+    if hint is object or hint is Any:
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    # bool is a subclass of int in Python, but `true` is no number in a YAML file
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise _mistyped(path, value, _NAMES[hint])
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _mistyped(path, value, "a finite number")
+    return value
+
+
+def _check_bounds(value: Any, bounds: tuple[float, float] | None, path: str) -> None:
+    if bounds is None or value is None:
+        return
+    low, high = bounds
+    for element in _elements(value):
+        if not low <= element <= high:
+            raise _mistyped(path, element, f"between {low:g} and {high:g}")
+
+
+def _elements(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, tuple) else (value,)

@@ -1,0 +1,156 @@
+"""What tuning searches: bounds, choices and conditions of a variant's keys, as params.yaml declares them."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Literal
+
+from terracyte.core.errors import InputError
+from terracyte.params.schema import check_keys, number
+
+# What a search may change: regularization, augmentation, loss and optimizer. The others (architecture and sizes, what
+# decides which epochs are chosen) would make trials incomparable, or reach into the stages before `tune`.
+TUNABLE = (
+    *("input_dropout", "dropout", "l1", "l2", "label_smoothing", "overlap_weight"),
+    *(
+        "rotation",
+        "zoom",
+        "brightness",
+        "contrast",
+        "saturation",
+        "hue",
+        "blur",
+        "erasing",
+        "policy",
+        "policy_strength",
+    ),
+    *("cutmix", "mixup", "weight_averaging"),
+    *("optimizer", "learning_rate", "beta_1", "beta_2", "weight_decay", "schedule", "warmup", "fine_tune_rate"),
+)
+
+Values = Mapping[str, object]
+Choice = str | int | float | bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Dimension:
+    """One key of a search space: a range, or a list of choices.
+
+    Attributes:
+        low, high: bounds of a range, both included.
+        scale: on which a range is sampled evenly.
+        choices: what to choose from, in place of a range.
+        when: keys that stand before this one in the space, and the values of each with which this one matters;
+            with others it keeps the reference's value.
+    """
+
+    low: float | None = number(-1e9, 1e9, default=None)
+    high: float | None = number(-1e9, 1e9, default=None)
+    scale: Literal["linear", "log"] = "linear"
+    choices: tuple[Choice, ...] | None = None
+    when: dict[str, tuple[Choice, ...]] = dataclasses.field(default_factory=dict)
+
+    def holds(self, value: object) -> bool:
+        """Whether the dimension can take the value."""
+        if self.choices is not None:
+            return value in self.choices
+        low, high = self.bounds
+        return isinstance(value, int | float) and low <= value <= high
+
+    def matters(self, values: Values) -> bool:
+        """Whether the dimension is searched beside the given values of the keys before it."""
+        return all(values.get(key) in allowed for key, allowed in self.when.items())
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Of a range."""
+        assert self.low is not None
+        assert self.high is not None
+        return self.low, self.high
+
+    def declared(self) -> dict[str, object]:
+        """What params.yaml says of it."""
+        given = {name: value for name, value in dataclasses.asdict(self).items() if value not in (None, {})}
+        return {name: value for name, value in given.items() if name != "scale" or self.choices is None}
+
+    def __str__(self) -> str:
+        return str(list(self.choices)) if self.choices is not None else f"{self.low:g} to {self.high:g}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tune:
+    """The search for better values of a task's reference.
+
+    Attributes:
+        variant: whose network and data the trials are trained on.
+        trials: how many there are at most, the reference's among them; 0 for no search.
+        minutes: after which no further trial begins; null for no limit.
+        seed: of the search and of each trial's training; confirmation takes the seeds after it.
+        share: of the training images that trials see, 0-1.
+        pruner: what ends hopeless trials early: median (worse than the median of the others at the same epoch),
+            hyperband (arXiv 1603.06560), or none.
+        confirm: seeds with which the reference and the best trial's values are trained again; the values are
+            taken only if their mean validation score is the better one.
+        change: keys of the reference and their values in every trial, such as fewer epochs.
+        space: what is searched, by key.
+    """
+
+    variant: str
+    trials: int = number(0, 100_000)
+    minutes: float | None = number(0, 100_000, default=None)
+    seed: int = number(0, 2**31 - 1000, default=0)
+    share: float = number(0.01, 1, default=1.0)
+    pruner: Literal["median", "hyperband", "none"] = "median"
+    confirm: int = number(1, 100, default=2)
+    change: dict[str, object] = dataclasses.field(default_factory=dict)
+    space: dict[str, Dimension] = dataclasses.field(default_factory=dict)
+
+    def check(self, reference: Values, fixed: Values, where: str) -> None:
+        """Refuse a search that cannot be made.
+
+        Args:
+            reference: of the task.
+            fixed: the change of the tuned variant.
+            where: the search's place in params.yaml.
+
+        Raises:
+            InputError: a key must not be searched, or is fixed already; a dimension is neither range nor choices,
+                leaves out the reference's value, or hangs on a key that does not stand before it.
+        """
+        check_keys(self.change, reference, f"{where}.change")
+        check_keys(self.space, TUNABLE, f"{where}.space")
+        if not self.space:
+            raise InputError(f"params.yaml: '{where}.space' is empty: list keys to search, or set {where}.trials to 0")
+        fixed = {**fixed, **self.change}
+        before: list[str] = []
+        for key, dimension in self.space.items():
+            place = f"{where}.space.{key}"
+            _check_form(dimension, place)
+            check_keys(dimension.when, before, f"{place}.when")
+            if key in fixed:
+                raise InputError(
+                    f"params.yaml: '{place}' is searched, but variants.{self.variant}.change or {where}.change fixes "
+                    f"it at {fixed[key]!r}: take it out of one of them"
+                )
+            if not dimension.holds(reference[key]):
+                raise InputError(
+                    f"params.yaml: '{place}' is {dimension}, which leaves out the reference's {reference[key]!r}: "
+                    "the first trial is the reference, so take it in"
+                )
+            before.append(key)
+
+
+def _check_form(dimension: Dimension, place: str) -> None:
+    is_range = dimension.low is not None and dimension.high is not None
+    if is_range == (dimension.choices is not None):
+        raise InputError(f"params.yaml: '{place}' must have either low and high, or choices")
+    if dimension.choices is not None:
+        if len(set(map(repr, dimension.choices))) < max(2, len(dimension.choices)):
+            raise InputError(
+                f"params.yaml: '{place}.choices' is {dimension}; it must list at least two different values"
+            )
+        return
+    low, high = dimension.bounds
+    if low >= high:
+        raise InputError(f"params.yaml: '{place}' is {dimension}; low must be below high")
+    if dimension.scale == "log" and low <= 0:
+        raise InputError(f"params.yaml: '{place}.low' is {low:g}; on a log scale it must be above 0")

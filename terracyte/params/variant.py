@@ -1,0 +1,116 @@
+"""What a variant is: every key that may stand in a reference or in a variant's `change`."""
+
+import dataclasses
+from typing import Literal
+
+from terracyte.params.schema import number
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """A variant in full: everything that decides what its training does, but data, pretrained weights and seed.
+
+    Attributes:
+        architecture: a name of the registry of models.
+        size: of a family that comes in sizes (mobilenet_v3: small, large; convnext: tiny to xlarge).
+        minimalistic: mobilenet_v3 without hard-swish, squeeze-and-excitation and 5x5 convolutions.
+        weights: where a backbone starts: imagenet (refused where it cannot be had), imagenet_or_none (random
+            where it cannot be had, and the tables say so), none (random), or a file (DVC notices its change where
+            it lies in `fetch.folder`). An architecture without a backbone has no use for it.
+        resolution: edge to which a backbone resizes its images, inside the model, in pixels; 0 leaves them as they are.
+        width: filters of the first level.
+        depth: levels (U-Net) or stages (CNN).
+        patch: edge of the blocks of pixels that a U-Net's first level reads and writes as one; its levels, and their
+            cost, begin at the image's edges / patch.
+        squeeze_excite: channel attention in each block (arXiv 1709.01507).
+        residual: shortcuts around each level's convolutions (U-Net; arXiv 1512.03385).
+        attention: gates on the U-Net's shortcuts (arXiv 1804.03999).
+        standardize: bring each image to zero mean and unit variance first (U-Net, CNN).
+        input_dropout: rate of the single values of the input.
+        dropout: rate before the head or in the bottleneck.
+        l1, l2: kernel penalties.
+        head_epochs: the first epochs, in which a pretrained backbone is frozen.
+        fine_tune_rate: factor of the learning rate in the epochs after them.
+        fine_tune_depth: share of the backbone's layers, from its end, that is trained in the epochs after them.
+        flip, rotation, zoom: geometry: which mirrors; the largest turn, in turns; the largest relative change.
+        brightness, contrast, saturation: strengths; at 1, an image's mean moves up by half of the range or down to
+            its half, its grey values stretch by a factor of 0.2 to 2, its saturation by one of 1/9 to 9.
+        hue: the largest turn of the colour circle, in turns.
+        blur, erasing: probability that an image is blurred, or that a box of it is erased (arXiv 1708.04896).
+        policy: chain of random changes: randaugment (arXiv 1909.13719) or augmix (arXiv 1912.02781; no masks).
+        policy_strength: of its changes, 0-1.
+        cutmix, mixup: probability that a batch is mixed, in one way at most (arXiv 1905.04899, 1710.09412).
+        class_weights: weigh the loss by `balance`'s class weights.
+        weighted_sampling: draw training images by `balance`'s sampling weights.
+        ignore_background: leave class 0 out of the loss (mars).
+        rare_class_boost: show training images of the rare class `repeats` times, each freshly augmented.
+        overlap_loss: what is added to the cross entropy: soft Dice (arXiv 1606.04797) or the
+            Lovász-Softmax (arXiv 1705.08790), which stands for the IoU itself.
+        overlap_weight: its factor.
+        label_smoothing: of the cross entropy.
+        optimizer, learning_rate, beta_1, beta_2, weight_decay: Lion (arXiv 2302.06675) or AdamW (arXiv 1711.05101).
+        schedule: of the learning rate over all epochs.
+        warmup: share of the steps in which the rate rises to its peak.
+        weight_averaging: decay per step of the exponential moving average that becomes the model
+            (arXiv 1803.05407 averages likewise); 0 for none.
+        test_time_flips: the model averages its logits over the mirrors that `flip` names.
+        class_offsets: add to the trained network's logits, class by class, what raises the validation score most.
+        precision: of the arithmetic in training; weights, logits and the model that comes of it are float32 always.
+            bfloat16 is faster where the processor multiplies such matrices (GPUs, Intel's AMX), slower elsewhere.
+        batch_size, epochs: images per step; passes over the training rows.
+        patience: epochs without a better validation metric before training stops.
+    """
+
+    architecture: str
+    size: Literal["tiny", "small", "base", "large", "xlarge"] = "large"
+    minimalistic: bool = False
+    weights: str = "none"
+    resolution: int = number(0, 1024, default=0)
+    width: int = number(1, 1024)
+    depth: int = number(1, 8)
+    patch: Literal[1, 2, 4] = 1
+    squeeze_excite: bool = False
+    residual: bool = False
+    attention: bool = False
+    standardize: bool = False
+    input_dropout: float = number(0, 0.9, default=0.0)
+    dropout: float = number(0, 0.9)
+    l1: float = number(0, 1)
+    l2: float = number(0, 1)
+    head_epochs: int = number(0, 10_000, default=0)
+    fine_tune_rate: float = number(0, 1, default=0.1)
+    fine_tune_depth: float = number(0, 1, default=1.0)
+    flip: Literal["none", "horizontal", "both"] = "none"
+    rotation: float = number(0, 0.5, default=0.0)
+    zoom: float = number(0, 0.5, default=0.0)
+    brightness: float = number(0, 1, default=0.0)
+    contrast: float = number(0, 1, default=0.0)
+    saturation: float = number(0, 1, default=0.0)
+    hue: float = number(0, 0.5, default=0.0)
+    blur: float = number(0, 1, default=0.0)
+    erasing: float = number(0, 1, default=0.0)
+    policy: Literal["none", "randaugment", "augmix"] = "none"
+    policy_strength: float = number(0, 1, default=0.0)
+    cutmix: float = number(0, 1, default=0.0)
+    mixup: float = number(0, 1, default=0.0)
+    class_weights: bool = False
+    weighted_sampling: bool = False
+    ignore_background: bool = False
+    rare_class_boost: bool = False
+    overlap_loss: Literal["none", "dice", "lovasz"] = "none"
+    overlap_weight: float = number(0, 10, default=1.0)
+    label_smoothing: float = number(0, 0.5, default=0.0)
+    optimizer: Literal["lion", "adamw"] = "lion"
+    learning_rate: float = number(1e-7, 1, default=1e-4)
+    beta_1: float = number(0, 0.9999, default=0.9)
+    beta_2: float = number(0, 0.99999, default=0.99)
+    weight_decay: float = number(0, 10, default=0.0)
+    schedule: Literal["constant", "cosine"] = "cosine"
+    warmup: float = number(0, 0.5, default=0.0)
+    weight_averaging: float = number(0, 0.99999, default=0.0)
+    test_time_flips: bool = False
+    class_offsets: bool = False
+    precision: Literal["float32", "bfloat16"] = "float32"
+    batch_size: int = number(1, 4096, default=32)
+    epochs: int = number(1, 10_000, default=1)
+    patience: int = number(1, 10_000, default=10)

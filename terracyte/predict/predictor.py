@@ -1,0 +1,116 @@
+"""A champion at work: images in; classes, calibrated confidence and a flag for unlike images out."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terracyte import tasks
+from terracyte.core import quiet
+from terracyte.core.errors import InputError
+from terracyte.promote import calibration, novelty
+from terracyte.promote.champion import CALIBRATION, FAMILIARITY, MODEL, read_record
+from terracyte.promote.novelty import Familiarity
+from terracyte.tasks.task import Task
+
+Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """What is predicted of b images; the s scored classes are those that can be predicted.
+
+    Attributes:
+        labels: (b,), or (b, h, w) for tasks with masks: the most probable class.
+        probabilities: (b, s), or (b, h, w, s): calibrated, each row summing to 1.
+        unfamiliar: (b,) whether an image is unlike the training images.
+    """
+
+    labels: NDArray[Any]
+    probabilities: NDArray[np.float32]
+    unfamiliar: NDArray[np.bool_]
+
+    @property
+    def confidence(self) -> NDArray[np.float64]:
+        """(b,) probability of the predicted class, over the pixels its mean."""
+        highest = self.probabilities.max(axis=-1).reshape(len(self.labels), -1)
+        return np.asarray(highest.mean(axis=1, dtype=np.float64))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Predictor:
+    """A champion, ready to predict; threads may share it.
+
+    Attributes:
+        task: whose champion it is.
+        record: `champion.json`.
+        network: images (b, h, w, c), 0-255 → logits (b, k) or (b, h, w, k), compiled once for every b.
+        temperature: see `calibration`.
+        novelty: see `novelty`.
+    """
+
+    task: Task
+    record: dict[str, Any]
+    network: Network
+    temperature: float
+    novelty: Familiarity
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the scored classes, in the order of the probabilities."""
+        return tuple(self.task.classes[k] for k in self.task.scored_classes)
+
+    def predict(self, images: NDArray[np.uint8]) -> Predictions:
+        """Predict images (b, h, w, c) uint8, 0-255."""
+        logits = self.network(images.astype(np.float32))
+        probabilities = calibration.probabilities(self.task, logits, self.temperature)
+        labels = np.array(self.task.scored_classes)[probabilities.argmax(axis=-1)]
+        return Predictions(labels, probabilities, self.novelty.distances(images) > 1)
+
+
+def read(folder: Path, task: str | None = None) -> Predictor:
+    """Read a champion's folder.
+
+    Args:
+        folder: of the champion.
+        task: whose champion it must be; None for any.
+
+    Raises:
+        InputError: there is no champion, it is another task's, or a file of it is missing or damaged.
+    """
+    record = read_record(folder, task)
+    for name in (MODEL, CALIBRATION, FAMILIARITY):
+        if not (folder / name).exists():
+            raise InputError(f"{folder / name} is missing: run `dvc repro promote@{record['task']}`")
+    form = (record["height"], record["width"], record["channels"])
+    return Predictor(
+        task=tasks.named(record["task"], record["classes"], form),
+        record=record,
+        network=_compiled(folder / MODEL, form),
+        temperature=calibration.read(folder / CALIBRATION),
+        novelty=novelty.read(folder / FAMILIARITY),
+    )
+
+
+def _compiled(path: Path, form: tuple[int, int, int]) -> Network:
+    """The network as one function without Python in it; a batch of another size is not compiled anew."""
+    # Imported here: what a champion is can be told without Keras.
+    with quiet.importing_keras():
+        import keras
+
+        from terracyte.models import inference
+        from terracyte.models.serialization import read_model
+
+    inference.make_repeatable(0)
+    model = read_model(path)
+    if keras.backend.backend() != "tensorflow":
+        return lambda images: np.asarray(model(images, training=False))
+    import tensorflow as tf
+
+    graph = tf.function(
+        lambda images: model(images, training=False), input_signature=[tf.TensorSpec((None, *form), tf.float32)]
+    ).get_concrete_function()
+    return lambda images: np.asarray(graph(tf.constant(images)))

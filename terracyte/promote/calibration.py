@@ -1,0 +1,135 @@
+"""Temperature scaling: confidences that mean what they say (Guo et al., arXiv 1706.04599).
+
+A network's logits z are divided by one number T before the softmax: p = softmax(z / T). T > 1 makes probabilities
+humbler, T < 1 bolder; the most probable class stays the same. T is what makes the validation split most probable.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+
+from terracyte.core import files, paths, quiet
+from terracyte.core.errors import InputError
+from terracyte.metrics import confusion
+from terracyte.tasks.task import Task
+
+_BATCH = 64  # images per step; no result depends on it
+_PIXELS = 512  # of each image of a dense task, drawn at random: neighbours say the same
+_HOTTEST = 20.0  # largest temperature; the smallest is its inverse. A network without an error would have none
+_DECIMALS = 6
+
+Values = NDArray[np.floating[Any]]
+
+
+def probabilities(task: Task, logits: Values, temperature: float) -> NDArray[np.float32]:
+    """(..., k) logits of all classes → (..., s) calibrated probabilities of the scored ones, each row summing to 1."""
+    scored = logits[..., list(task.scored_classes)].astype(np.float32)
+    return np.asarray(softmax(scored / np.float32(temperature), axis=-1))
+
+
+def fit(logits: Values, truth: NDArray[np.int64]) -> float:
+    """The temperature under which the truth is most probable.
+
+    The negative log likelihood is convex in 1 / T, so a bounded search finds its only minimum.
+
+    Args:
+        logits: (n, k).
+        truth: (n,) places of the true classes in them.
+
+    Returns:
+        1/20 to 20; near 1/20 where no image is wrong.
+    """
+
+    def loss(coldness: float) -> float:
+        return _negative_log_likelihood(logits, truth, 1 / coldness)
+
+    found = minimize_scalar(loss, bounds=(1 / _HOTTEST, _HOTTEST), method="bounded", options={"xatol": 1e-6})
+    return round(float(1 / found.x), _DECIMALS)
+
+
+def measure(logits: Values, truth: NDArray[np.int64]) -> dict[str, Any]:
+    """Fit the temperature, and say what it brings on the same images or pixels.
+
+    Args:
+        logits: (n, k).
+        truth: (n,) places of the true classes in them.
+
+    Returns:
+        `temperature`; `expected_calibration_error` and `negative_log_likelihood`, each `before` and `after`; `scored`,
+        which is n.
+    """
+    temperature = fit(logits, truth)
+    both = {"before": 1.0, "after": temperature}
+    return {
+        "temperature": temperature,
+        "expected_calibration_error": {name: _calibration_error(logits, truth, t) for name, t in both.items()},
+        "negative_log_likelihood": {
+            name: round(_negative_log_likelihood(logits, truth, t), _DECIMALS) for name, t in both.items()
+        },
+        "scored": len(truth),
+    }
+
+
+def write(task: Task, model: Path, path: Path) -> None:
+    """Calibrate a saved model on the validation split and write what `measure` returns.
+
+    Raises:
+        InputError: the model cannot be read, nothing was balanced yet, or the validation split is empty
+            or has nothing that is scored.
+    """
+    parts = list(_observations(task, model))
+    logits, truth = (np.concatenate(each) for each in zip(*parts, strict=True))
+    if not len(truth):
+        raise InputError(f"{paths.masks(task.name)}: no pixel of the validation split has a class that is scored")
+    files.write_json(path, {"split": "validation", **measure(logits, truth)})
+
+
+def read(path: Path) -> float:
+    """The temperature of a file that `write` wrote."""
+    return float(files.read_json(path)["temperature"])
+
+
+def _observations(task: Task, model: Path) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+    """Logits (n, s) of the scored classes and the places of the true ones, batch by batch of validation images."""
+    # Imported here: calibrated probabilities need no Keras.
+    with quiet.importing_keras():
+        from terracyte.models import inference
+        from terracyte.models.serialization import read_model
+        from terracyte.train.batches import read_rows
+
+    inference.make_repeatable(0)
+    network = read_model(model)
+    rows, start = read_rows(task, "validation"), 0
+    draw = np.random.default_rng(0)
+    for logits in inference.predict(network, rows.images, rows.ids, _BATCH):
+        truth = rows.targets[start : start + len(logits)]
+        start += len(logits)
+        if task.dense:
+            logits, truth = _drawn(logits, truth, draw)
+        known = np.isin(truth, task.scored_classes)
+        places = np.searchsorted(task.scored_classes, truth[known])
+        yield logits[known][:, list(task.scored_classes)], places.astype(np.int64)
+
+
+def _drawn(logits: Values, masks: NDArray[Any], draw: np.random.Generator) -> tuple[Values, NDArray[Any]]:
+    """Some pixels of each image: (b, h, w, k) and (b, h, w) → (b · p, k) and (b · p,)."""
+    flat, truth = logits.reshape(len(logits), -1, logits.shape[-1]), masks.reshape(len(masks), -1)
+    chosen = draw.integers(0, truth.shape[1], (len(masks), min(_PIXELS, truth.shape[1])))
+    picked = np.take_along_axis(flat, chosen[..., None], axis=1)
+    return picked.reshape(-1, flat.shape[-1]), np.take_along_axis(truth, chosen, axis=1).ravel()
+
+
+def _negative_log_likelihood(logits: Values, truth: NDArray[np.int64], temperature: float) -> float:
+    """Mean over the rows, in nats."""
+    scores = log_softmax(logits.astype(np.float64) / temperature, axis=-1)
+    return -float(scores[np.arange(len(truth)), truth].mean())
+
+
+def _calibration_error(logits: Values, truth: NDArray[np.int64], temperature: float) -> float:
+    error = confusion.expected_calibration_error(softmax(logits.astype(np.float64) / temperature, axis=-1), truth)
+    return round(error, _DECIMALS)

@@ -1,0 +1,175 @@
+"""Champion and candidate: who they are, what they predicted, and the champion's folder.
+
+`data/<task>/champion` holds all that serving and later comparisons need, whatever becomes of its variant:
+
+- `champion.json`: what `describe` returns, `reasons` (why it became champion) and `behaviour` (how it was tested);
+- `model.keras`: one model, all seeds together;
+- `calibration.json`, `novelty.npz`: what turns its logits into confidence and a flag for unlike images;
+- `scores.json`: see `evaluation.summarise`;
+- `predictions/seed_<n>.npz`: of its test images; `predictions/tested.parquet` says which ones they are;
+- `card.md`: the model card.
+"""
+
+import dataclasses
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from terracyte.core import files, metric_files, paths
+from terracyte.core.errors import InputError
+from terracyte.evaluate import predictions
+from terracyte.evaluate.predictions import Kept
+from terracyte.models import seed_ensemble
+from terracyte.params import Params
+from terracyte.promote import calibration, card, novelty
+from terracyte.tasks.task import Task
+
+# Keys of `champion.json` beside the description.
+REASONS, BEHAVIOUR = "reasons", "behaviour"
+
+_NAME = "champion.json"
+_TESTED = "predictions/tested.parquet"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Contender:
+    """A model that is champion or may become it.
+
+    Attributes:
+        about: see `describe`; of a champion also `reasons` and `behaviour`.
+        models: files of its models, one per seed, or the champion's one.
+        scores: see `evaluation.summarise`.
+        tested: its test images, see `tested`.
+        kept: its predictions of them, one per seed.
+    """
+
+    about: Mapping[str, Any]
+    models: tuple[Path, ...]
+    scores: Mapping[str, Any]
+    tested: pd.DataFrame
+    kept: tuple[Kept, ...]
+
+    def is_same(self, about: Mapping[str, Any] | None) -> bool:
+        """Whether `about` describes the same trainings, whatever their variant is called."""
+        return about is not None and sorted(self.about["fingerprints"]) == sorted(about.get("fingerprints", []))
+
+
+def tested(task: Task, rows: pd.DataFrame) -> pd.DataFrame:
+    """What identifies test images and their truth: `id`, `content_hash` and `target`, in the order of `rows`."""
+    target = rows["mask_hash"] if task.dense else rows["label"].astype(str)
+    return pd.DataFrame({"id": rows["id"], "content_hash": rows["content_hash"], "target": target})
+
+
+def of_variant(task: Task, settings: Params, rows: pd.DataFrame, name: str) -> Contender:
+    """A trained and evaluated variant, all its seeds together.
+
+    Args:
+        task: the variant's.
+        settings: decide which seeds there are.
+        rows: the present test split.
+        name: of the variant.
+
+    Raises:
+        InputError: it wasn't trained or evaluated, or was on other data.
+    """
+    training = predictions.trained(task.name, name, settings.seeds)
+    path = paths.scores(task.name, name)
+    scores = metric_files.read(path) if path.exists() else {"fingerprints": {}}
+    if scores["fingerprints"] != {str(seed): run["fingerprint"] for seed, run in training.items()}:
+        raise InputError(f"{path} is missing or of other trainings: run `dvc repro evaluate@{name}`")
+    return Contender(
+        about=describe(task, settings, name, training, scores),
+        models=tuple(paths.model(task.name, name, seed) for seed in settings.seeds),
+        scores=scores,
+        tested=tested(task, rows),
+        kept=tuple(predictions.stored(task.name, name, seed, rows) for seed in settings.seeds),
+    )
+
+
+def describe(
+    task: Task, settings: Params, name: str, training: Mapping[int, Mapping[str, Any]], scores: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Who a contender is, in plain values: what it was trained on, what it takes, and how it scored.
+
+    `score` is the headline's mean over the seeds on its whole test split; `together` that of the averaged model.
+    """
+    height, width, channels = task.image_shape
+    selection = f"val_{task.selection}"
+    low, high = scores["interval"][task.headline]
+    first = training[settings.seeds[0]]
+    return {
+        "task": task.name,
+        "variant": name,
+        "title": settings.variants[name].title,
+        "seeds": list(training),
+        "fingerprints": [run["fingerprint"] for run in training.values()],
+        "data_hash": first["data_hash"],
+        "source": settings.data[task.name].source,
+        "classes": list(task.classes),
+        "background": task.background,
+        "height": height,
+        "width": width,
+        "channels": channels,
+        "initialisation": first["initialisation"],
+        "metric": task.headline,
+        "score": scores["mean"][task.headline],
+        "score_low": low,
+        "score_high": high,
+        "together": scores["together"][task.headline],
+        "images": scores["images"],
+        "groups": scores["groups"],
+        "validation": {
+            "metric": task.selection,
+            "score": round(sum(run[selection] for run in training.values()) / len(training), 6),
+        },
+    }
+
+
+def standing(task: str) -> Contender | None:
+    """The champion of `data/<task>/champion` as it stands; None where there is none.
+
+    Raises:
+        InputError: the folder is incomplete.
+    """
+    folder = paths.champion(task)
+    if not (folder / _NAME).exists():
+        return None
+    try:
+        about = files.read_json(folder / _NAME)
+        return Contender(
+            about=about,
+            models=(folder / "model.keras",),
+            scores=files.read_json(folder / "scores.json"),
+            tested=pd.read_parquet(folder / _TESTED),
+            kept=tuple(files.read_arrays(folder / f"predictions/seed_{seed}.npz") for seed in about["seeds"]),
+        )
+    except (OSError, ValueError, KeyError) as error:
+        advice = f"bring it back with `dvc checkout {folder}`, or delete it"
+        raise InputError(f"{folder} is incomplete ({error}): {advice}") from error
+
+
+def fill(folder: Path, task: Task, settings: Params, champion: Contender, rows: pd.DataFrame) -> None:
+    """Write all that a champion consists of into an empty folder; the same champion gives the same bytes.
+
+    Args:
+        folder: becomes `paths.champion(task.name)`.
+        task: whose.
+        settings: of the data and of the resampling.
+        champion: with `reasons` and `behaviour`; trained on the present data.
+        rows: the present test split, which is the champion's.
+    """
+    (folder / "predictions").mkdir()
+    with seed_ensemble.model_file(champion.models) as model:
+        shutil.copyfile(model, folder / "model.keras")
+    calibration.write(task, folder / "model.keras", folder / "calibration.json")
+    novelty.write(task, folder / "familiarity.npz", settings.promote[task.name].unfamiliar)
+    for seed, kept in zip(champion.about["seeds"], champion.kept, strict=True):
+        files.write_arrays(folder / f"predictions/seed_{seed}.npz", kept)
+    files.write_table(folder / _TESTED, champion.tested)
+    files.write_json(folder / "scores.json", champion.scores)
+    files.write_json(folder / _NAME, champion.about)
+    text = card.card(task, champion.about, champion.scores, card.class_intervals(task, rows, champion.kept, settings))
+    files.write_text(folder / "card.md", text)

@@ -1,0 +1,163 @@
+"""How unlike the training images an image is: no model that never saw its like should be trusted with it.
+
+An image is described by 13 numbers that need no label: the manifest's statistics (the logarithm of sharpness), the
+eight strongest principal components of its colour histogram, and how much of the histogram they leave over. Its
+distance is that of Mahalanobis, as Lee et al. (arXiv 1807.03888) take it in the features of a network.
+
+Colours do what a network's own signals did not: on the real images, the energy of the logits (Liu et al., arXiv
+2010.03759) passed both the alien drawn over the terrain and one of the two pictures among the cells as familiar.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terracyte.core import files
+from terracyte.images.similarity.histograms import count_levels, smooth
+from terracyte.images.similarity.thumbnails import grey
+from terracyte.ingest.manifest import STATISTICS, statistics
+from terracyte.tasks.task import Task
+
+_COMPONENTS = 8
+_CHUNK = 64  # images
+_LEAST = 1e-6  # threshold, where all images are equal
+_RIDGE = 1e-3  # share of the features' mean variance added to each: none is free of noise
+
+FEATURES = (*STATISTICS, *(f"colour_{n}" for n in range(1, _COMPONENTS + 1)), "colour_rest")
+"""Names of the 13 numbers."""
+
+Numbers = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Familiarity:
+    """What is known of the training images' look.
+
+    Attributes:
+        mean_colours: (d,) mean of the square roots of the smoothed colour histograms.
+        components: (8, d) their principal components.
+        centre, scale: (13,) mean and standard deviation of the features.
+        precision: (13, 13) inverse covariance of the standardized features.
+        threshold: squared distance above which an image is unfamiliar.
+    """
+
+    mean_colours: Numbers
+    components: Numbers
+    centre: Numbers
+    scale: Numbers
+    precision: Numbers
+    threshold: Numbers
+
+    def features(self, images: NDArray[np.uint8]) -> Numbers:
+        """Images (n, h, w, c) → `FEATURES` (n, 13)."""
+        return np.concatenate([_features(images[part], self) for part in _chunks(len(images))])
+
+    def distances(self, images: NDArray[np.uint8]) -> Numbers:
+        """Images (n, h, w, c) → squared distances (n,) over the threshold: above 1 is unfamiliar."""
+        return self.rated(self.features(images))
+
+    def rated(self, features: Numbers) -> Numbers:
+        """The same of features (n, 13)."""
+        standardized = (features - self.centre) / self.scale
+        squared = np.einsum("ni,ij,nj->n", standardized, self.precision, standardized)
+        return np.asarray(squared / self.threshold)
+
+
+def fit(
+    images: NDArray[np.uint8], training: NDArray[np.int64], validation: NDArray[np.int64], share: float
+) -> Familiarity:
+    """Learn the look of the training images; memory does not grow with their number.
+
+    Args:
+        images: (N, h, w, c), may be memory-mapped.
+        training: places of the training images.
+        validation: places of images that set the threshold.
+        share: of the validation images that are flagged, 0-1.
+    """
+    mean_colours, components = _principal(images, training)
+    one, none = np.ones(len(FEATURES)), np.zeros(len(FEATURES))
+    blank = Familiarity(
+        mean_colours=mean_colours,
+        components=components,
+        centre=none,
+        scale=one,
+        precision=np.eye(len(FEATURES)),
+        threshold=np.ones(()),
+    )
+    known = _all_features(blank, images, training)
+    centre, scale = known.mean(axis=0), known.std(axis=0)
+    scale = np.where(scale > 0, scale, 1.0)  # grey images have no saturation
+    covariance = np.cov((known - centre) / scale, rowvar=False, bias=True)
+    precision: Numbers = np.linalg.inv(covariance + _RIDGE * np.eye(len(FEATURES))).astype(np.float64)
+    fitted = dataclasses.replace(blank, centre=centre, scale=scale, precision=precision)
+    distances = fitted.rated(_all_features(fitted, images, validation))
+    threshold = np.maximum(np.quantile(distances, 1 - share), _LEAST)
+    return dataclasses.replace(fitted, threshold=np.asarray(threshold))
+
+
+def write(task: Task, path: Path, share: float) -> None:
+    """Fit the task's training split and write the result as .npz; the same images give the same bytes.
+
+    Args:
+        task: whose images.
+        path: of the file.
+        share: of the validation images that are flagged, 0-1.
+
+    Raises:
+        InputError: nothing was balanced yet, or a split is empty.
+    """
+    # Imported here: rating images needs no Keras.
+    from terracyte.train.batches import read_rows
+
+    training, validation = read_rows(task, "train"), read_rows(task, "validation")
+    fitted = fit(training.images, training.ids, validation.ids, share)
+    files.write_arrays(path, {name: np.asarray(array) for name, array in vars(fitted).items()})
+
+
+def read(path: Path) -> Familiarity:
+    """Read what `write` wrote."""
+    return Familiarity(**files.read_arrays(path))
+
+
+def _chunks(n: int) -> Iterator[slice]:
+    return (slice(start, start + _CHUNK) for start in range(0, n, _CHUNK))
+
+
+def _all_features(familiarity: Familiarity, images: NDArray[np.uint8], ids: NDArray[np.int64]) -> Numbers:
+    return np.concatenate([_features(images[ids[part]], familiarity) for part in _chunks(len(ids))])
+
+
+def _features(images: NDArray[np.uint8], familiarity: Familiarity) -> Numbers:
+    look = statistics(images, grey(images))
+    look["sharpness"] = np.log1p(look["sharpness"])
+    deviation = _colours(images) - familiarity.mean_colours
+    inside = deviation @ familiarity.components.T
+    rest = (deviation**2).sum(axis=1) - (inside**2).sum(axis=1)
+    # rounding may leave a little less than nothing
+    columns = [*(look[name] for name in STATISTICS), *inside.T, np.sqrt(np.maximum(rest, 0))]
+    return np.stack(columns, axis=1)
+
+
+def _colours(images: NDArray[np.uint8]) -> Numbers:
+    """(n, d) whose Euclidean distance is Hellinger's of the smoothed histograms, up to a factor."""
+    return np.sqrt(smooth(count_levels(images), images.shape[-1])).astype(np.float64)
+
+
+def _principal(images: NDArray[np.uint8], ids: NDArray[np.int64]) -> tuple[Numbers, Numbers]:
+    """Mean (d,) and principal components (8, d) of the colours, the strongest first."""
+    dimensions = _colours(images[ids[:1]]).shape[1]
+    total, products = np.zeros(dimensions), np.zeros((dimensions, dimensions))
+    for part in _chunks(len(ids)):
+        colours = _colours(images[ids[part]])
+        total += colours.sum(axis=0)
+        products += colours.T @ colours
+    mean = total / len(ids)
+    scatter = products - len(ids) * np.outer(mean, mean)
+    _, vectors = np.linalg.eigh(scatter)
+    components = vectors[:, ::-1][:, :_COMPONENTS].T
+    # an eigenvector's sign is the library's whim
+    signs = np.sign(components[np.arange(len(components)), np.abs(components).argmax(axis=1)])
+    return mean, components * signs[:, None]

@@ -1,0 +1,142 @@
+"""The ablation table in raw numbers: one row per variant, one column per figure."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from terracyte.evaluate import scores
+from terracyte.metrics.confusion import Counts
+from terracyte.params import Evaluate
+from terracyte.report.records import Record
+from terracyte.tasks.task import Task
+
+DIFFERENCE = ("difference", "difference_low", "difference_high", "p_value")
+SEVERITIES = (1, 2, 3, 4, 5)
+
+_SHORT = 12  # hex digits of a hash: enough to tell runs apart, short enough to read
+
+
+def ablation(task: Task, records: Sequence[Record], settings: Evaluate) -> pd.DataFrame:
+    """One row per variant.
+
+    Args:
+        task: gives the names of scores, classes and corruptions.
+        records: the rows, in order.
+        settings: of the comparison of each row with the one above, or with the one that its variant names.
+
+    Returns:
+        `variant`, `seeds`, the headline, its `_low` and `_high`, the same of the shift headline, both `_together`
+        (of the seeds' averaged logits; NaN for one seed), the other scores,
+        `iou_<class>` (or whatever the class headline is), `corruption_<name>`, `severity_<1-5>`, `DIFFERENCE` (NaN
+        in the first row) and `compared_with` (to which row; "" in the first), `parameters`, `initialisation`,
+        `best_epoch` and `epochs` (of each seed), `published`, `data_hash` and `fingerprint` (of each seed;
+        shortened), `title`.
+    """
+    rows = {record.name: row(task, record) for record in records}
+    confusions = {record.name: record.confusions for record in records}
+    for name, this in rows.items():
+        if other := this["compared_with"]:
+            gained = this[task.headline] - rows[other][task.headline]
+            this |= difference(task, gained, confusions[name], confusions[other], settings)
+    return pd.DataFrame(list(rows.values()))
+
+
+def row(task: Task, record: Record) -> dict[str, Any]:
+    """A row of `ablation`; the difference is NaN."""
+    mean, runs = record.scores["mean"], [record.training[str(seed)] for seed in record.seeds]
+    published = record.variant.published
+    return {
+        "variant": record.name,
+        "seeds": _joined(record.seeds),
+        **{name: value for headline in headlines(task) for name, value in _estimate(record, headline)},
+        **_together(record, headlines(task)),
+        **{name: mean[name] for name in task.other_scores},
+        **{class_column(task, name): mean["per_class"][name][task.class_headline] for name in scored(task)},
+        **_shift(task, mean),
+        **dict.fromkeys(DIFFERENCE, np.nan),
+        "compared_with": record.compared_with or "",
+        "parameters": runs[0]["parameters"],
+        "initialisation": runs[0]["initialisation"],
+        "best_epoch": _joined(run["best_epoch"] for run in runs),
+        "epochs": _joined(run["epochs"] for run in runs),
+        "published": np.nan if published is None else published,
+        "data_hash": record.scores["data_hash"][:_SHORT],
+        "fingerprint": shortened(identity.fingerprint for identity in record.identities),
+        "title": record.variant.title,
+    }
+
+
+def difference(task: Task, gained: float, one: Counts, other: Counts, settings: Evaluate) -> dict[str, float]:
+    """What `DIFFERENCE` names; interval and test are paired: both rows score the same drawn images.
+
+    Args:
+        task: what to score by.
+        gained: the row's headline minus that of the other row.
+        one, other: (seeds, groups, k, k) of both rows, see `scores.confusions`.
+        settings: of the resampling.
+    """
+    interval = scores.difference(task, one, other, settings)
+    values = [round(gained, 6), *interval, scores.p_value(task, one, other, settings)]
+    return dict(zip(DIFFERENCE, values, strict=True))
+
+
+def together_column(headline: str) -> str:
+    """The column of a headline that the averaged logits of all seeds reach."""
+    return f"{headline}_together"
+
+
+def headlines(task: Task) -> list[str]:
+    """The scores that have intervals: the headline, and the one under shift where the task has it."""
+    return [name for name in (task.headline, task.shift_headline) if name]
+
+
+def scored(task: Task) -> list[str]:
+    """Names of the scored classes in the order of their labels."""
+    return [task.classes[k] for k in task.scored_classes]
+
+
+def class_column(task: Task, name: str) -> str:
+    """The column of a class's headline, such as `iou_big_rock`."""
+    return f"{task.class_headline}_{name.replace(' ', '_')}"
+
+
+def corruption_column(name: str) -> str:
+    """The column of the headline under one corruption."""
+    return f"corruption_{name}"
+
+
+def severity_column(severity: int) -> str:
+    """The column of the headline under all corruptions at one severity."""
+    return f"severity_{severity}"
+
+
+def shortened(fingerprints: Iterable[str]) -> str:
+    """The cell of the column `fingerprint`."""
+    return _joined(fingerprint[:_SHORT] for fingerprint in fingerprints)
+
+
+def _estimate(record: Record, headline: str) -> list[tuple[str, float]]:
+    low, high = record.scores["interval"][headline]
+    return [(headline, record.scores["mean"][headline]), (f"{headline}_low", low), (f"{headline}_high", high)]
+
+
+def _together(record: Record, names: Sequence[str]) -> dict[str, float]:
+    """NaN where there is one seed, which needs no others."""
+    several = len(record.seeds) > 1
+    return {together_column(name): record.scores["together"][name] if several else np.nan for name in names}
+
+
+def _shift(task: Task, mean: dict[str, Any]) -> dict[str, float]:
+    if not task.corruptions:
+        return {}
+    of_severities = zip(SEVERITIES, mean["shift_severity"], strict=True)
+    return {
+        **{corruption_column(name): mean["shift"][name] for name in task.corruptions},
+        **{severity_column(severity): value for severity, value in of_severities},
+    }
+
+
+def _joined(values: Iterable[object]) -> str:
+    return " ".join(map(str, values))

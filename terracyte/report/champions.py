@@ -1,0 +1,74 @@
+"""Who is champion, and what was decided: from DVC's outputs to the page and to MLflow's registry."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from terracyte.core import files, metric_files, paths
+from terracyte.core.errors import InputError
+from terracyte.promote import wording
+from terracyte.serve import registry
+from terracyte.serve.registry import CANDIDATE, CHAMPION, Entry
+from terracyte.tasks.task import Task
+
+
+def outcome(task: Task) -> dict[str, Any]:
+    """What `promotion.promote` decided last.
+
+    Raises:
+        InputError: nothing was decided yet, or the champion's folder is not of this decision.
+    """
+    command = f"run `dvc repro promote@{task.name}`"
+    path, folder = paths.promotion(task.name), paths.champion(task.name)
+    if not path.exists():
+        raise InputError(f"{path} is missing: {command}")
+    decided: dict[str, Any] = files.read_json(path)
+    about = folder / "champion.json"
+    found = files.read_json(about) if about.exists() else {"variant": None}
+    if found != decided["champion"]:
+        raise InputError(f"{folder} does not hold the champion of {path}: `dvc checkout {folder}`, or {command}")
+    return decided
+
+
+def card(task: Task) -> str:
+    """The champion's model card, in Markdown; "" where there is no champion."""
+    path = paths.champion(task.name) / "card.md"
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def register(task: Task) -> None:
+    """See `tracking.registry.register`: the champion, and the candidate where it was refused.
+
+    Raises:
+        InputError: see `outcome`; or the tracking store cannot be used.
+    """
+    decided = outcome(task)
+    champion, candidate = decided["champion"], decided["candidate"]
+    if champion["variant"] is None:
+        registry.register(task.name, [_refused(task, decided)])
+    elif sorted(champion["fingerprints"]) == sorted(candidate["fingerprints"]):
+        registry.register(task.name, [_champion(task, champion, (CHAMPION, CANDIDATE))])
+    else:
+        registry.register(task.name, [_champion(task, champion, (CHAMPION,)), _refused(task, decided)])
+
+
+def _champion(task: Task, about: Mapping[str, Any], aliases: tuple[str, ...]) -> Entry:
+    head = f"Champion: `{about['variant']}`, which validated best."
+    models = (paths.champion(task.name) / "model.keras",)
+    text = _listed(head, [*about["reasons"], *(told for _, told in wording.behaviour(about["behaviour"]))])
+    folder = paths.champion(task.name)
+    return Entry(aliases=aliases, about=about, models=models, description=text, card=card(task), folder=folder)
+
+
+def _refused(task: Task, decided: Mapping[str, Any]) -> Entry:
+    about = decided["candidate"]
+    path = paths.training(task.name, about["variant"])
+    trained = metric_files.read(path) if path.exists() else {}
+    if [trained.get(str(seed), {}).get("fingerprint") for seed in about["seeds"]] != about["fingerprints"]:
+        raise InputError(f"{paths.promotion(task.name)} is of other trainings: run `dvc repro promote@{task.name}`")
+    head = f"Candidate, refused: `{about['variant']}`, which validated best."
+    models = tuple(paths.model(task.name, about["variant"], seed) for seed in about["seeds"])
+    return Entry(aliases=(CANDIDATE,), about=about, models=models, description=_listed(head, decided["reasons"]))
+
+
+def _listed(head: str, reasons: list[str]) -> str:
+    return "\n".join([head, "", *(f"- {reason}" for reason in reasons)])

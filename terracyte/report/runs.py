@@ -1,0 +1,67 @@
+"""What DVC holds of the declared variants → MLflow's runs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from terracyte import tracking
+from terracyte.core import files, paths
+from terracyte.report import views
+from terracyte.report.records import Record
+from terracyte.tasks.task import Task
+from terracyte.tracking.run_matching import Finished
+
+
+def reconcile(task: Task, records: Sequence[Record]) -> dict[tuple[str, int], str]:
+    """Bring a task's experiment up to date: trainings, the search, the saved views; see `tracking.reconcile`.
+
+    Returns:
+        The run of each (variant, seed).
+
+    Raises:
+        InputError: the tracking store cannot be used.
+    """
+    found = tracking.reconcile(task.name, [each for record in records for each in _finished(task, record)])
+    if paths.tuning(task.name).exists():
+        tracking.log_study(task.name, files.read_json(paths.tuning(task.name)))
+    views.save(task, records)
+    return found
+
+
+def log_report(task: Task) -> None:
+    """Keep the report, where there is one; see `tracking.log_report`."""
+    name = task.name
+    pages = [paths.REPORT_PAGE, paths.ablation_csv(name), paths.ablation_markdown(name)]
+    if all(page.exists() for page in pages):
+        tracking.log_report(name, pages)
+
+
+def _finished(task: Task, record: Record) -> list[Finished]:
+    """One per seed."""
+    return [
+        Finished(
+            identity=identity,
+            title=record.variant.title,
+            curves=record.curves[record.curves["seed"] == identity.seed].drop(columns="seed"),
+            summary=summary(record.training[str(identity.seed)], record.scores["seeds"][str(identity.seed)]),
+            model=paths.model(task.name, record.name, identity.seed),
+            published=record.variant.published,
+        )
+        for identity in record.identities
+    ]
+
+
+def summary(training: Mapping[str, Any], scores: Mapping[str, Any]) -> dict[str, float]:
+    """Training facts and test scores of one seed as flat metrics: `best_val_mean_iou`, `test_iou_big_rock`.
+
+    Args:
+        training: see `paths.training`.
+        scores: numbers by name, and `per_class` with numbers by class and name; see `evaluation.summarise`.
+    """
+    facts = {f"best_{name}" if name.startswith("val_") else name: value for name, value in training.items()}
+    overall = {f"test_{name}": value for name, value in scores.items()}
+    per_class = {
+        f"test_{name}_{label}".replace(" ", "_"): value
+        for label, values in scores["per_class"].items()
+        for name, value in values.items()
+    }
+    return {name: value for name, value in {**facts, **overall, **per_class}.items() if isinstance(value, int | float)}

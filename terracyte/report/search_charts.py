@@ -1,0 +1,140 @@
+"""What a search looked like: its course, which keys mattered, and how."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from terracyte.rendering import formats
+from terracyte.report.figures import COLOURS, INK, drawn, whole_numbers
+from terracyte.report.pictures import Picture
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Outcome = Mapping[str, Any]
+Entry = Mapping[str, Any]
+
+_BEST, _OTHER, _PRUNED = COLOURS[1], COLOURS[0], COLOURS[4]
+_SLICES = 4  # beside one another
+
+
+def charts(outcome: Outcome) -> list[Picture]:
+    """History, importances, slices and parallel coordinates of a search; see `search.search`."""
+    scored = [trial for trial in outcome["trials"] if trial["score"] is not None]
+    searched = [_Key(name, dimension) for name, dimension in outcome["space"].items()]
+    shown = [_history(outcome)]
+    if outcome["importances"]:
+        shown.append(_importances(outcome["importances"]))
+    return [*shown, _slices(scored, searched), _parallel(scored, searched)]
+
+
+def _history(outcome: Outcome) -> Picture:
+    """Each trial's score, and the best so far."""
+    trials = outcome["trials"]
+    complete = [trial for trial in trials if trial["state"] == "complete"]
+    pruned = [trial for trial in trials if trial["state"] == "pruned"]
+    failed = [trial["number"] for trial in trials if trial["state"] == "failed"]
+    highest = [max(_scores(complete[: n + 1])) for n in range(len(complete))]
+
+    def draw(axes: "Axes") -> None:
+        whole_numbers(axes, "trial")
+        axes.set_ylabel("validation score, %")
+        axes.step(_numbers(complete), highest, where="post", color=_BEST, linewidth=1.2, label="best so far")
+        axes.plot(_numbers(complete), _scores(complete), "o", color=_OTHER, markersize=4, label="complete")
+        if pruned:
+            axes.plot(_numbers(pruned), _scores(pruned), "x", color=_PRUNED, markersize=5, label="pruned")
+        for number in failed:
+            axes.axvline(number, color=INK, alpha=0.3, linewidth=0.8, linestyle=":", label="failed")
+        handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+        axes.legend(handles.values(), handles.keys(), fontsize="small")
+
+    counts = f"{len(complete)} complete, {len(pruned)} pruned, {len(failed)} failed"
+    return Picture(drawn(5.6, 2.6, draw), f"score by trial: {counts}", "History")
+
+
+def _importances(importances: Mapping[str, float]) -> Picture:
+    ordered = sorted(importances.items(), key=lambda item: item[1])
+
+    def draw(axes: "Axes") -> None:
+        axes.barh([formats.words(key) for key, _ in ordered], [100 * value for _, value in ordered], color=_OTHER)
+        axes.set_xlabel("importance, %")
+
+    listed = ", ".join(f"{formats.words(key)} {formats.percent(value)} %" for key, value in reversed(ordered))
+    return Picture(drawn(5.6, 0.7 + 0.22 * len(ordered), draw), f"importances: {listed}", "Importances")
+
+
+def _slices(trials: Sequence[Entry], searched: Sequence["_Key"]) -> Picture:
+    """The score over the values of each key."""
+
+    def slice_of(key: _Key) -> Callable[["Axes"], None]:
+        def draw(axes: "Axes") -> None:
+            having = [trial for trial in trials if key.name in trial["values"]]
+            places, shades = [key.place(trial) for trial in having], _numbers(having)
+            axes.scatter(places, _scores(having), c=shades, cmap="viridis_r", s=14)
+            if key.choices:
+                axes.set_xticks(range(len(key.choices)), list(map(str, key.choices)))
+            elif key.is_log:
+                axes.set_xscale("log")
+            axes.set_title(formats.words(key.name), fontsize="medium")
+            axes.tick_params(labelsize="small")
+
+        return draw
+
+    rows = math.ceil(len(searched) / _SLICES)
+    uri = drawn(2.1 * _SLICES, 1.8 * rows, *map(slice_of, searched), columns=_SLICES)
+    text = f"validation score (%) over each searched key: {', '.join(formats.words(key.name) for key in searched)}"
+    return Picture(uri, text, "Slices: score (%) over each key; later trials are darker")
+
+
+def _parallel(trials: Sequence[Entry], searched: Sequence["_Key"]) -> Picture:
+    """A line per trial through its values, each key scaled to its bounds; the better, the darker."""
+    scores = _scores(trials)
+    low, high = min(scores), max(scores)
+
+    def draw(axes: "Axes") -> None:
+        for trial, score in sorted(zip(trials, scores, strict=True), key=lambda pair: pair[1]):
+            places = [key.relative(trial) for key in searched]
+            strength = (score - low) / (high - low) if high > low else 1.0
+            colour, width = (_BEST, 2) if score == high else (_OTHER, 1)
+            shade = 0.15 + 0.85 * strength**2
+            axes.plot(range(len(searched)), places, color=colour, linewidth=width, alpha=shade, marker=".")
+        names = [formats.words(key.name) for key in searched]
+        axes.set_xticks(range(len(searched)), names, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks([0, 1], ["low", "high"])
+
+    text = f"values of each trial; the best has {formats.percent(high / 100)} %"
+    label = "Parallel coordinates: the best trial stands out, better ones are darker"
+    return Picture(drawn(8.4, 3.2, draw), text, label)
+
+
+class _Key:
+    """A searched key and its axis."""
+
+    def __init__(self, name: str, dimension: Mapping[str, Any]) -> None:
+        self.name = name
+        self.choices: list[Any] = dimension.get("choices", [])
+        self.is_log = dimension.get("scale") == "log"
+        self._ends = (0, len(self.choices) - 1) if self.choices else (dimension["low"], dimension["high"])
+
+    def place(self, trial: Entry) -> float:
+        """Where the trial's value stands: numbers by themselves, choices by their order; NaN for none."""
+        if self.name not in trial["values"]:
+            return math.nan
+        value = trial["values"][self.name]
+        return float(self.choices.index(value)) if self.choices else float(value)
+
+    def relative(self, trial: Entry) -> float:
+        """0 at the lower bound, 1 at the upper one."""
+        low, high = self._ends
+        if self.is_log:
+            return math.log(self.place(trial) / low) / math.log(high / low)
+        return (self.place(trial) - low) / (high - low)
+
+
+def _numbers(trials: Sequence[Entry]) -> list[int]:
+    return [trial["number"] for trial in trials]
+
+
+def _scores(trials: Sequence[Entry]) -> list[float]:
+    """Per cent."""
+    return [100 * trial["score"] for trial in trials]

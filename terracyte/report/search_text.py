@@ -1,0 +1,54 @@
+"""What a search came to, in words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from terracyte.configure.tuned_values import REFERENCE, WINNER
+from terracyte.rendering import formats
+
+Outcome = Mapping[str, Any]
+
+
+def note(task: str, outcome: Outcome) -> str:
+    """One paragraph of a search; see `search.search`.
+
+    Args:
+        task: whose.
+        outcome: of its search.
+    """
+    trials, best = outcome["trials"], outcome.get("best")
+    if best is None:
+        return f"Not tuned: `tune.{task}.trials` is 0."
+    counted = f"Tuning of `{outcome['variant']}` ({len(trials)} trials of short trainings, scored by validation)"
+    if best["number"] == 0:
+        return f"{counted}: no trial was better than the reference, which stays."
+    name, seeds = f"trial {best['number']}", len(outcome["confirmation"]["seeds"])
+    with_seeds = f"with {seeds} fresh seed{'s' if seeds > 1 else ''}"
+    if outcome["chosen"] == WINNER:
+        return (
+            f"{counted}: {name} was better than the reference, {with_seeds}, too ({_means(outcome)}). Variants take "
+            f"its values where they change nothing themselves: {settings(best['values'])}."
+        )
+    # none where the reference's trial was killed before it had begun
+    first = next((trial["score"] for trial in trials if trial["number"] == 0), None)
+    against = f"{formats.percent(best['score'])} against {_percent(first)}"
+    return (
+        f"{counted}: {name} was better than the reference ({against}), but not {with_seeds} ({_means(outcome)}): the "
+        "reference stays."
+    )
+
+
+def settings(values: Mapping[str, object]) -> str:
+    """`learning rate 0.0007, schedule cosine`."""
+    return ", ".join(f"{formats.words(key)} {value}" for key, value in values.items())
+
+
+def _means(outcome: Outcome) -> str:
+    means = [float(np.mean(outcome["confirmation"][whose])) for whose in (WINNER, REFERENCE)]
+    return f"{formats.percent(means[0])} against {formats.percent(means[1])} %"
+
+
+def _percent(score: float | None) -> str:
+    return "no score" if score is None else f"{formats.percent(score)} %"

@@ -1,0 +1,137 @@
+"""The ablation table as people read it: a narrow main table, everything else in further ones."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import pandas as pd
+
+from terracyte.configure import initialisation
+from terracyte.params import Evaluate
+from terracyte.rendering import formats
+from terracyte.report.ablation import (
+    DIFFERENCE,
+    SEVERITIES,
+    class_column,
+    corruption_column,
+    headlines,
+    scored,
+    severity_column,
+    together_column,
+)
+from terracyte.tasks.task import Task
+
+# Columns of the further tables: name in the ablation table → what stands above it, and how its cells are written.
+# Those of the second half exist in the tables of real data only.
+_SIZE: Mapping[str, tuple[str, Callable[..., str]]] = {
+    "parameters": ("parameters", formats.count),
+    "training_seconds": ("training of a seed, min", formats.minutes),
+    "images_per_second": ("images/s", formats.rate),
+}
+_ORIGIN: Mapping[str, tuple[str, Callable[..., str]]] = {
+    "initialisation": ("starts from", str),
+    "epochs": ("epochs", str),
+    "best_epoch": ("best epoch", str),
+    "data_hash": ("data", str),
+    "fingerprint": ("run", str),
+    "commit": ("commit", str),
+    "hardware": ("hardware", str),
+}
+
+
+def results(task: Task, table: pd.DataFrame) -> pd.DataFrame:
+    """The main table: scores in per cent with intervals, differences in percentage points.
+
+    Args:
+        task: gives the names of scores.
+        table: see `ablation.ablation`.
+    """
+    shown = pd.DataFrame({"variant": table["variant"], "what it is": table["title"], "seeds": table["seeds"]})
+    for name in headlines(task):
+        columns = (table[name], table[f"{name}_low"], table[f"{name}_high"])
+        shown[f"{formats.words(name)}, %"] = list(map(formats.estimate, *columns))
+        together = table.get(together_column(name))
+        if together is not None and together.notna().any():
+            shown[f"{formats.words(name)} of all seeds together, %"] = together.map(formats.percent)
+    *gained, p_value = DIFFERENCE
+    shown["to the row above"] = list(map(formats.difference, *(table[name] for name in gained), _others(table)))
+    shown["p"] = table[p_value].map(formats.p_value)
+    shown["published (other, hidden test), %"] = table["published"].map(formats.percent)
+    if (table["initialisation"] != initialisation.RANDOM).any():
+        shown["starts from"] = table["initialisation"]
+    return shown
+
+
+def further(task: Task, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The tables beside the main one, by caption; each begins with the variant."""
+    of_classes = {name: table[class_column(task, name)] for name in scored(task)}
+    shown = {
+        "Further scores, size and speed": _further_scores(task, table),
+        f"{_sentence(task.class_headline)} of each class, %": _percents(table, of_classes),
+    }
+    if task.corruptions:
+        under = f"{_sentence(task.headline)} under"
+        kinds = {formats.words(name): table[corruption_column(name)] for name in task.corruptions}
+        severities = {str(severity): table[severity_column(severity)] for severity in SEVERITIES}
+        shown[f"{under} each corruption, mean of its severities, %"] = _percents(table, kinds)
+        shown[f"{under} all corruptions at severity 1 (weak) to {SEVERITIES[-1]}, %"] = _percents(table, severities)
+    return {**shown, "Where each row comes from": _columns(table, _ORIGIN)}
+
+
+def markdown(task: Task, table: pd.DataFrame, notes: Sequence[str]) -> str:
+    """All tables as Markdown, those beside the main one folded away; the notes stand between them."""
+    parts = [_markdown(results(task, table)), *_warnings(table), *notes]
+    parts.append(f"<details><summary>{task.name}: further scores, each class, origin of each row</summary>")
+    for caption, shown in further(task, table).items():
+        parts += [f"{caption}:", _markdown(shown)]
+    return "\n\n".join([*parts, "</details>"]) + "\n"
+
+
+def fallen_back(table: pd.DataFrame) -> list[str]:
+    """The variants that should have started from pretrained weights and did not, because there were none."""
+    names: list[str] = table["variant"][table["initialisation"] == initialisation.NOT_TO_BE_HAD].tolist()
+    return names
+
+
+def note(settings: Evaluate) -> str:
+    """What the columns of the results mean."""
+    return (
+        f"Scores of the test split, mean over the seeds; in brackets {settings.confidence:.0%} intervals over groups "
+        "of test images and training seeds. Differences are in points, to the row above or the one named; their "
+        "intervals and p (of a permutation test) are paired on the same images. Published scores were measured on the "
+        "original's hidden test set, which is another one."
+    )
+
+
+def _others(table: pd.DataFrame) -> list[str]:
+    """With which variant each row is compared, where it isn't the row above."""
+    above = table["variant"].shift(fill_value="")
+    return ["" if other == expected else other for other, expected in zip(table["compared_with"], above, strict=True)]
+
+
+def _warnings(table: pd.DataFrame) -> list[str]:
+    names = ", ".join(f"`{name}`" for name in fallen_back(table))
+    return [f"**Random weights in place of pretrained ones, which were not to be had: {names}.**"] if names else []
+
+
+def _further_scores(task: Task, table: pd.DataFrame) -> pd.DataFrame:
+    others = {formats.words(name): table[name] for name in task.other_scores}
+    scores = _percents(table, others).rename(columns={name: f"{name}, %" for name in others})
+    return scores.merge(_columns(table, _SIZE), on="variant")
+
+
+def _percents(table: pd.DataFrame, columns: Mapping[str, pd.Series]) -> pd.DataFrame:
+    shown = {name: values.map(formats.percent) for name, values in columns.items()}
+    return pd.DataFrame({"variant": table["variant"], **shown})
+
+
+def _columns(table: pd.DataFrame, columns: Mapping[str, tuple[str, Callable[..., str]]]) -> pd.DataFrame:
+    present = {head: table[name].map(written) for name, (head, written) in columns.items() if name in table}
+    return pd.DataFrame({"variant": table["variant"], **present})
+
+
+def _sentence(identifier: str) -> str:
+    return formats.sentence(formats.words(identifier))
+
+
+def _markdown(shown: pd.DataFrame) -> str:
+    lines = [list(shown.columns), ["---"] * len(shown.columns), *shown.to_numpy().tolist()]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -1,0 +1,78 @@
+"""The gate: a retraining must not leave a task with a worse champion than it had."""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+
+from terracyte.rendering import formats
+from terracyte.retrain.results import Results
+from terracyte.tasks.task import Task
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What the gate says of a task.
+
+    Attributes:
+        task: which.
+        reasons: why it stops the change, a sentence each; none where it passes.
+        notes: what else there is to know, a sentence each.
+    """
+
+    task: str
+    reasons: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the change may go on."""
+        return not self.reasons
+
+
+def judge(task: Task, base: Results, head: Results) -> Verdict:
+    """Hold the base's champion against the same variant after the retraining.
+
+    It must still be declared and scored, and no score that has an interval at the base (the headline, and the one
+    under shift) may lie below that interval. A resampled interval of a perfect score has no width; it then reaches as
+    far as the rule of three says, 3 / groups (Hanley and Lippman-Hand 1983).
+
+    Args:
+        task: which.
+        base: the results of the commit that the change started from.
+        head: those after the retraining.
+
+    Raises:
+        InputError: an interval of the base is not two numbers.
+    """
+    name = base.champion
+    if name is None or name not in base.scores:
+        return Verdict(task=task.name, reasons=(), notes=("The base has no scored champion: nothing to compare with.",))
+    notes = [f"The champion `{name}` was {'promoted' if base.promoted else 'the best by validation'} at the base."]
+    if name not in head.variants:
+        reasons = [f"The champion `{name}` is no longer declared in params.yaml: keep it until another is promoted."]
+    elif name not in head.scores:
+        reasons = [f"The champion `{name}` has no scores (metrics/{task.name}/scores/{name}.json is missing)."]
+    else:
+        reasons = [reason for _, reason in _compared(base, head, name) if reason]
+        notes += [note for note, _ in _compared(base, head, name) if note]
+        if base.scores[name].get("data_hash") != head.scores[name].get("data_hash"):
+            notes.append("The data changed: before and after are scores of different test images.")
+    return Verdict(task=task.name, reasons=tuple(reasons), notes=tuple(notes))
+
+
+def _compared(base: Results, head: Results, name: str) -> Iterator[tuple[str, str]]:
+    """Of each score with an interval: what to note, why to stop; one of them is empty."""
+    intervals = base.interval(name)
+    if not intervals:
+        yield "", f"The champion `{name}` has no interval at the base: evaluate it there again."
+    for score, (low, high) in intervals.items():
+        groups = base.scores[name].get("groups") or 1
+        low = low if low < high else max(0.0, low - 3 / groups)
+        words, before, after = formats.words(score), base.score(name, score), head.score(name, score)
+        was = f"{formats.percent(before)} % with an interval of {formats.interval(low, high)} %"
+        if math.isnan(after):
+            yield "", f"The {words} of the champion `{name}` is missing or no number; it was {was}."
+        elif after < low:
+            yield "", f"The {words} of the champion `{name}` fell to {formats.percent(after)} %; it was {was}."
+        else:
+            yield f"Its {words} is {formats.percent(after)} %; it was {was}.", ""

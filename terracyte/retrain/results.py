@@ -1,0 +1,89 @@
+"""What a commit, or the working tree, holds of a task: its variants, their scores, and the champion."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from terracyte import params
+from terracyte.core import metric_files, paths
+from terracyte.core.errors import InputError
+from terracyte.evaluate import ranking
+from terracyte.retrain.revision import Read, parsed
+from terracyte.tasks.task import Task
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Results:
+    """A task's results.
+
+    Attributes:
+        variants: those that params.yaml declares, in its order.
+        scores: see `evaluation.summarise`, by variant, where there are any.
+        champion: the promoted variant, else the best one by validation; None where nothing is trained.
+        promoted: whether the champion was promoted.
+    """
+
+    variants: tuple[str, ...]
+    scores: Mapping[str, Mapping[str, Any]]
+    champion: str | None
+    promoted: bool
+
+    def score(self, variant: str, name: str) -> float:
+        """A score, mean of the seeds; NaN where it is missing or no number."""
+        value = self.scores.get(variant, {}).get("mean", {}).get(name)
+        return float(value) if isinstance(value, int | float) else math.nan
+
+    def interval(self, variant: str) -> dict[str, tuple[float, float]]:
+        """The intervals of the scores that have one, by their names.
+
+        Raises:
+            InputError: an interval is not two numbers.
+        """
+        found = self.scores.get(variant, {}).get("interval", {})
+        for name, bounds in found.items():
+            if len(bounds) != 2 or not all(isinstance(bound, int | float) and math.isfinite(bound) for bound in bounds):
+                raise InputError(f"the interval of {variant}'s {name} is {bounds}: evaluate it again with `dvc repro`")
+        return {name: (bounds[0], bounds[1]) for name, bounds in found.items()}
+
+
+def gather(task: Task, read: Read) -> Results:
+    """Read a task's results.
+
+    The parameters are not checked: those of an older commit may lack a block, or have one that is gone.
+
+    Raises:
+        InputError: params.yaml is missing or declares no variants, or a file is no JSON.
+    """
+    variants = _variants(task, read)
+    scores = {name: _details(read, paths.scores(task.name, name)) for name in variants}
+    promotion = parsed(read, paths.promotion(task.name))
+    promoted = ((promotion or {}).get("champion") or {}).get("variant")
+    return Results(
+        variants=variants,
+        scores={name: found for name, found in scores.items() if found is not None},
+        champion=promoted or _best(task, variants, read),
+        promoted=promoted is not None,
+    )
+
+
+def _variants(task: Task, read: Read) -> tuple[str, ...]:
+    text = read(paths.PARAMS)
+    declared = {} if text is None else params.parse_yaml(text, paths.PARAMS).get("variants")
+    if not isinstance(declared, dict) or not declared:
+        raise InputError(f"{paths.PARAMS} declares no variants: run in the project's root folder, or name another base")
+    return tuple(name for name, variant in declared.items() if variant.get("task") == task.name)
+
+
+def _best(task: Task, variants: tuple[str, ...], read: Read) -> str | None:
+    """The best variant by validation among those that are trained."""
+    training = {name: _details(read, paths.training(task.name, name)) for name in variants}
+    trained = {name: runs for name, runs in training.items() if runs}
+    return ranking.best_variant(task, trained) if trained else None
+
+
+def _details(read: Read, path: Path) -> dict[str, Any] | None:
+    """What a metric file holds; None where there is none."""
+    content = parsed(read, path)
+    return None if content is None else metric_files.details(content, str(path))

@@ -1,0 +1,47 @@
+"""What a server says of an image, as JSON takes it."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terracyte.predict.outputs import shares
+from terracyte.predict.predictor import Predictor
+
+LARGEST_BATCH = 64  # images per request; bounds the memory
+_DIGITS = 6
+
+
+def answers(predictor: Predictor, images: NDArray[np.uint8]) -> list[dict[str, Any]]:
+    """One answer per image (b, h, w, c).
+
+    Returns:
+        `class` (not for tasks with masks), `confidence` (0-1, calibrated), `unfamiliar`, `probabilities` by class; for
+        tasks with masks instead of these `shares` of the pixels by class, and `mask` (h, w) of labels.
+    """
+    predictions = predictor.predict(images)
+    values, confidence = shares(predictor, predictions), predictions.confidence
+    found = []
+    for row, labels in enumerate(predictions.labels):
+        common = {"confidence": round(float(confidence[row]), _DIGITS), "unfamiliar": bool(predictions.unfamiliar[row])}
+        of_classes = dict(zip(predictor.classes, np.round(values[row], _DIGITS).tolist(), strict=True))
+        if predictor.task.dense:
+            found.append({**common, "shares": of_classes, "mask": labels.tolist()})
+        else:
+            found.append({"class": predictor.task.classes[labels], **common, "probabilities": of_classes})
+    return found
+
+
+def problem(images: NDArray[Any]) -> str | None:
+    """What is wrong with a batch (b, h, w, c), in a sentence; None for nothing."""
+    if not len(images):
+        return "the batch is empty: send at least one image"
+    if len(images) > LARGEST_BATCH:
+        return f"the batch has {len(images)} images: send at most {LARGEST_BATCH}"
+    if not np.isfinite(images).all():
+        return "a pixel is not a finite number: pixels lie in 0-255"
+    if images.min() < 0 or images.max() > 255:
+        return f"the pixels lie in {images.min():g} to {images.max():g}: they must lie in 0-255"
+    if images.max() <= 1 and (images != np.rint(images)).any():
+        return "the pixels lie in 0-1: they must lie in 0-255"
+    return None

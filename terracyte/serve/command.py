@@ -1,0 +1,65 @@
+"""terracyte serve: a task's champion behind MLflow's model server, and a page in front of it."""
+
+import argparse
+import contextlib
+import socket
+import tempfile
+from pathlib import Path
+
+from terracyte import params
+from terracyte.core import paths
+from terracyte.core.errors import InputError
+from terracyte.promote import champion
+
+HELP = "serve a champion on this machine, with a page to try it"
+
+HOST, PORT = "127.0.0.1", 5001
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("task", choices=params.TASKS)
+    parser.add_argument("--port", type=int, default=PORT, help=f"of {HOST} ({PORT}); 0 takes a free one")
+    parser.add_argument("--model", type=Path, help="folder of the champion (data/TASK/champion)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Serve until Ctrl-C.
+
+    Raises:
+        InputError: there is no champion, or the port cannot be used.
+    """
+    folder = arguments.model or paths.champion(arguments.task)
+    champion.read_record(folder, arguments.task)
+    with _listening(arguments.port) as listener:
+        print(f"{arguments.task}: reading {folder} …", flush=True)
+        # Imported here: a wrong folder or port is told at once.
+        import uvicorn
+
+        from terracyte.serve import mlflow_model
+        from terracyte.serve.examples import examples
+        from terracyte.serve.mlflow_server import scoring_server
+        from terracyte.serve.site import application
+
+        with tempfile.TemporaryDirectory() as place:
+            model = Path(place) / "model"
+            mlflow_model.save(folder, model)
+            mlflow, predictor = scoring_server(model)
+        site = application(predictor, folder, mlflow, examples(predictor.task))
+        print(f"{arguments.task}: http://{HOST}:{listener.getsockname()[1]} (Ctrl-C ends it)", flush=True)
+        server = uvicorn.Server(uvicorn.Config(site, log_level="warning", timeout_graceful_shutdown=5))
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=[listener])
+
+
+def _listening(port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+        listener.listen()  # from here on the port is taken; whoever comes too early waits
+    except (OSError, OverflowError) as error:
+        listener.close()
+        why = error.strerror if isinstance(error, OSError) else "ports end at 65535"
+        raise InputError(f"port {port} of {HOST} cannot be used ({why}): choose another, as in PORT=5002") from error
+    return listener

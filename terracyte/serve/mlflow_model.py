@@ -1,0 +1,72 @@
+"""The champion as a model that MLflow serves."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from terracyte.promote import champion
+from terracyte.tracking import store
+from terracyte.tracking.models import requirements
+
+
+def pyfunc(folder: Path) -> dict[str, Any]:
+    """What `mlflow.pyfunc.save_model` and `log_model` need of a champion's folder.
+
+    Raises:
+        InputError: the folder holds no champion.
+    """
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    record = champion.read_record(folder)
+    shape = (-1, record["height"], record["width"], record["channels"])
+    return {
+        "python_model": str(Path(__file__).with_name("served.py")),
+        "artifacts": {"champion": str(folder)},
+        "signature": ModelSignature(inputs=Schema([TensorSpec(np.dtype("float32"), shape)])),
+        "pip_requirements": requirements(),
+    }
+
+
+def save(folder: Path, path: Path) -> None:
+    """Write a champion's folder as a model that `mlflow models serve` takes.
+
+    Args:
+        folder: of the champion.
+        path: of the model, a new folder.
+
+    Raises:
+        InputError: the folder holds no champion.
+    """
+    store.quieten()
+    import mlflow.pyfunc
+
+    with _without_example():
+        mlflow.pyfunc.save_model(path, **pyfunc(folder))
+
+
+def log(folder: Path) -> str:
+    """Log the same to the active run.
+
+    Returns:
+        Its id, which `models:/<id>` loads.
+
+    Raises:
+        InputError: the folder holds no champion.
+    """
+    import mlflow.pyfunc
+
+    with _without_example():
+        return str(mlflow.pyfunc.log_model(name="model", **pyfunc(folder)).model_id)
+
+
+@contextmanager
+def _without_example() -> Iterator[None]:
+    """The signature is declared; an example would only make MLflow load and run the model."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
+        yield

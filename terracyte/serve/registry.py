@@ -1,0 +1,176 @@
+"""MLflow's model registry: each task's champion and its latest candidate, one version per set of trainings.
+
+Aliases say which version is which. Where the store lacks a version, it is made again from DVC's outputs, like the runs.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from terracyte.configure.identity import file_hash
+from terracyte.core import quiet
+from terracyte.models import seed_ensemble
+from terracyte.promote.champion import CALIBRATION, FAMILIARITY
+from terracyte.serve import mlflow_model
+from terracyte.tracking.client import all_runs, connected, experiment_id, log_new, set_tags
+from terracyte.tracking.models import log_keras
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+    from mlflow.entities.model_registry import ModelVersion
+
+CHAMPION, CANDIDATE = "champion", "candidate"  # aliases, and kinds of the runs that hold the models
+
+# Tags of versions: whose model it is, in which form, and which run holds it.
+_FINGERPRINTS, _FORM, _RUN = "fingerprints", "form", "run"
+_LONGEST = 5000  # characters of a description that MLflow's databases take
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A model to be found in the registry.
+
+    Attributes:
+        aliases: by which it is found.
+        about: see `promotion.contenders.describe`.
+        models: files of its models, which are registered as one.
+        description: what was decided about it, and why.
+        card: the model card; "" for none.
+        folder: of a champion, which is registered whole, as it is served (see `tracking.scoring`); None registers the
+            bare network, whose answers are logits.
+    """
+
+    aliases: tuple[str, ...]
+    about: Mapping[str, Any]
+    models: tuple[Path, ...]
+    description: str
+    card: str = ""
+    folder: Path | None = None
+
+    @property
+    def fingerprints(self) -> str:
+        """Whose model it is, whatever its variant is called."""
+        return " ".join(sorted(self.about["fingerprints"]))
+
+    @property
+    def form(self) -> str:
+        """What is registered: `network`, or the hash of what makes a network a champion."""
+        if self.folder is None:
+            return "network"
+        return file_hash(self.folder / CALIBRATION, self.folder / FAMILIARITY)
+
+
+def name(task: str) -> str:
+    """The registered model of a task: `models:/<name>@champion` loads its champion."""
+    return f"terracyte-{task}"
+
+
+def register(task: str, entries: Sequence[Entry]) -> dict[str, str]:
+    """Let the aliases point to these models; twice changes nothing.
+
+    A version that the registry lacks is made: its model goes into a run of its own, since a training's run holds the
+    model of one seed.
+
+    Args:
+        task: whose.
+        entries: no alias twice. An alias that none of them has is removed.
+
+    Returns:
+        The version by alias.
+
+    Raises:
+        InputError: the tracking store cannot be used, or a model cannot be read.
+    """
+    with connected() as client:
+        experiment = experiment_id(client, task)
+        versions = {entry.fingerprints: _version(client, experiment, task, entry) for entry in entries}
+        pointed = {alias: str(versions[entry.fingerprints].version) for entry in entries for alias in entry.aliases}
+        _point(client, task, pointed)
+        holding = {versions[entry.fingerprints].tags[_RUN]: entry for entry in entries}
+        for run in all_runs(client, experiment):
+            if _FINGERPRINTS in run.data.tags:
+                _show(client, run, holding.get(run.info.run_id))
+    return pointed
+
+
+def _version(client: "MlflowClient", experiment: str, task: str, entry: Entry) -> "ModelVersion":
+    """The version of an entry, made where it is missing, with what was decided about it."""
+    if not client.search_registered_models(f"name = '{name(task)}'"):
+        client.create_registered_model(name(task), description=f"Champion and latest candidate of task {task}.")
+    known = client.search_model_versions(f"name = '{name(task)}'")
+    wanted = {_FINGERPRINTS: entry.fingerprints, _FORM: entry.form}
+    version = next((each for each in known if wanted.items() <= each.tags.items()), None)
+    if version is None:
+        version = _make(client, experiment, task, entry)
+    description = entry.description[:_LONGEST]
+    if version.description != description:
+        client.update_model_version(name(task), version.version, description)
+    return version
+
+
+def _make(client: "MlflowClient", experiment: str, task: str, entry: Entry) -> "ModelVersion":
+    import mlflow
+
+    about = {name: entry.about[name] for name in ("variant", "data_hash")}
+    tags = {_FINGERPRINTS: entry.fingerprints, _FORM: entry.form, **about}
+    with mlflow.start_run(experiment_id=experiment, run_name=_run_name(entry), tags=tags) as run:
+        model_id = _log(entry)
+        mlflow.log_params({"variant": entry.about["variant"], "seeds": " ".join(map(str, entry.about["seeds"]))})
+    trained = _trainings(client, experiment, entry)
+    # of several trainings none is the source alone
+    source = trained[0] if len(trained) == len(entry.about["seeds"]) == 1 else run.info.run_id
+    tags = {**tags, _RUN: run.info.run_id, "trainings": " ".join(trained)}
+    return client.create_model_version(name(task), f"models:/{model_id}", run_id=source, tags=tags, model_id=model_id)
+
+
+def _log(entry: Entry) -> str:
+    """Log an entry's model to the active run; its id, which `models:/<id>` loads."""
+    if entry.folder is not None:
+        return mlflow_model.log(entry.folder)
+    # Imported here: what the registry holds already needs no Keras.
+    with quiet.importing_keras():
+        from terracyte.models.serialization import read_model
+
+    with seed_ensemble.model_file(entry.models) as model:
+        return log_keras(read_model(model))
+
+
+def _trainings(client: "MlflowClient", experiment: str, entry: Entry) -> list[str]:
+    """The present runs of an entry's trainings, as far as the store knows them."""
+    found = {
+        run.data.tags["fingerprint"]: run.info.run_id
+        for run in reversed(all_runs(client, experiment))
+        if run.data.tags.get("fingerprint") in entry.about["fingerprints"] and run.info.status == "FINISHED"
+    }
+    return [found[fingerprint] for fingerprint in entry.about["fingerprints"] if fingerprint in found]
+
+
+def _point(client: "MlflowClient", task: str, wanted: Mapping[str, str]) -> None:
+    if not wanted and not client.search_registered_models(f"name = '{name(task)}'"):
+        return
+    present = client.get_registered_model(name(task)).aliases
+    for alias, version in wanted.items():
+        if str(present.get(alias)) != version:
+            client.set_registered_model_alias(name(task), alias, version)
+    for alias in {CHAMPION, CANDIDATE} & present.keys() - wanted.keys():
+        client.delete_registered_model_alias(name(task), alias)
+
+
+def _show(client: "MlflowClient", run: "Run", entry: Entry | None) -> None:
+    """Bring a run that holds a registered model up to date; one without an alias is superseded."""
+    if entry is None:
+        set_tags(client, run, {"status": "superseded"})
+        return
+    about, note = entry.about, (entry.card or entry.description)[:_LONGEST]
+    if entry.card and run.data.tags.get("mlflow.note.content") != note:
+        client.log_text(run.info.run_id, entry.card, "card.md")
+    named = {"kind": entry.aliases[0], "mlflow.runName": _run_name(entry), "variant": about["variant"]}
+    set_tags(client, run, {**named, "status": "current", "mlflow.note.content": note})
+    scores = {f"test_{about['metric']}{end}": about[f"score{end}"] for end in ("", "_low", "_high")}
+    log_new(client, run, {**scores, f"best_val_{about['validation']['metric']}": about["validation"]["score"]})
+
+
+def _run_name(entry: Entry) -> str:
+    return f"{entry.aliases[0]} {entry.about['variant']}"

@@ -1,0 +1,237 @@
+"""Fits a network to a task: batches, loss, phases, early stopping, and going on after a kill."""
+
+import contextlib
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import keras
+from keras import ops
+from tqdm import tqdm
+
+from terracyte import models
+from terracyte.core.errors import InputError
+from terracyte.models import transfer
+from terracyte.models.inference import make_repeatable
+from terracyte.models.precision import arithmetic
+from terracyte.models.problem import Problem
+from terracyte.params.variant import Config
+from terracyte.tasks.task import Task
+from terracyte.train import checkpoints, class_offsets, losses, optimizers, phases
+from terracyte.train import data_parallel as parallel
+from terracyte.train.batches import Rows, TrainingBatches
+from terracyte.train.checkpoints import Epoch, Progress
+from terracyte.train.losses import WeightedCrossEntropy
+from terracyte.train.phases import Phase
+from terracyte.train.validation import Validation, as_used, validate
+from terracyte.train.weight_averaging import WeightAverage
+
+OnEpoch = Callable[[int, Epoch], None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """The result of a training.
+
+    Attributes:
+        model: as it will be used, with the weights of the best epoch; not compiled.
+        scores: of `model`, as `selection.Validation` gives them.
+        best_epoch: counted from 1.
+        history: per epoch `loss` (of the augmented batches, penalties included), the scores of
+            `selection.Validation` and `learning_rate` at its end.
+        seconds: that the epochs took, killed processes' finished ones included.
+    """
+
+    model: keras.Model
+    scores: Epoch
+    best_epoch: int
+    history: list[Epoch]
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fitting:
+    """One training: everything that its result depends on, and where its progress is kept.
+
+    Attributes:
+        label: what error messages and the progress bar call it.
+        config: the resolved configuration.
+        training, validation: rows of the two splits.
+        class_weights: (k,) of `balance`; see `loss_weights`.
+        pretrained: weights of the backbone; None starts from random ones.
+        seed: of weights, order, augmentation and dropout.
+        checkpoint: folder of the progress.
+        on_epoch: receives the epoch's number (from 1) and values; after a restart it receives the epochs
+            before it once more, so that a record begun anew is complete. `images_per_second` comes with
+            epochs that were trained in this process only.
+        data_parallel: whether all devices share out each batch; see `terracyte.train.data_parallel`.
+    """
+
+    label: str
+    config: Config
+    training: Rows
+    validation: Rows
+    class_weights: Sequence[float]
+    pretrained: Path | None
+    seed: int
+    checkpoint: Path
+    on_epoch: OnEpoch
+    data_parallel: bool = False
+
+    def run(self) -> Fitted:
+        """Train to the last epoch, or until `patience` epochs of the last phase bring no better `val_<selection>`.
+
+        The same fitting gives the same weights, killed and restarted or not.
+
+        Raises:
+            InputError: the loss is no longer finite, or the checkpoint cannot be read.
+        """
+        make_repeatable(self.seed)
+        validation = Validation(self._loss(), self.validation, self.config.batch_size)
+        with parallel.over_devices(self.config.batch_size) if self.data_parallel else contextlib.nullcontext():
+            progress = self._progress(validation)
+        best = models.build(self.config, self._problem())
+        best.set_weights(progress.best_weights)
+        used = as_used(best, self.config)
+        if self.config.class_offsets and best.trainable_variables:
+            class_offsets.add(best, validation.offsets(used))
+        return Fitted(
+            model=used,
+            # epochs are compared without test-time flips, which take up to eight passes
+            scores=validation.scores(used),
+            best_epoch=progress.best_epoch,
+            history=progress.history,
+            seconds=progress.seconds,
+        )
+
+    def _progress(self, validation: Validation) -> Progress:
+        """All epochs, those before a restart included."""
+        with arithmetic(self.config.precision):
+            model = models.build(self.config, self._problem())
+        average = WeightAverage(model, self.config.weight_averaging) if self.config.weight_averaging else None
+        # a checkpoint holds the state of the optimizer that trained its last epoch
+        self._compile(model, self._phase(max(checkpoints.finished_epochs(self.checkpoint), 1)))
+        progress = checkpoints.restore(self.checkpoint, model, average)
+        for epoch, values in enumerate(progress.history, start=1):
+            self.on_epoch(epoch, values)
+        while not self._finished(model, progress):
+            self._epoch(model, average, validation, progress)
+            if parallel.number() == 0:
+                checkpoints.write(self.checkpoint, model, average, progress)
+        return progress
+
+    @property
+    def _task(self) -> Task:
+        return self.training.task
+
+    def _problem(self) -> Problem:
+        counts = self._task.class_counts(self.training.manifest).sum(axis=0)
+        return Problem(
+            image_shape=self._task.image_shape,
+            dense=self._task.dense,
+            class_shares=tuple((counts / counts.sum()).tolist()),
+            pretrained=self.pretrained,
+        )
+
+    def _loss(self) -> WeightedCrossEntropy:
+        return losses.make(self.config, loss_weights(self.config, self._task, self.class_weights), self._task.dense)
+
+    def _phase(self, epoch: int) -> Phase:
+        plan = phases.plan(self.config, self.pretrained is not None)
+        return next(phase for phase in reversed(plan) if phase.first <= epoch)
+
+    def _compile(self, model: keras.Model, phase: Phase) -> None:
+        if phase.share is not None:
+            transfer.train_share(model, phase.share)
+        steps = len(TrainingBatches(self.training, self.config, self.seed, epoch=1))
+        # measured on 2 cores: XLA was the slower one in 5 of 6 pairs of runs
+        model.compile(optimizers.make(self.config, phase.rate, steps * phase.epochs), self._loss(), jit_compile=False)
+        model.optimizer.build(model.trainable_variables)
+
+    def _finished(self, model: keras.Model, progress: Progress) -> bool:
+        done = len(progress.history)
+        if not model.trainable_variables:
+            return done == 1
+        # what a head gains says nothing about the phase after it
+        stale = done - max(progress.best_epoch, self._phase(self.config.epochs).first - 1)
+        return done == self.config.epochs or stale >= self.config.patience
+
+    def _epoch(
+        self, model: keras.Model, average: WeightAverage | None, validation: Validation, progress: Progress
+    ) -> None:
+        epoch, start = len(progress.history) + 1, time.monotonic()
+        phase = self._phase(epoch)
+        if epoch == phase.first > 1:
+            self._compile(model, phase)
+        if model.trainable_variables:
+            loss, images = self._train(model, average, epoch)
+        else:
+            loss, images = self._look(model), len(self.training)
+        speed = images / (time.monotonic() - start)
+        with average.applied() if average else contextlib.nullcontext():
+            with parallel.alone(model) as judged:
+                values = {"loss": loss, **validation.scores(judged), "learning_rate": _rate(model)}
+            self._check(epoch, values)
+            progress.add(values, f"val_{self._task.selection}", model)
+        progress.seconds += time.monotonic() - start
+        self.on_epoch(epoch, {**values, "images_per_second": speed})
+
+    def _train(self, model: keras.Model, average: WeightAverage | None, epoch: int) -> tuple[float, int]:
+        batches = TrainingBatches(self.training, self.config, self.seed, epoch)
+        title = f"{self.label} epoch {epoch}/{self.config.epochs}"
+        callbacks = [EpochBar(title, len(batches)), keras.callbacks.TerminateOnNaN()]
+        if average is not None:
+            callbacks.append(average)
+        # one epoch per call: Keras would fetch the next epoch's first batches ahead of its beginning
+        shared = parallel.Share(batches) if self.data_parallel else batches
+        fitted = model.fit(shared, shuffle=False, verbose=0, callbacks=callbacks)
+        return float(fitted.history["loss"][0]), len(batches) * batches.batch_size
+
+    def _look(self, model: keras.Model) -> float:
+        """The loss of a model that has nothing to train."""
+        return validate(model, self._loss(), self.training, self.config.batch_size)[0]
+
+    def _check(self, epoch: int, values: Epoch) -> None:
+        if not (math.isfinite(values["loss"]) and math.isfinite(values["val_loss"])):
+            raise InputError(
+                f"{self.label}: the loss of epoch {epoch} is not finite (loss {values['loss']}, val_loss"
+                f" {values['val_loss']}) with learning_rate {self.config.learning_rate:g}: lower learning_rate"
+            )
+
+
+def loss_weights(config: Config, task: Task, balanced: Sequence[float]) -> list[float]:
+    """(k,) weights of the classes in the loss.
+
+    Args:
+        config: `class_weights` and `ignore_background` matter.
+        task: whose background weighs 1, the mean of the others, or nothing.
+        balanced: (k,) weights of `balance`, with a mean of 1 over the scored classes.
+    """
+    weights = [float(weight) if config.class_weights else 1.0 for weight in balanced]
+    if task.background is not None:
+        weights[task.background] = 0.0 if config.ignore_background else 1.0
+    return weights
+
+
+def _rate(model: keras.Model) -> float:
+    """The learning rate of the next step, in six digits: single precision holds no more."""
+    return float(f"{float(ops.convert_to_numpy(model.optimizer.learning_rate)):.6g}")
+
+
+class EpochBar(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
+    """A progress bar of one epoch's batches, on terminals only; it leaves no line behind."""
+
+    def __init__(self, title: str, batches: int) -> None:
+        super().__init__()
+        self.bar = tqdm(total=batches, desc=title, unit="batch", leave=False, disable=None)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Advance, and show the epoch's mean loss so far."""
+        self.bar.set_postfix(loss=f"{(logs or {}).get('loss', math.nan):.4f}", refresh=False)
+        self.bar.update()
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Take the bar away."""
+        self.bar.close()

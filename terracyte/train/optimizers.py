@@ -1,0 +1,35 @@
+"""Optimizers and the learning rate's course."""
+
+from typing import Any
+
+import keras
+
+from terracyte.params.variant import Config
+
+# The cosine schedule ends at this share of its peak.
+_FINAL_RATE = 0.01
+
+
+def make(config: Config, peak: float, steps: int) -> keras.optimizers.Optimizer:
+    """Lion (arXiv 2302.06675) or AdamW (arXiv 1711.05101); biases and normalisations do not decay.
+
+    Args:
+        config: `optimizer`, `schedule`, `warmup`, `beta_1`, `beta_2` and `weight_decay` matter.
+        peak: the highest learning rate.
+        steps: over which the schedule runs.
+    """
+    rate: Any = peak
+    if config.schedule == "cosine":
+        rate = _cosine(peak, steps, round(config.warmup * steps))
+    kinds = {"lion": keras.optimizers.Lion, "adamw": keras.optimizers.AdamW}
+    chosen = kinds[config.optimizer](rate, beta_1=config.beta_1, beta_2=config.beta_2, weight_decay=config.weight_decay)
+    chosen.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return chosen
+
+
+def _cosine(peak: float, steps: int, warmup: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """A linear rise from 0 over `warmup` steps, then half a cosine (arXiv 1608.03983) over the others."""
+    decay = keras.optimizers.schedules.CosineDecay
+    if warmup == 0:
+        return decay(peak, steps, alpha=_FINAL_RATE)
+    return decay(0.0, steps - warmup, alpha=_FINAL_RATE, warmup_target=peak, warmup_steps=warmup)

@@ -1,0 +1,51 @@
+"""The phases of a training: a new head first, then the backbone that it sits on."""
+
+import dataclasses
+
+from terracyte.params.variant import Config
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Phase:
+    """Epochs that share an optimizer and its schedule.
+
+    Attributes:
+        first, last: epochs, counted from 1, both included.
+        rate: highest learning rate.
+        share: of the backbone's layers, from its end, that are trained; None where there is no pretrained one.
+    """
+
+    first: int
+    last: int
+    rate: float
+    share: float | None
+
+    @property
+    def epochs(self) -> int:
+        """How many."""
+        return self.last - self.first + 1
+
+
+def plan(config: Config, pretrained: bool) -> tuple[Phase, ...]:
+    """The phases of a whole training.
+
+    A frozen backbone of random weights would learn nothing: without pretrained ones all is trained at once, at
+    the full rate. So it is with `head_epochs: 0`. `fine_tune_depth: 0` trains the head alone in all epochs.
+
+    Args:
+        config: `epochs`, `learning_rate`, `head_epochs`, `fine_tune_rate` and `fine_tune_depth` matter.
+        pretrained: whether the backbone starts from pretrained weights.
+    """
+    if not pretrained:
+        return (Phase(first=1, last=config.epochs, rate=config.learning_rate, share=None),)
+    head = min(config.head_epochs, config.epochs) if config.fine_tune_depth else config.epochs
+    phases = (
+        Phase(first=1, last=head, rate=config.learning_rate, share=0.0),
+        Phase(
+            first=head + 1,
+            last=config.epochs,
+            rate=config.learning_rate * (config.fine_tune_rate if head else 1.0),
+            share=config.fine_tune_depth if head else 1.0,
+        ),
+    )
+    return tuple(phase for phase in phases if phase.epochs)

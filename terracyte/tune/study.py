@@ -1,0 +1,318 @@
+"""Optuna, the record of a search: its trials, what to try next, and which are hopeless. The only importer of optuna."""
+
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from terracyte.core import paths
+from terracyte.core.errors import InputError
+from terracyte.params.search_space import Dimension, Tune, Values
+
+if TYPE_CHECKING:
+    import optuna
+
+STORAGE = "TERRACYTE_STUDIES"  # the variable by which users choose a database for all studies
+
+State = Literal["complete", "pruned", "failed"]
+_JOB, _FAILURE = "job", "failure"  # attributes of a trial
+_DIGITS = 4  # significant ones of a searched number
+_PATIENT_TRIALS, _PATIENT_EPOCHS = 5, 1  # before which the median prunes nothing
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A finished trial.
+
+    Attributes:
+        number: 0 is the reference.
+        state: complete, pruned (hopeless, ended early), or failed.
+        values: what was searched, by key.
+        score: of the trained model by validation, higher is better; of a pruned trial that of its last epoch, of a
+            failed one None.
+        epochs: the score after each epoch.
+        failure: why it failed; "" if it did not.
+    """
+
+    number: int
+    state: State
+    values: Mapping[str, object]
+    score: float | None
+    epochs: tuple[float, ...]
+    failure: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a trial came to.
+
+    Attributes:
+        state: see `Trial`.
+        score: of a complete one.
+        failure: why it failed.
+    """
+
+    state: State
+    score: float | None = None
+    failure: str = ""
+
+
+class Attempt:
+    """A trial under way.
+
+    Attributes:
+        values: what to try.
+    """
+
+    def __init__(self, study: "optuna.Study", trial: "optuna.Trial", values: dict[str, object]) -> None:
+        self.values = values
+        self._study, self._trial = study, trial
+        self._reported = set(study.trials[trial.number].intermediate_values)
+
+    def is_hopeless(self, epoch: int, score: float) -> bool:
+        """Record an epoch's score; whether further epochs are worth nothing.
+
+        Args:
+            epoch: from 1; one that was recorded before the trial's process died is passed over.
+            score: of the network after it.
+        """
+        with _storage_errors():
+            if epoch not in self._reported:
+                self._trial.report(score, epoch)
+                self._reported.add(epoch)
+            return self._trial.should_prune()
+
+    def end(self, outcome: Outcome) -> None:
+        """Record what became of it."""
+        import optuna
+
+        states = optuna.trial.TrialState
+        state = {"complete": states.COMPLETE, "pruned": states.PRUNED, "failed": states.FAIL}[outcome.state]
+        with _storage_errors():
+            if outcome.failure:
+                self._trial.set_user_attr(_FAILURE, outcome.failure)
+            self._study.tell(self._trial, outcome.score, state)
+
+
+class Study:
+    """A search that goes on where it ended.
+
+    A job is a trial to be; the same number always leads to the same trial, so that the one that a killed process
+    left behind is gone on with.
+
+    Args:
+        name: studies of one name are one study: it must stand for all that trials depend on.
+        tune: space, seed and pruner.
+        start: the reference's values of the space's keys: the first trial.
+        workers: how many trials are under way at a time. With one, the same study is searched in the same way each
+            time, killed and gone on with or not.
+    """
+
+    def __init__(self, name: str, tune: Tune, start: Values, workers: int) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.name, self._tune, self._start, self._workers = name, tune, start, workers
+        with _storage_errors():
+            self._study = optuna.create_study(
+                study_name=name,
+                storage=_storage(name),
+                direction="maximize",
+                pruner=_pruner(tune.pruner),
+                load_if_exists=True,
+            )
+
+    def pending(self, trials: int) -> list[int]:
+        """The jobs below `trials` that no finished trial stands for."""
+        with _storage_errors():
+            known = self._study.get_trials(deepcopy=False)
+        done = {each.user_attrs.get(_JOB) for each in known if each.state.is_finished()}
+        return [job for job in range(trials) if job not in done]
+
+    def begin(self, job: int) -> Attempt:
+        """Choose what a job tries, or go on with the trial that a killed process has left.
+
+        Args:
+            job: its number; 0 is the reference.
+        """
+        with _storage_errors():
+            trial = self._take(job)
+            return Attempt(self._study, trial, self._suggest(trial))
+
+    def trials(self) -> list[Trial]:
+        """The finished trials, by number."""
+        with _storage_errors():
+            found = self._study.get_trials(deepcopy=False)
+        return [self._trial(each) for each in found if each.state.is_finished() and _JOB in each.user_attrs]
+
+    def importances(self) -> dict[str, float]:
+        """How much each key decides about being among the best trials (PED-ANOVA, arXiv 2304.10255), summing to 1.
+
+        Empty where too few trials are complete to tell.
+        """
+        import optuna
+
+        complete = [trial for trial in self.trials() if trial.state == "complete"]
+        keys = [key for key in self._tune.space if len({repr(trial.values.get(key)) for trial in complete}) > 1]
+        if len(complete) < 4 or not keys:
+            return {}
+        try:
+            found = optuna.importance.get_param_importances(self._study)
+        except (ValueError, RuntimeError):  # all scores alike
+            return {}
+        return {key: round(float(found[key]), _DIGITS) for key in keys if key in found}
+
+    def remember(self, name: str, value: float) -> None:
+        """Keep a number with the study."""
+        with _storage_errors():
+            self._study.set_user_attr(name, value)
+
+    def remembered(self, name: str) -> float | None:
+        """A number that was kept; None for none."""
+        with _storage_errors():
+            value: float | None = self._study.user_attrs.get(name)
+        return value
+
+    def _take(self, job: int) -> "optuna.Trial":
+        """The job's trial: the one that a killed process left, or the next."""
+        import optuna
+
+        self._study.sampler = _sampler(self._tune.seed, job, self._workers)
+        ours = [each for each in self._study.get_trials(deepcopy=False) if each.user_attrs.get(_JOB) == job]
+        left = next((each for each in ours if each.state == optuna.trial.TrialState.RUNNING), None)
+        if left is not None:
+            return optuna.Trial(self._study, left._trial_id)
+        if not ours:
+            # made with its job, and the reference with its values: there is no moment at which a kill could part them
+            self._study.enqueue_trial(dict(self._start) if job == 0 else {}, user_attrs={_JOB: job})
+        return self._study.ask()
+
+    def _suggest(self, trial: "optuna.Trial") -> dict[str, object]:
+        values: dict[str, object] = {}
+        for key, dimension in self._tune.space.items():
+            if dimension.matters({**self._start, **values}):
+                values[key] = _suggested(trial, key, dimension)
+        return values
+
+    def _trial(self, found: "optuna.trial.FrozenTrial") -> Trial:
+        import optuna
+
+        states: dict[optuna.trial.TrialState, State] = {
+            optuna.trial.TrialState.COMPLETE: "complete",
+            optuna.trial.TrialState.PRUNED: "pruned",
+            optuna.trial.TrialState.FAIL: "failed",
+        }
+        failed = found.state == optuna.trial.TrialState.FAIL
+        return Trial(
+            number=found.number,
+            state=states[found.state],
+            values={key: _tidy(found.params[key]) for key in self._tune.space if key in found.params},
+            score=None if failed or found.value is None else float(found.value),
+            epochs=tuple(float(found.intermediate_values[epoch]) for epoch in sorted(found.intermediate_values)),
+            failure=str(found.user_attrs.get(_FAILURE, "")),
+        )
+
+
+def _suggested(trial: "optuna.Trial", key: str, dimension: Dimension) -> object:
+    if dimension.choices is not None:
+        return trial.suggest_categorical(key, dimension.choices)
+    low, high = dimension.bounds
+    return _tidy(trial.suggest_float(key, low, high, log=dimension.scale == "log"))
+
+
+def _tidy(value: object) -> object:
+    """A number as people would write it; the bounds of the space have no more digits."""
+    return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value
+
+
+def _sampler(seed: int, job: int, workers: int) -> "optuna.samplers.BaseSampler":
+    """The tree-structured Parzen estimator (Bergstra et al., NIPS 2011), seeded anew for each job.
+
+    So a job's choice depends on the finished trials alone, and not on which process makes it, or on what that process
+    did before.
+    """
+    import optuna
+
+    own = int(np.random.SeedSequence([seed, job]).generate_state(1)[0])
+    return optuna.samplers.TPESampler(seed=own, constant_liar=workers > 1)
+
+
+def _pruner(name: str) -> "optuna.pruners.BasePruner":
+    import optuna
+
+    if name == "hyperband":
+        return optuna.pruners.HyperbandPruner()
+    if name == "median":
+        return optuna.pruners.MedianPruner(_PATIENT_TRIALS, _PATIENT_EPOCHS)
+    return optuna.pruners.NopPruner()
+
+
+def migrate(name: str, database: str) -> tuple[int, int]:
+    """Copy a study from its journal to a database; what is there already is left, so that a killed copy goes on.
+
+    Args:
+        name: of the study; it has a journal.
+        database: SQLAlchemy's address.
+
+    Returns:
+        Its trials in the journal, and those in the database afterwards.
+
+    Raises:
+        InputError: the database cannot be used, or holds other trials under this name.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with _storage_errors():
+        source = optuna.load_study(study_name=name, storage=_journal(name))
+        target = optuna.create_study(study_name=name, storage=database, direction=source.direction, load_if_exists=True)
+        trials, present = source.get_trials(deepcopy=False), target.get_trials(deepcopy=False)
+        for ours, theirs in zip(trials, present, strict=False):
+            if ours.state.is_finished() and (ours.params, ours.values) != (theirs.params, theirs.values):
+                raise InputError(f"{database} holds another trial {ours.number} of {name}: was it searched there, too?")
+        for key, value in source.user_attrs.items():
+            target.set_user_attr(key, value)
+        target.add_trials(trials[len(present) :])
+        return len(trials), len(target.get_trials(deepcopy=False))
+
+
+def _storage(name: str) -> "optuna.storages.BaseStorage":
+    """The user's database, or a journal file: several processes of one machine write to it safely."""
+    import optuna
+
+    url = os.environ.get(STORAGE)
+    return optuna.storages.RDBStorage(url) if url else _journal(name)
+
+
+def _journal(name: str) -> "optuna.storages.BaseStorage":
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    journal = paths.STUDIES / f"{name}.journal"
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    return optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+
+
+@contextmanager
+def _storage_errors() -> Iterator[None]:
+    """Whatever the storage throws becomes one line."""
+    import sqlalchemy.exc
+    from optuna.exceptions import StorageInternalError
+
+    try:
+        yield
+    except (StorageInternalError, sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+        message = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"the storage of studies cannot be used ({message}): check {STORAGE}, or unset it to keep studies in "
+            f"{paths.STUDIES}"
+        ) from error
+
+
+def best(trials: Sequence[Trial]) -> Trial | None:
+    """The complete trial with the highest score, the first of equals; None if there is none."""
+    complete = [trial for trial in trials if trial.state == "complete" and trial.score is not None]
+    return max(complete, key=lambda trial: (trial.score, -trial.number), default=None)

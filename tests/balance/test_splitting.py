@@ -1,0 +1,237 @@
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from stages import balance as stage
+from terracyte import params
+from terracyte.balance import balance, class_weights, describe, summarise
+from terracyte.balance.splitting import SPLITS, assign, group
+from terracyte.core import files, paths
+from terracyte.core.errors import InputError
+from tests.conftest import Edit
+from tests.pictures import BLOOD, MARS, Images, blood_manifest, mars_manifest, random_masks, textures
+
+SETTINGS = params.Balance(
+    validation=0.2,
+    test=0.1,
+    seed=0,
+    group_bits=11,
+    group_correlation=0.75,
+    weight_power=0.5,
+    weight_cap=10,
+    rare_class="c",
+    rare_repeats=3,
+)
+
+
+def labelled(labels: list[int]) -> pd.DataFrame:
+    """A manifest of as many different images, without pixels."""
+    numbers = np.arange(len(labels))
+    contents = [f"{number:064x}" for number in numbers]
+    return pd.DataFrame({"id": numbers, "label": labels, "content_hash": contents, "declared_group": ""})
+
+
+def cleaned(manifest: pd.DataFrame) -> pd.DataFrame:
+    return manifest.assign(keep=True, reason="", duplicate_of=-1)
+
+
+def slides(n: int) -> Images:
+    """3 n pictures: of each texture the picture itself, a crop shifted by a sixth, and a relit copy."""
+    originals = textures(BLOOD, n)
+    return np.concatenate([originals, np.roll(originals, 8, axis=2), (originals * 0.9 + 10).astype(np.uint8)])
+
+
+def test_alike_images_share_a_group() -> None:
+    images = slides(4)
+    groups = group(images, blood_manifest(images, [0] * 12), SETTINGS)
+    assert groups.tolist() == [0, 1, 2, 3] * 3
+
+
+def test_declared_groups_and_copies_join_what_looks_different() -> None:
+    images = textures(BLOOD, 8)
+    manifest = blood_manifest(images, [0] * 8)
+    manifest["declared_group"] = ["", "site 1", "", "site 2", "site 1", "", "site 2", ""]
+    manifest["content_hash"] = manifest["content_hash"].take([0, 1, 2, 3, 4, 5, 6, 6]).to_numpy()
+    assert group(images, manifest, SETTINGS).tolist() == [0, 1, 2, 3, 1, 4, 3, 3]
+
+
+def shares(splits: NDArray[np.str_]) -> dict[str, int]:
+    return {name: int((splits == name).sum()) for name in SPLITS}
+
+
+def test_each_class_keeps_its_share_in_each_split() -> None:
+    labels = [0] * 500 + [1] * 100 + [2] * 10
+    splits = assign(BLOOD, labelled(labels), np.arange(610), SETTINGS)
+    assert shares(splits[:500]) == {"train": 350, "validation": 100, "test": 50}
+    assert shares(splits[500:600]) == {"train": 70, "validation": 20, "test": 10}
+    assert shares(splits[600:]) == {"train": 7, "validation": 2, "test": 1}
+
+
+def test_groups_stay_whole_and_classes_still_keep_their_shares() -> None:
+    random = np.random.default_rng(0)
+    groups = np.sort(random.integers(0, 150, 1000))
+    groups = np.unique(groups, return_inverse=True)[1]
+    manifest = labelled(random.choice(3, 1000, p=[0.6, 0.3, 0.1]).tolist())
+    splits = assign(BLOOD, manifest, groups, SETTINGS)
+    assert (pd.Series(splits).groupby(groups).nunique() == 1).all()
+    table = pd.crosstab(splits, manifest["label"], normalize="columns").loc[list(SPLITS)]
+    assert np.abs(table.to_numpy() - [[0.7], [0.2], [0.1]]).max() < 0.02
+
+
+def test_pixels_of_rare_classes_keep_their_shares() -> None:
+    random = np.random.default_rng(0)
+    counts = (random.dirichlet([2, 2, 0.05], 600) * 2048).astype(np.int64)
+    manifest = labelled([0] * 600).assign(**{f"pixels_{k}": counts[:, k] for k in range(3)})
+    splits = assign(MARS, manifest, np.arange(600), dataclasses.replace(SETTINGS, rare_class=None))
+    found = np.stack([counts[splits == name].sum(axis=0) for name in SPLITS]) / counts.sum(axis=0)
+    assert np.abs(found - [[0.7], [0.2], [0.1]]).max() < 0.01
+
+
+def test_splits_follow_contents_and_seed_not_the_order_of_rows() -> None:
+    manifest = labelled([0, 0, 1, 2] * 50)
+    splits = assign(BLOOD, manifest, np.arange(200), SETTINGS)
+    order = np.random.default_rng(0).permutation(200)
+    shuffled = assign(BLOOD, manifest.iloc[order], np.arange(200), SETTINGS)
+    assert shuffled.tolist() == splits[order].tolist()
+    reseeded = assign(BLOOD, manifest, np.arange(200), dataclasses.replace(SETTINGS, seed=1))
+    assert shares(reseeded) == shares(splits)
+    assert reseeded.tolist() != splits.tolist()
+
+
+@pytest.mark.parametrize(
+    ("labels", "groups", "changes", "message"),
+    [
+        ([0] * 40 + [1] * 40 + [2] * 2, range(82), {}, "class 'c' is in 2 independent group"),
+        ([0] * 40 + [1] * 40 + [2] * 20, [*range(80), *[80] * 20], {}, "class 'c' is in 1 independent group"),
+        ([0, 1, 2] * 20, range(60), {"validation": 0.4, "test": 0.3}, "add up to 0.7"),
+        ([0, 1, 2] * 20, [*[0] * 51, *range(1, 10)], {}, "60 kept images in groups of up to 51 cannot be split"),
+        ([0, 2, 0, 1, 0, 1, 2, 2, 1], [5, 2, 3, 1, 0, 3, 3, 4, 2], {}, "validation split would hold no 'c'"),
+    ],
+)
+def test_what_cannot_be_split_is_refused(
+    labels: list[int], groups: list[int], changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        assign(BLOOD, labelled(labels), np.array(groups), dataclasses.replace(SETTINGS, **changes))
+
+
+@pytest.mark.parametrize(
+    ("power", "cap", "expected"),
+    [
+        (0.0, 10.0, [1, 1, 1]),
+        (1.0, 10.0, [3 / 13, 12 / 13, 24 / 13]),
+        (0.5, 10.0, [3 / (3 + 6 + 72**0.5), 6 / (3 + 6 + 72**0.5), 72**0.5 / (3 + 6 + 72**0.5)]),
+        (1.0, 2.0, [0.6, 1.2, 1.2]),
+    ],
+)
+def test_class_weights_in_closed_form(power: float, cap: float, expected: list[float]) -> None:
+    found = class_weights.class_weights(BLOOD, labelled([0] * 80 + [1] * 20 + [2] * 10), power, cap)
+    expected_mean_one = np.array(expected) / np.mean(expected)
+    assert found == pytest.approx(expected_mean_one)
+    assert found.mean() == pytest.approx(1)
+
+
+def test_background_has_no_weight() -> None:
+    pixels = pd.DataFrame({"pixels_0": [1000], "pixels_1": [900], "pixels_2": [100]})
+    assert class_weights.class_weights(MARS, pixels, power=1, cap=100) == pytest.approx([0, 0.2, 1.8])
+
+
+def test_sampling_weights_show_each_class_equally_often() -> None:
+    manifest = labelled([0] * 80 + [1] * 20 + [2] * 10)
+    found = class_weights.sampling_weights(BLOOD, manifest, cap=100)
+    assert found.mean() == pytest.approx(1)
+    assert pd.Series(found).groupby(manifest["label"]).sum().tolist() == pytest.approx([110 / 3] * 3)
+
+
+def test_sampling_weights_of_masks_average_over_labelled_pixels() -> None:
+    pixels = pd.DataFrame({"pixels_0": [0, 500, 1000], "pixels_1": [900, 400, 0], "pixels_2": [0, 100, 0]})
+    found = class_weights.sampling_weights(MARS, pixels, cap=100)
+    rarity = np.array([1 / 1300, 1 / 100])
+    expected = np.array([rarity[0], 0.8 * rarity[0] + 0.2 * rarity[1], 0])
+    assert found == pytest.approx(expected / expected.mean())
+
+
+def test_images_with_the_rare_class_are_repeated() -> None:
+    assert class_weights.repeats(BLOOD, labelled([0, 2, 1, 2]), SETTINGS).tolist() == [1, 3, 1, 3]
+    none = dataclasses.replace(SETTINGS, rare_class=None)
+    assert class_weights.repeats(BLOOD, labelled([0, 2, 1, 2]), none).tolist() == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["d", "C", "background"])
+def test_an_unknown_rare_class_is_refused(name: str) -> None:
+    task = MARS if name == "background" else BLOOD
+    with pytest.raises(InputError, match=rf"balance\.{task.name}\.rare_class' is '{name}'"):
+        class_weights.repeats(task, labelled([0]), dataclasses.replace(SETTINGS, rare_class=name))
+
+
+def balanced_slides() -> pd.DataFrame:
+    images = slides(40)
+    table = cleaned(blood_manifest(images, [0, 0, 1, 2] * 30))
+    table["keep"] = ~table["id"].isin([5, 17])
+    return balance(BLOOD, images, table, SETTINGS)
+
+
+def test_no_content_and_no_group_is_in_two_splits() -> None:
+    table = balanced_slides()
+    assert sorted(set(range(120)) - set(table["id"])) == [5, 17]
+    assert table["group"].nunique() == 40
+    for column in ("content_hash", "group"):
+        assert (table.groupby(column)["split"].nunique() == 1).all()
+
+
+def test_weights_concern_training_rows_only() -> None:
+    table = balanced_slides()
+    training = table["split"] == "train"
+    assert table.loc[training, "sample_weight"].mean() == pytest.approx(1, abs=1e-5)
+    assert (table.loc[~training, ["sample_weight", "repeats"]] == 1).all(axis=None)
+    assert (table.loc[training, "repeats"] == np.where(table.loc[training, "label"] == 2, 3, 1)).all()
+    assert not {"keep", "reason", "duplicate_of"} & set(table)
+
+
+def test_summary_counts_what_is_there() -> None:
+    table = balanced_slides()
+    summary = summarise(BLOOD, table, SETTINGS)
+    assert sum(split["images"] for split in summary["splits"].values()) == 118
+    assert sum(split["groups"] for split in summary["splits"].values()) == 40
+    assert [sum(split["classes"][name] for split in summary["splits"].values()) for name in "abc"] == [58, 30, 30]
+    assert summary["groups"] == {"images_in_groups": 118, "largest": 3}
+    assert describe(summary).splitlines()[1].split()[:3] == ["train", str(summary["splits"]["train"]["images"]), "28"]
+
+
+@pytest.fixture
+def cleaned_mars(project: Path, edit: Edit) -> Path:
+    """The cleaned form of 60 pictures in a project that declares them."""
+    values = {"data.mars.classes": list(MARS.classes), "data.mars.height": 32, "data.mars.width": 64}
+    for key, value in (values | {"balance.mars.rare_class": "rock"}).items():
+        edit(key, value)
+    images, masks = textures(MARS, 60), random_masks(60)
+    paths.raw("mars").mkdir(parents=True)
+    np.save(paths.images("mars"), images)
+    files.write_table(paths.clean_manifest("mars"), cleaned(mars_manifest(images, masks)))
+    return project
+
+
+def test_stage_writes_splits_and_weights_the_same_way_twice(
+    cleaned_mars: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["balance", "mars"])
+    written = []
+    for _ in range(2):
+        stage.main()
+        written.append((paths.balance_manifest("mars").read_bytes(), paths.balance("mars").read_bytes()))
+    assert written[0] == written[1]
+    assert files.read_json(paths.balance("mars"))["class_weights"][0] == 0
+
+
+def test_stage_refuses_a_misspelt_rare_class(cleaned_mars: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
+    edit("balance.mars.rare_class", "rok")
+    monkeypatch.setattr(sys, "argv", ["balance", "mars"])
+    with pytest.raises(InputError, match="null or one of soil, rock"):
+        stage.main()
+    assert not paths.balance_manifest("mars").exists()

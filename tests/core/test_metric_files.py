@@ -1,0 +1,30 @@
+from pathlib import Path
+
+import pytest
+from dvc.repo import Repo
+
+from terracyte.core import files, metric_files
+from terracyte.core.errors import InputError
+
+
+def test_details_come_back_and_what_is_compared_are_numbers(tmp_path: Path) -> None:
+    path, details = tmp_path / "scores.json", {"seeds": {"0": {"confusion": [[1, 2], [3, 4]]}}, "variant": "a"}
+    metric_files.write(path, {"accuracy": 0.5, "images": 3, "per_class": {"soil": 1.0}}, details)
+    assert metric_files.read(path) == details
+    shown = {name: value for name, value in files.read_json(path).items() if not isinstance(value, list)}
+    assert shown == {"accuracy": 0.5, "images": 3}
+
+
+def test_dvc_shows_the_headline_only() -> None:
+    shown = Repo().metrics.show(targets=["metrics/mars/scores/mars-unet_final.json"])
+    (file,) = shown[""]["data"].values()
+    assert all(isinstance(value, float) for value in file["data"].values())
+    assert {"mean_iou", "pixel_accuracy"} <= file["data"].keys()
+
+
+@pytest.mark.parametrize("content", [{}, {"details": {}}, {"details": []}, {"details": [1]}, []])
+def test_a_file_of_another_version_is_named(tmp_path: Path, content: object) -> None:
+    path = tmp_path / "scores.json"
+    files.write_json(path, content)
+    with pytest.raises(InputError, match=r"scores\.json has no list 'details' of one entry"):
+        metric_files.read(path)

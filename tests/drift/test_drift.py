@@ -1,0 +1,187 @@
+"""Drift: flagged where images are damaged, silent where they are not, honest where there are few."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from scipy.stats import ks_2samp
+
+from terracyte import cli, params, tasks
+from terracyte.core import files, paths
+from terracyte.drift import command, report
+from terracyte.drift.comparison import compare, holm
+from terracyte.images.shift.corruptions import CORRUPTIONS, corrupt
+from terracyte.ingest.manifest import describe
+from terracyte.params import Drift
+from terracyte.predict import predictor
+from terracyte.promote import novelty
+from terracyte.tasks.task import Task
+from tests.conftest import Edit
+
+SETTINGS = Drift(significance=0.01, distance=0.15, examples=4)
+IMAGES = 160
+
+
+def test_holm_is_worked_out_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def normal(mean: float, count: int, seed: int) -> NDArray[np.float64]:
+    return np.random.default_rng(seed).normal(mean, 1, count)
+
+
+def test_distance_and_p_are_those_of_the_test() -> None:
+    before, after = normal(0, 300, 0), normal(1, 200, 1)
+    (found,) = compare({"a": before}, {"a": after}, SETTINGS)
+    expected = ks_2samp(before, after)
+    assert found.distance == pytest.approx(expected.statistic, abs=1e-6)
+    assert found.p_value == pytest.approx(expected.pvalue, abs=1e-6)
+    assert found.drifted
+    assert found.after > found.before
+
+
+def test_false_alarms_are_as_rare_as_declared() -> None:
+    settings = Drift(significance=0.1, distance=0.0, examples=1)
+    alarms = [
+        any(
+            finding.drifted
+            for finding in compare(
+                {name: normal(0, 60, 10 * seed + place) for place, name in enumerate("abc")},
+                {name: normal(0, 60, 10 * seed + place + 5) for place, name in enumerate("abc")},
+                settings,
+            )
+        )
+        for seed in range(200)
+    ]
+    assert np.mean(alarms) <= 0.15
+
+
+def test_a_difference_that_matters_to_nobody_does_not_count() -> None:
+    (found,) = compare({"a": normal(0, 100_000, 0)}, {"a": normal(0.1, 100_000, 1)}, SETTINGS)
+    assert found.p_value < 1e-6
+    assert not found.drifted
+
+
+def test_few_images_show_large_differences_only() -> None:
+    few, many = (compare({"a": normal(0, 500, 0)}, {"a": normal(3, count, 1)}, SETTINGS)[0] for count in (3, 300))
+    assert many.drifted
+    assert many.noticed < 0.2
+    assert few.noticed > 0.9
+    assert not compare({"a": normal(0, 500, 0)}, {"a": normal(0, 1, 1)}, SETTINGS)[0].drifted
+
+
+def test_what_never_varies_is_not_compared() -> None:
+    assert compare({"a": np.zeros(5)}, {"a": np.zeros(3)}, SETTINGS) == []
+
+
+@pytest.fixture
+def task(project: Path, edit: Edit) -> Task:
+    """160 drawn cells: 100 for training, 30 for validation, 30 for test."""
+    edit("data.blood.height", 32)
+    edit("data.blood.width", 32)
+    made = tasks.make("blood", params.load())
+    random = np.random.default_rng(0)
+    y, x = np.mgrid[:32, :32] - 16
+    inside = (np.hypot(y, x) < random.uniform(5, 12, (IMAGES, 1, 1)))[..., None]
+    colours = random.uniform([170, 140, 170], [230, 200, 230], (IMAGES, 3))[:, None, None]
+    noise = random.normal(0, random.uniform(2, 8, (IMAGES, 1, 1, 1)), (IMAGES, 32, 32, 3))
+    images = (colours - 60 * inside + noise).clip(0, 255).astype(np.uint8)
+    paths.raw("blood").mkdir(parents=True)
+    np.save(paths.images("blood"), images)
+    split = np.repeat(["train", "validation", "test"], [100, 30, 30])
+    table = describe(made, images).assign(id=np.arange(IMAGES), label=np.arange(IMAGES) % 8, split=split)
+    files.write_table(paths.balance_manifest("blood"), table)
+    return made
+
+
+def validation(task: Task, damage: str | None = None, count: int = 30) -> tuple[list[str], NDArray[np.uint8]]:
+    rows = pd.read_parquet(paths.balance_manifest(task.name)).query("split == 'validation'")
+    images = np.load(paths.images(task.name))[rows["id"].to_numpy()[:count]]
+    if damage:
+        images = np.stack([corrupt(image, damage, 5, np.random.default_rng(n)) for n, image in enumerate(images)])
+    return [f"{n}.png" for n in range(len(images))], images
+
+
+def test_held_back_images_pass_and_damaged_ones_are_flagged(task: Task) -> None:
+    assert not command.examine(task, [validation(task)], None, SETTINGS).drifted
+    for damage in CORRUPTIONS.keys() - {"jpeg", "pixelation", "stain"}:
+        outcome = command.examine(task, [validation(task, damage)], None, SETTINGS)
+        assert outcome.drifted, damage
+        assert outcome.verdict.startswith("Drift in 30 images")
+
+
+class Bright:
+    """A champion that tells images by their brightness."""
+
+    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        level = images.mean(axis=(1, 2, 3))
+        return np.stack([level / 10, (255 - level) / 10, *[np.zeros(len(images))] * 6], axis=1).astype(np.float32)
+
+
+@pytest.fixture
+def champion(task: Task) -> predictor.Predictor:
+    images = np.load(paths.images("blood"))
+    look = novelty.fit(images, np.arange(100), np.arange(100, 130), 0.02)
+    return predictor.Predictor(task=task, record={"variant": "bright"}, network=Bright(), temperature=1.0, novelty=look)
+
+
+def test_the_champion_is_asked_about_images_that_it_does_not_know(task: Task, champion: predictor.Predictor) -> None:
+    outcome = command.examine(task, [validation(task, count=15)], champion, SETTINGS)
+    assert not outcome.drifted
+    # the fifteen that came in are themselves of the validation split: they are not compared with themselves
+    assert outcome.validation == 15
+    names = {finding.name for finding in outcome.findings}
+    assert {"brightness", "confidence", "unlikeness", "probability of basophil"} <= names
+    damaged = command.examine(task, [validation(task, "brightness_down")], champion, SETTINGS)
+    assert {"brightness", "unlikeness", "probability of basophil"} <= {each.name for each in damaged.drifted}
+    assert len(damaged.strangest) == SETTINGS.examples
+
+
+def test_the_same_images_give_the_same_page_in_any_batches(task: Task, champion: predictor.Predictor) -> None:
+    names, images = validation(task, "noise")
+    pages = [
+        report.page(command.examine(task, batches, champion, SETTINGS))
+        for batches in ([(names, images)], [(names[:7], images[:7]), (names[7:], images[7:])])
+    ]
+    assert pages[0] == pages[1]
+    assert "http" not in pages[0].replace("http://www.w3.org", "")
+
+
+def run(*arguments: str) -> int:
+    try:
+        cli.main(["drift", "blood", *arguments])
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def test_the_command_says_it_by_its_exit_code(task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, damage in (("clean", None), ("dark", "brightness_down")):
+        np.save(tmp_path / f"{name}.npy", validation(task, damage)[1])
+    assert run("clean.npy") == 0
+    assert run("dark.npy", "--output", "elsewhere") == 1
+    found: dict[str, Any] = json.loads(Path("elsewhere/summary.json").read_text())
+    assert found["drift"]
+    assert found["verdict"] in capsys.readouterr().out
+    assert "<title>Terracyte: drift, blood</title>" in (paths.DATA / "drift/blood/index.html").read_text()
+
+
+def test_bad_input_is_one_line_with_exit_code_2(task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    np.save(tmp_path / "images.npy", validation(task)[1])
+    assert run("empty") == 2
+    assert run("missing.npz") == 2
+    assert run("images.npy", "--model", "nowhere") == 2
+    shutil.move(paths.balance_manifest("blood"), "kept")
+    assert run("images.npy") == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4
+    assert "dvc repro balance@blood" in lines[-1]
+    assert not Path("data/drift").exists()

@@ -1,0 +1,163 @@
+"""Pretrained weights: found, downloaded, checked, or told in one line."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from terracyte import params
+from terracyte.configure import identity, initialisation
+from terracyte.core import download, paths
+from terracyte.core.errors import InputError
+from terracyte.fetch import pretrained
+from tests.conftest import ROOT, Edit
+
+NAME = "blood-cnn"
+PLACED = Path("data/weights/mobilenet_v3_small_minimalistic_imagenet_notop.weights.h5")
+BACKBONE: dict[str, Any] = {"architecture": "mobilenet_v3", "size": "small", "minimalistic": True}
+
+
+@pytest.fixture(scope="session")
+def real(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A file of weights that belongs to the backbone."""
+    keras = pytest.importorskip("keras")
+    file = tmp_path_factory.mktemp("weights") / "any.weights.h5"
+    keras.applications.MobileNetV3Small(minimalistic=True, include_top=False, weights=None).save_weights(file)
+    return file.read_bytes()
+
+
+@pytest.fixture(autouse=True)
+def offline(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing answers; the port of the address is one that nobody serves."""
+    monkeypatch.setattr(pretrained, "_SERVER", "http://127.0.0.1:9")
+    PLACED.parent.mkdir(parents=True)
+
+
+def fetch(edit: Edit, **change: Any) -> initialisation.Origin:
+    edit(f"variants.{NAME}.change", {**BACKBONE, **change})
+    pretrained.fetch(params.load(), NAME)
+    return initialisation.read("blood", NAME)
+
+
+def test_a_placed_file_becomes_the_input_of_training(edit: Edit, real: bytes) -> None:
+    PLACED.write_bytes(real)
+    found = fetch(edit, weights="imagenet")
+    assert found == initialisation.Origin(initialisation="ImageNet", sha256=hashlib.sha256(real).hexdigest())
+    copy = initialisation.pretrained("blood", NAME)
+    assert copy is not None
+    assert (copy.name, copy.read_bytes()) == ("backbone.weights.h5", real)
+
+
+def test_a_file_of_ones_own(edit: Edit, real: bytes) -> None:
+    Path("mine.weights.h5").write_bytes(real)
+    assert fetch(edit, weights="mine.weights.h5").initialisation == "mine.weights.h5"
+
+
+def test_fetching_again_gives_the_same_and_leaves_nothing_behind(edit: Edit, real: bytes) -> None:
+    PLACED.write_bytes(real)
+    fetch(edit, weights="imagenet")
+    assert fetch(edit, weights="none") == initialisation.Origin(initialisation="random", sha256="")
+    assert initialisation.pretrained("blood", NAME) is None
+    assert [file.name for file in paths.weights("blood", NAME).iterdir()] == ["origin.json"]
+
+
+def test_what_cannot_be_had_is_an_error_that_names_the_file(edit: Edit) -> None:
+    with pytest.raises(InputError, match=rf"could not be downloaded \(ConnectionError\): place them at {PLACED}"):
+        fetch(edit, weights="imagenet")
+    assert not paths.weights("blood", NAME).exists()
+
+
+def test_what_cannot_be_had_may_be_random_and_is_told(edit: Edit, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fetch(edit, weights="imagenet_or_none").initialisation == "random (ImageNet not to be had)"
+    (line,) = capsys.readouterr().out.splitlines()
+    assert str(PLACED) in line
+    assert "starts from random weights" in line
+
+
+def test_silence_ends_with_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    import threading
+
+    import requests
+
+    waiting = threading.Event()
+    monkeypatch.setattr(requests, "head", lambda *_, **__: waiting.wait(20))
+    with pytest.raises(ConnectionError, match=r"no answer within 0\.1 s"):
+        download.await_answer("http://127.0.0.1:9", 0.1)
+    waiting.set()
+
+
+def test_a_downloaded_file_is_used_again_offline(edit: Edit, real: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    checksum = hashlib.sha256(real).hexdigest()
+    monkeypatch.setitem(pretrained.PUBLISHED, "mobilenet_v3_small_minimalistic", ("a/b.weights.h5", checksum))
+    paths.DOWNLOADS.mkdir(parents=True)
+    (paths.DOWNLOADS / "b.weights.h5").write_bytes(real)
+    assert fetch(edit, weights="imagenet").sha256 == checksum
+
+
+@pytest.mark.parametrize("damage", [lambda real: real[: len(real) // 2], lambda _: b"", lambda _: b"no weights"])
+def test_a_damaged_file_is_one_line(edit: Edit, real: bytes, damage: Any) -> None:
+    PLACED.write_bytes(damage(real))
+    with pytest.raises(InputError, match=rf"{PLACED} holds no weights of this backbone or is damaged"):
+        fetch(edit, weights="imagenet")
+
+
+def test_weights_of_another_backbone_are_refused(edit: Edit, real: bytes) -> None:
+    Path("other.weights.h5").write_bytes(real)
+    with pytest.raises(InputError, match=r"other\.weights\.h5 holds no weights of this backbone"):
+        fetch(edit, minimalistic=False, weights="other.weights.h5")
+
+
+def test_a_missing_file_is_one_line(edit: Edit) -> None:
+    with pytest.raises(InputError, match=r"nowhere\.h5 is missing"):
+        fetch(edit, weights="nowhere.h5")
+
+
+def test_architectures_without_backbone_start_at_random(edit: Edit) -> None:
+    edit("reference.blood.weights", "imagenet")
+    assert fetch(edit, architecture="cnn").initialisation == "random"
+    with pytest.raises(InputError, match="but cnn has no pretrained backbone"):
+        fetch(edit, architecture="cnn", weights="imagenet_or_none")
+
+
+def test_the_stage_is_quick_without_a_backbone(project: Path) -> None:
+    script = (
+        "import sys\n"
+        "from terracyte import params, pretrained\n"
+        "pretrained.fetch(params.load(), 'mars-unet_1')\n"
+        "assert not {'keras', 'tensorflow', 'requests', 'mlflow'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], env={"PYTHONPATH": str(ROOT)}, check=True)
+    assert json.loads((paths.weights("mars", "mars-unet_1") / "origin.json").read_text()) == {
+        "initialisation": "random",
+        "sha256": "",
+    }
+
+
+def test_the_weights_are_part_of_who_a_run_is() -> None:
+    config = params.load().config(NAME)
+    runs = [
+        identity.Identity(task="blood", variant=NAME, seed=0, config=config, data_hash="", weights_hash=weights)
+        for weights in ("", "a")
+    ]
+    assert runs[0].fingerprint != runs[1].fingerprint
+
+
+def test_nothing_fetched_is_one_line() -> None:
+    with pytest.raises(InputError, match=f"run `dvc repro fetch@{NAME}`"):
+        initialisation.read("blood", NAME)
+
+
+def test_addresses_and_checksums_are_those_of_keras() -> None:
+    pytest.importorskip("keras")
+    from keras.src.applications import convnext, mobilenet_v3
+
+    for name, (path, checksum) in pretrained.PUBLISHED.items():
+        family = mobilenet_v3 if name.startswith("mobilenet_v3") else convnext
+        base = mobilenet_v3.BASE_WEIGHT_PATH if family is mobilenet_v3 else convnext.BASE_WEIGHTS_PATH
+        assert f"https://storage.googleapis.com/tensorflow/keras-applications/{path}".startswith(base)
+        key = Path(path).stem.removeprefix("weights_mobilenet_v3_").removesuffix("_no_top_v2").removesuffix("_notop")
+        assert family.WEIGHTS_HASHES[key][1] == checksum

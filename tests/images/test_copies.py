@@ -1,0 +1,93 @@
+"""The two copies under shift: dealt evenly, the same whoever asks, and unlike each other."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from terracyte.images.shift import copies
+from terracyte.images.shift.corruptions import CORRUPTIONS, SEVERITIES
+from tests.conftest import ROOT
+
+NAMES = list(CORRUPTIONS)
+
+
+@pytest.fixture(scope="module")
+def images() -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (200, 16, 16, 3), np.uint8)
+
+
+def test_each_severity_of_each_corruption_gets_a_fifth_of_the_images() -> None:
+    severities = copies.test_severities(1003, 11)
+    assert severities.shape == (1003, 11)
+    for column in severities.T:
+        assert set(np.bincount(column, minlength=6)[1:]) == {200, 201}
+    # dealt anew for each corruption
+    assert len({column.tobytes() for column in severities.T}) == 11
+
+
+def test_severities_do_not_follow_the_order_of_the_images() -> None:
+    correlation = np.corrcoef(np.arange(1000), copies.test_severities(1000, 1)[:, 0])[0, 1]
+    assert abs(correlation) < 0.1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_test_copy_is_the_same_however_it_is_split(images: NDArray[np.uint8], name: str) -> None:
+    ids, severities = np.arange(0, 20), copies.test_severities(20, 1)[:, 0]
+    whole = copies.test_copy(images, ids, name, severities)
+    order = np.random.default_rng(1).permutation(20)
+    parts = [copies.test_copy(images, ids[part], name, severities[part]) for part in np.split(order, [3, 4])]
+    np.testing.assert_array_equal(np.concatenate(parts), whole[order])
+    assert (whole != images[:20]).any()
+
+
+def test_images_are_damaged_independently() -> None:
+    grey = np.full((2, 16, 16, 3), 128, np.uint8)
+    one, other = copies.test_copy(grey, np.arange(2), "noise", np.array([3, 3]))
+    assert (one != other).mean() > 0.9
+
+
+def test_the_validation_copy_follows_the_ids(images: NDArray[np.uint8]) -> None:
+    ids = np.arange(150, 20, -1)
+    copy = copies.validation_copy(images, ids)
+    assert copy.shape == (130, 16, 16, 3)
+    assert copy.dtype == np.uint8
+    np.testing.assert_array_equal(copy, copies.validation_copy(images, ids))
+    assert np.mean([(shown != images[place]).any() for shown, place in zip(copy, ids, strict=True)]) > 0.95
+
+
+def test_the_validation_copy_deals_corruptions_and_severities_evenly(
+    images: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dealt: list[tuple[str, float]] = []
+
+    def remember(
+        image: NDArray[np.uint8], name: str, severity: float, random: np.random.Generator
+    ) -> NDArray[np.uint8]:
+        dealt.append((name, severity))
+        return image
+
+    monkeypatch.setattr(copies, "corrupt", remember)
+    copies.validation_copy(images, np.arange(88))
+    assert {dealt.count(pair) for pair in dealt} == {2}
+    assert {name for name, _ in dealt} == set(NAMES)
+    # none of the test copy's strengths
+    assert {severity for _, severity in dealt} == {1.5, 2.5, 3.5, 4.5}
+
+
+def test_the_copies_share_no_image(images: NDArray[np.uint8]) -> None:
+    ids = np.arange(30)
+    chosen = copies.validation_copy(images, ids)
+    for name in NAMES:
+        for severity in SEVERITIES:
+            scored = copies.test_copy(images, ids, name, np.full(30, severity))
+            assert not (chosen == scored).all(axis=(1, 2, 3)).any()
+
+
+def test_only_predictions_read_the_test_copy() -> None:
+    readers = {
+        file.name
+        for folder in ("terracyte", "stages")
+        for file in (ROOT / folder).rglob("*.py")
+        if "test_copy" in file.read_text(encoding="utf-8")
+    }
+    assert readers == {"shift.py", "predictions.py"}

@@ -1,0 +1,73 @@
+"""Ingest in a throw-away project, with small images."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from stages import ingest as stage
+from terracyte.core import paths
+from terracyte.core.errors import guarded
+from tests.conftest import Edit
+
+CLASSES = {
+    "blood": ["basophil", "eosinophil", "immature granulocyte"],
+    "mars": ["background", "soil", "bedrock", "big rock"],
+}
+SIZE = 32  # height and width of the raw images, in pixels
+
+Declare = Callable[..., None]
+Ingest = Callable[[str], tuple[NDArray[np.uint8], pd.DataFrame]]
+Refusal = Callable[[str], str]
+
+
+@pytest.fixture
+def declare(edit: Edit) -> Declare:
+    """Set a task's source in params.yaml: `declare("blood", source=..., path=...)`."""
+
+    def change(task: str, **values: Any) -> None:
+        channels = 1 if task == "mars" else 3
+        block = {"classes": CLASSES[task], "height": SIZE, "width": SIZE, "channels": channels}
+        edit(f"data.{task}", block | values)
+
+    return change
+
+
+@pytest.fixture
+def ingest(project: Path, monkeypatch: pytest.MonkeyPatch) -> Ingest:
+    """Run the stage; give back the raw images and the manifest."""
+
+    def run(task: str) -> tuple[NDArray[np.uint8], pd.DataFrame]:
+        monkeypatch.setattr(sys, "argv", ["ingest", task])
+        stage.main()
+        return np.load(paths.images(task)), pd.read_parquet(paths.raw_manifest(task))
+
+    return run
+
+
+@pytest.fixture
+def refusal(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refusal:
+    """Run the stage on what it must refuse; give back its one line.
+
+    Checks the exit code, that it is one line, and that the previous raw form is all that is left.
+    """
+
+    def run(task: str) -> str:
+        previous = paths.raw(task) / "images.npy"
+        previous.parent.mkdir(parents=True)
+        previous.write_text("previous")
+        monkeypatch.setattr(sys, "argv", ["ingest", task])
+        with pytest.raises(SystemExit) as stop:
+            guarded(stage.main)
+        assert stop.value.code == 2
+        assert previous.read_text() == "previous"
+        assert [path.name for path in previous.parent.parent.rglob("*")] == ["raw", "images.npy"]
+        (line,) = capsys.readouterr().err.splitlines()
+        return line
+
+    return run

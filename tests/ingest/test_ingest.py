@@ -1,0 +1,174 @@
+"""The stage and the raw form it writes."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages import ingest as stage
+from terracyte.core import files, paths
+from terracyte.core.errors import InputError
+from terracyte.ingest import raw
+from terracyte.ingest.sources.source import Batch
+from terracyte.tasks.classification import Blood
+from terracyte.tasks.segmentation import Mars
+from tests.conftest import ROOT, Edit
+from tests.ingest.conftest import CLASSES, Declare, Ingest, Refusal
+
+FULL = Path("/dev/full")  # Linux: each write fails with "no space left"
+
+BLOOD = Blood(CLASSES["blood"], (32, 32, 3))
+MARS = Mars(CLASSES["mars"], (32, 32, 1))
+
+
+def blood_batch(start: int, count: int, **changes: Any) -> Batch:
+    images = np.arange(start, start + count, dtype=np.uint8).repeat(32 * 32 * 3).reshape(count, 32, 32, 3)
+    names = [f"cell {row}" for row in range(start, start + count)]
+    batch = Batch(images=images, labels=np.arange(start, start + count) % 3, names=names)
+    return dataclasses.replace(batch, **changes)
+
+
+def mars_batch(**changes: Any) -> Batch:
+    masks = np.arange(4).repeat(32 * 32).reshape(4, 32, 32)
+    batch = Batch(images=np.zeros((4, 32, 32, 1), np.uint8), masks=masks, names=list("abcd"))
+    return dataclasses.replace(batch, **changes)
+
+
+def declare_challenge(declare: Declare, value: int) -> None:
+    """One image per class, all of one value, as a challenge file."""
+    np.savez("blood.npz", images=np.full((3, 32, 32, 3), value, np.uint8), labels=np.arange(3))
+    declare("blood", source="challenge", path="blood.npz")
+
+
+def test_batches_are_joined(tmp_path: Path) -> None:
+    groups, defects = ["left", "right"], ["joke", ""]
+    batches = [blood_batch(0, 9), blood_batch(9, 2, groups=groups, defects=defects)]  # 9 → 11: a further digit
+    raw.write(BLOOD, batches, tmp_path, "here")
+    images = np.load(tmp_path / "images.npy", mmap_mode="r")
+    manifest = pd.read_parquet(tmp_path / "manifest.parquet")
+    assert images[:, 31, 31, 2].tolist() == list(range(11))
+    assert list(manifest)[:5] == ["id", "name", "label", "declared_group", "content_hash"]
+    assert manifest["id"].tolist() == list(range(11))
+    assert manifest["name"].tolist() == [f"cell {row}" for row in range(11)]
+    assert manifest["label"].tolist() == [0, 1, 2] * 3 + [0, 1]
+    assert manifest["declared_group"].tolist() == [""] * 9 + groups
+    assert manifest["brightness"].tolist() == list(range(11))
+    assert pd.read_parquet(tmp_path / "planted.parquet")["defect"].tolist() == [""] * 9 + defects
+
+
+def test_masks_are_counted(tmp_path: Path) -> None:
+    raw.write(MARS, [mars_batch()], tmp_path, "here")
+    manifest = pd.read_parquet(tmp_path / "manifest.parquet")
+    np.testing.assert_array_equal(MARS.class_counts(manifest), np.eye(4) * 32 * 32)
+    masks = np.load(tmp_path / "masks.npy")
+    assert (masks.dtype, masks.shape) == (np.uint8, (4, 32, 32))
+    assert not (tmp_path / "planted.parquet").exists()
+
+
+def test_the_same_batches_give_the_same_bytes(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        raw.write(MARS, [mars_batch()], tmp_path / folder, "here")
+    for file in (tmp_path / "one").iterdir():
+        assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("batch", "expected"),
+    [
+        (blood_batch(0, 3, images=np.zeros((3, 32, 16, 3), np.uint8)), r"are uint8 \(3, 32, 16, 3\)"),
+        (blood_batch(0, 3, images=np.zeros((3, 32, 32, 3))), r"from cell 0 on are float64 \(3, 32, 32, 3\)"),
+        (blood_batch(0, 3, labels=np.zeros(2)), r"labels from cell 0 on are \(2,\); they must be \(3,\)"),
+        (blood_batch(0, 3, labels=None), "labels from cell 0 on are missing"),
+        (blood_batch(0, 3, names=["one"]), r"they must be uint8 \(1, 32, 32, 3\)"),
+    ],
+)
+def test_batches_of_another_form_are_refused(tmp_path: Path, batch: Batch, expected: str) -> None:
+    with pytest.raises(InputError, match=f"here: .*{expected}"):
+        raw.write(BLOOD, [batch], tmp_path, "here")
+
+
+def test_masks_must_match_images_in_number_and_size(tmp_path: Path) -> None:
+    for shape in ((3, 32, 32), (4, 32, 16)):
+        with pytest.raises(InputError, match=r"the masks from a on are .* they must be \(4, 32, 32\)"):
+            raw.write(MARS, [mars_batch(masks=np.zeros(shape))], tmp_path, "here")
+
+
+def test_no_batch_is_no_image(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="here holds no image"):
+        raw.write(BLOOD, [], tmp_path, "here")
+
+
+def test_the_previous_raw_form_is_replaced(declare: Declare, ingest: Ingest) -> None:
+    for value in (3, 4):
+        declare_challenge(declare, value)
+        assert ingest("blood")[0].min() == value
+    assert list(Path("data/blood").iterdir()) == [paths.raw("blood")]
+
+
+def test_groups_of_another_source_than_folder_are_refused(declare: Declare, refusal: Refusal) -> None:
+    declare("blood", source="challenge", path="blood.npz", group_column="patient")
+    assert "'data.blood.group_column' is 'patient', but the source 'challenge' declares no groups" in refusal("blood")
+
+
+def test_a_misspelt_parameter_is_refused(edit: Edit, refusal: Refusal) -> None:
+    edit("data.blood.hight", 96)
+    assert "'data.blood.hight' is unknown; did you mean 'height'?" in refusal("blood")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+def test_a_disk_that_fills_up_while_images_are_written_is_one_line(
+    declare: Declare, refusal: Refusal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = files.atomic_folder
+
+    @contextmanager
+    def on_a_full_disk(path: Path) -> Iterator[Path]:
+        with real(path) as folder:
+            (folder / "images.npy").symlink_to(FULL)
+            yield folder
+
+    monkeypatch.setattr(files, "atomic_folder", on_a_full_disk)
+    declare_challenge(declare, value=0)
+    assert "the disk is full" in refusal("blood")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+def test_a_disk_that_fills_up_while_the_manifest_is_written_is_one_line(
+    declare: Declare, refusal: Refusal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "write_table", lambda path, table: table.to_parquet(FULL))
+    declare_challenge(declare, value=0)
+    assert "the disk is full" in refusal("blood")
+
+
+def test_the_command_refuses_in_one_line_with_exit_code_2(declare: Declare) -> None:
+    declare("blood", source="challenge", path="nowhere.npz")
+    done = run_ingest("blood")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == ["error: nowhere.npz is missing; put it there or change the path in params.yaml"]
+    assert done.stdout == ""
+
+
+def test_the_command_explains_itself(project: Path) -> None:
+    done = run_ingest("--help")
+    assert done.returncode == 0
+    assert (stage.__doc__ or "missing") in " ".join(done.stdout.split())
+
+
+def run_ingest(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "stages.ingest", *arguments],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )

@@ -1,0 +1,98 @@
+"""Closed forms of intervals and of the paired test, where few groups allow them."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from terracyte.metrics import confusion, resampling
+
+RIGHT, WRONG = np.diag([4, 4]), np.array([[0, 4], [4, 0]])
+
+
+def test_bootstrap_is_seeded_and_brackets_the_score() -> None:
+    random = np.random.default_rng(2)
+    confusions = random.integers(0, 9, (2, 40, 3, 3)) + 9 * np.eye(3, dtype=np.int64)
+    drawn = resampling.bootstrap(confusions, confusion.accuracy, 700, seed=5)
+    np.testing.assert_array_equal(drawn, resampling.bootstrap(confusions, confusion.accuracy, 700, seed=5))
+    assert (drawn != resampling.bootstrap(confusions, confusion.accuracy, 700, seed=6)).any()
+    low, high = resampling.interval(drawn, 0.95)
+    assert low < float(confusion.accuracy(confusions.sum(axis=(0, 1)))) < high
+    assert resampling.interval(drawn, 0.5)[0] > low
+
+
+def test_bootstrap_draws_groups_and_seeds() -> None:
+    # Two groups, one all right and one all wrong: the resamples are 0, 1/2 and 1 at odds 1 : 2 : 1.
+    of_groups = resampling.bootstrap(np.array([[RIGHT, WRONG]]), confusion.accuracy, 2000, seed=0)
+    values, counts = np.unique(of_groups, return_counts=True)
+    np.testing.assert_array_equal(values, [0, 0.5, 1])
+    np.testing.assert_allclose(counts / 2000, [0.25, 0.5, 0.25], atol=0.05)
+    # The same with two training seeds and one group each.
+    of_seeds = resampling.bootstrap(np.array([[RIGHT], [WRONG]]), confusion.accuracy, 2000, seed=0)
+    np.testing.assert_array_equal(np.unique(of_seeds), [0, 0.5, 1])
+
+
+def test_equal_draws_make_paired_differences() -> None:
+    confusions = np.random.default_rng(3).integers(0, 9, (1, 30, 2, 2))
+    one, other = (resampling.bootstrap(confusions, confusion.accuracy, 50, seed=1) for _ in range(2))
+    assert resampling.interval(one - other, 0.95) == (0, 0)
+
+
+def test_equal_variants_have_a_p_of_one() -> None:
+    confusions = np.random.default_rng(4).integers(0, 9, (2, 20, 3, 3))
+    assert resampling.permutation_test(confusions, confusions, confusion.macro_f1, 200, seed=0) == 1
+
+
+def test_a_clear_difference_on_many_groups_has_the_smallest_p_there_is() -> None:
+    one, other = np.array([[RIGHT] * 30]), np.array([[WRONG] * 30])
+    p = resampling.permutation_test(one, other, confusion.accuracy, 999, seed=0)
+    assert p == 1 / 1000
+    assert resampling.permutation_test(other, one, confusion.accuracy, 999, seed=0) == p
+
+
+def test_two_opposite_groups_tell_nothing() -> None:
+    # Swapping neither or both keeps the difference of 1; swapping one makes it 0.
+    one, other = np.array([[RIGHT] * 2]), np.array([[WRONG] * 2])
+    p = resampling.permutation_test(one, other, confusion.accuracy, 8000, seed=1)
+    assert p == pytest.approx(1 / 2, abs=0.02)
+
+
+@pytest.mark.parametrize("score", [confusion.accuracy, confusion.macro_f1])
+def test_p_is_the_share_of_all_swaps_that_differ_as_much(score: resampling.Score) -> None:
+    random = np.random.default_rng(5)
+    one, other = (
+        random.integers(0, 9, (2, 2, 3, 4, 4)) + np.eye(4, dtype=np.int64) * np.array([4, 1])[:, None, None, None, None]
+    )
+
+    def difference(swaps: tuple[bool, ...]) -> float:
+        swapped = np.array(swaps)[None, :, None, None]
+        first, second = np.where(swapped, other, one), np.where(swapped, one, other)
+        return abs(float((score(first.sum(axis=1)) - score(second.sum(axis=1))).mean()))
+
+    observed = difference((False,) * 3)
+    exact = np.mean([difference(swaps) >= observed - 1e-9 for swaps in itertools.product((False, True), repeat=3)])
+    assert resampling.permutation_test(one, other, score, 8000, seed=2) == pytest.approx(exact, abs=0.02)
+
+
+def test_p_is_about_uniform_where_there_is_no_difference() -> None:
+    random = np.random.default_rng(6)
+    drawn = random.integers(0, 9, (200, 2, 1, 12, 2, 2))
+    p = [resampling.permutation_test(one, other, confusion.accuracy, 99, seed=3) for one, other in drawn]
+    assert np.mean(np.array(p) <= 0.1) == pytest.approx(0.1, abs=0.06)
+    assert np.mean(p) == pytest.approx(0.5, abs=0.06)
+
+
+@pytest.mark.parametrize(("seeds", "others"), [(1, 3), (3, 1), (2, 3), (2, 2)])
+def test_variants_of_different_numbers_of_seeds_are_compared(seeds: int, others: int) -> None:
+    random = np.random.default_rng(6)
+    one, other = (random.integers(1, 9, (count, 20, 3, 3)) for count in (seeds, others))
+    pair = resampling.alike(one, other)
+    assert pair[0].shape == pair[1].shape
+    for before, after in zip((one, other), pair, strict=True):
+        means = [confusion.accuracy(counts.sum(axis=1)).mean() for counts in (before, after)]
+        assert means[0] == pytest.approx(means[1])
+    ids = [[seed.tobytes() for seed in side] for side in pair]
+    assert len(set(zip(*ids, strict=True))) == (seeds if seeds == others else seeds * others)
+    p = resampling.permutation_test(*pair, confusion.accuracy, 200, seed=0)
+    assert p == resampling.permutation_test(*resampling.alike(other, one), confusion.accuracy, 200, seed=0)
+    assert 0 < p <= 1

@@ -1,0 +1,322 @@
+"""One contract for every architecture of the registry, and what each promises beyond it."""
+
+import dataclasses
+import functools
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras.src.applications.convnext import ConvNeXt  # Keras exports its sizes only
+
+from terracyte import models
+from terracyte.core.errors import InputError
+from terracyte.models import convnext, ensemble, precision
+from terracyte.models.problem import Problem
+from terracyte.models.serialization import read_model, write_model
+from terracyte.models.test_time_flips import averaged
+from terracyte.params.variant import Config
+
+BLOOD = Problem(image_shape=(32, 32, 3), dense=False, class_shares=(0.25, 0.5, 0.25))
+MARS = Problem(image_shape=(16, 32, 1), dense=True, class_shares=(0.4, 0.3, 0.2, 0.1))
+
+
+def config(name: str, **changed: Any) -> Config:
+    plain = Config(architecture=name, width=4, depth=2, dropout=0.1, l1=0.0, l2=1e-4)
+    return dataclasses.replace(plain, **changed)
+
+
+CASES = {
+    "cnn": (config("cnn"), BLOOD),
+    "cnn-squeeze_excite": (config("cnn", squeeze_excite=True), BLOOD),
+    "convnext": (config("convnext", size="tiny"), BLOOD),
+    "majority-labels": (config("majority"), BLOOD),
+    "majority-masks": (config("majority"), MARS),
+    "mobilenet_v3": (config("mobilenet_v3", size="small"), BLOOD),
+    "mobilenet_v3-minimalistic": (config("mobilenet_v3", size="small", minimalistic=True), BLOOD),
+    "unet": (config("unet"), MARS),
+    "unet-squeeze_excite": (config("unet", squeeze_excite=True), MARS),
+    "unet-residual": (config("unet", residual=True), MARS),
+    "unet-attention": (config("unet", attention=True), MARS),
+    "unet-patches": (config("unet", patch=2), MARS),
+    "unet-standardized": (config("unet", standardize=True), MARS),
+    "cnn-standardized": (config("cnn", standardize=True), BLOOD),
+    "unet-all": (config("unet", residual=True, attention=True, squeeze_excite=True, patch=4), MARS),
+}
+each_case = pytest.mark.parametrize("case", CASES)
+each_trained = pytest.mark.parametrize("case", [name for name in CASES if not name.startswith("majority")])
+Turn = Callable[[Any], Any]
+FLIPPED = [("cnn", "horizontal", 2), ("cnn", "both", 8), ("unet-all", "horizontal", 2), ("unet-all", "both", 4)]
+each_flip = pytest.mark.parametrize(("case", "flip", "mirrors"), FLIPPED)
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_convnext() -> Iterator[None]:
+    """ConvNeXt with a block per stage: the smallest of Keras' sizes has 28 million weights."""
+    network = functools.partial(ConvNeXt, depths=(1, 1, 1, 1), projection_dims=(8, 16, 32, 64))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(convnext._SIZES, "tiny", network)
+        yield
+
+
+def fresh(case: str) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return models.build(*CASES[case])
+
+
+@functools.cache
+def shared(case: str) -> keras.Model:
+    """A model that several tests look at and none changes."""
+    return fresh(case)
+
+
+def images(problem: Problem, size: int = 4) -> Any:
+    return np.random.default_rng(0).integers(0, 256, (size, *problem.image_shape)).astype(np.float32)
+
+
+def predict(model: keras.Model, x: Any) -> Any:
+    # eagerly: compiling costs seconds a model
+    return keras.ops.convert_to_numpy(model(x, training=False))
+
+
+def test_every_architecture_is_tried() -> None:
+    assert {chosen.architecture for chosen, _ in CASES.values()} == set(models.ARCHITECTURES)
+
+
+@each_case
+def test_maps_images_to_logits(case: str) -> None:
+    problem = CASES[case][1]
+    logits = predict(shared(case), images(problem))
+    expected = (4, *problem.image_shape[:2], 4) if problem.dense else (4, 3)
+    assert logits.shape == expected
+    assert logits.dtype == np.float32
+    assert np.isfinite(logits).all()
+    # log-shares or fresh logits: probabilities would be positive everywhere
+    assert (logits < 0).any()
+
+
+@each_case
+def test_half_precision_is_nearly_the_same_network(case: str) -> None:
+    with precision.arithmetic("bfloat16"):
+        half = fresh(case)
+    assert {variable.dtype for variable in half.trainable_variables} <= {"float32"}
+    logits, expected = (predict(model, images(CASES[case][1])) for model in (half, shared(case)))
+    assert logits.dtype == np.float32
+    np.testing.assert_allclose(logits, expected, atol=0.05 * np.abs(expected).max())
+    assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.parametrize(("flags", "slow"), [("avx2 amx_bf16 amx_tile", False), ("avx2 avx512_bf16", True)])
+def test_imitated_arithmetic_is_noticed(tmp_path: Path, monkeypatch: Any, flags: str, slow: bool) -> None:
+    (tmp_path / "cpuinfo").write_text(f"flags\t\t: {flags}\n")
+    monkeypatch.setattr(precision, "_PROCESSOR", tmp_path / "cpuinfo")
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda kind: [])
+    assert precision.is_slow_here("bfloat16") == slow
+    assert not precision.is_slow_here("float32")
+
+
+@each_case
+def test_survives_saving(case: str, tmp_path: Path) -> None:
+    write_model(tmp_path / "model.keras", shared(case))
+    again = read_model(tmp_path / "model.keras")
+    x = images(CASES[case][1])
+    np.testing.assert_array_equal(predict(again, x), predict(shared(case), x))
+
+
+@each_case
+def test_saves_the_same_bytes(case: str, tmp_path: Path) -> None:
+    contents = []
+    for file, model in ((tmp_path / "first.keras", shared(case)), (tmp_path / "second.keras", fresh(case))):
+        write_model(file, model)
+        contents.append(file.read_bytes())
+    assert contents[0] == contents[1]
+
+
+@each_trained
+def test_a_step_trains_every_weight(case: str) -> None:
+    chosen, problem = CASES[case]
+    model = models.build(dataclasses.replace(chosen, dropout=0.0), problem)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Lion(1e-3), loss, run_eagerly=True)
+    before = [keras.ops.convert_to_numpy(v) for v in model.trainable_variables]
+    targets = np.random.default_rng(1).integers(0, 3, (4, *problem.image_shape[:2]) if problem.dense else (4,))
+    model.train_on_batch(images(problem), targets)
+    for variable, old in zip(model.trainable_variables, before, strict=True):
+        assert (keras.ops.convert_to_numpy(variable) != old).any(), variable.path
+
+
+@each_case
+def test_majority_has_nothing_to_train(case: str) -> None:
+    assert case.startswith("majority") == (not shared(case).trainable_variables)
+
+
+@pytest.mark.parametrize("problem", [BLOOD, MARS])
+def test_majority_predicts_class_shares(problem: Problem) -> None:
+    logits = predict(models.build(config("majority"), problem), images(problem))
+    expected = np.broadcast_to(problem.class_shares, logits.shape)
+    np.testing.assert_allclose(np.exp(logits), expected, rtol=1e-5)
+
+
+def test_majority_stays_finite_without_a_class() -> None:
+    empty = Problem(image_shape=(16, 16, 1), dense=False, class_shares=(0.0, 1.0))
+    assert np.isfinite(predict(models.build(config("majority"), empty), images(empty))).all()
+
+
+def test_unet_grows_with_width_and_depth() -> None:
+    sizes = [models.build(config("unet", width=w, depth=d), MARS).count_params() for w, d in ((4, 2), (8, 2), (8, 3))]
+    assert sizes == sorted(set(sizes))
+
+
+def test_unet_sees_beyond_a_pixel() -> None:
+    model = models.build(config("unet", depth=3), MARS)
+    x = images(MARS, 1)
+    changed = x.copy()
+    changed[0, 0, 0, 0] = 255 - x[0, 0, 0, 0]
+    moved = np.abs(predict(model, x) - predict(model, changed)).max(axis=-1)[0]
+    assert moved[8, 8] > 0
+
+
+def test_a_closed_gate_keeps_the_shortcut_out() -> None:
+    model = models.build(config("unet", attention=True), MARS)
+    gate = model.get_layer("decoder_0_gate_sigmoid")
+    kernel, bias = gate.get_weights()
+    gate.set_weights([kernel, np.full_like(bias, -1e3)])
+    through = keras.Model(model.input, model.get_layer("decoder_0_gate_scale").output)
+    assert (predict(through, images(MARS)) == 0).all()
+    gate.set_weights([kernel, np.full_like(bias, 1e3)])
+    encoder = keras.Model(model.input, model.get_layer("encoder_0_2_relu").output)
+    np.testing.assert_array_equal(predict(through, images(MARS)), predict(encoder, images(MARS)))
+
+
+def wide(x: Any) -> Any:
+    return x[:, :, ::-1]
+
+
+def high(x: Any) -> Any:
+    return x[:, ::-1]
+
+
+def symmetries(mirrors: int) -> list[Turn]:
+    """The mirrors spelled out; the first four undo themselves."""
+    four: list[Turn] = [np.copy, wide, high, lambda x: wide(high(x))]
+    quarter = functools.partial(np.rot90, axes=(1, 2))
+    eight: list[Turn] = [*four, *(lambda x, turn=turn: quarter(turn(x)) for turn in four)]
+    return eight[:mirrors]
+
+
+@each_flip
+def test_flips_average_logits_turned_back(case: str, flip: Any, mirrors: int) -> None:
+    model, problem = shared(case), CASES[case][1]
+    mean = averaged(model, flip)
+    x, turns = images(problem), symmetries(mirrors)
+    logits = [predict(model, np.ascontiguousarray(turn(x))) for turn in turns]
+    turned = [turn(y) if problem.dense else y for turn, y in zip(turns, logits, strict=True)]
+    assert np.ptp(turned, axis=0).max() > 1e-3
+    np.testing.assert_allclose(predict(mean, x), np.mean(turned, axis=0), atol=1e-4)
+
+
+def test_only_square_images_are_transposed() -> None:
+    model = models.build(config("cnn"), dataclasses.replace(BLOOD, image_shape=(32, 64, 3)))
+    assert len(averaged(model, "both").get_layer("mean").input) == 4
+
+
+@pytest.mark.parametrize("case", ["cnn-standardized", "unet-standardized"])
+def test_standardized_models_see_neither_exposure_nor_contrast(case: str) -> None:
+    x = images(CASES[case][1]) / 2
+    np.testing.assert_allclose(predict(shared(case), x * 1.5 + 20), predict(shared(case), x), atol=0.01)
+    assert np.isfinite(predict(shared(case), np.zeros_like(x))).all()
+
+
+def test_patches_become_pixels_where_they_belong() -> None:
+    model = models.build(config("unet", patch=2), MARS)
+    head = keras.Model(model.get_layer("logits").output, model.output)
+    channels = np.arange(16, dtype=np.float32).reshape(2, 2, 4)  # row and column within the patch, class
+    shown = predict(head, np.broadcast_to(channels.ravel(), (1, 8, 16, 16)))
+    np.testing.assert_array_equal(shown[0], np.tile(channels, (8, 16, 1)))
+
+
+def test_an_ensemble_averages_logits(tmp_path: Path) -> None:
+    members = [models.build(config("unet"), MARS) for _ in range(3)]
+    x = images(MARS)
+    expected = np.mean([predict(member, x) for member in members], axis=0)
+    write_model(tmp_path / "ensemble.keras", ensemble.averaged(members))
+    np.testing.assert_allclose(predict(read_model(tmp_path / "ensemble.keras"), x), expected, atol=1e-5)
+    assert ensemble.averaged(members[:1]) is members[0]
+
+
+def test_no_flip_is_the_model_itself() -> None:
+    model = models.build(config("cnn"), BLOOD)
+    assert averaged(model, "none") is model
+
+
+@pytest.mark.parametrize("case", ["cnn", "unet-all"])
+def test_flipped_models_save_the_same_bytes(case: str, tmp_path: Path) -> None:
+    contents = []
+    for file, model in ((tmp_path / "first.keras", shared(case)), (tmp_path / "second.keras", fresh(case))):
+        write_model(file, averaged(model, "both"))
+        contents.append(file.read_bytes())
+    assert contents[0] == contents[1]
+
+
+def test_flipped_models_need_keras_alone(tmp_path: Path) -> None:
+    expected = {}
+    for case in ("cnn", "unet-all"):
+        mean, problem = averaged(shared(case), "both"), CASES[case][1]
+        write_model(tmp_path / f"{case}.keras", mean)
+        np.save(tmp_path / f"{case}_images.npy", images(problem))
+        expected[case] = predict(mean, images(problem))
+    script = (
+        "import keras, numpy\n"
+        "for case in ('cnn', 'unet-all'):\n"
+        "    model = keras.saving.load_model(f'{case}.keras', safe_mode=True)\n"
+        "    numpy.save(case, model(numpy.load(f'{case}_images.npy')))\n"
+    )
+    subprocess.run([sys.executable, "-I", "-c", script], cwd=tmp_path, check=True, capture_output=True)
+    for case, logits in expected.items():
+        np.testing.assert_array_equal(np.load(tmp_path / f"{case}.npy"), logits)
+
+
+@pytest.mark.parametrize(
+    ("name", "problem", "changed", "message"),
+    [
+        ("cnn", MARS, {}, "choose unet"),
+        ("unet", BLOOD, {}, "choose cnn"),
+        ("unet", MARS, {"depth": 6}, "multiples of 32"),
+        ("unet", MARS, {"depth": 4, "patch": 4}, "'depth' is 4 and 'patch' 4, .* multiples of 32"),
+        ("resnet", BLOOD, {}, "'resnet'; it must be one of cnn, convnext, majority, mobilenet_v3, unet"),
+    ],
+)
+def test_refuses_what_does_not_fit(name: str, problem: Problem, changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        models.build(config(name, **changed), problem)
+
+
+def test_reading_refuses_other_files(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is missing"):
+        read_model(tmp_path / "model.keras")
+    (tmp_path / "model.keras").write_bytes(b"no archive")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_model(tmp_path / "model.keras")
+
+
+@pytest.mark.parametrize("case", ["cnn", "mobilenet_v3", "unet"])
+def test_input_dropout_hides_values_in_training_only(case: str) -> None:
+    of, problem = CASES[case]
+    keras.utils.set_random_seed(0)
+    dropping = models.build(dataclasses.replace(of, input_dropout=0.5), problem)
+    dropping.set_weights(shared(case).get_weights())
+    shown = images(problem)
+    np.testing.assert_allclose(dropping(shown), shared(case)(shown), atol=1e-4)
+    layer = dropping.get_layer("input_dropout")
+    hidden = np.asarray(layer(np.ones((1, 100, 100, 1), np.float32), training=True))
+    assert set(np.unique(hidden)) == {0.0, 2.0}
+    assert np.mean(hidden == 0) == pytest.approx(0.5, abs=0.03)

@@ -1,0 +1,140 @@
+"""params.yaml: what is wrong gets one line that names it; variants resolve by precedence."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from terracyte import params
+from terracyte.core.errors import InputError
+from terracyte.params import TASKS
+from tests.conftest import ROOT, Edit
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("data.blood.sorce", "sample", "'data.blood.sorce' is unknown; did you mean 'source'?"),
+        ("data.blood.source", "web", "'data.blood.source' is 'web' (str); it must be one of sample, challenge"),
+        ("data.mars.height", "64", "'data.mars.height' is '64' (str); it must be a whole number"),
+        ("data.mars.height", True, "'data.mars.height' is True (bool); it must be a whole number"),
+        ("data.mars.height", 8, "it must be between 32 and 4096"),
+        ("data.mars.classes", "soil", "'data.mars.classes' is 'soil' (str); it must be a list"),
+        ("validate.mars.brightness", [1, 2, 3], "it must be a list of 2 values"),
+        ("validate.mars.brightness", [1, 300], "'validate.mars.brightness' is 300"),
+        ("balance.mars.weight_power", float("nan"), "it must be a finite number"),
+        ("balance.mars", None, "'balance.mars' is None"),
+        ("promote.mars", None, "'promote.mars' is None"),
+        ("promote.mars.significance", 0, "'promote.mars.significance' is 0.0"),
+        ("promote.mars.images", 2.5, "'promote.mars.images' is 2.5 (float); it must be a whole number"),
+        ("promote.mars.image", 9, "'promote.mars.image' is unknown; did you mean 'images'?"),
+        ("seeds", [0, 0], "'seeds' is [0, 0]; it must list different numbers from 0 on"),
+        ("seeds", [], "'seeds' is []"),
+        ("cleen", {}, "'cleen' is unknown; did you mean 'clean'?"),
+        ("reference.mars.widht", 16, "'reference.mars.widht' is unknown; did you mean 'width'?"),
+        ("variants.mars-unet_1.task", "moon", "it must be one of blood, mars"),
+        ("variants.mars-unet_1.change.squeze_excite", False, "did you mean 'squeeze_excite'?"),
+        ("variants.mars-unet_1.change.flip", "diagonal", "it must be one of none, horizontal, both"),
+        ("variants.mars-unet_1.change.dropout", 2.0, "'variants.mars-unet_1.change.dropout' is 2.0"),
+        ("variants.mars-unet_1.change.tuned", True, "'variants.mars-unet_1.change.tuned' can only be false"),
+        ("tune.mars.variant", "blood-cnn", "'tune.mars.variant.blood-cnn' is unknown"),
+        ("tune.mars.trials", -1, "'tune.mars.trials' is -1"),
+        ("tune.mars.pruner", "best", "it must be one of median, hyperband, none"),
+        ("tune.mars.change.epoch", 3, "'tune.mars.change.epoch' is unknown; did you mean 'epochs'?"),
+        ("tune.mars.change.epochs", 0, "'tune.mars.epochs' is 0"),
+        ("tune.mars.space", {}, "'tune.mars.space' is empty"),
+        ("tune.mars.space.width", {"choices": [16, 32]}, "'tune.mars.space.width' is unknown"),
+        ("tune.mars.space.dropout", {"low": 0.0}, "'tune.mars.space.dropout' must have either low and high, or"),
+        ("tune.mars.space.dropout", {"low": 0.5, "high": 0.1}, "is 0.5 to 0.1; low must be below high"),
+        ("tune.mars.space.dropout", {"low": 0.2, "high": 0.5}, "which leaves out the reference's 0.1"),
+        ("tune.mars.space.dropout", {"choices": [0.1]}, "must list at least two different values"),
+        ("tune.mars.space.dropout", {"choices": [0.1, [1]]}, "'tune.mars.space.dropout.choices[1]' is [1]"),
+        ("tune.mars.space.dropout.when", {"dropout": [0.1]}, "'tune.mars.space.dropout.when.dropout' is unknown"),
+        ("tune.mars.space.l1", {"low": 0.0, "high": 0.1, "scale": "log"}, "on a log scale it must be above 0"),
+        (
+            "tune.mars.change.dropout",
+            0.3,
+            "is searched, but variants.mars-final_short.change or tune.mars.change fixes",
+        ),
+        ("compute.workers", 0, "'compute.workers' is 0"),
+    ],
+)
+def test_a_bad_parameter_is_named(edit: Edit, path: str, value: Any, expected: str) -> None:
+    edit(path, value)
+    with pytest.raises(InputError) as caught:
+        params.load()
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_parameter_is_named(project: Path) -> None:
+    text = (project / "params.yaml").read_text().replace("    repeats_high: 1\n", "", 1)
+    (project / "params.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"'validate\.blood\.repeats_high' is missing; add it"):
+        params.load()
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("a:\n  b: [1,", "params.yaml line 2: not valid YAML"),
+        ("- 1\n", "'the file' is [1] (list)"),
+        ("", "'the file' is None"),
+    ],
+)
+def test_a_broken_file_is_one_line(project: Path, content: str, expected: str) -> None:
+    (project / "params.yaml").write_text(content)
+    with pytest.raises(InputError) as caught:
+        params.load()
+    assert expected in str(caught.value)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is missing: run from the project's root folder"):
+        params.load(tmp_path / "params.yaml")
+
+
+def test_an_unknown_variant_is_named(project: Path) -> None:
+    with pytest.raises(InputError, match=r"'variants\.mars-unet_11' is unknown; did you mean 'mars-unet_1'\?"):
+        params.load().config("mars-unet_11")
+
+
+def test_precedence_is_reference_then_tuned_then_change() -> None:
+    settings = params.load(ROOT / "params.yaml")
+    reference = settings.reference["mars"]
+    assert settings.config("mars-final_short").width == reference["width"]
+    tuned = {"dropout": 0.77, "cutmix": 0.77}
+    resolved = settings.config("mars-unet_1", tuned)
+    assert resolved.dropout == 0.77
+    assert resolved.cutmix == settings.variants["mars-unet_1"].change["cutmix"] == 0
+
+
+def test_an_untuned_variant_keeps_the_reference_s_values() -> None:
+    settings = params.load(ROOT / "params.yaml")
+    tuned = {"dropout": 0.77}
+    assert settings.config("mars-final_untuned", tuned) == settings.config("mars-final_short")
+    assert settings.config("mars-final_short", tuned).dropout == 0.77
+
+
+def test_a_trial_is_the_tuned_variant_with_the_searched_values() -> None:
+    settings = params.load(ROOT / "params.yaml")
+    tune, trial = settings.tune["mars"], settings.trial("mars", {"dropout": 0.33})
+    assert trial.dropout == 0.33
+    assert trial.epochs == tune.change["epochs"] != settings.config("mars-final_short").epochs
+    assert trial.width == settings.config(tune.variant).width
+
+
+def test_what_is_not_searched_needs_no_space(edit: Edit) -> None:
+    edit("tune.mars", {"variant": "mars-final_short", "trials": 0})
+    assert not params.load().tune["mars"].space
+
+
+def test_numbers_in_scientific_notation_are_numbers(edit: Edit, project: Path) -> None:
+    text = (project / "params.yaml").read_text()
+    assert "1e-5" in text or "e-4" in text
+    assert all(isinstance(params.load().config(name).learning_rate, float) for name in params.load().variants)
+
+
+def test_tables_keep_the_order_of_the_file() -> None:
+    settings = params.load(ROOT / "params.yaml")
+    assert [name for task in TASKS for name in settings.variants_of(task)] == list(settings.variants)

@@ -1,0 +1,294 @@
+"""`terracyte predict`: what it reads, refuses and writes."""
+
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from terracyte import cli, params, tasks
+from terracyte.core import files, paths
+from terracyte.core.errors import InputError
+from terracyte.predict import inputs, predictor
+from terracyte.predict.overlays import overlaid
+from terracyte.promote import champion
+
+pytestmark = pytest.mark.usefixtures("champions")
+
+HEIGHT, WIDTH = 32, 32
+
+
+def image(task: str, seed: int = 0) -> NDArray[np.uint8]:
+    """A picture of pixels that PNG keeps."""
+    shape = (HEIGHT, WIDTH, 3) if task == "blood" else (HEIGHT, WIDTH)
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+def save(path: Path, pixels: NDArray[Any], **options: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+def folder(task: str, count: int = 5) -> Path:
+    """Pictures in a folder, some in sub-folders."""
+    names = ["b.png", "a/z.png", "a/y.PNG", "c/d/e.jpg", "a.jpeg"][:count]
+    for number, name in enumerate(names):
+        save(Path("in") / name, image(task, number))
+    return Path("in")
+
+
+def predict(task: str, given: Path, *options: str, output: str = "out") -> pd.DataFrame:
+    cli.main(["predict", task, str(given), "--output", output, *options])
+    return pd.read_csv(output if output.endswith(".csv") else Path(output) / "predictions.csv")
+
+
+def refused(capsys: pytest.CaptureFixture[str], task: str, given: Path, *options: str, output: str = "out") -> str:
+    """The one line of a refusal, which leaves nothing behind."""
+    before = sorted(Path().rglob("*"))
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["predict", task, str(given), "--output", output, *options])
+    message = capsys.readouterr().err
+    lines = [line for line in message.splitlines() if line.startswith("error: ")]
+    assert exit_.value.code == 2
+    assert len(lines) == 1
+    assert sorted(Path().rglob("*")) == before
+    return lines[0]
+
+
+@pytest.mark.parametrize("task", params.TASKS)
+def test_a_folder_becomes_a_table(task: str) -> None:
+    table = predict(task, folder(task))
+    assert list(table["image"]) == ["a/y.PNG", "a/z.png", "a.jpeg", "b.png", "c/d/e.jpg"]
+    scored = ["a", "b", "c", "d"] if task == "blood" else ["a", "b", "c"]
+    first = ["image", "class"] if task == "blood" else ["image"]
+    assert list(table.columns) == [*first, "confidence", "unfamiliar", *scored]
+    assert table[scored].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-3)
+    assert table["unfamiliar"].dtype == bool
+    assert table["unfamiliar"].all()  # noise
+
+
+def test_the_class_is_the_most_probable_one_and_confidence_its_probability() -> None:
+    table = predict("blood", folder("blood"))
+    probabilities = table[["a", "b", "c", "d"]]
+    assert list(probabilities.idxmax(axis=1)) == list(table["class"])
+    assert table["confidence"].to_numpy() == pytest.approx(probabilities.max(axis=1).to_numpy())
+
+
+def test_masks_become_overlays() -> None:
+    table = predict("mars", folder("mars"))
+    overlays = sorted(path.relative_to("out/overlays").as_posix() for path in Path("out").rglob("*.png"))
+    assert overlays == sorted(f"{name}.png" for name in table["image"])
+    with Image.open("out/overlays/b.png.png") as overlay:
+        assert (overlay.mode, overlay.size) == ("RGB", (WIDTH, HEIGHT))
+    assert not list(Path("out").rglob(".*"))
+
+
+def test_overlays_mix_image_and_colours() -> None:
+    labels = np.array([[1, 2]])
+    mixed = np.asarray(overlaid(np.array([[[0], [200]]], np.uint8), labels))
+    # 45 % of #c1693c; 55 % of 200 and 45 % of #56b4e9
+    assert mixed.tolist() == [[[87, 47, 27], [149, 191, 215]]]
+
+
+@pytest.mark.parametrize("size", [1, 2, 64])
+def test_batches_change_nothing(size: int) -> None:
+    given = folder("blood")
+    predict("blood", given, output="all.csv")
+    predict("blood", given, "--batch", str(size), output="some.csv")
+    pd.testing.assert_frame_equal(pd.read_csv("all.csv"), pd.read_csv("some.csv"), atol=2e-4)
+
+
+def test_training_images_are_familiar() -> None:
+    images = np.load(paths.images("blood"))
+    manifest = pd.read_parquet(paths.balance_manifest("blood"))
+    known = manifest[manifest["split"] == "train"]["id"].to_numpy()
+    np.save("known.npy", images[known])
+    assert predict("blood", Path("known.npy"))["unfamiliar"].mean() < 0.5
+
+
+def test_arrays_and_pictures_of_the_same_pixels_agree() -> None:
+    pixels = np.stack([image("blood", seed) for seed in range(3)])
+    for number, one in enumerate(pixels):
+        save(Path(f"in/{number}.png"), one)
+    np.savez("blood.npz", images=pixels, labels=np.zeros(3))
+    np.save("blood.npy", pixels)
+    np.save("scaled.npy", pixels / 255)
+    first = predict("blood", Path("in"), output="1.csv")
+    for given, key in (("blood.npz", "images"), ("blood.npy", "blood"), ("scaled.npy", "scaled")):
+        table = predict("blood", Path(given), output=f"{given}.csv")
+        assert list(table["image"]) == [f"{key}[{row}]" for row in range(3)]
+        pd.testing.assert_frame_equal(table.drop(columns="image"), first.drop(columns="image"))
+
+
+def test_the_challenges_layout_of_masks_is_read() -> None:
+    pixels = np.stack([image("mars", seed) for seed in range(3)]).astype(np.float64)
+    pairs = np.stack([pixels, np.zeros_like(pixels)], axis=1)
+    np.savez("both.npz", training_set=np.zeros((1, 2, HEIGHT, WIDTH)), test_set=pixels)
+    np.savez("training.npz", training_set=pairs)
+    np.save("plain.npy", pixels)
+    tables = [
+        predict("mars", Path(given), output=f"{given}.csv") for given in ("both.npz", "training.npz", "plain.npy")
+    ]
+    assert list(tables[0]["image"]) == ["test_set[0]", "test_set[1]", "test_set[2]"]
+    for table in tables[1:]:
+        pd.testing.assert_frame_equal(table.drop(columns="image"), tables[0].drop(columns="image"))
+
+
+@pytest.mark.parametrize("task", params.TASKS)
+def test_one_image_is_enough(task: str) -> None:
+    save(Path("one.png"), image(task))
+    np.save("one.npy", image(task))
+    pictured, array = predict(task, Path("one.png"), output="1.csv"), predict(task, Path("one.npy"), output="2.csv")
+    assert list(pictured["image"]) == ["one.png"]
+    pd.testing.assert_frame_equal(pictured.drop(columns="image"), array.drop(columns="image"))
+
+
+def test_channels_alpha_and_orientation() -> None:
+    grey, colour = image("mars"), image("blood")
+    opaque = np.concatenate([colour, np.full((HEIGHT, WIDTH, 1), 255, np.uint8)], axis=-1)
+    turned = Image.Exif()
+    turned[0x0112] = 3  # upside down
+    for name, pixels, options in (
+        ("1 colour", colour, {}),
+        ("2 opaque", opaque, {}),
+        ("3 turned", np.ascontiguousarray(colour[::-1, ::-1]), {"exif": turned}),
+        ("4 grey", grey, {}),
+        ("5 grey as colour", np.repeat(grey[..., None], 3, axis=-1), {}),
+    ):
+        save(Path(f"in/{name}.png"), pixels, **options)
+    rows = predict("blood", Path("in")).drop(columns="image").to_numpy().tolist()
+    assert rows[0] == rows[1] == rows[2] != rows[3]
+    assert rows[3] == rows[4]
+
+
+def test_other_sizes_are_refused_unless_told_to_scale(capsys: pytest.CaptureFixture[str]) -> None:
+    folder("blood", 2)
+    save(Path("in/wide.png"), np.zeros((48, 64, 3), np.uint8))
+    message = refused(capsys, "blood", Path("in"))
+    assert "in/wide.png is 64x48 pixels, blood images are 32x32" in message
+    assert "--resize" in message
+    assert len(predict("blood", Path("in"), "--resize")) == 3
+
+
+def test_unreadable_pictures_are_refused_or_skipped(capsys: pytest.CaptureFixture[str]) -> None:
+    folder("blood", 2)
+    Path("in/broken.png").write_bytes(Path("in/b.png").read_bytes()[:200])
+    Path("in/empty.jpg").touch()
+    save(Path("in/deep.png"), np.zeros((HEIGHT, WIDTH), np.uint16))
+    save(Path("in/glass.png"), np.zeros((HEIGHT, WIDTH, 4), np.uint8))
+    assert "in/broken.png" in refused(capsys, "blood", Path("in"))
+    assert len(predict("blood", Path("in"), "--skip-unreadable")) == 2
+    skipped = [line for line in capsys.readouterr().err.splitlines() if line.startswith("skipped: ")]
+    assert [line.split()[1] for line in skipped] == ["in/broken.png", "in/deep.png", "in/empty.jpg", "in/glass.png"]
+    assert "8 bits" in skipped[1]
+    assert "transparent" in skipped[3]
+
+
+def test_what_is_no_picture_is_told_and_what_is_hidden_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    folder("blood", 2)
+    Path("in/notes.txt").touch()
+    save(Path("in/.hidden/x.png"), image("blood"))
+    assert len(predict("blood", Path("in"))) == 2
+    assert "1 files that are no pictures: notes.txt" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("nowhere", "nowhere is missing"),
+        ("empty", "empty holds no .jpg or .png"),
+        ("text", "holds no .jpg or .png, but notes.txt"),
+        ("notes.txt", "none of a folder, .jpg, .png, .npz and .npy"),
+        ("mars.npz", "needed: images"),
+        ("other.npz", "has shape (2, 8, 8, 3), blood images are (n, 32, 32, 3)"),
+        ("other.npy", "has shape (2, 8, 8, 3), blood images are (n, 32, 32, 3)"),
+        ("nan.npy", "holds the pixel value nan"),
+        ("large.npy", "holds the pixel value 300"),
+        ("words.npy", "must hold integers or floats"),
+        ("objects.npy", "no array of plain numbers"),
+        ("half.npy", "is damaged"),
+        ("broken.npz", "broken.npz is truncated, damaged or no .npz file"),
+    ],
+)
+def test_refuses_in_one_line(capsys: pytest.CaptureFixture[str], given: str, says: str) -> None:
+    Path("empty").mkdir()
+    Path("text").mkdir()
+    Path("text/notes.txt").touch()
+    Path("notes.txt").touch()
+    good = np.zeros((2, HEIGHT, WIDTH, 3))
+    np.savez("mars.npz", test_set=np.zeros((2, HEIGHT, WIDTH)))
+    np.savez("other.npz", images=np.zeros((2, 8, 8, 3)))
+    np.save("other.npy", np.zeros((2, 8, 8, 3)))
+    np.save("nan.npy", np.where(np.arange(2)[:, None, None, None] == 1, np.nan, good))
+    np.save("large.npy", good + 300)
+    np.save("words.npy", np.array(["a", "b"]))
+    np.save("objects.npy", np.array([{}, None], dtype=object))
+    Path("half.npy").write_bytes(Path("large.npy").read_bytes()[:500])
+    Path("broken.npz").write_bytes(Path("mars.npz").read_bytes()[:100])
+    assert says in refused(capsys, "blood", Path(given))
+
+
+def test_refuses_without_a_champion_or_with_anothers(capsys: pytest.CaptureFixture[str]) -> None:
+    given = folder("blood")
+    other = refused(capsys, "blood", given, "--model", str(paths.champion("mars")))
+    assert "is the champion of mars, not of blood" in other
+    assert "holds no champion" in refused(capsys, "blood", given, "--model", "nowhere")
+    (paths.champion("blood") / "familiarity.npz").unlink()
+    assert "familiarity.npz is missing" in refused(capsys, "blood", given)
+    (paths.champion("blood") / "champion.json").write_text("{")
+    assert "champion.json is damaged" in refused(capsys, "blood", given)
+
+
+def test_nothing_of_the_users_is_overwritten(capsys: pytest.CaptureFixture[str]) -> None:
+    given = folder("blood")
+    Path("full").mkdir()
+    Path("full/thesis.txt").touch()
+    assert "full exists already" in refused(capsys, "blood", given, output="full")
+    Path("file").touch()
+    assert "file exists already" in refused(capsys, "blood", given, output="file")
+    Path("empty").mkdir()
+    assert len(predict("blood", given, output="empty")) == 5
+    predict("blood", given, output="table.csv")
+    assert len(predict("blood", given, output="table.csv")) == 5
+
+
+def test_an_interrupted_run_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    given = folder("blood")
+    monkeypatch.setattr(predictor.Predictor, "predict", interrupt)
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["predict", "blood", str(given), "--output", "out"])
+    assert exit_.value.code == 130
+    assert not Path("out").exists()
+
+
+def test_memory_does_not_grow_with_the_array() -> None:
+    task = tasks.make("blood", params.load())
+    rows = 20_000  # 61 MB
+    np.lib.format.open_memmap("many.npy", "w+", np.uint8, (rows, HEIGHT, WIDTH, 3)).flush()
+    tracemalloc.start()
+    found = inputs.read(task, Path("many.npy"), 64)
+    assert sum(len(names) for names, _ in found.batches) == found.total == rows
+    assert tracemalloc.get_traced_memory()[1] < 40 * 2**20
+    tracemalloc.stop()
+
+
+def test_the_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["--help"])
+    assert exit_.value.code == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in cli.COMMANDS)
+
+
+def test_a_record_without_a_task_is_damaged() -> None:
+    files.write_json(paths.champion("blood") / "champion.json", [])
+    with pytest.raises(InputError, match="damaged"):
+        champion.read_record(paths.champion("blood"))

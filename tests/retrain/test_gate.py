@@ -1,0 +1,190 @@
+"""The gate and the comment of a retraining; tests/retrain/test_pipeline.py runs it for real."""
+
+import json
+import math
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from terracyte import params, tasks
+from terracyte.core import paths
+from terracyte.core.errors import InputError
+from terracyte.retrain import command, comment, pipeline, results, revision
+from terracyte.retrain.comment import Comparison
+from terracyte.retrain.gate import judge
+from terracyte.retrain.pipeline import Run
+from terracyte.retrain.results import Results
+from tests.conftest import ROOT
+
+BLOOD = tasks.make("blood", params.load(ROOT / "params.yaml"))
+
+
+def scored(accuracy: object, shift: object = 0.7, data: str = "a") -> dict[str, Any]:
+    interval = {"accuracy": [0.7, 0.9], "shift_accuracy": [0.6, 0.8]}
+    return {"mean": {"accuracy": accuracy, "shift_accuracy": shift}, "interval": interval, "data_hash": data}
+
+
+def of(scores: Mapping[str, Any], *others: str, champion: str | None = "cnn", promoted: bool = True) -> Results:
+    return Results(variants=(*scores, *others), scores=scores, champion=champion, promoted=promoted)
+
+
+BASE = of({"cnn": scored(0.8)})
+
+
+@pytest.mark.parametrize("accuracy", [0.7, 0.75, 0.99])
+def test_a_champion_within_or_above_its_interval_passes(accuracy: float) -> None:
+    verdict = judge(BLOOD, BASE, of({"cnn": scored(accuracy)}))
+    assert verdict.passed
+    assert "80.0 % with an interval of 70.0 to 90.0 %" in " ".join(verdict.notes)
+
+
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [
+        (of({"cnn": scored(0.699)}), "accuracy of the champion `cnn` fell to 69.9 %; it was 80.0 %"),
+        (of({"cnn": scored(0.8, shift=0.5)}), "shift accuracy of the champion `cnn` fell to 50.0 %; it was 70.0 %"),
+        (of({"cnn": scored(math.nan)}), "accuracy of the champion `cnn` is missing or no number; it was 80.0 %"),
+        (of({"cnn": scored(None)}), "accuracy of the champion `cnn` is missing or no number"),
+        (of({"cnn": {}}), "accuracy of the champion `cnn` is missing or no number"),
+        (of({"other": scored(0.99)}), "The champion `cnn` is no longer declared in params.yaml"),
+        (of({}, "cnn"), "The champion `cnn` has no scores (metrics/blood/scores/cnn.json is missing)"),
+    ],
+)
+def test_what_stops_a_change_is_said(head: Results, reason: str) -> None:
+    verdict = judge(BLOOD, BASE, head)
+    assert not verdict.passed
+    assert reason in " ".join(verdict.reasons)
+
+
+@pytest.mark.parametrize(("accuracy", "passes"), [(0.91, True), (0.89, False)])
+def test_a_perfect_score_leaves_room_for_few_errors(accuracy: float, passes: bool) -> None:
+    perfect = {**scored(1.0), "interval": {"accuracy": [1.0, 1.0]}, "groups": 30}
+    assert judge(BLOOD, of({"cnn": perfect}), of({"cnn": scored(accuracy)})).passed == passes
+
+
+def test_other_variants_may_fall() -> None:
+    base = of({"cnn": scored(0.8), "other": scored(0.8)})
+    assert judge(BLOOD, base, of({"cnn": scored(0.8), "other": scored(0.1)})).passed
+
+
+def test_without_a_champion_at_the_base_there_is_nothing_to_compare() -> None:
+    for base in (of({}, champion=None), of({}, "cnn")):
+        assert judge(BLOOD, base, of({"cnn": scored(0.1)})).passed
+
+
+def test_other_data_are_noted() -> None:
+    verdict = judge(BLOOD, BASE, of({"cnn": scored(0.8, data="b")}))
+    assert "different test images" in " ".join(verdict.notes)
+
+
+@pytest.mark.parametrize("bounds", [[0.7], [0.7, None], [math.nan, 0.9]])
+def test_a_malformed_interval_of_the_base_is_bad_input(bounds: object) -> None:
+    broken = {**scored(0.8), "interval": {"accuracy": bounds}}
+    with pytest.raises(InputError, match="interval of cnn's accuracy"):
+        judge(BLOOD, of({"cnn": broken}), of({"cnn": scored(0.8)}))
+
+
+def test_a_champion_without_interval_is_no_licence_to_fall() -> None:
+    assert not judge(BLOOD, of({"cnn": {**scored(0.8), "interval": {}}}), of({"cnn": scored(0.1)})).passed
+
+
+@pytest.fixture
+def repository(finished: Path) -> Path:
+    """The finished project as the one commit of a repository, before anything was promoted."""
+    for task in params.TASKS:
+        paths.promotion(task).unlink()
+    git("init", "--quiet", "--initial-branch=main")
+    git("add", "--force", "params.yaml", "metrics")
+    git("-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "--quiet", "-m", "start")
+    return finished
+
+
+def git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_results_of_a_commit_stay_when_the_working_tree_changes(repository: Path) -> None:
+    before = results.gather(BLOOD, revision.at(revision.common_commit("main")))
+    assert before == results.gather(BLOOD, revision.working_tree)
+    assert (before.champion, before.promoted) == ("blood-cnn", False)  # the best by validation, the first of equals
+    paths.scores("blood", "blood-cnn").unlink()
+    paths.promotion("blood").write_text(json.dumps({"champion": {"variant": "blood-transfer"}}))
+    assert results.gather(BLOOD, revision.at("HEAD")) == before
+    after = results.gather(BLOOD, revision.working_tree)
+    assert (after.champion, after.promoted) == ("blood-transfer", True)
+    assert not judge(BLOOD, before, after).passed
+
+
+def test_bad_input_is_one_line(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="no commit that 'elsewhere' and HEAD share"):
+        revision.common_commit("elsewhere")
+    paths.scores("blood", "blood-cnn").write_text("{")
+    with pytest.raises(InputError, match=r"blood-cnn\.json is no JSON"):
+        results.gather(BLOOD, revision.working_tree)
+    # the comment says it, too
+    monkeypatch.setattr("sys.argv", ["retrain", "--base", "elsewhere"])
+    with pytest.raises(InputError):
+        command.main()
+    text = (command.OUTPUT / "comment.md").read_text(encoding="utf-8")
+    assert text.startswith("## Retraining: failed")
+    assert "elsewhere" in text
+
+
+def comparison(head: Results) -> Comparison:
+    return Comparison(task=BLOOD, base=BASE, head=head, verdict=judge(BLOOD, BASE, head))
+
+
+def test_the_comment_shows_before_after_and_why_it_stopped() -> None:
+    run = Run(ran=("train@new", "evaluate@new"), cached=("train@cnn",))
+    head = of({"cnn": scored(0.5), "new": scored(0.9)})
+    text = comment.write("origin/main", 40 * "a", run, [comparison(head)], "| numbers |", promoted=False)
+    assert "## Retraining: stopped by the gate" in text
+    assert "**1 training** (`new`). Other stages that ran: `evaluate@new`. From the run cache: `train@cnn`." in text
+    assert "**Stopped.** The accuracy of the champion `cnn` fell to 50.0 %" in text
+    assert "| `cnn` (champion) | 80.0 | 50.0 | \u221230.0 | 70.0 | 70.0 | +0.0 |" in text
+    assert "| `new` (new) | \u2013 | 90.0 | \u2013 |" in text
+    assert "No champion was promoted: the gate stopped the change." in text
+    assert "| numbers |" in text
+
+
+def test_the_comment_says_that_nothing_ran_and_that_branches_promote_nothing() -> None:
+    text = comment.write("main", 40 * "a", Run(), [comparison(of({"cnn": scored(0.8)}))], "", promoted=False)
+    assert "## Retraining: passed" in text
+    assert "no stage ran" in text
+    assert "on the main branch only" in text
+    assert "<details>" not in text
+
+
+def test_names_cannot_break_out_of_the_comment() -> None:
+    head = of({"cnn": scored(0.8), "a`\n\n# |<img>": scored(0.8)})
+    text = comment.write("main", 40 * "a", Run(), [comparison(head)], "", promoted=False)
+    assert "`a' # /<img>` (new)" in text
+
+
+def test_a_comment_fits_what_github_takes() -> None:
+    long = of({f"variant-{i}": scored(0.8) for i in range(2000)})
+    text = comment.write("main", 40 * "a", Run(), [comparison(long)], "x" * comment.LIMIT, promoted=False)
+    assert len(text) <= comment.LIMIT
+    assert "too long" in text
+
+
+@pytest.mark.parametrize(
+    ("code", "output", "fetched"),
+    [(0, "Stage 'a' didn't change, skipping\n", False), (0, "Running stage 'a':\n", True), (255, "", True)],
+)
+def test_outputs_are_fetched_where_something_is_to_run(
+    code: int, output: str, fetched: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def answer(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        asked.append(arguments[0])
+        return subprocess.CompletedProcess(arguments, code if len(asked) == 1 else 0, output, "")
+
+    monkeypatch.setattr(pipeline, "_completed", answer)
+    monkeypatch.setattr(pipeline, "_repro", lambda *_: Run(ran=("a",)))
+    assert pipeline.finish(pull=True).ran == (("a",) if fetched else ())
+    assert asked == ["repro", "pull"][: 1 + fetched]

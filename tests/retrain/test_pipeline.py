@@ -1,0 +1,199 @@
+"""Retraining as CI does it, without GitHub: a bare repository, a DVC remote, and a fresh clone each time.
+
+Minutes: `pytest -m slow tests/retrain/test_pipeline.py`.
+"""
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from ruamel.yaml import YAML
+
+from terracyte.core import files, paths
+from terracyte.retrain import command as retrain
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.slow
+
+CLASSES = ("red", "green", "blue")
+KEPT = ("blood-baseline", "blood-cnn", "mars-baseline")
+BLOOD_DATA = {f"{stage}@blood" for stage in ("ingest", "validate", "clean", "balance")}
+
+
+@dataclasses.dataclass(frozen=True)
+class Team:
+    """What a team shares: the bare repository, the pictures, and a folder for clones."""
+
+    origin: Path
+    pictures: Path
+    folder: Path
+
+    def clone(self, branch: str) -> Path:
+        """A fresh clone, on a new branch where it is not `main`."""
+        clone = self.folder / f"clone-{branch}"
+        run(["git", "clone", "--quiet", str(self.origin), str(clone)], self.folder)
+        if branch != "main":
+            run(["git", "switch", "--quiet", "--create", branch], clone)
+        return clone
+
+
+def run(command: list[str], folder: Path, expected: int = 0) -> str:
+    scripts = Path(sys.executable).parent
+    author = {f"GIT_{who}_{what}": "test" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    environment = {**os.environ, **author, "PATH": f"{scripts}:{os.environ['PATH']}", "PYTHONPATH": str(folder)}
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == expected, result.stdout[-3000:] + result.stderr[-3000:]
+    return result.stdout
+
+
+def commit(folder: Path, message: str) -> None:
+    run(["git", "add", "--all"], folder)
+    run(["git", "commit", "--quiet", "-m", message], folder)
+
+
+def edit(folder: Path, change: Callable[[Any], None]) -> None:
+    yaml = YAML()
+    content = yaml.load((folder / paths.PARAMS).read_text(encoding="utf-8"))
+    change(content)
+    with (folder / paths.PARAMS).open("w", encoding="utf-8") as stream:
+        yaml.dump(content, stream)
+
+
+def draw(folder: Path, first: int, count: int) -> None:
+    """Blotches of the class's colour, no two alike; every sixth lies in the wrong folder: no score is perfect."""
+    for label, name in enumerate(CLASSES):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(first, first + count):
+            blotches = np.random.default_rng([label, number]).integers(0, 90, (8, 8, 3))
+            blotches[..., (label + (number % 6 == 5)) % len(CLASSES)] += 150
+            pixels = blotches.repeat(4, axis=0).repeat(4, axis=1).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+
+
+def shrink(content: Any) -> None:
+    blood = {"source": "folder", "path": "data/sources/cells", "classes": list(CLASSES), "height": 32, "width": 32}
+    content["data"]["blood"].update(blood)
+    content["reference"]["blood"].update(width=4, depth=1, batch_size=8, epochs=5, learning_rate=5e-3)
+    content["variants"] = {name: content["variants"][name] for name in KEPT}
+    content["evaluate"]["bootstrap"] = 50
+    # so small a network does not mind its manners
+    content["promote"]["blood"].update(flip_agreement=0.0, brightness_agreement=0.0)
+    content["report"].update(examples=2, hardest=2, contact_sheet=4)
+    for task, tune in content["tune"].items():
+        tune.update(trials=0, variant=f"{task}-baseline")
+
+
+@pytest.fixture(scope="module")
+def team(tmp_path_factory: pytest.TempPathFactory) -> Team:
+    """The project on a small folder of pictures, its results committed, pushed, and in the remote."""
+    folder = tmp_path_factory.mktemp("team")
+    shared = Team(folder / "origin.git", folder / "pictures", folder)
+    run(["git", "init", "--quiet", "--bare", "--initial-branch=main", str(shared.origin)], folder)
+    start = shared.clone("main").rename(folder / "start")
+    for name in run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], ROOT).split("\0"):
+        if name and (ROOT / name).is_file() and name != "dvc.lock" and not name.startswith("metrics/"):
+            (start / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, start / name)
+    edit(start, shrink)
+    draw(shared.pictures, 0, 24)
+    run(["git", "switch", "--quiet", "--create", "main"], start)
+    commit(start, "code")
+    run(["dvc", "remote", "add", "--default", "storage", str(folder / "storage")], start)
+    run(["dvc", "import-url", str(shared.pictures), "data/sources/cells"], start)
+    run(["dvc", "repro", "evaluate"], start)
+    commit(start, "results")
+    run(["dvc", "push", "--run-cache"], start)
+    run(["git", "push", "--quiet", "origin", "main"], start)
+    return shared
+
+
+def retrained(clone: Path, *options: str, expected: int = 0) -> dict[str, Any]:
+    """What the script says of itself, and that it changed no champion unless asked to."""
+    champions = sorted((clone / paths.METRICS).glob("*/promotion.json"))
+    before = [path.read_bytes() for path in champions]
+    run([sys.executable, "-m", "terracyte.retrain.command", "--base", "origin/main", *options], clone, expected)
+    if "--promote" not in options:
+        assert [path.read_bytes() for path in champions] == before
+    found: dict[str, Any] = files.read_json(clone / retrain.OUTPUT / "summary.json")
+    return found
+
+
+def trained(summary: dict[str, Any]) -> list[str]:
+    return [stage for stage in summary["ran"] if stage.startswith("train@")]
+
+
+def comment(clone: Path) -> str:
+    return (clone / retrain.OUTPUT / "comment.md").read_text(encoding="utf-8")
+
+
+def test_no_change_runs_nothing(team: Team) -> None:
+    clone = team.clone("same")
+    summary = retrained(clone)
+    assert (summary["ran"], summary["cached"]) == ([], [])
+    assert not (clone / paths.models("blood", "blood-cnn")).exists()  # nothing was fetched that nothing needs
+    assert "no stage ran" in comment(clone)
+    assert run(["git", "status", "--porcelain"], clone) == ""
+
+
+def test_a_changed_variant_is_one_training_and_none_for_the_next_clone(team: Team) -> None:
+    clone = team.clone("wider")
+    edit(clone, lambda content: content["variants"]["blood-cnn"]["change"].update(epochs=6))
+    summary = retrained(clone)
+    assert trained(summary) == ["train@blood-cnn"]
+    assert "**1 training** (`blood-cnn`)" in comment(clone)
+    assert summary["ran"] == [f"{stage}@blood-cnn" for stage in ("fetch", "train", "evaluate")]
+    # the run cache went with it: whoever has the same change trains nothing
+    other = team.clone("wider-again")
+    shutil.copy(clone / paths.PARAMS, other / paths.PARAMS)
+    assert trained(retrained(other)) == []
+
+
+def test_a_harmful_change_is_stopped(team: Team) -> None:
+    clone = team.clone("harmful")
+    edit(clone, lambda content: content["reference"]["blood"].update(learning_rate=1e-7, warmup=0.0))
+    summary = retrained(clone, expected=1)
+    assert [verdict["task"] for verdict in summary["verdicts"] if verdict["reasons"]] == ["blood"]
+    assert "## Retraining: stopped by the gate" in comment(clone)
+    assert "**Stopped.** The accuracy of the champion `blood-cnn` fell to" in comment(clone)
+
+
+def test_new_data_run_the_data_stages_and_the_trainings_on_them(team: Team) -> None:
+    draw(team.pictures, 100, 6)
+    clone = team.clone("new-data")
+    summary = retrained(clone, "--update")
+    assert set(summary["ran"]) >= BLOOD_DATA
+    assert trained(summary) == ["train@blood-baseline", "train@blood-cnn"]
+    assert not any(stage.endswith("@mars") or "mars-" in stage for stage in summary["ran"])
+    assert "The data changed" in comment(clone)
+
+
+def test_champions_are_promoted_on_main_alone(team: Team) -> None:
+    clone = team.clone("main")
+    edit(clone, lambda content: content["variants"]["blood-cnn"]["change"].update(epochs=6))
+    summary = retrained(clone, "--promote")
+    assert summary["promoted"]
+    assert {"promote@blood", "promote@mars", "report"} <= set(summary["ran"])
+    assert files.read_json(clone / paths.promotion("blood"))["champion"]["variant"] == "blood-cnn"
+    commit(clone, "results")
+    # from here on it is the promoted champion that the gate holds on to
+    run(["git", "push", "--quiet", "origin", "main"], clone)
+    branch = team.clone("without-champion")
+    edit(branch, lambda content: content["variants"].pop("blood-cnn"))
+    edit(branch, lambda content: content["tune"]["blood"].update(variant="blood-baseline"))
+    retrained(branch, expected=1)
+    assert "**Stopped.** The champion `blood-cnn` is no longer declared in params.yaml" in comment(branch)
+
+
+def test_the_cache_alone_serves_where_there_is_no_remote(team: Team) -> None:
+    clone = team.clone("cache-only")
+    run(["dvc", "remote", "remove", "storage"], clone)
+    shutil.copytree(team.folder / "start/.dvc/cache", clone / ".dvc/cache")
+    assert trained(retrained(clone)) == []

@@ -1,0 +1,336 @@
+"""The server: MLflow's scoring behind readable refusals, and the page's own requests."""
+
+import asyncio
+import contextlib
+import io
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from starlette.types import ASGIApp, Message
+
+from benchmarks import serving
+from terracyte import cli, params, tasks
+from terracyte.core import paths
+from terracyte.predict.predictor import Predictor
+from terracyte.serve import mlflow_model, uploads
+from terracyte.serve.examples import examples
+from terracyte.serve.mlflow_server import scoring_server
+from terracyte.serve.site import application
+from tests.conftest import ROOT
+
+SIZE = 32
+JSON = "application/json"
+
+
+class Site:
+    """The application without a socket in between."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    def ask(
+        self, method: str, path: str, body: bytes = b"", kind: str = JSON, host: str = "127.0.0.1"
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body of an answer."""
+        headers = [(b"host", host.encode()), (b"content-type", kind.encode())]
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "raw_path": path.encode(),
+            "root_path": "",
+            "scheme": "http",
+            "query_string": b"",
+            "http_version": "1.1",
+            "headers": headers if kind else headers[:1],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 2),
+        }
+        parts = [body[start : start + 2**20] for start in range(0, max(len(body), 1), 2**20)]
+        waiting: list[Message] = [
+            {"type": "http.request", "body": part, "more_body": number < len(parts) - 1}
+            for number, part in enumerate(parts)
+        ]
+        sent: list[Message] = []
+
+        async def receive() -> Message:
+            return waiting.pop(0) if waiting else {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        async def ask() -> None:
+            await self._app(scope, receive, send)
+
+        asyncio.run(ask())
+        headers_sent = {name.decode().lower(): value.decode() for name, value in sent[0]["headers"]}
+        return sent[0]["status"], headers_sent, b"".join(part.get("body", b"") for part in sent[1:])
+
+    def json(self, method: str, path: str, body: bytes = b"", kind: str = JSON) -> tuple[int, Any]:
+        status, _, answer = self.ask(method, path, body, kind)
+        return status, json.loads(answer)
+
+
+@pytest.fixture(scope="module", params=params.TASKS)
+def served(
+    request: pytest.FixtureRequest, champions_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Site, Predictor]]:
+    with contextlib.chdir(champions_template):
+        model, folder = tmp_path_factory.mktemp("served") / "model", paths.champion(request.param).absolute()
+        mlflow_model.save(folder, model)
+        mlflow, predictor = scoring_server(model)
+        yield Site(application(predictor, folder, mlflow, examples(predictor.task))), predictor
+
+
+def pixels(predictor: Predictor, count: int = 2) -> Any:
+    return np.random.default_rng(0).integers(0, 256, (count, *predictor.task.image_shape))
+
+
+def png(size: tuple[int, int] = (SIZE, SIZE), mode: str = "RGB", kind: str = "png") -> bytes:
+    stream = io.BytesIO()
+    Image.new(mode, size).save(stream, kind)
+    return stream.getvalue()
+
+
+def test_mlflow_answers_arrays(served: tuple[Site, Predictor]) -> None:
+    site, predictor = served
+    images = pixels(predictor)
+    expected = predictor.predict(images.astype(np.uint8))
+    for key in ("inputs", "instances"):
+        status, answer = site.json("POST", "/invocations", json.dumps({key: images.tolist()}).encode())
+        assert status == 200
+        assert len(answer["predictions"]) == 2
+        for row, each in enumerate(answer["predictions"]):
+            shares = each["shares"] if predictor.task.dense else each["probabilities"]
+            assert list(shares) == list(predictor.classes)
+            assert sum(shares.values()) == pytest.approx(1, abs=1e-4)
+            assert each["confidence"] == pytest.approx(expected.confidence[row], abs=1e-5)
+            assert each["unfamiliar"] is True  # noise
+            if predictor.task.dense:
+                assert np.array_equal(each["mask"], expected.labels[row])
+            else:
+                assert each["class"] == predictor.task.classes[expected.labels[row]]
+
+
+def test_mlflows_other_addresses_are_there(served: tuple[Site, Predictor]) -> None:
+    site, _ = served
+    assert [site.ask("GET", path)[0] for path in ("/ping", "/health", "/version")] == [200, 200, 200]
+
+
+@pytest.mark.parametrize("served", ["blood"], indirect=True)
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"", "no valid JSON"),
+        (b"{", "no valid JSON"),
+        (b"\xff", "no valid JSON"),
+        (b"[1]", "the request must be"),
+        (b"3", "the request must be"),
+        (b"{}", "the request must be"),
+        (b'{"inputs": [1], "instances": [1]}', "the request must be"),
+        (b'{"dataframe_split": {"columns": ["a"], "data": [[1]]}}', "the request must be"),
+        (b'{"inputs": {"a": [1]}}', "the request must be"),
+        (b'{"inputs": []}', "the request must be"),
+        (b'{"inputs": "cell.png"}', "the request must be"),
+        (b"[" * 100_000, "the request must be"),
+        (b'{"inputs": [[[["a"]]]]}', "a pixel is no number"),
+        (b'{"inputs": [[1, 2], [1]]}', "differ in length"),
+        (b'{"inputs": 5}', "does not match expected shape (-1, 32, 32, 3)"),
+        (b'{"inputs": [[[[1, 2, 3]]]]}', "Shape of input (1, 1, 1, 3) does not match expected shape (-1, 32, 32, 3)"),
+    ],
+)
+def test_refuses_what_is_no_batch_of_images(served: tuple[Site, Predictor], body: bytes, says: str) -> None:
+    status, answer = served[0].json("POST", "/invocations", body)
+    assert status == 400
+    assert says in answer["error"]
+    assert "\n" not in answer["error"]
+    assert list(answer) == ["error"]
+
+
+@pytest.mark.parametrize("served", ["blood"], indirect=True)
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda images: images + 300, "they must lie in 0-255"),
+        (lambda images: -1 - images, "they must lie in 0-255"),
+        (lambda images: images / 255, "lie in 0-1"),
+        (lambda images: images[0], "does not match expected shape"),
+        (lambda images: images[:, :16], "does not match expected shape"),
+        (lambda images: images[..., :1], "does not match expected shape"),
+        (lambda images: np.repeat(images[:1], 65, axis=0), "65 images: send at most 64"),
+        (lambda images: np.where(images > 200, np.nan, images), "not a finite number"),
+    ],
+)
+def test_refuses_pixels_that_make_no_sense(served: tuple[Site, Predictor], change: Any, says: str) -> None:
+    site, predictor = served
+    body = json.dumps({"inputs": change(pixels(predictor)).tolist()}).encode()
+    status, answer = site.json("POST", "/invocations", body)
+    assert status == 400
+    assert says in answer["error"]
+
+
+@pytest.mark.parametrize("served", ["blood"], indirect=True)
+@pytest.mark.parametrize("kind", ["", "text/csv", "image/png", "application/vnd.apache.parquet", "nonsense"])
+def test_refuses_other_content_types(served: tuple[Site, Predictor], kind: str) -> None:
+    status, answer = served[0].json("POST", "/invocations", b"{}", kind)
+    assert (status, answer) == (415, {"error": "the content type must be application/json"})
+
+
+@pytest.mark.parametrize("served", ["blood"], indirect=True)
+def test_refuses_what_is_too_large_without_keeping_it(served: tuple[Site, Predictor]) -> None:
+    status, answer = served[0].json("POST", "/invocations", bytes(65 * 2**20))
+    assert (status, answer["error"]) == (413, "the request is larger than 64 MiB: send fewer images at once")
+    status, answer = served[0].json("POST", "/predict", bytes(uploads.LARGEST_FILE + 1))
+    assert (status, answer["error"]) == (413, "the file is larger than 10 MiB: choose a smaller one")
+
+
+def test_a_picture_is_answered_with_what_the_page_shows(served: tuple[Site, Predictor]) -> None:
+    site, predictor = served
+    for file in (png(), png(kind="jpeg"), png(mode="L"), png(mode="P")):
+        status, answer = site.json("POST", "/predict", file)
+        assert status == 200
+        assert answer["image"].startswith("data:image/png;base64,")
+        assert answer["note"] == ""
+        assert ("overlay" in answer) == ("shares" in answer) == predictor.task.dense
+        assert "mask" not in answer
+    _, answer = site.json("POST", "/predict", png((64, 48)))
+    assert answer["note"] == "Scaled from 64x48 to 32x32 pixels, the size of the task."
+
+
+@pytest.mark.parametrize("served", ["mars"], indirect=True)
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        (b"", "the file is empty"),
+        (b"no picture", "no jpg or png"),
+        (png(kind="gif"), "no jpg or png"),
+        (png()[:60], "the file is damaged"),
+        (png(mode="I;16"), "more than 8 bits"),
+        (png(mode="RGBA"), "transparent pixels"),
+        (png((8000, 6000), mode="1"), "8000x6000 pixels: at most 40 million"),
+        (png((20_000, 20_000), mode="1"), "far too large"),
+    ],
+)
+def test_refuses_files_that_are_no_pictures(served: tuple[Site, Predictor], file: bytes, says: str) -> None:
+    status, answer = served[0].json("POST", "/predict", file)
+    assert status == 400
+    assert says in answer["error"]
+
+
+def test_the_page_asks_nobody_else(served: tuple[Site, Predictor]) -> None:
+    site, _ = served
+    for path, kind in (("/", "text/html"), ("/page.css", "text/css"), ("/page.js", "javascript")):
+        status, headers, body = site.ask("GET", path)
+        assert status == 200
+        assert kind in headers["content-type"]
+        assert headers["content-security-policy"].startswith("default-src 'none'")
+        addresses = set(re.findall(rb"https?://[^\"' ]+", body)) - {b"http://www.w3.org/2000/svg"}
+        assert not addresses
+    page = site.ask("GET", "/")[2].decode()
+    assert set(re.findall(r'(?:src|href)="([^"]+)"', page)) == {"data:,", "page.css", "page.js", "card"}
+
+
+def test_the_page_learns_what_it_shows(served: tuple[Site, Predictor]) -> None:
+    site, predictor = served
+    _, about = site.json("GET", "/about")
+    assert about["task"] == predictor.task.name
+    assert [each["name"] for each in about["classes"]] == list(predictor.classes)
+    assert all(bool(each["colour"]) == predictor.task.dense for each in about["classes"])
+    assert about["examples"]
+    for example in about["examples"]:
+        status, headers, body = site.ask("GET", f"/{example['url']}")
+        assert (status, headers["content-type"]) == (200, "image/png")
+        assert Image.open(io.BytesIO(body)).size == (SIZE, SIZE)
+    assert site.ask("GET", f"/examples/{len(about['examples'])}")[0] == 404
+    assert b"<h1>A card</h1>" in site.ask("GET", "/card")[2]
+
+
+@pytest.mark.parametrize("served", ["blood"], indirect=True)
+def test_other_names_and_addresses_are_refused(served: tuple[Site, Predictor]) -> None:
+    site, _ = served
+    assert site.ask("GET", "/", host="evil.example")[0] == 400
+    assert site.ask("GET", "/../params.yaml")[0] == 404
+    assert site.ask("GET", "/predict")[0] == 405
+    assert site.ask("GET", "/invocations")[0] == 405
+
+
+def test_examples_are_validation_images_of_each_class(champions: Path) -> None:
+    task = tasks.make("blood", params.load())
+    shown = examples(task)
+    assert {each.title for each in shown} == set(task.classes)
+    images = np.load(paths.images("blood"))
+    manifest = pd.read_parquet(paths.balance_manifest("blood"))
+    validation = images[manifest[manifest["split"] == "validation"]["id"]]
+    for each in shown:
+        image = np.asarray(Image.open(io.BytesIO(each.png)))
+        assert (validation == image).all(axis=(1, 2, 3)).any()
+    paths.images("blood").unlink()
+    assert examples(task) == []
+
+
+def test_a_port_in_use_is_told_in_one_line(champions: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        for port, why in ((str(taken.getsockname()[1]), "Address already in use"), ("70000", "ports end at 65535")):
+            with pytest.raises(SystemExit) as exit_:
+                cli.main(["serve", "blood", "--port", port])
+            assert exit_.value.code == 2
+            assert why in capsys.readouterr().err
+
+
+def test_without_a_champion_nothing_is_served(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["serve", "blood"])
+    assert exit_.value.code == 2
+    assert "holds no champion" in capsys.readouterr().err
+
+
+@pytest.mark.services
+def test_the_server_and_mlflows_own_say_the_same(champions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both for real; ours keeps its memory and ends by Ctrl-C."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    folder, model = paths.champion("blood"), Path("model")
+    pictures, arrays = serving.requests(folder)
+    with serving.serving("blood", folder) as (port, process):
+        assert len(serving.count(port, [*pictures, *arrays], 4, 400)) == 400
+        readings = serving.memory(process, lambda number: serving.count(port, pictures, 4, number), 2000)
+        assert float(readings[-1]) < 1.05 * float(readings[0])
+        ours = answer(port, arrays[0][2])
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    mlflow_model.save(folder, model)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = ["-h", "127.0.0.1", "-p", str(probe.getsockname()[1])]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local", "-m", str(model), *address]
+    with subprocess.Popen(command, start_new_session=True) as server:
+        try:
+            assert answer(int(address[-1]), arrays[0][2]) == ours
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+
+
+def answer(port: int, body: bytes) -> Any:
+    """MLflow's answer, as soon as it is there."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", body, {"content-type": JSON})
+    for _ in range(600):
+        with contextlib.suppress(ConnectionError, urllib.error.URLError), urllib.request.urlopen(request) as found:
+            return json.load(found)
+        time.sleep(0.2)
+    raise AssertionError("no answer")

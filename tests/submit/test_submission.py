@@ -1,0 +1,229 @@
+"""The submissions, run and read as the competitions would."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from stages import submit as stage
+from terracyte import params, tasks
+from terracyte.configure.identity import data_hash, file_hash
+from terracyte.core import files, metric_files, paths
+from terracyte.core.errors import guarded
+from terracyte.params.variant import Config
+from terracyte.tasks.task import Task
+from tests import balanced_project
+from tests.conftest import Edit
+
+# Validation scores by variant and seed: the second variant is the better one by its mean.
+SCORES = {"weak": (0.1, 0.9), "strong": (0.6, 0.8)}
+BEST = "strong"
+CONFIGS = {
+    "blood": Config(architecture="cnn", width=4, depth=2, dropout=0.5, l1=0.0, l2=0.0),
+    "mars": Config(architecture="unet", width=4, depth=2, dropout=0.5, l1=0.0, l2=0.0),
+}
+# What the competition's machine lacks: this project, and what it needs beyond TensorFlow.
+ABSENT = ("terracyte", "stages", "tests", "pandas", "scipy", "sklearn", "PIL", "tqdm", "matplotlib", "mlflow", "dvc")
+
+# Runs in a folder that holds the unpacked zip and nothing else; the images lie elsewhere.
+COMPETITION = f"""
+import os, sys
+sys.modules.update(dict.fromkeys({ABSENT}))  # None: importing them fails
+from model import Model
+images = sys.argv[1]
+os.chdir("/")
+import json
+import numpy as np
+model, X = Model(), np.load(images)
+labels = [model.predict(X), model.predict(X.astype(np.float64)), model.predict(X[:0])]
+assert all(np.issubdtype(part.dtype, np.integer) for part in labels)
+print(json.dumps([part.tolist() for part in labels]))
+"""
+
+
+@pytest.fixture
+def trained(project: Path, edit: Edit) -> Path:
+    """A project with two variants per task that seem to have been trained; their models' files are empty."""
+    balanced_project.write(project)
+    edit("seeds", [0, 1])
+    for name in params.TASKS:
+        edit(f"tune.{name}.trials", 0)  # of variants that are not declared here
+    edit("variants", {f"{task}-{name}": {"task": task, "title": name} for task in params.TASKS for name in SCORES})
+    for name in params.TASKS:
+        task = make(name)
+        for variant, scores in SCORES.items():
+            runs = {str(seed): run(task, variant, seed, score) for seed, score in enumerate(scores)}
+            metric_files.write(paths.training(name, f"{name}-{variant}"), {}, runs)
+            for seed in runs:
+                files.write_text(paths.model(name, f"{name}-{variant}", int(seed)), "")
+    return project
+
+
+def make(name: str) -> Task:
+    return tasks.make(name, params.load())
+
+
+def run(task: Task, variant: str, seed: int, score: float) -> dict[str, Any]:
+    return {
+        "fingerprint": f"{variant} {seed}",
+        "data_hash": data_hash(task.name),
+        f"val_{task.selection}": score,
+    }
+
+
+def save_best(task: Task, images: NDArray[np.uint8]) -> NDArray[Any]:
+    """Put real models with random weights in the best ones' places; what they predict together, by mean logits.
+
+    No class is the most probable everywhere, but background where there is one.
+    """
+    from terracyte import models
+    from terracyte.models import inference
+    from terracyte.models.problem import Problem
+    from terracyte.models.serialization import read_model, write_model
+
+    problem = Problem(image_shape=task.image_shape, dense=task.dense, class_shares=(0.25,) * 4)
+    logits = []
+    for seed in range(2):
+        inference.make_repeatable(seed)
+        model = models.build(CONFIGS[task.name], problem)
+        mean = model.predict_on_batch(images).reshape(-1, 4).mean(axis=0)
+        if task.background is not None:
+            mean[task.background] -= 100
+        model.get_layer("logits").bias.assign(-mean)
+        path = paths.model(task.name, f"{task.name}-{BEST}", seed)
+        write_model(path, model)
+        parts = inference.predict(read_model(path), images, np.arange(len(images)), batch_size=64)
+        logits.append(np.concatenate(list(parts)))
+    alone, together = (task.predicted(task.decode(each)) for each in (logits[1], (logits[0] + logits[1]) / 2))
+    assert (alone != together).any()
+    return np.asarray(together)
+
+
+def noise(task: Task, count: int) -> NDArray[np.uint8]:
+    """(n, h, w, c): images of random colours and contrasts."""
+    random = np.random.default_rng(1)
+    colour = random.uniform(0, 255, (count, 1, 1, task.image_shape[2]))
+    pixels = colour + random.normal(0, 40, (count, *task.image_shape))
+    return pixels.clip(0, 255).astype(np.uint8)
+
+
+def submit(task: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Run the stage; what it says about the submission."""
+    monkeypatch.setattr(sys, "argv", ["submit", task])
+    stage.main()
+    summary: dict[str, Any] = files.read_json(paths.submission(task) / "submission.json")
+    assert summary["sha256"] == file_hash(paths.submission(task) / summary["file"])
+    assert sorted(file.name for file in paths.submission(task).iterdir()) == [summary["file"], "submission.json"]
+    return summary
+
+
+def test_the_zip_runs_with_tensorflow_alone(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    task = make("blood")
+    images = noise(task, 70)  # more than one batch
+    expected = save_best(task, images)
+    assert len(np.unique(expected)) > 1
+    summary = submit("blood", monkeypatch)
+    assert (summary["variant"], summary["seeds"]) == ("blood-strong", [0, 1])
+    assert summary["fingerprints"] == ["strong 0", "strong 1"]
+
+    folder = tmp_path_factory.mktemp("competition")
+    with zipfile.ZipFile(paths.submission("blood") / summary["file"]) as archive:
+        assert archive.namelist() == ["model.py", "model.keras"]
+        archive.extractall(folder)
+    np.save(trained / "images.npy", images)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(
+        [sys.executable, "-c", COMPETITION, trained / "images.npy"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout) == [expected.tolist(), expected.tolist(), []]
+
+
+def test_the_zip_has_the_same_bytes_each_time_and_can_be_read(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_best(make("blood"), noise(make("blood"), 4))
+    first = submit("blood", monkeypatch)
+    assert submit("blood", monkeypatch) == first
+    with zipfile.ZipFile(paths.submission("blood") / first["file"]) as archive:
+        assert {entry.external_attr >> 16 for entry in archive.infolist()} == {0o644}
+
+
+def test_the_csv_holds_the_predicted_masks_row_by_row(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = make("mars")
+    images = noise(task, 70)
+    np.save(paths.unlabelled("mars"), images)
+    masks = save_best(task, images)
+    assert masks.shape == (70, 32, 32)
+    assert set(np.unique(masks)) == {1, 2, 3}
+
+    summary = submit("mars", monkeypatch)
+    assert (summary["variant"], summary["seeds"], summary["images"]) == ("mars-strong", [0, 1], 70)
+    table = pd.read_csv(paths.submission("mars") / summary["file"])
+    assert table.columns.tolist() == ["id", *map(str, range(32 * 32))]
+    assert table["id"].tolist() == list(range(70))
+    assert set(table.dtypes) == {np.dtype(np.int64)}
+    np.testing.assert_array_equal(table.drop(columns="id").to_numpy().reshape(70, 32, 32), masks)
+    assert submit("mars", monkeypatch) == summary
+
+
+def test_without_images_the_csv_is_its_header(
+    trained: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit("seeds", [0])
+    edit("data.mars.height", 64)
+    edit("data.mars.width", 128)
+    summary = submit("mars", monkeypatch)
+    assert summary["images"] == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "data/mars/submission/mars.csv holds its header only" in line
+    (header,) = (paths.submission("mars") / "mars.csv").read_text().splitlines()
+    assert header.split(",") == ["id", *map(str, range(8192))]
+
+
+@pytest.mark.parametrize("task", params.TASKS)
+def test_a_variant_that_was_not_trained_is_refused(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], task: str
+) -> None:
+    paths.model(task, f"{task}-weak", 0).unlink()
+    files.write_text(paths.submission(task) / "previous", "")
+    monkeypatch.setattr(sys, "argv", ["submit", task])
+    with pytest.raises(SystemExit) as stop:
+        guarded(stage.main)
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{task}-weak/seed_0.keras is missing: run `dvc repro train@{task}-weak`" in line
+    assert [file.name for file in paths.submission(task).iterdir()] == ["previous"]
+
+
+def test_a_named_variant_is_submitted_alone(trained: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
+    edit("seeds", [0])
+    paths.model("blood", f"blood-{BEST}", 0).unlink()
+    monkeypatch.setattr(sys, "argv", ["submit", "blood", "--variant", "blood-weak"])
+    stage.main()
+    assert files.read_json(paths.submission("blood") / "submission.json")["variant"] == "blood-weak"
+
+
+def test_a_named_variant_of_another_task_is_refused(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["submit", "mars", "--variant", "blood-weak"])
+    with pytest.raises(SystemExit) as stop:
+        guarded(stage.main)
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "blood-weak" in line
+    assert "mars" in line

@@ -1,0 +1,460 @@
+"""MLflow's record: live, resumed, reconciled, rebuilt; in a store of its own for each test."""
+
+import base64
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from terracyte import params, tracking
+from terracyte.configure import initialisation
+from terracyte.configure.identity import Identity
+from terracyte.core import files, paths
+from terracyte.core.errors import InputError
+from terracyte.report import runs
+from terracyte.serve import registry
+from terracyte.serve.registry import Entry
+from terracyte.tracking import store, views
+from terracyte.tracking.run_matching import Finished
+from terracyte.tracking.views import CURRENT, View
+from tests.finished_project import TUNING
+
+mlflow = pytest.importorskip("mlflow")
+
+DATA_HASH = "0123456789abcdef" * 4
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty store, made once for all workers: MLflow's migrations take 10 s."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder):
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        store.prepare()
+    return folder / paths.MLFLOW
+
+
+@pytest.fixture(autouse=True)
+def empty_store(project: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copytree(migrated, paths.MLFLOW)
+    files.write_json(paths.balance("mars"), {"splits": {"train": {"images": 3}, "test": {"images": 1}}})
+    for variant in ("mars-unet_1", "mars-unet_final"):
+        initialisation.write("mars", variant, initialisation.RANDOM)
+    paths.models("mars", "mars-unet_1").mkdir(parents=True)
+    paths.model("mars", "mars-unet_1", 0).write_bytes(b"a model")
+
+
+def identity(variant: str = "mars-unet_1", data_hash: str = DATA_HASH) -> Identity:
+    config = params.load().config(variant)
+    return Identity(task="mars", variant=variant, seed=0, config=config, data_hash=data_hash, weights_hash="")
+
+
+def finished(who: Identity, title: str = "plain U-Net", **summary: float) -> Finished:
+    return Finished(
+        identity=who,
+        title=title,
+        curves=pd.DataFrame({"epoch": [1, 2], "loss": [2.0, 1.0], "val_mean_iou": [0.25, float("nan")]}),
+        summary={"best_epoch": 1, "test_mean_iou": 0.5, **summary},
+        model=paths.model("mars", "mars-unet_1", 0),
+    )
+
+
+def all_runs() -> list[Any]:
+    client = mlflow.MlflowClient()
+    return list(client.search_runs([client.get_experiment_by_name("mars").experiment_id]))
+
+
+def history(run_id: str, metric: str) -> list[tuple[int, float]]:
+    return [(each.step, each.value) for each in mlflow.MlflowClient().get_metric_history(run_id, metric)]
+
+
+def snapshot() -> list[tuple[str, dict[str, float], dict[str, str]]]:
+    return sorted((run.info.run_id, run.data.metrics, run.data.tags) for run in all_runs())
+
+
+def test_a_live_run_holds_what_was_trained_on_what() -> None:
+    who = identity()
+    with tracking.training_run(who, "plain U-Net") as live:
+        live.log_epoch(1, {"loss": 2.0})
+        live.log_epoch(2, {"loss": 1.0})
+        live.log_metrics({"training_seconds": 12.5})
+    (run,) = all_runs()
+    assert run.data.metrics["training_seconds"] == 12.5
+    assert (run.info.run_name, run.info.status) == ("mars-unet_1-0", "FINISHED")
+    assert history(run.info.run_id, "loss") == [(1, 2.0), (2, 1.0)]
+    assert run.data.params["squeeze_excite"] == "False"
+    assert set(run.data.params) == {*vars(who.config), "seed"}
+    tags = run.data.tags
+    assert (tags["fingerprint"], tags["variant"], tags["seed"]) == (who.fingerprint, "mars-unet_1", "0")
+    assert tags["initialisation"] == "random"
+    assert (tags["status"], tags["data_hash"], tags["git_commit"]) == ("current", DATA_HASH, "unknown")
+    (dataset,) = (each.dataset for each in run.inputs.dataset_inputs)
+    assert (dataset.name, dataset.digest) == ("mars", DATA_HASH[:36])
+    assert '"images": 3' in dataset.profile
+
+
+def test_a_killed_training_goes_on_under_its_run() -> None:
+    with contextlib.suppress(KeyboardInterrupt), tracking.training_run(identity(), "") as live:
+        live.log_epoch(1, {"loss": 2.0})
+        raise KeyboardInterrupt
+    assert [run.info.status for run in all_runs()] == ["KILLED"]
+    with tracking.training_run(identity(), "") as live:
+        live.log_epoch(1, {"loss": 2.0})  # a resumed training tells its first epochs again
+        live.log_epoch(2, {"loss": 1.0})
+    (run,) = all_runs()
+    assert run.info.status == "FINISHED"
+    assert history(run.info.run_id, "loss") == [(1, 2.0), (2, 1.0)]
+    assert len(run.inputs.dataset_inputs) == 1
+
+
+def test_training_again_by_force_supersedes_the_finished_run() -> None:
+    for _ in range(2):
+        with tracking.training_run(identity(), ""):
+            pass
+    assert sorted(run.data.tags["status"] for run in all_runs()) == ["current", "superseded"]
+
+
+def test_trouble_while_training_is_told_once_and_leaves_the_run_to_reconcile(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise mlflow.MlflowException("database is locked")
+
+    with tracking.training_run(identity(), "") as live, monkeypatch.context() as patch:
+        patch.setattr(mlflow, "log_metrics", fail)
+        live.log_epoch(1, {"loss": 2.0})
+        live.log_epoch(2, {"loss": 1.0})
+    assert capsys.readouterr().err.count("warning: MLflow failed (database is locked)") == 1
+    assert [run.info.status for run in all_runs()] == ["FAILED"]
+    current = tracking.reconcile("mars", [finished(identity())])
+    assert history(current["mars-unet_1", 0], "loss") == [(1, 2.0), (2, 1.0)]
+
+
+@pytest.mark.parametrize(
+    "use", [lambda: tracking.training_run(identity(), "").__enter__(), lambda: tracking.reconcile("mars", [])]
+)
+def test_a_store_out_of_reach_is_one_line_at_the_start(
+    use: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(InputError, match=r"http://127.0.0.1:9 cannot be used .*start the server"):
+        use()
+
+
+def test_a_store_made_in_another_folder_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracking.reconcile("mars", [])
+    moved = project / "moved"
+    shutil.copytree(paths.DATA, moved / "data")
+    monkeypatch.chdir(moved)
+    with pytest.raises(InputError, match="made in another folder"):
+        tracking.reconcile("mars", [])
+
+
+def test_a_broken_database_is_one_line() -> None:
+    (paths.MLFLOW / "mlflow.db").write_bytes(b"no database at all" * 1000)
+    with pytest.raises(InputError, match=r"not a database.*delete data/mlflow"):
+        tracking.reconcile("mars", [])
+
+
+def test_reconcile_adds_scores_to_the_live_run() -> None:
+    with tracking.training_run(identity(), "") as live:
+        live.log_epoch(1, {"loss": 2.0, "val_mean_iou": 0.25})
+        live.log_epoch(2, {"loss": 1.0 + 1e-7})  # files hold six decimals
+    current = tracking.reconcile("mars", [finished(identity())])
+    (run,) = all_runs()
+    assert current == {("mars-unet_1", 0): run.info.run_id}
+    assert run.data.metrics["test_mean_iou"] == 0.5
+    assert run.data.tags["mlflow.note.content"] == "plain U-Net"
+
+
+def test_a_run_that_ended_otherwise_is_not_taken_for_the_training() -> None:
+    with tracking.training_run(identity(), "") as live:  # older code: same configuration, other curve
+        live.log_epoch(2, {"loss": 1.5})
+    current = tracking.reconcile("mars", [finished(identity())])
+    assert history(current["mars-unet_1", 0], "loss") == [(1, 2.0), (2, 1.0)]
+    assert sorted(run.data.tags["status"] for run in all_runs()) == ["current", "superseded"]
+
+
+def test_reconcile_rebuilds_a_run_that_the_store_lacks() -> None:
+    who = identity()
+    current = tracking.reconcile("mars", [finished(who)])
+    (run,) = all_runs()
+    run_id = current["mars-unet_1", 0]
+    assert (run.info.run_id, run.info.status, run.info.run_name) == (run_id, "FINISHED", "mars-unet_1-0")
+    assert history(run_id, "loss") == [(1, 2.0), (2, 1.0)]
+    assert history(run_id, "val_mean_iou") == [(1, 0.25)]  # NaN is no value
+    assert (run.data.tags["fingerprint"], run.data.tags["record"]) == (who.fingerprint, "rebuilt")
+    (artifact,) = mlflow.MlflowClient().list_artifacts(run_id, "model")
+    assert artifact.path == "model/seed_0.keras"
+
+
+def test_reconciling_twice_changes_nothing() -> None:
+    records = [finished(identity()), finished(identity("mars-unet_final"))]
+    first = tracking.reconcile("mars", records)
+    before = snapshot()
+    assert tracking.reconcile("mars", records) == first
+    assert snapshot() == before
+
+
+def test_new_scores_replace_old_ones() -> None:
+    tracking.reconcile("mars", [finished(identity())])
+    tracking.reconcile("mars", [finished(identity(), test_mean_iou=0.75)])
+    (run,) = all_runs()
+    assert run.data.metrics["test_mean_iou"] == 0.75
+
+
+def test_other_runs_are_superseded_but_not_those_under_way() -> None:
+    old, new = identity(data_hash="f" * 64), identity()
+    tracking.reconcile("mars", [finished(old)])
+    with tracking.training_run(identity("mars-unet_final"), ""):
+        tracking.reconcile("mars", [finished(new)])
+        found = {run.data.tags["fingerprint"]: run.data.tags["status"] for run in all_runs()}
+    under_way = identity("mars-unet_final").fingerprint
+    assert found == {old.fingerprint: "superseded", new.fingerprint: "current", under_way: "current"}
+
+
+def test_a_superseded_run_whose_data_return_is_current_again() -> None:
+    old, new = identity(data_hash="f" * 64), identity()
+    first = tracking.reconcile("mars", [finished(old)])
+    tracking.reconcile("mars", [finished(new)])
+    assert tracking.reconcile("mars", [finished(old)]) == first
+    found = {run.data.tags["fingerprint"]: run.data.tags["status"] for run in all_runs()}
+    assert found == {old.fingerprint: "current", new.fingerprint: "superseded"}
+
+
+def test_a_fresh_clone_rebuilds_the_whole_record(
+    project: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [finished(identity()), finished(identity("mars-unet_final"))]
+    before = tracking.reconcile("mars", records)
+    clone = project / "clone"
+    shutil.copytree(project, clone, ignore=shutil.ignore_patterns("mlflow", "clone"))
+    shutil.copytree(migrated, clone / paths.MLFLOW)
+    monkeypatch.chdir(clone)
+    after = tracking.reconcile("mars", records)
+    assert set(after) == set(before)
+    assert set(after.values()).isdisjoint(before.values())
+    assert sorted(after.values()) == sorted(run.info.run_id for run in all_runs())
+
+
+def test_the_report_run_is_one_and_stays_current(project: Path) -> None:
+    (project / "page.html").write_text("old")
+    tracking.log_report("mars", [Path("page.html")])
+    (project / "page.html").write_text("new")
+    tracking.log_report("mars", [Path("page.html")])
+    tracking.reconcile("mars", [])
+    (run,) = all_runs()
+    assert (run.info.run_name, run.info.status, run.data.tags["status"]) == ("report", "FINISHED", "current")
+    assert Path(mlflow.MlflowClient().download_artifacts(run.info.run_id, "page.html")).read_text() == "new"
+
+
+def test_a_model_is_recorded_with_its_signature() -> None:
+    keras = pytest.importorskip("keras")
+    model = keras.Sequential([keras.Input((8, 16, 1)), keras.layers.Conv2D(5, 1)])
+    with tracking.training_run(identity(), "") as live:
+        live.log_model(model)
+    (run,) = all_runs()
+    assert run.info.status == "FINISHED"
+    (logged,) = mlflow.search_logged_models([run.info.experiment_id], output_format="list")
+    signature = mlflow.models.get_model_info(logged.model_uri).signature
+    assert signature.inputs.inputs[0].shape == (-1, 8, 16, 1)
+    assert signature.outputs.inputs[0].shape == (-1, 8, 16, 5)
+
+
+def test_the_summary_of_a_run_is_flat_and_holds_numbers_only() -> None:
+    training = {"fingerprint": "f" * 64, "best_epoch": 3, "val_mean_iou": 0.5}
+    scores = {"mean_iou": 0.25, "per_class": {"big rock": {"iou": 0.125}}, "confusion": [[1]]}
+    expected = {"best_epoch": 3, "best_val_mean_iou": 0.5, "test_mean_iou": 0.25, "test_iou_big_rock": 0.125}
+    assert runs.summary(training, scores) == expected
+
+
+def test_clocks_are_those_of_the_latest_live_run_and_are_never_made_up() -> None:
+    who = identity()
+    elsewhere = dataclasses.replace(who, seed=1)
+    for seconds in (10.0, 20.0):
+        with tracking.training_run(who, "plain U-Net") as live:
+            live.log_epoch(1, {"training_seconds": seconds})
+    tracking.reconcile("mars", [finished(elsewhere)])
+    runs = tracking.measured("mars", [who.fingerprint, elsewhere.fingerprint, "unknown"])
+    assert [run.get("training_seconds") for run in runs] == [20.0, None, None]
+
+
+def test_a_search_is_a_run_with_a_nested_run_per_trial() -> None:
+    tracking.log_study("mars", TUNING)
+    before = snapshot()
+    tracking.log_study("mars", TUNING)
+    assert snapshot() == before
+    parent, *_ = [run for run in all_runs() if "mlflow.parentRunId" not in run.data.tags]
+    assert parent.data.metrics["best_score"] == 0.75
+    assert parent.data.metrics["importance_learning_rate"] == 0.75
+    assert parent.data.tags["chosen"] == "reference"
+    nested = {run.data.tags["trial"]: run for run in all_runs() if "mlflow.parentRunId" in run.data.tags}
+    assert {run.data.tags["mlflow.parentRunId"] for run in nested.values()} == {parent.info.run_id}
+    assert [nested[number].data.tags["state"] for number in "0123"] == ["complete", "complete", "pruned", "failed"]
+    assert nested["0"].data.params == {"learning_rate": "0.001", "schedule": "cosine", "warmup": "0.1"}
+    assert history(nested["0"].info.run_id, "score") == [(1, 0.3), (2, 0.5)]
+    assert nested["3"].info.status == "FAILED"
+    assert "not finite" in nested["3"].data.tags["failure"]
+
+
+def test_another_search_supersedes_the_one_before() -> None:
+    tracking.log_study("mars", TUNING)
+    tracking.log_study("mars", {**TUNING, "study": "another", "trials": TUNING["trials"][:1]})
+    states = {(run.data.tags["study"], run.data.tags["status"]) for run in all_runs()}
+    assert states == {(TUNING["study"], "superseded"), ("another", "tuning")}
+
+
+def test_no_search_leaves_no_run() -> None:
+    tracking.measured("mars", [])  # makes the experiment
+    tracking.log_study("mars", {"variant": "mars-unet_final", "trials": [], "chosen": "reference", "values": {}})
+    assert all_runs() == []
+
+
+def test_a_view_is_saved_as_the_ui_reads_it_and_its_search_finds_the_runs() -> None:
+    published = dataclasses.replace(finished(identity()), published=0.36)
+    tracking.reconcile("mars", [published, finished(identity("mars-unet_final"))])
+    search = f"{CURRENT} AND tags.published != 'no'"
+    view = View(key="steps", name="Steps", search=search, order="test_mean_iou", columns=("params.`seed`",))
+    views.save_views("mars", [view])
+    views.save_views("mars", [view])
+    experiment = mlflow.MlflowClient().get_experiment_by_name("mars")
+    saved = [json.loads(value) for key, value in experiment.tags.items() if key == "mlflow.sharedViewState.steps"]
+    assert [each["name"] for each in saved] == ["Steps"]
+    state = json.loads(zlib.decompress(base64.b64decode(saved[0]["state"].removeprefix("deflate;"))))
+    assert (state["searchFilter"], state["selectedColumns"]) == (search, ["params.`seed`"])
+    (run,) = mlflow.MlflowClient().search_runs([experiment.experiment_id], state["searchFilter"])
+    assert run.data.tags["variant"] == "mars-unet_1"
+    assert views.page("mars", "steps").endswith(
+        f"/{experiment.experiment_id}/runs?workflowType=machine_learning&viewStateShareKey=steps"
+    )
+
+
+def test_a_comparison_names_the_current_runs_in_the_order_asked_for() -> None:
+    found = tracking.reconcile("mars", [finished(identity()), finished(identity("mars-unet_final"))])
+    both = [found["mars-unet_final", 0], found["mars-unet_1", 0]]
+    page = views.comparison("mars", ["mars-unet_final", "mars-unet_1"])
+    assert page is not None
+    assert json.loads(parse_qs(page.partition("?")[2])["runs"][0]) == both
+    assert views.comparison("mars", ["mars-unet_1", "mars-unet_4"]) is None
+
+
+@pytest.fixture
+def entry() -> Entry:
+    """A model of one seed, and what is known of it."""
+    keras = pytest.importorskip("keras")
+    from terracyte.models.serialization import write_model
+
+    file = paths.model("mars", "mars-unet_1", 0)
+    write_model(file, keras.Sequential([keras.Input((8, 16, 1)), keras.layers.Conv2D(5, 1)]))
+    about = {
+        "variant": "mars-unet_1",
+        "seeds": [0],
+        "fingerprints": [identity().fingerprint],
+        "data_hash": DATA_HASH,
+        "metric": "mean_iou",
+        "score": 0.5,
+        "score_low": 0.4,
+        "score_high": 0.6,
+        "validation": {"metric": "mean_iou", "score": 0.55},
+    }
+    both = ("champion", "candidate")
+    return Entry(aliases=both, about=about, models=(file,), description="It was the first.", card="# Card")
+
+
+def registered() -> list[tuple[str, str, list[str], str]]:
+    """Version, run, aliases and description of each version."""
+    client = mlflow.MlflowClient()
+    versions = [client.get_model_version("terracyte-mars", each.version) for each in client.search_model_versions()]
+    return sorted((str(each.version), each.run_id, sorted(each.aliases), each.description) for each in versions)
+
+
+def test_the_champion_is_a_version_that_can_be_loaded_and_knows_its_training(entry: Entry) -> None:
+    current = tracking.reconcile("mars", [finished(identity())])
+    assert registry.register("mars", [entry]) == {"champion": "1", "candidate": "1"}
+    ((_, run_id, aliases, description),) = registered()
+    assert run_id == current["mars-unet_1", 0]
+    assert (aliases, description) == (["candidate", "champion"], "It was the first.")
+    model = mlflow.pyfunc.load_model("models:/terracyte-mars@champion")
+    assert model.predict(np.zeros((2, 8, 16, 1), np.float32)).shape == (2, 8, 16, 5)
+    with pytest.raises(mlflow.MlflowException, match="does not match expected shape"):
+        model.predict(np.zeros((2, 8, 15, 1), np.float32))
+    (holder,) = [run for run in all_runs() if run.data.tags.get("kind") == "champion"]
+    assert (holder.info.run_name, holder.data.tags["status"]) == ("champion mars-unet_1", "current")
+    assert holder.data.metrics["test_mean_iou_low"] == 0.4
+    assert Path(mlflow.MlflowClient().download_artifacts(holder.info.run_id, "card.md")).read_text() == "# Card"
+
+
+def test_registering_twice_changes_nothing_and_a_wiped_store_is_made_again(entry: Entry, migrated: Path) -> None:
+    records = [finished(identity())]
+    tracking.reconcile("mars", records)
+    registry.register("mars", [entry])
+    before = snapshot(), registered()
+    tracking.reconcile("mars", records)
+    registry.register("mars", [entry])
+    assert (snapshot(), registered()) == before
+    shutil.rmtree(paths.MLFLOW)
+    shutil.copytree(migrated, paths.MLFLOW)
+    tracking.reconcile("mars", records)
+    registry.register("mars", [entry])
+    (version,) = registered()
+    assert (version[0], version[2:]) == (before[1][0][0], before[1][0][2:])
+
+
+def test_a_refused_candidate_and_a_new_champion_move_the_aliases(entry: Entry) -> None:
+    both = {**entry.about, "variant": "mars-both", "seeds": [0, 1], "fingerprints": ["a" * 64, "b" * 64]}
+    champion = dataclasses.replace(entry, aliases=("champion",))
+    refused = Entry(aliases=("candidate",), about=both, models=entry.models * 2, description="It is no better.")
+    registry.register("mars", [champion, refused])
+    assert [(version, aliases) for version, _, aliases, _ in registered()] == [
+        ("1", ["champion"]),
+        ("2", ["candidate"]),
+    ]
+    # two seeds are one model, and none of their runs is its only source
+    kinds = {run.info.run_id: run.data.tags["kind"] for run in all_runs()}
+    assert kinds[registered()[1][1]] == "candidate"
+    shown = np.ones((1, 8, 16, 1), np.float32)
+    logits = [mlflow.pyfunc.load_model(f"models:/terracyte-mars@{alias}").predict(shown) for alias in kinds.values()]
+    np.testing.assert_allclose(logits[0], logits[1], rtol=1e-5)
+    # later it wins
+    won = dataclasses.replace(refused, aliases=("champion", "candidate"), description="Better.", card="# New")
+    registry.register("mars", [won])
+    assert [each[2:] for each in registered()] == [([], "It was the first."), (["candidate", "champion"], "Better.")]
+    assert sorted(run.data.tags["status"] for run in all_runs()) == ["current", "superseded"]
+    # nobody is champion any more
+    registry.register("mars", [refused])
+    assert [each[2] for each in registered()] == [[], ["candidate"]]
+
+
+def test_a_champion_is_registered_as_it_is_served(entry: Entry, champions_template: Path) -> None:
+    shutil.copytree(champions_template / "data", "data", dirs_exist_ok=True)
+    folder = paths.champion("mars")
+    bare = dataclasses.replace(entry, aliases=("candidate",))
+    registry.register("mars", [bare])
+    whole = dataclasses.replace(entry, folder=folder)
+    registry.register("mars", [whole])
+    registry.register("mars", [whole])
+    assert [(version, aliases) for version, _, aliases, _ in registered()] == [
+        ("1", []),
+        ("2", ["candidate", "champion"]),
+    ]
+    model = mlflow.pyfunc.load_model("models:/terracyte-mars@champion")
+    (answer,) = model.predict(np.zeros((1, 32, 32, 1), np.float32))
+    assert set(answer) == {"confidence", "unfamiliar", "shares", "mask"}
+    # another calibration makes another champion
+    files.write_json(folder / "calibration.json", {"temperature": 3.0})
+    registry.register("mars", [whole])
+    assert registered()[2][2] == ["candidate", "champion"]

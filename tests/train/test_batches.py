@@ -1,0 +1,143 @@
+"""Batches: their order, their repetition, their reproducibility."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from terracyte import params, tasks
+from terracyte.core import paths
+from terracyte.core.errors import InputError
+from terracyte.params.variant import Config
+from terracyte.tasks.task import Task
+from terracyte.train.batches import Rows, TrainingBatches, read_rows, shares
+from tests import balanced_project
+
+
+@pytest.fixture
+def settings(project: Path) -> params.Params:
+    balanced_project.write(project)
+    return params.load()
+
+
+def task(settings: params.Params, name: str) -> Task:
+    return tasks.make(name, settings)
+
+
+def config(**changed: Any) -> Config:
+    plain = Config(architecture="cnn", width=4, depth=2, dropout=0.0, l1=0.0, l2=0.0, batch_size=4)
+    return dataclasses.replace(plain, **changed)
+
+
+def drawn(rows: Rows, **changed: Any) -> list[int]:
+    """Ids of the images that an epoch shows, in order; noise tells them apart."""
+    batches = TrainingBatches(rows, config(**changed), seed=0, epoch=1)
+    images = np.concatenate([batches[i][0] for i in range(len(batches))])
+    return [int((rows.images == image).all(axis=(1, 2, 3)).argmax()) for image in images]
+
+
+def test_reads_the_rows_of_one_split(settings: params.Params) -> None:
+    rows = read_rows(task(settings, "mars"), "validation")
+    assert list(rows.ids) == [7, 6, 5, 4]
+    np.testing.assert_array_equal(rows.images[rows.ids][..., 0] // 60, rows.targets)
+
+
+def test_an_epoch_shows_each_row_once(settings: params.Params) -> None:
+    rows = read_rows(task(settings, "blood"), "train")
+    ids = drawn(rows)
+    assert sorted(ids) == list(range(8, 24))
+    assert ids != sorted(ids)
+
+
+def test_labels_belong_to_their_images(settings: params.Params) -> None:
+    batches = TrainingBatches(read_rows(task(settings, "blood"), "train"), config(), seed=0, epoch=1)
+    images, targets = batches[1]
+    np.testing.assert_array_equal(targets.argmax(axis=1), images.mean(axis=(1, 2, 3)) // 60)
+    np.testing.assert_array_equal(targets.sum(axis=1), 1)
+
+
+def test_masks_belong_to_their_images(settings: params.Params) -> None:
+    rows = read_rows(task(settings, "mars"), "train")
+    flipping = config(flip="both", cutmix=1.0)
+    images, targets = TrainingBatches(rows, flipping, seed=0, epoch=1)[0]
+    assert targets.shape == (4, 32, 32, 4)
+    np.testing.assert_array_equal(targets.argmax(axis=-1), images[..., 0] // 60)
+
+
+def test_boost_repeats_rows(settings: params.Params) -> None:
+    ids = drawn(read_rows(task(settings, "blood"), "train"), rare_class_boost=True)
+    counts = np.bincount(ids, minlength=24)[8:]
+    np.testing.assert_array_equal(counts[::-1], [2, 1, 1, 1] * 4)
+
+
+def test_repeats_are_augmented_afresh(settings: params.Params) -> None:
+    rows = read_rows(task(settings, "blood"), "train")
+    only = Rows(rows.task, rows.manifest.iloc[:1].assign(repeats=4), rows.images, rows.targets[:1])
+    images, _ = TrainingBatches(only, config(rare_class_boost=True, brightness=0.5), seed=0, epoch=1)[0]
+    assert len(np.unique(images.mean(axis=(1, 2, 3)))) == 4
+
+
+def test_weighted_sampling_follows_the_weights(settings: params.Params) -> None:
+    rows = read_rows(task(settings, "blood"), "train")
+    many = Rows(rows.task, pd.concat([rows.manifest] * 50, ignore_index=True), rows.images, np.tile(rows.targets, 50))
+    batches = TrainingBatches(many, config(weighted_sampling=True), seed=0, epoch=1)
+    share = np.bincount(batches.order % 4, minlength=4) / len(batches.order)
+    np.testing.assert_allclose(share, [0.5, 0.25, 0.25, 0], atol=0.06)
+    assert share[3] == 0
+
+
+def test_same_seed_and_epoch_same_batches(settings: params.Params) -> None:
+    rows = read_rows(task(settings, "mars"), "train")
+    strong = config(
+        flip="both",
+        brightness=0.3,
+        rotation=0.5,
+        blur=0.5,
+        erasing=0.5,
+        policy="randaugment",
+        policy_strength=0.5,
+        cutmix=0.5,
+    )
+    first, second = (TrainingBatches(rows, strong, seed=3, epoch=2) for _ in range(2))
+    # drawn in another order: a batch depends on its index only
+    reversed_batches = [second[i] for i in (3, 2, 1, 0)][::-1]
+    for i, batch in enumerate(reversed_batches):
+        np.testing.assert_array_equal(first[i][0], batch[0])
+        np.testing.assert_array_equal(first[i][1], batch[1])
+
+
+@pytest.mark.parametrize(("seed", "epoch"), [(1, 1), (0, 2)])
+def test_another_seed_or_epoch_another_order(settings: params.Params, seed: int, epoch: int) -> None:
+    rows = read_rows(task(settings, "mars"), "train")
+    usual = TrainingBatches(rows, config(), seed=0, epoch=1)
+    assert list(TrainingBatches(rows, config(), seed=seed, epoch=epoch).order) != list(usual.order)
+
+
+@pytest.mark.parametrize(("batch_size", "batches", "size"), [(4, 4, 4), (5, 3, 5), (99, 1, 16)])
+def test_batches_are_of_one_size(settings: params.Params, batch_size: int, batches: int, size: int) -> None:
+    epoch = TrainingBatches(read_rows(task(settings, "blood"), "train"), config(batch_size=batch_size), seed=0, epoch=1)
+    assert len(epoch) == batches
+    assert {len(epoch[i][0]) for i in range(len(epoch))} == {size}
+
+
+def test_colour_of_grey_images_is_refused(settings: params.Params) -> None:
+    rows = read_rows(task(settings, "mars"), "train")
+    with pytest.raises(InputError, match="the images are grey"):
+        TrainingBatches(rows, config(saturation=0.5), seed=0, epoch=1)
+
+
+def test_shares_are_one_hot() -> None:
+    np.testing.assert_array_equal(shares(np.array([[1, 0]]), 3), [[[0, 1, 0], [1, 0, 0]]])
+
+
+def test_missing_or_empty_splits_are_refused(settings: params.Params) -> None:
+    manifest = pd.read_parquet(paths.balance_manifest("blood"))
+    manifest[manifest["split"] != "validation"].to_parquet(paths.balance_manifest("blood"))
+    with pytest.raises(InputError, match="no row's split is 'validation'"):
+        read_rows(task(settings, "blood"), "validation")
+    paths.balance_manifest("blood").unlink()
+    with pytest.raises(InputError, match="run `dvc repro balance@blood`"):
+        read_rows(task(settings, "blood"), "train")

@@ -1,0 +1,349 @@
+"""Fitting: repeatable, resumable after SIGKILL, and stopped by the validation headline."""
+
+import dataclasses
+import itertools
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from terracyte import params, tasks
+from terracyte.core.errors import InputError
+from terracyte.models import inference
+from terracyte.params.variant import Config
+from terracyte.tasks.task import Task
+from terracyte.train import checkpoints, class_offsets, losses, optimizers, phases
+from terracyte.train import fit as fitting
+from terracyte.train import validation as selection
+from terracyte.train.batches import read_rows
+from terracyte.train.checkpoints import Epoch
+from terracyte.train.fit import Fitted, Fitting
+from terracyte.train.weight_averaging import WeightAverage
+from tests import balanced_project
+
+# Keras 3.15 reads TensorFlow's variables through a protocol that NumPy 2 deprecates.
+
+STRONG: dict[str, Any] = {"flip": "both", "brightness": 0.1, "rotation": 0.1, "cutmix": 0.5, "dropout": 0.3}
+HALF: dict[str, Any] = {**STRONG, "precision": "bfloat16"}
+PRETRAINED = "backbone.weights.h5"
+TRANSFER: dict[str, Any] = {
+    **{"architecture": "mobilenet_v3", "size": "small", "minimalistic": True, "head_epochs": 2, "epochs": 3},
+    **{"weight_averaging": 0.9, "test_time_flips": True, "flip": "horizontal", "dropout": 0.3},
+}
+HEADLINES = {"blood-cnn": "accuracy", "mars-final_short": "mean_iou"}
+Fit = Callable[..., Fitted]
+
+
+def make(variant: str, root: Path, on_epoch: fitting.OnEpoch, seed: int = 0, **changed: Any) -> Fitting:
+    """A fitting in the working directory's project; its checkpoint lies in `root`."""
+    settings = params.load()
+    task = tasks.make(settings.variants[variant].task, settings)
+    return Fitting(
+        label=variant,
+        config=dataclasses.replace(settings.config(variant), **changed),
+        training=read_rows(task, "train"),
+        validation=read_rows(task, "validation"),
+        pretrained=root.parent / PRETRAINED if changed.get("architecture") == "mobilenet_v3" else None,
+        class_weights=[0.0 if task.background == 0 else 1.0, 1.0, 1.0, 1.0],
+        seed=seed,
+        checkpoint=root / "checkpoint",
+        on_epoch=on_epoch,
+    )
+
+
+@pytest.fixture
+def fit(project: Path) -> Fit:
+    balanced_project.write(project)
+
+    def run(variant: str, place: str = "a", seen: list[tuple[int, Epoch]] | None = None, **changed: Any) -> Fitted:
+        epochs = [] if seen is None else seen
+        return make(variant, project / place, lambda n, values: epochs.append((n, values)), **changed).run()
+
+    return run
+
+
+def assert_equal(first: Fitted, second: Fitted) -> None:
+    assert first.history == second.history
+    assert first.best_epoch == second.best_epoch
+    for one, other in zip(first.model.get_weights(), second.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("variant", ["blood-cnn", "mars-final_short"])
+def test_learns(fit: Fit, variant: str) -> None:
+    defaults = {field.name: field.default for field in dataclasses.fields(Config)}
+    names = (
+        "standardize",  # these classes differ in their brightness
+        "flip",
+        "rotation",
+        "zoom",
+        "brightness",
+        "contrast",
+        "saturation",
+        "hue",
+        "blur",
+        "erasing",
+        "input_dropout",
+        "test_time_flips",
+    )
+    plain = {
+        name: defaults[name]
+        for name in (*names, "policy", "cutmix", "mixup", "weight_averaging", "optimizer", "test_time_flips")
+    }
+    fitted = fit(variant, epochs=25, patience=25, schedule="constant", dropout=0.0, label_smoothing=0.0, **plain)
+    best = fitted.history[fitted.best_epoch - 1]
+    assert fitted.history[-1]["loss"] < fitted.history[0]["loss"] / 2
+    assert best[f"val_{HEADLINES[variant]}"] > 0.6
+
+    # what was added to a class is found and taken back
+    task = tasks.make(variant.split("-")[0], params.load())
+    name, validation = f"val_{task.selection}", validation_of(task.name)
+    class_offsets.add(fitted.model, np.array([0, 0, 0, 3], np.float32))
+    spoilt = validation.scores(fitted.model)[name]
+    class_offsets.add(fitted.model, validation.offsets(fitted.model))
+    assert validation.scores(fitted.model)[name] > spoilt
+
+
+@pytest.mark.parametrize("variant", ["blood-cnn", "mars-final_short"])
+def test_same_seed_same_weights(fit: Fit, variant: str) -> None:
+    assert_equal(fit(variant, "a", epochs=2, **STRONG), fit(variant, "b", epochs=2, **STRONG))
+
+
+@pytest.mark.parametrize("variant", ["blood-cnn", "mars-final_short", "transfer"])
+def test_half_precision_trains_a_model_of_single_precision(fit: Fit, project: Path, variant: str) -> None:
+    write_backbone(project)
+    name, changed = ("blood-cnn", TRANSFER) if variant == "transfer" else (variant, {"epochs": 2})
+    single, half = fit(name, "single", **changed), fit(name, "half", **changed, precision="bfloat16")
+    assert {layer.dtype_policy.name for layer in half.model._flatten_layers()} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32"
+    # it was another computation, and one of the same thing
+    weights = [np.concatenate([w.ravel() for w in fitted.model.get_weights()]) for fitted in (single, half)]
+    difference, size = np.linalg.norm(weights[0] - weights[1]), np.linalg.norm(weights[0])
+    assert 0 < difference < 0.1 * size
+
+
+def test_another_seed_other_weights(fit: Fit) -> None:
+    first, second = (fit("blood-cnn", str(seed), seed=seed, epochs=1) for seed in (0, 1))
+    assert any((a != b).any() for a, b in zip(first.model.get_weights(), second.model.get_weights(), strict=True))
+
+
+def write_backbone(project: Path) -> None:
+    keras.utils.set_random_seed(5)
+    network = keras.applications.MobileNetV3Small(
+        input_shape=(32, 32, 3), minimalistic=True, include_top=False, weights=None
+    )
+    network.save_weights(project / PRETRAINED)
+
+
+@pytest.mark.parametrize(("changed", "last"), [("STRONG", 2), ("HALF", 2), ("TRANSFER", 3)])
+def test_a_killed_training_goes_on_with_the_same_result(fit: Fit, project: Path, changed: str, last: int) -> None:
+    write_backbone(project)
+    config = {"epochs": 3, **globals()[changed]}
+    whole = fit("blood-cnn", "whole", **config)
+    script = (
+        "import os, signal\n"
+        "from pathlib import Path\n"
+        f"from tests.train.test_fit import {changed}, make\n"
+        f"kill = lambda epoch, values: epoch == {last} and os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"make('blood-cnn', Path('killed').absolute(), kill, **{{'epochs': 3, **{changed}}}).run()\n"
+    )
+    root = str(Path(__file__).parents[2])
+    killed = subprocess.run([sys.executable, "-c", script], cwd=project, env={**os.environ, "PYTHONPATH": root})
+    assert killed.returncode == -signal.SIGKILL
+    # it died in this epoch, before it was kept
+    assert [kept.name for kept in (project / "killed/checkpoint").iterdir()] == [f"epoch_0000{last - 1}"]
+    seen: list[tuple[int, Epoch]] = []
+    assert_equal(fit("blood-cnn", "killed", seen, **config), whole)
+    assert [epoch for epoch, _ in seen] == [1, 2, 3]
+
+
+def test_the_head_is_trained_first_then_the_backbone(fit: Fit, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_backbone(project)
+    # each epoch is better than the one before
+    scores = itertools.count()
+    monkeypatch.setattr(selection, "validate", lambda *_: (1.0, next(scores)))
+    plain = {**TRANSFER, "weight_averaging": 0.0, "test_time_flips": False, "schedule": "constant", "epochs": 2}
+
+    def backbone(**changed: Any) -> list[Any]:
+        place = "-".join(map(str, changed.values()))
+        model = fit("blood-cnn", place, patience=9, **{**plain, **changed}).model
+        return list(model.get_layer("backbone").get_weights())
+
+    before = backbone(epochs=1)
+    start = keras.applications.MobileNetV3Small(
+        input_shape=(32, 32, 3), minimalistic=True, include_top=False, weights=project / PRETRAINED
+    )
+    for kept, pretrained in zip(before, start.get_weights(), strict=True):
+        np.testing.assert_array_equal(kept, pretrained)
+    tuned = backbone(head_epochs=1, fine_tune_rate=1.0)
+    assert sum((a != b).any() for a, b in zip(before, tuned, strict=True)) > len(tuned) / 6
+    head_only = backbone(fine_tune_depth=0.0, head_epochs=0)
+    assert all((a == b).all() for a, b in zip(before, head_only, strict=True))
+
+
+def test_a_finished_training_is_not_trained_again(fit: Fit) -> None:
+    first = fit("mars-unet_1", epochs=2)
+    seen: list[tuple[int, Epoch]] = []
+    assert_equal(fit("mars-unet_1", "a", seen, epochs=2), first)
+    assert all("images_per_second" not in values for _, values in seen)
+
+
+def test_a_checkpoint_of_another_network_is_refused(fit: Fit) -> None:
+    fit("blood-cnn", epochs=1)
+    with pytest.raises(InputError, match="remove the folder to train from the start"):
+        fit("blood-cnn", epochs=2, width=8)
+
+
+def test_a_damaged_checkpoint_is_refused(fit: Fit, project: Path) -> None:
+    fit("blood-cnn", epochs=1)
+    (project / "a/checkpoint/epoch_00001/state.npz").write_bytes(b"half of")
+    with pytest.raises(InputError, match="is damaged"):
+        fit("blood-cnn", epochs=2)
+
+
+def test_stops_without_improvement_and_keeps_the_best(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([0.5, 0.7, 0.6, 0.7, 0.9])
+    weights = []
+
+    def validate(model: keras.Model, *_: object) -> tuple[float, float]:
+        weights.append(model.get_weights())
+        return 1.0, next(scores)
+
+    monkeypatch.setattr(selection, "validate", validate)
+    fitted = fit("mars-unet_1", epochs=9, patience=2)
+    assert (fitted.best_epoch, len(fitted.history)) == (2, 4)
+    for kept, best in zip(fitted.model.get_weights(), weights[1], strict=True):
+        np.testing.assert_array_equal(kept, best)
+
+
+def test_scores_are_those_of_the_model_as_it_is_used(fit: Fit) -> None:
+    fitted = fit("mars-final_short", epochs=2, class_offsets=True)
+    assert fitted.scores["val_loss"] != fitted.history[fitted.best_epoch - 1]["val_loss"]  # epochs go without flips
+    found = validation_of("mars").scores(fitted.model)
+    assert found["val_mean_iou"] == pytest.approx(fitted.scores["val_mean_iou"])
+
+
+def validation_of(task: str) -> selection.Validation:
+    rows = read_rows(tasks.make(task, params.load()), "validation")
+    return selection.Validation(losses.WeightedCrossEntropy([1.0] * 4), rows, batch_size=4)
+
+
+def test_tasks_with_corruptions_are_chosen_by_the_mean_with_shift(fit: Fit) -> None:
+    history = fit("blood-cnn", epochs=3).history
+    for epoch in history:
+        assert epoch["val_robust_accuracy"] == (epoch["val_accuracy"] + epoch["val_shift_accuracy"]) / 2
+
+
+def test_reports_each_epoch(fit: Fit) -> None:
+    seen: list[tuple[int, Epoch]] = []
+    fitted = fit("mars-unet_1", "a", seen, epochs=2)
+    names = {"loss", "val_loss", "val_mean_iou", "learning_rate"}
+    assert [epoch for epoch, _ in seen] == [1, 2]
+    assert set(seen[0][1]) == names | {"images_per_second"}
+    assert set(fitted.history[0]) == names
+
+
+def test_divergence_is_told_in_one_line(fit: Fit) -> None:
+    with pytest.raises(InputError, match=r"blood-cnn: the loss of epoch 1 is not finite .* learning_rate 1e\+20:"):
+        fit("blood-cnn", learning_rate=1e20, optimizer="adamw", schedule="constant", epochs=2)
+
+
+def test_majority_passes_through(fit: Fit) -> None:
+    fitted = fit("blood-baseline")
+    assert fitted.history[0]["val_accuracy"] == pytest.approx(0.25)
+    assert fitted.history[0]["val_loss"] == pytest.approx(np.log(4))
+    assert len(fitted.history) == 1
+
+
+def test_loss_weights(project: Path) -> None:
+    balanced_project.write(project)
+    settings = params.load()
+    config, mars, blood = settings.config("mars-unet_1"), tasks.make("mars", settings), tasks.make("blood", settings)
+
+    def weights(task: Task, **changed: Any) -> list[float]:
+        return fitting.loss_weights(dataclasses.replace(config, **changed), task, [0, 0.5, 1, 1.5])
+
+    assert weights(mars, class_weights=False, ignore_background=False) == [1, 1, 1, 1]
+    assert weights(mars, class_weights=True, ignore_background=False) == [1, 0.5, 1, 1.5]
+    assert weights(mars, class_weights=False, ignore_background=True) == [0, 1, 1, 1]
+    assert weights(mars, class_weights=True, ignore_background=True) == [0, 0.5, 1, 1.5]
+    assert weights(blood, class_weights=True, ignore_background=False) == [0, 0.5, 1, 1.5]
+
+
+def test_cosine_rises_and_falls(project: Path) -> None:
+    config = dataclasses.replace(params.load().config("mars-unet_1"), warmup=0.2)
+    schedule = optimizers.make(config, peak=1.0, steps=100)._learning_rate
+    rates = [float(ops.convert_to_numpy(schedule(step))) for step in (0, 10, 20, 60, 100)]
+    np.testing.assert_allclose(rates, [0, 0.5, 1, 0.505, 0.01], atol=1e-6)
+
+
+def test_biases_and_normalisations_do_not_decay(fit: Fit) -> None:
+    config = dataclasses.replace(params.load().config("blood-cnn"), weight_decay=0.1, schedule="constant")
+    dense = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, name="d"), keras.layers.BatchNormalization()])
+    chosen = optimizers.make(config, peak=0.1, steps=1)
+    chosen.build(dense.trainable_variables)
+    for variable in dense.trainable_variables:
+        variable.assign(ops.ones_like(variable))
+    chosen.apply([ops.zeros_like(variable) for variable in dense.trainable_variables])
+    left = {v.name: float(ops.max(v)) for v in dense.trainable_variables}
+    assert left == {"kernel": pytest.approx(0.99), "bias": 1.0, "gamma": 1.0, "beta": 1.0}
+
+
+def test_predicts_chosen_images_in_order(fit: Fit) -> None:
+    model = fit("mars-unet_1", epochs=1).model
+    rows = read_rows(tasks.make("mars", params.load()), "train")
+    parts = list(inference.predict(model, rows.images, rows.ids[:5], batch_size=2))
+    assert [len(part) for part in parts] == [2, 2, 1]
+    whole = next(inference.predict(model, rows.images, rows.ids[:5], batch_size=5))
+    np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-4, atol=1e-5)
+
+
+def test_checkpoint_survives_in_the_newest_epoch_only(fit: Fit, project: Path) -> None:
+    fit("blood-cnn", epochs=3)
+    assert [kept.name for kept in (project / "a/checkpoint").iterdir()] == ["epoch_00003"]
+    assert checkpoints.finished_epochs(project / "a/checkpoint") == 3
+    assert checkpoints.finished_epochs(project / "nothing") == 0
+    assert checkpoints.restore(project / "nothing", keras.Sequential(), None).history == []
+
+
+def test_the_average_forgets_its_beginning_and_is_what_is_kept(fit: Fit) -> None:
+    layer = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
+    average = WeightAverage(layer, decay=0.5)
+    average.set_model(layer)
+    layer.set_weights([np.ones((1, 1))])
+    average.on_train_batch_end(0)
+    assert average.weights[0].item() == pytest.approx(0.9)  # 1 - 1 / 10
+    average.steps = 102
+    layer.set_weights([np.zeros((1, 1))])
+    average.on_train_batch_end(1)
+    assert average.weights[0].item() == pytest.approx(0.9)  # looked at again in the 104th step
+    average.on_train_batch_end(2)
+    assert average.weights[0].item() == pytest.approx(0.9 * 0.5**8, rel=1e-4)
+    with average.applied():
+        assert layer.get_weights()[0].item() == pytest.approx(0.9 * 0.5**8, rel=1e-4)
+    assert layer.get_weights()[0].item() == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "pretrained", "expected"),
+    [
+        ({"head_epochs": 2}, True, [(1, 2, 1.0, 0.0), (3, 6, 0.1, 0.5)]),
+        ({"head_epochs": 2}, False, [(1, 6, 1.0, None)]),
+        ({"head_epochs": 0}, True, [(1, 6, 1.0, 1.0)]),
+        ({"head_epochs": 2, "fine_tune_depth": 0.0}, True, [(1, 6, 1.0, 0.0)]),
+        ({"head_epochs": 9}, True, [(1, 6, 1.0, 0.0)]),
+    ],
+)
+def test_phases(project: Path, changed: dict[str, Any], pretrained: bool, expected: list[Any]) -> None:
+    base = params.load().config("blood-cnn")
+    fixed = {"epochs": 6, "learning_rate": 1.0, "fine_tune_rate": 0.1, "fine_tune_depth": 0.5}
+    plan = phases.plan(dataclasses.replace(base, **{**fixed, **changed}), pretrained)
+    assert [(phase.first, phase.last, phase.rate, phase.share) for phase in plan] == expected

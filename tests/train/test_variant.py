@@ -1,0 +1,154 @@
+"""The train stage: what it writes, and that it writes the same again."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from terracyte import params
+from terracyte.configure.identity import data_hash
+from terracyte.core import metric_files, paths
+from terracyte.fetch import pretrained
+from terracyte.models.serialization import read_model
+from terracyte.train import checkpoints
+from tests import balanced_project
+from tests.conftest import ROOT, Edit
+
+# Keras 3.15 saves TensorFlow's variables through a protocol that NumPy 2 deprecates.
+
+
+@pytest.fixture(autouse=True)
+def no_tracking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow has tests of its own; creating its store takes seconds."""
+    from contextlib import nullcontext
+    from unittest.mock import MagicMock
+
+    from terracyte import tracking
+
+    monkeypatch.setattr(tracking, "training_run", lambda identity, title: nullcontext(MagicMock()))
+
+
+def train(name: str) -> dict[str, bytes]:
+    """Train, and return the outputs' contents by path."""
+    from terracyte.train.variant import train_variant
+
+    pretrained.fetch(params.load(), name)
+    train_variant(params.load(), name)
+    task = params.load().variants[name].task
+    outputs = [*paths.models(task, name).iterdir(), paths.curves(task, name), paths.training(task, name)]
+    return {str(file): file.read_bytes() for file in outputs}
+
+
+def test_writes_models_curves_and_records(project: Path, edit: Edit) -> None:
+    balanced_project.write(project)
+    edit("seeds", [0, 3])
+    edit("reference.blood.epochs", 2)
+    train("blood-cnn")
+    records = metric_files.read(paths.training("blood", "blood-cnn"))
+    curves = pd.read_csv(paths.curves("blood", "blood-cnn"))
+    assert list(records) == ["0", "3"]
+    scores = ["val_accuracy", "val_shift_accuracy", "val_robust_accuracy"]
+    assert list(curves.columns) == ["seed", "epoch", "loss", "val_loss", *scores, "learning_rate"]
+    assert list(zip(curves["seed"], curves["epoch"], strict=True)) == [(0, 1), (0, 2), (3, 1), (3, 2)]
+    for seed in (0, 3):
+        record, curve = records[str(seed)], curves[curves["seed"] == seed].reset_index()
+        model = read_model(paths.model("blood", "blood-cnn", seed))
+        assert record["parameters"] == model.count_params()
+        assert record["data_hash"] == data_hash("blood")
+        assert record["initialisation"] == "random"
+        assert record["val_robust_accuracy"] == curve["val_robust_accuracy"].max()
+        assert all(record[name] == curve[name][record["best_epoch"] - 1] for name in scores)
+    assert records["0"]["fingerprint"] != records["3"]["fingerprint"]
+    assert not list(paths.CHECKPOINTS.iterdir())
+
+
+@pytest.mark.parametrize("name", ["mars-final_short", "mars-baseline"])
+def test_same_inputs_same_bytes(project: Path, edit: Edit, name: str) -> None:
+    balanced_project.write(project)
+    edit("reference.mars.epochs", 2)
+    assert train(name) == train(name)
+
+
+def test_finished_seeds_survive(project: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
+    from terracyte.train.fit import Fitting
+
+    balanced_project.write(project)
+    edit("seeds", [0, 1])
+    edit("reference.blood.epochs", 2)
+    whole = train("blood-cnn")
+    run, trained = Fitting.run, []
+
+    def run_until_killed(self: Fitting) -> object:
+        if self.seed == 1:
+            raise KeyboardInterrupt
+        return run(self)
+
+    monkeypatch.setattr(Fitting, "run", run_until_killed)
+    with pytest.raises(KeyboardInterrupt):
+        train("blood-cnn")
+    train_epoch = Fitting._train
+
+    def counted(self: Fitting, model: object, average: Any, epoch: int) -> tuple[float, int]:
+        trained.append((self.seed, epoch))
+        return train_epoch(self, model, average, epoch)
+
+    monkeypatch.setattr(Fitting, "run", run)
+    monkeypatch.setattr(Fitting, "_train", counted)
+    assert train("blood-cnn") == whole
+    assert trained == [(1, 1), (1, 2)]
+
+
+def test_twins_keep_their_progress_apart(project: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two variants of one configuration, one of which is trained within an epoch of the other."""
+    balanced_project.write(project)
+    edit("reference.mars.epochs", 2)
+    write, kept = checkpoints.write, list[Path]()
+
+    def write_and_train_the_twin(place: Path, *state: Any) -> None:
+        write(place, *state)
+        if not kept:
+            kept.append(place)
+            train("mars-final_untuned")
+            assert place.exists()
+
+    monkeypatch.setattr(checkpoints, "write", write_and_train_the_twin)
+    model, curve, record = train("mars-final_short").values()
+    assert (model, curve, record) == tuple(train("mars-final_untuned").values())
+    assert len(kept) == 1
+
+
+def test_outputs_stay_when_training_fails(project: Path, edit: Edit) -> None:
+    from terracyte.core.errors import InputError
+
+    balanced_project.write(project)
+    edit("reference.mars.epochs", 1)
+    before = train("mars-unet_1")
+    edit("reference.mars.depth", 8)
+    with pytest.raises(InputError, match="multiples of 256"):
+        train("mars-unet_1")
+    assert {path: Path(path).read_bytes() for path in before} == before
+
+
+def test_imitated_arithmetic_is_told(
+    project: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    balanced_project.write(project)
+    edit("reference.mars.precision", "bfloat16")
+    monkeypatch.setattr("terracyte.train.variant.is_slow_here", lambda precision: precision == "bfloat16")
+    train("mars-baseline")
+    assert "warning: mars-baseline: this processor imitates bfloat16" in capsys.readouterr().err
+
+
+def test_an_unknown_variant_is_one_line(project: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "stages.train", "mars-unet_0"],
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1
+    assert "mars-unet_0" in ended.stderr

@@ -1,0 +1,185 @@
+"""A search as the stage runs it: real trainings, in processes of their own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from terracyte import compute, params
+from terracyte.configure import tuned_values
+from terracyte.core import files, paths
+from terracyte.core.errors import InputError
+from terracyte.tune import search, study
+from terracyte.tune import trial as trials
+from terracyte.tune.study import Outcome, Study
+from terracyte.tune.trial import Job, Repeat
+from tests import balanced_project
+from tests.conftest import ROOT, Edit
+
+SPACE = {
+    "learning_rate": {"low": 1e-6, "high": 1e-1, "scale": "log"},
+    "dropout": {"low": 0.0, "high": 0.5},
+}
+
+
+@pytest.fixture(autouse=True)
+def balanced(project: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
+    from terracyte.fetch import pretrained
+
+    monkeypatch.delenv(study.STORAGE, raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    balanced_project.write(project)
+    edit("tune.mars.space", SPACE)
+    pretrained.fetch(params.load(), "mars-final_short")
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, scores: dict[str, float], best: float = 0.9) -> list[Any]:
+    """Let trials and repetitions score as given, without processes: the reference 0.5, the last trial `best`."""
+    done: list[Any] = []
+
+    def run(function: Any, jobs: Any, *_: Any) -> Any:
+        for job in jobs:
+            done.append(job)
+            if isinstance(job, Job):
+                yield job, Outcome(state="complete", score=best if job.number == 2 else 0.5)
+            else:
+                yield job, scores[job.whose]
+
+    monkeypatch.setattr(compute, "run", run)
+    return done
+
+
+def test_trials_train_and_the_outcome_holds_them() -> None:
+    outcome = search.search(params.load(), "mars")
+    assert [trial["number"] for trial in outcome["trials"]] == [0, 1, 2]
+    assert {trial["state"] for trial in outcome["trials"]} == {"complete"}
+    assert all(len(trial["epochs"]) == 2 for trial in outcome["trials"])
+    assert outcome["trials"][0]["values"] == {"learning_rate": 5e-3, "dropout": 0.1}
+    assert outcome["best"]["score"] == max(trial["score"] for trial in outcome["trials"])
+    assert not list(paths.CHECKPOINTS.iterdir())
+    # nothing is left to do, so nothing is done
+    assert search.search(params.load(), "mars") == outcome
+
+
+def test_a_winner_that_stands_fresh_seeds_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = pretend(monkeypatch, {"reference": 0.5, "winner": 0.6})
+    outcome = search.search(params.load(), "mars")
+    assert outcome["chosen"] == "winner"
+    assert outcome["best"]["number"] == 2
+    assert outcome["values"] == outcome["best"]["values"] != {}
+    repeats = [job for job in done if isinstance(job, Repeat)]
+    assert {(job.whose, job.seed) for job in repeats} == {("reference", 1), ("winner", 1)}
+    # they are not trained a third time
+    assert search.search(params.load(), "mars") == outcome
+    assert len([job for job in done if isinstance(job, Repeat)]) == 2
+
+
+@pytest.mark.parametrize("winner", [0.4, 0.5])
+def test_one_that_does_not_leaves_the_reference(monkeypatch: pytest.MonkeyPatch, winner: float) -> None:
+    pretend(monkeypatch, {"reference": 0.5, "winner": winner})
+    outcome = search.search(params.load(), "mars")
+    assert outcome["best"]["number"] == 2
+    assert (outcome["chosen"], outcome["values"]) == ("reference", {})
+
+
+def test_a_reference_that_is_best_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = pretend(monkeypatch, {}, best=0.1)
+    outcome = search.search(params.load(), "mars")
+    assert (outcome["best"]["number"], outcome["chosen"], outcome["values"]) == (0, "reference", {})
+    assert all(isinstance(job, Job) for job in done)
+
+
+def test_no_trials_are_no_search(edit: Edit) -> None:
+    edit("tune.mars.trials", 0)
+    outcome = search.search(params.load(), "mars")
+    assert (outcome["trials"], outcome["values"]) == ([], {})
+    assert not paths.STUDIES.exists()
+
+
+def test_time_is_a_budget_too(edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = pretend(monkeypatch, {})
+    edit("tune.mars.minutes", 0)
+    with pytest.raises(InputError, match="none of 0 trials"):
+        search.search(params.load(), "mars")
+    assert done == []
+
+
+def test_a_search_without_any_score_says_why(edit: Edit) -> None:
+    edit("tune.mars.change.batch_size", 4)
+    paths.balance("mars").unlink()
+    files.write_json(paths.balance("mars"), {"class_weights": [0.0, float(2**1000), 1.0, 1.0]})
+    with pytest.raises(InputError, match=r"none of 3 trials came to a score: .*loss of epoch 1 is not finite"):
+        search.search(params.load(), "mars")
+
+
+def test_another_process_that_searches_is_not_disturbed() -> None:
+    with search._alone("mars"), pytest.raises(InputError, match="another process is searching already"):
+        search.search(params.load(), "mars")
+
+
+@pytest.mark.parametrize("path", ["tune.mars.seed", "tune.mars.share", "reference.mars.width"])
+def test_what_trials_depend_on_makes_another_study(edit: Edit, path: str) -> None:
+    name = trials.study(params.load(), "mars").name
+    edit("tune.mars.trials", 30)
+    edit("compute.workers", 4)
+    assert trials.study(params.load(), "mars").name == name
+    edit(path, 1)
+    assert trials.study(params.load(), "mars").name != name
+
+
+def tune() -> "subprocess.Popen[bytes]":
+    with Path("tune.log").open("w") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "stages.tune", "mars"], stdout=log, stderr=log, start_new_session=True
+        )
+
+
+def outputs() -> tuple[bytes, bytes]:
+    return paths.tuning("mars").read_bytes(), paths.tuned("mars").read_bytes()
+
+
+def record() -> Study:
+    return trials.study(params.load(), "mars")
+
+
+def test_a_killed_search_goes_on_and_ends_as_if_it_had_not_been_killed(edit: Edit) -> None:
+    edit("tune.mars.change", {"epochs": 4, "patience": 4})
+    whole = tune()
+    assert whole.wait() == 0, Path("tune.log").read_text()
+    expected = outputs()
+    for path in (*paths.STUDIES.glob("*.journal"), paths.tuning("mars"), paths.tuned("mars")):
+        path.unlink()
+    killed = tune()
+    end = time.monotonic() + 600
+    while not list(paths.CHECKPOINTS.glob("*-1/epoch_*")):
+        assert killed.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert not paths.tuning("mars").exists()
+    assert [trial.number for trial in record().trials()] in ([0], [0, 1])
+    again = tune()
+    assert again.wait() == 0, Path("tune.log").read_text()
+    assert outputs() == expected
+
+
+def test_tuned_values_are_what_training_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    from terracyte.configure import initialisation
+
+    pretend(monkeypatch, {"reference": 0.5, "winner": 0.6})
+    values = search.search(params.load(), "mars")["values"]
+    before = initialisation.identities(params.load(), "mars-final_short")[0]
+    tuned_values.write("mars", values)
+    after = initialisation.identities(params.load(), "mars-final_short")[0]
+    assert before.fingerprint != after.fingerprint
+    assert after.config.learning_rate == values["learning_rate"]
+    tuned_file = paths.tuned("mars")
+    tuned_file.unlink()
+    with pytest.raises(InputError, match="run `dvc repro tune@mars`"):
+        initialisation.identities(params.load(), "mars-final_short")

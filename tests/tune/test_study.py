@@ -1,0 +1,230 @@
+"""Studies: what is tried next, what is remembered, and what a kill costs."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from terracyte.core import paths
+from terracyte.core.errors import InputError
+from terracyte.params.search_space import Dimension, Tune, Values
+from terracyte.tune import study as tuning
+from terracyte.tune.study import Outcome, Study
+
+START: Values = {"learning_rate": 1e-3, "schedule": "cosine", "warmup": 0.1}
+SPACE = {
+    "learning_rate": Dimension(low=1e-5, high=1e-1, scale="log"),
+    "schedule": Dimension(choices=("cosine", "constant")),
+    "warmup": Dimension(low=0.0, high=0.2, when={"schedule": ("cosine",)}),
+}
+TRIALS = 16
+
+pytestmark = pytest.mark.usefixtures("project")
+
+
+@pytest.fixture(autouse=True)
+def no_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(tuning.STORAGE, raising=False)
+
+
+def study(name: str = "mars-a", pruner: str = "none", workers: int = 1, seed: int = 0) -> Study:
+    tune = Tune(variant="mars-final_short", trials=TRIALS, seed=seed, pruner=pruner, space=SPACE)  # type: ignore[arg-type]
+    return Study(name, tune, START, workers)
+
+
+def score(values: Values, report: Callable[[int, float], None]) -> float:
+    """Best at a rate of 0.01."""
+    rate = values["learning_rate"]
+    assert isinstance(rate, float)
+    total = 1 / (1 + abs(rate - 0.01) * 100)
+    for epoch in (1, 2, 3):
+        report(epoch, total * epoch / 3)
+    return total
+
+
+class HopelessError(Exception):
+    pass
+
+
+def attempt(record: Study, job: int, objective: Callable[[Values, Callable[[int, float], None]], float]) -> None:
+    """A job from its beginning to its end."""
+    begun = record.begin(job)
+
+    def report(epoch: int, score: float) -> None:
+        if begun.is_hopeless(epoch, score):
+            raise HopelessError
+
+    try:
+        begun.end(Outcome(state="complete", score=objective(begun.values, report)))
+    except HopelessError:
+        begun.end(Outcome(state="pruned"))
+
+
+def run(record: Study, trials: int = TRIALS) -> None:
+    for job in record.pending(trials):
+        attempt(record, job, score)
+
+
+def test_the_first_trial_is_the_reference_and_later_ones_find_better() -> None:
+    record = study()
+    run(record)
+    trials = record.trials()
+    assert [trial.number for trial in trials] == list(range(TRIALS))
+    assert dict(trials[0].values) == START
+    best = tuning.best(trials)
+    assert best is not None
+    assert best.number > 0
+    assert (best.score or 0) > (trials[0].score or 0)
+
+
+def test_values_stay_within_the_space_and_conditions_hold() -> None:
+    record = study()
+    run(record)
+    for trial in record.trials():
+        rate, schedule = trial.values["learning_rate"], trial.values["schedule"]
+        assert isinstance(rate, float)
+        assert 1e-5 <= rate <= 1e-1
+        assert float(f"{rate:.4g}") == rate
+        assert ("warmup" in trial.values) == (schedule == "cosine")
+    assert {trial.values["schedule"] for trial in record.trials()} == {"cosine", "constant"}
+
+
+def test_one_seed_is_one_search_and_another_seed_another() -> None:
+    records = [study("a"), study("b"), study("c", seed=1)]
+    for record in records:
+        run(record)
+    a, b, c = (record.trials() for record in records)
+    assert a == b
+    assert a[0] == c[0]
+    assert a[1:] != c[1:]
+
+
+def test_more_trials_go_on_with_the_same_study() -> None:
+    run(study("whole"))
+    run(study("parts"), trials=5)
+    assert study("parts").pending(5) == []
+    run(study("parts"))
+    assert study("parts").trials() == study("whole").trials()
+
+
+def test_a_killed_trial_is_gone_on_with_as_if_nothing_had_happened() -> None:
+    run(study("whole"))
+    seen: list[Values] = []
+
+    def killed(values: Values, report: Callable[[int, float], None]) -> float:
+        seen.append(values)
+        report(1, 0.5)
+        raise KeyboardInterrupt
+
+    record = study("killed")
+    run(record, trials=7)
+    with pytest.raises(KeyboardInterrupt):
+        attempt(record, 7, killed)
+    again = study("killed")
+    assert again.pending(8) == [7]
+
+    def replayed(values: Values, report: Callable[[int, float], None]) -> float:
+        seen.append(values)
+        return score(values, report)
+
+    attempt(again, 7, replayed)
+    assert seen[0] == seen[1]
+    assert again.trials()[7].score == study("whole").trials()[7].score
+    run(again)
+    assert [trial.values for trial in again.trials()] == [trial.values for trial in study("whole").trials()]
+    assert [trial.number for trial in again.trials()] == list(range(TRIALS))
+
+
+def killed_before_it_was_made(record: Study) -> None:
+    record._study.enqueue_trial(dict(START), user_attrs={"job": 0})
+
+
+def killed_before_it_chose(record: Study) -> None:
+    record._take(0)
+
+
+def killed_before_it_told(record: Study) -> None:
+    record.begin(0)
+
+
+@pytest.mark.parametrize("kill", [killed_before_it_was_made, killed_before_it_chose, killed_before_it_told])
+def test_wherever_a_kill_meets_the_reference_it_stays_the_first_trial(kill: Callable[[Study], None]) -> None:
+    run(study("whole"))
+    kill(study("killed"))
+    again = study("killed")
+    assert again.pending(TRIALS) == list(range(TRIALS))
+    run(again)
+    assert again.trials() == study("whole").trials()
+
+
+def test_a_failed_trial_is_recorded_and_the_search_goes_on() -> None:
+    record = study()
+    attempt(record, 0, score)
+    record.begin(1).end(Outcome(state="failed", failure="its process died"))
+    assert [(trial.state, trial.failure) for trial in record.trials()] == [
+        ("complete", ""),
+        ("failed", "its process died"),
+    ]
+    assert record.trials()[1].score is None
+    assert record.pending(4) == [2, 3]
+
+
+@pytest.mark.parametrize("pruner", ["median", "hyperband"])
+def test_hopeless_trials_end_early(pruner: str) -> None:
+    record = study(pruner=pruner)
+    ended = []
+
+    def trained(values: Values, report: Callable[[int, float], None]) -> float:
+        for epoch in range(1, 10):
+            try:
+                report(epoch, score(values, lambda *_: None))
+            except HopelessError:
+                ended.append(epoch)
+                raise
+        return score(values, lambda *_: None)
+
+    for job in record.pending(TRIALS):
+        attempt(record, job, trained)
+    pruned = [trial for trial in record.trials() if trial.state == "pruned"]
+    assert len(pruned) == len(ended) > 0
+    assert [len(trial.epochs) for trial in pruned] == ended
+    assert all(epoch < 9 for epoch in ended)
+    assert tuning.best(record.trials()) not in pruned
+
+
+def test_importances_name_what_decides() -> None:
+    record = study()
+    run(record)
+    importances = record.importances()
+    assert sum(importances.values()) == pytest.approx(1, abs=1e-3)
+    assert max(importances, key=lambda key: importances[key]) == "learning_rate"
+    few = study("few")
+    run(few, trials=2)
+    assert few.importances() == {}
+
+
+def test_numbers_are_remembered() -> None:
+    study().remember("trial 3 seed 1", 0.25)
+    assert study().remembered("trial 3 seed 1") == 0.25
+    assert study().remembered("trial 3 seed 2") is None
+
+
+def test_a_database_takes_the_place_of_the_journal(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(study())
+    journal = study().trials()
+    monkeypatch.setenv(tuning.STORAGE, f"sqlite:///{project}/studies.db")
+    run(study())
+    assert study().trials() == journal
+    assert (project / "studies.db").exists()
+
+
+def test_a_database_out_of_reach_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(tuning.STORAGE, "sqlite:////nowhere/at/all.db")
+    with pytest.raises(InputError, match=f"cannot be used.*{tuning.STORAGE}") as caught:
+        study()
+    assert "\n" not in str(caught.value)
+
+
+def test_the_journal_lies_among_the_studies() -> None:
+    study("mars-a")
+    assert [file.name for file in paths.STUDIES.glob("*.journal")] == ["mars-a.journal"]
