@@ -14,7 +14,7 @@ import pandas as pd
 
 from terracyte.core import paths
 from terracyte.core.errors import InputError
-from terracyte.ingest.manifest import STATISTICS
+from terracyte.images.statistics import STATISTICS
 from terracyte.params import Validate
 from terracyte.tasks.task import Task
 
