@@ -137,7 +137,7 @@ def test_masks_that_do_not_match_in_number_stop() -> None:
 def test_a_broken_array_is_one_line(damage: Callable[[bytes], bytes]) -> None:
     task, manifest = write("blood")
     paths.images("blood").write_bytes(damage(paths.images("blood").read_bytes()))
-    with pytest.raises(InputError, match=r"images.npy cannot be read .*run ingest again"):
+    with pytest.raises(InputError, match=r"images.npy is damaged .*: delete it and run `dvc repro`"):
         raw(task, manifest)
 
 
