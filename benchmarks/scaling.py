@@ -99,14 +99,13 @@ def _jobs(kind: str, count: int) -> tuple[list[Any], Any]:
         from terracyte.tune import trial
 
         return [trial.Job(_TASK, "scaling", n, {"learning_rate": 1e-3}) for n in range(count)], trial.run
-    from terracyte.configure import initialisation
+    from terracyte.params import row
     from terracyte.core import quiet
 
     with quiet.importing_keras():
         from terracyte.train import variant
-    return [
-        variant.Job(identity=each, title="") for each in initialisation.identities(params.load(), _VARIANT)
-    ], variant.run
+    identities = row.read(_TASK, _VARIANT).identities
+    return [variant.Job(identity=each, title="") for each in identities], variant.run
 
 
 @contextmanager

@@ -30,7 +30,7 @@ _BATCH = 64
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("task", choices=params.TASKS)
+    parser.add_argument("task", help="a name of params.yaml: tasks")
     parser.add_argument("input", type=Path, help="folder of pictures, picture, .npz or .npy")
     parser.add_argument("--output", type=Path, help="folder of page and summary (data/drift/TASK)")
     parser.add_argument("--model", type=Path, help="folder of the champion (data/TASK/champion)")

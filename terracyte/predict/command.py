@@ -6,7 +6,6 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from terracyte import params
 from terracyte.core import paths
 from terracyte.ingest.sources.listing import shown
 from terracyte.predict import inputs, outputs, predictor
@@ -17,7 +16,7 @@ HELP = "predict images: a table, and for mars colour overlays"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("task", choices=params.TASKS)
+    parser.add_argument("task", help="a name of params.yaml: tasks")
     parser.add_argument("input", type=Path, help="folder of pictures, picture, .npz or .npy")
     parser.add_argument("--output", type=Path, required=True, help="a .csv, or a new folder (with overlays for mars)")
     parser.add_argument("--model", type=Path, help="folder of the champion (data/TASK/champion)")

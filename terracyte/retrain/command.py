@@ -53,7 +53,7 @@ def retrain(base: str, promote: bool = False, push: bool = True, update: bool = 
         InputError: git does not know the base, params or results are malformed, or a stage failed.
     """
     commit = revision.common_commit(base)
-    made = [tasks.make(name, params.load()) for name in params.TASKS]
+    made = [tasks.make(name, params.load()) for name in params.load().task_names]
     before = {task.name: gather(task, revision.at(commit)) for task in made}
     remote = pipeline.has_remote()
     if update:

@@ -6,7 +6,6 @@ import socket
 import tempfile
 from pathlib import Path
 
-from terracyte import params
 from terracyte.core import paths
 from terracyte.core.errors import InputError
 from terracyte.promote import champion
@@ -18,7 +17,7 @@ HOST, PORT = "127.0.0.1", 5001
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("task", choices=params.TASKS)
+    parser.add_argument("task", help="a name of params.yaml: tasks")
     parser.add_argument("--port", type=int, default=PORT, help=f"of {HOST} ({PORT}); 0 takes a free one")
     parser.add_argument("--model", type=Path, help="folder of the champion (data/TASK/champion)")
 
