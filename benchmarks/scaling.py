@@ -99,8 +99,8 @@ def _jobs(kind: str, count: int) -> tuple[list[Any], Any]:
         from terracyte.tune import trial
 
         return [trial.Job(_TASK, "scaling", n, {"learning_rate": 1e-3}) for n in range(count)], trial.run
-    from terracyte.params import row
     from terracyte.core import quiet
+    from terracyte.params import row
 
     with quiet.importing_keras():
         from terracyte.train import variant

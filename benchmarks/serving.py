@@ -23,7 +23,6 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from terracyte import params, tasks
 from terracyte.core import paths
 from terracyte.core.errors import InputError, guarded
 from terracyte.promote import champion

@@ -5,7 +5,7 @@ import argparse
 from terracyte import params, tasks
 from terracyte.core import files, paths
 from terracyte.core.errors import guarded
-from terracyte.report import ablation, champions, page, records, runs, search_text, tables
+from terracyte.report import ablation, champions, page, records, runs, tables
 
 
 def main() -> None:
@@ -17,8 +17,7 @@ def main() -> None:
     task = tasks.make(name, settings)
     gathered = records.gather(task, settings)
     table = ablation.ablation(task, gathered, settings.evaluate)
-    search = search_text.note(name, files.read_json(paths.tuning(name)))
-    markdown = tables.markdown(task, table, [tables.note(settings.evaluate), search])
+    markdown = tables.document(task, table, settings.evaluate)
     html = page.render([page.section(task, gathered, table, settings)], settings)
     runs.reconcile(task, gathered)
     champions.register(task)

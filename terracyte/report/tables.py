@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
+from terracyte.core import files, paths
 from terracyte.params import Evaluate
 from terracyte.params.row import NOT_TO_BE_HAD, RANDOM
 from terracyte.rendering import formats
+from terracyte.report import search_text
 from terracyte.report.ablation import (
     DIFFERENCE,
     SEVERITIES,
@@ -84,6 +86,12 @@ def markdown(task: Task, table: pd.DataFrame, notes: Sequence[str]) -> str:
     for caption, shown in further(task, table).items():
         parts += [f"{caption}:", _markdown(shown)]
     return "\n\n".join([*parts, "</details>"]) + "\n"
+
+
+def document(task: Task, table: pd.DataFrame, settings: Evaluate) -> str:
+    """What `metrics/<task>/ablation.md` holds: all tables, what their columns mean, and what the search came to."""
+    search = search_text.note(task.name, files.read_json(paths.tuning(task.name)))
+    return markdown(task, table, [note(settings), search])
 
 
 def fallen_back(table: pd.DataFrame) -> list[str]:
