@@ -348,12 +348,12 @@ class Params:
 
 
 def load(path: Path = paths.PARAMS) -> Params:
-    """Read and check params.yaml.
+    """Read and check params.yaml, or that of a folder.
 
     Raises:
         InputError: the file is missing or no YAML, or a parameter is unknown, missing, mistyped or out of bounds.
     """
-    params = build(Params, read_yaml(path), "")
+    params = build(Params, read_yaml(path / paths.PARAMS if path.is_dir() else path), "")
     blocks = (params.data, params.validate, params.clean, params.balance, params.reference, params.tune, params.promote)
     for block in blocks:
         check_keys(block, TASKS, "a block per task")
