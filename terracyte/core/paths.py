@@ -3,6 +3,7 @@
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+EXPERIMENT = Path("experiment.yaml")
 DATA = Path("data")
 METRICS = Path("metrics")
 README = Path("README.md")
@@ -12,7 +13,6 @@ MLFLOW = DATA / "mlflow"
 CHECKPOINTS = DATA / "checkpoints"
 STUDIES = DATA / "optuna"  # searches, so that a killed one goes on
 DOWNLOADS = DATA / "downloads"
-LOGS = DATA / "logs"  # of variants that are trained side by side
 REPORT = DATA / "report"
 REPORT_PAGE = REPORT / "index.html"
 
