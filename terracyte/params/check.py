@@ -1,4 +1,4 @@
-"""Before DVC starts: params.yaml is sound and every source is there; one line and exit code 2 otherwise.
+"""terracyte check: params.yaml is sound and every source is there; one line and exit code 2 otherwise.
 
 DVC removes a stage's outputs before it runs the stage, so what can be known earlier is checked earlier.
 """
@@ -7,19 +7,22 @@ import argparse
 from pathlib import Path
 
 from terracyte import params
-from terracyte.core.errors import InputError, guarded
+from terracyte.core.arguments import add_experiment
+from terracyte.core.errors import InputError
+
+HELP = "say what is wrong in params.yaml or missing, before DVC starts"
 
 CHALLENGE_FILES = ("training_set.npz", "mars_for_students.npz")
 
 
-def check_sources(settings: params.Params) -> None:
-    """Refuse a source whose path does not exist.
+def check_sources(settings: params.Params, folder: Path) -> None:
+    """Refuse a source whose path, seen from `folder`, does not exist.
 
     Raises:
         InputError: naming the parameter and the path.
     """
     for task, source in settings.data.items():
-        if not Path(source.path).exists():
+        if not (folder / source.path).exists():
             raise InputError(
                 f"params.yaml: 'data.{task}.path' is {source.path!r}, which does not exist; "
                 f"name what the source '{source.source}' shall read"
@@ -37,17 +40,20 @@ def check_challenge(folder: Path) -> None:
             raise InputError(f"{folder / name} is missing; DATA must be the folder of {' and '.join(CHALLENGE_FILES)}")
 
 
-def main() -> None:
-    """Check params.yaml and the sources."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add_experiment(parser)
     parser.add_argument("--challenge", type=Path, help="folder of the two challenge files")
-    challenge = parser.parse_args().challenge
-    settings = params.load()
-    if challenge is None:
-        check_sources(settings)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Check params.yaml, and the sources or the challenge files.
+
+    Raises:
+        InputError: a parameter is wrong, or a source or file is missing.
+    """
+    settings = params.load(arguments.experiment)
+    if arguments.challenge is None:
+        check_sources(settings, arguments.experiment)
     else:
-        check_challenge(challenge)
-
-
-if __name__ == "__main__":
-    guarded(main)
+        check_challenge(arguments.challenge)
