@@ -32,7 +32,7 @@ from terracyte.params import Compute
 from terracyte.tasks import make
 from terracyte.tune.study import Outcome
 
-OUTPUT = paths.RESULTS / "scaling.json"
+OUTPUT = Path("docs/results/scaling.json")
 
 _SIZES = (10_000, 100_000, 1_000_000)
 _ENGINES = ("local", "ray")

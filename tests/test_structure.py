@@ -181,6 +181,12 @@ def test_tables_are_made_again_from_git(folder: Path, monkeypatch: pytest.Monkey
             assert [row["variant"] for row in csv.DictReader(file)] == list(table["variant"])
 
 
+def test_real_has_the_root_s_stages_and_parameters() -> None:
+    # copies, since DVC reads a symbolic link of another commit as text: `dvc metrics diff` would fail
+    for name in ("dvc.yaml", "params.yaml"):
+        assert (ROOT / "real" / name).read_bytes() == (ROOT / name).read_bytes(), f"cp {name} real/"
+
+
 def test_the_lock_names_no_registry() -> None:
     assert "://" not in (ROOT / "requirements.lock").read_text(encoding="utf-8")
 

@@ -1,12 +1,17 @@
-"""terracyte check: params.yaml and experiment.yaml are sound and every source is there.
+"""terracyte check: params.yaml and experiment.yaml are sound, and all that they name is there.
 
 DVC removes a stage's outputs before it runs the stage, so what can be known earlier is checked earlier.
 """
 
+import argparse
 from pathlib import Path
 
 from terracyte import params
+from terracyte.core import paths
+from terracyte.core.arguments import add_experiment
 from terracyte.core.errors import InputError
+
+HELP = "say what is wrong in an experiment's files or missing, before DVC starts"
 
 
 def check(folder: Path) -> None:
@@ -16,15 +21,30 @@ def check(folder: Path) -> None:
         folder: of the experiment.
 
     Raises:
-        InputError: a file is missing or malformed, or a source or the weights' folder does not exist.
+        InputError: a file is missing or malformed, its dvc.yaml is not the root's, or a source or folder does not
+            exist.
     """
     experiment = params.load(folder).experiment
+    file, root = folder / paths.EXPERIMENT, folder / experiment.root
+    if not (root / "stages").is_dir():
+        raise InputError(f"{file}: 'root' is {experiment.root!r}, where no stages/ lies: name the project's folder")
+    if (folder / "dvc.yaml").read_bytes() != (root / "dvc.yaml").read_bytes():
+        raise InputError(f"{folder / 'dvc.yaml'} is not {root / 'dvc.yaml'}: copy it, the stages are defined once")
+    if not (folder / experiment.weights).is_dir():
+        raise InputError(f"{file}: 'weights' is {experiment.weights!r}, which is no folder: make it, or name another")
     for task, source in experiment.sources.items():
         if not (folder / source.path).exists():
             raise InputError(
-                f"{folder / 'experiment.yaml'}: 'sources.{task}.path' is {source.path!r}, which does not exist; "
+                f"{file}: 'sources.{task}.path' is {source.path!r}, which does not exist; "
                 f"name what the source '{source.source}' shall read"
             )
-    for name, place in (("weights", experiment.weights), ("root", f"{experiment.root}/stages")):
-        if not (folder / place).is_dir():
-            raise InputError(f"{folder / 'experiment.yaml'}: '{name}' leads to {place!r}, which is no folder")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add_experiment(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Check the experiment; see `check`."""
+    check(arguments.experiment)
