@@ -14,7 +14,7 @@ from terracyte.core.errors import guarded
 def main() -> None:
     """Split and weigh the kept images of one task."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("task", choices=params.TASKS)
+    parser.add_argument("task", help="a name of params.yaml: tasks")
     name = parser.parse_args().task
     settings = params.load()
     task = tasks.make(name, settings)

@@ -10,7 +10,7 @@ from terracyte.core.errors import guarded
 def main() -> None:
     """Decide about one task's champion."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("task", choices=params.TASKS)
+    parser.add_argument("task", help="a name of params.yaml: tasks")
     name = parser.parse_args().task
     settings = params.load()
     outcome = promote.promote(tasks.make(name, settings), settings)

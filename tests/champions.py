@@ -21,7 +21,15 @@ def write(name: str) -> None:
     write_model(folder / "model.keras", _network(name))
     height, width, channels = task.image_shape
     form = {"height": height, "width": width, "channels": channels}
-    record = {"task": name, "variant": f"{name}-tiny", "title": "a tiny one", "classes": list(task.classes), **form}
+    record = {
+        "task": name,
+        "variant": f"{name}-tiny",
+        "title": "a tiny one",
+        "kind": task.spec.kind,
+        "classes": list(task.classes),
+        "background": task.background,
+        **form,
+    }
     files.write_json(folder / "champion.json", record)
     calibration.write(task, folder / "model.keras", folder / "calibration.json")
     novelty.write(task, folder / "familiarity.npz", SHARE)
@@ -32,7 +40,7 @@ def _network(name: str) -> keras.Model:
     settings = params.load()
     task = tasks.make(name, settings)
     inference.make_repeatable(0)
-    variant = next(variant for variant in settings.variants_of(name) if "baseline" not in variant)
+    variant = next(variant for variant in settings.rows_of(name) if "baseline" not in variant)
     shares = tuple(1 / len(task.classes) for _ in task.classes)
     problem = Problem(image_shape=task.image_shape, dense=task.dense, class_shares=shares)
     return models.build(settings.config(variant), problem)

@@ -9,14 +9,21 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
+TASKS = ("blood", "mars")  # those of the root's experiment
 
 Edit = Callable[[str, Any], None]
 
 
+def copy_settings(folder: Path) -> None:
+    """The root's params.yaml and experiment.yaml."""
+    for name in ("params.yaml", "experiment.yaml"):
+        shutil.copy(ROOT / name, folder)
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty project with the real params.yaml and source recipes, being the working directory."""
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    """An empty experiment with the root's params.yaml, experiment.yaml and recipes, being the working directory."""
+    copy_settings(tmp_path)
     shutil.copytree(ROOT / "data/sources", tmp_path / "data/sources")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -24,12 +31,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def edit(project: Path) -> Edit:
-    """Set one parameter of the project's params.yaml by its dotted path."""
+    """Set one value of the project's params.yaml, or of its experiment.yaml, by its dotted path."""
     from ruamel.yaml import YAML
 
     def change(path: str, value: Any) -> None:
         yaml = YAML()
-        file = project / "params.yaml"
+        of_experiment = path.split(".")[0] in ("root", "weights", "sources", "rows", "override")
+        file = project / ("experiment.yaml" if of_experiment else "params.yaml")
         content = yaml.load(file.read_text(encoding="utf-8"))
         *parents, last = path.split(".")
         node = content
@@ -48,7 +56,7 @@ def finished_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests import finished_project
 
     folder = tmp_path_factory.mktemp("finished")
-    shutil.copy(ROOT / "params.yaml", folder)
+    copy_settings(folder)
     with contextlib.chdir(folder):
         finished_project.build()
     return folder
@@ -67,10 +75,10 @@ def champions_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests import balanced_project, champions
 
     folder = tmp_path_factory.mktemp("champions")
-    shutil.copy(ROOT / "params.yaml", folder)
+    copy_settings(folder)
     with contextlib.chdir(folder):
         balanced_project.write(folder)
-        for task in ("blood", "mars"):
+        for task in TASKS:
             champions.write(task)
     return folder
 

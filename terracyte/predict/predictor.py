@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terracyte import tasks
 from terracyte.core import quiet
 from terracyte.core.errors import InputError
 from terracyte.promote import calibration, novelty
-from terracyte.promote.champion import CALIBRATION, FAMILIARITY, MODEL, read_record
+from terracyte.promote.champion import CALIBRATION, FAMILIARITY, MODEL, read_record, task_of
 from terracyte.promote.novelty import Familiarity
 from terracyte.tasks.task import Task
 
@@ -87,7 +86,7 @@ def read(folder: Path, task: str | None = None) -> Predictor:
             raise InputError(f"{folder / name} is missing: run `dvc repro promote@{record['task']}`")
     form = (record["height"], record["width"], record["channels"])
     return Predictor(
-        task=tasks.named(record["task"], record["classes"], form),
+        task=task_of(record),
         record=record,
         network=_compiled(folder / MODEL, form),
         temperature=calibration.read(folder / CALIBRATION),

@@ -12,12 +12,13 @@ from typing import Any
 
 import pandas as pd
 
-from terracyte.configure.identity import data_hash
 from terracyte.core import files, paths
 from terracyte.core.errors import InputError
 from terracyte.evaluate import predictions, ranking
 from terracyte.models import seed_ensemble
 from terracyte.params import Params
+from terracyte.params import row as resolved
+from terracyte.params.row import data_hash
 from terracyte.promote import behaviour, comparison, contenders, wording
 from terracyte.promote.contenders import BEHAVIOUR, REASONS, Contender
 from terracyte.tasks.task import Task
@@ -46,7 +47,7 @@ def promote(task: Task, settings: Params) -> dict[str, Any]:
         InputError: a variant wasn't trained or evaluated, or a file of the champion cannot be read.
     """
     rows = predictions.test_rows(task.name)
-    training = {name: predictions.trained(task.name, name, settings.seeds) for name in settings.variants_of(task.name)}
+    training = {name: predictions.trained(resolved.read(task.name, name)) for name in settings.rows_of(task.name)}
     candidate = contenders.of_variant(task, settings, rows, ranking.best_variant(task, training))
     before = _record(task.name)
     champion, lost = _present(task, settings, rows, training, before)

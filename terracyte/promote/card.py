@@ -7,12 +7,12 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from terracyte.configure import initialisation
 from terracyte.core import files, paths
-from terracyte.evaluate import scores as evaluation
+from terracyte.evaluate import confusions
 from terracyte.evaluate.predictions import Kept
 from terracyte.metrics import confusion, resampling
 from terracyte.params import Params
+from terracyte.params.row import NOT_TO_BE_HAD
 from terracyte.promote import wording
 from terracyte.rendering import formats
 from terracyte.tasks.task import Task
@@ -50,7 +50,7 @@ def card(
         scores=scores,
         intervals=intervals,
         splits=files.read_json(paths.balance(task.name))["splits"],
-        fallen_back=about["initialisation"] == initialisation.NOT_TO_BE_HAD,
+        fallen_back=about["initialisation"] == NOT_TO_BE_HAD,
         drawn=about["source"] == SAMPLE,
         few=about["images"] < _FEW,
         tests=wording.behaviour(about["behaviour"]),
@@ -69,7 +69,7 @@ def class_intervals(
         kept: predictions of the rows, one per seed.
         settings: of the resampling.
     """
-    counts, drawing = evaluation.confusions(task, rows, kept), settings.evaluate
+    counts, drawing = confusions.confusions(task, rows, kept), settings.evaluate
 
     def interval(label: int) -> tuple[float, float]:
         def score(drawn: confusion.Counts) -> confusion.Scores:

@@ -4,11 +4,15 @@
 model card.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from terracyte import tasks
 from terracyte.core import files
 from terracyte.core.errors import InputError
+from terracyte.params import TaskSpec
+from terracyte.tasks.task import Task
 
 RECORD, CARD = "champion.json", "card.md"
 MODEL, CALIBRATION, FAMILIARITY = "model.keras", "calibration.json", "familiarity.npz"
@@ -31,3 +35,17 @@ def read_record(folder: Path, task: str | None = None) -> dict[str, Any]:
     if task not in (None, of_task):
         raise InputError(f"{folder} is the champion of {of_task}, not of {task}: name the folder of {task}'s")
     return record
+
+
+def task_of(record: Mapping[str, Any]) -> Task:
+    """The task of which a record holds the description."""
+    background = record["background"]
+    spec = TaskSpec(
+        kind=record["kind"],
+        classes=tuple(record["classes"]),
+        height=record["height"],
+        width=record["width"],
+        channels=record["channels"],
+        background=None if background is None else record["classes"][background],
+    )
+    return tasks.of(record["task"], spec)

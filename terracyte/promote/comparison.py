@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from terracyte.evaluate import confusions
 from terracyte.evaluate import scores as evaluation
 from terracyte.evaluate.predictions import Kept
 from terracyte.metrics import confusion as metrics
@@ -82,16 +83,16 @@ def _counts(task: Task, rows: pd.DataFrame, kept: Sequence[Kept], under_shift: b
     With corruptions, the clean images count as often as all their copies: the share of hits is then the mean of
     both shares.
     """
-    clean = evaluation.confusions(task, rows, kept)
+    clean = confusions.confusions(task, rows, kept)
     if not under_shift or not task.corruptions:
         return clean
-    return len(task.corruptions) * clean + evaluation.shifted_confusions(task, rows, kept)
+    return len(task.corruptions) * clean + confusions.shifted_confusions(task, rows, kept)
 
 
 def _classes(
     task: Task, rows: pd.DataFrame, ours: Sequence[Kept], theirs: Sequence[Kept]
 ) -> dict[str, dict[str, float]]:
-    found = [_class_means(task, evaluation.confusions(task, rows, kept)) for kept in (ours, theirs)]
+    found = [_class_means(task, confusions.confusions(task, rows, kept)) for kept in (ours, theirs)]
     return {task.classes[k]: {"candidate": found[0][k], "champion": found[1][k]} for k in task.scored_classes}
 
 

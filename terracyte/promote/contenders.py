@@ -24,6 +24,7 @@ from terracyte.evaluate import predictions
 from terracyte.evaluate.predictions import Kept
 from terracyte.models import seed_ensemble
 from terracyte.params import Params
+from terracyte.params import row as resolved
 from terracyte.promote import calibration, card, novelty
 from terracyte.tasks.task import Task
 
@@ -75,17 +76,18 @@ def of_variant(task: Task, settings: Params, rows: pd.DataFrame, name: str) -> C
     Raises:
         InputError: it wasn't trained or evaluated, or was on other data.
     """
-    training = predictions.trained(task.name, name, settings.seeds)
+    row = resolved.read(task.name, name)
+    training = predictions.trained(row)
     path = paths.scores(task.name, name)
     scores = metric_files.read(path) if path.exists() else {"fingerprints": {}}
-    if scores["fingerprints"] != {str(seed): run["fingerprint"] for seed, run in training.items()}:
+    if scores["fingerprints"] != row.fingerprints:
         raise InputError(f"{path} is missing or of other trainings: run `dvc repro evaluate@{name}`")
     return Contender(
         about=describe(task, settings, name, training, scores),
-        models=tuple(paths.model(task.name, name, seed) for seed in settings.seeds),
+        models=tuple(paths.model(task.name, name, seed) for seed in row.seeds),
         scores=scores,
         tested=tested(task, rows),
-        kept=tuple(predictions.stored(task.name, name, seed, rows) for seed in settings.seeds),
+        kept=tuple(predictions.stored(task.name, name, seed, rows) for seed in row.seeds),
     )
 
 
@@ -99,7 +101,7 @@ def describe(
     height, width, channels = task.image_shape
     selection = f"val_{task.selection}"
     low, high = scores["interval"][task.headline]
-    first = training[settings.seeds[0]]
+    first = next(iter(training.values()))
     return {
         "task": task.name,
         "variant": name,
@@ -107,7 +109,8 @@ def describe(
         "seeds": list(training),
         "fingerprints": [run["fingerprint"] for run in training.values()],
         "data_hash": first["data_hash"],
-        "source": settings.data[task.name].source,
+        "source": settings.experiment.sources[task.name].source,
+        "kind": task.spec.kind,
         "classes": list(task.classes),
         "background": task.background,
         "height": height,

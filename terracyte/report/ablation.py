@@ -27,11 +27,13 @@ def ablation(task: Task, records: Sequence[Record], settings: Evaluate) -> pd.Da
         settings: of the comparison of each row with the one above, or with the one that its variant names.
 
     Returns:
-        `variant`, `seeds`, the headline, its `_low` and `_high`, the same of the shift headline, both `_together`
+        `variant`, `seeds`, `score` (the headline), the headline by its own name, its `_low` and `_high`, the same of
+        the shift headline, both `_together`
         (of the seeds' averaged logits; NaN for one seed), the other scores,
         `iou_<class>` (or whatever the class headline is), `corruption_<name>`, `severity_<1-5>`, `DIFFERENCE` (NaN
         in the first row) and `compared_with` (to which row; "" in the first), `parameters`, `initialisation`,
-        `best_epoch` and `epochs` (of each seed), `published`, `data_hash` and `fingerprint` (of each seed;
+        `best_epoch` and `epochs` (of each seed), `published`, `data_hash`, `code` (version of
+        what trained it) and `fingerprint` (of each seed;
         shortened), `title`.
     """
     rows = {record.name: row(task, record) for record in records}
@@ -50,6 +52,7 @@ def row(task: Task, record: Record) -> dict[str, Any]:
     return {
         "variant": record.name,
         "seeds": _joined(record.seeds),
+        "score": mean[task.headline],  # under one name for all tasks, for DVC's plots
         **{name: value for headline in headlines(task) for name, value in _estimate(record, headline)},
         **_together(record, headlines(task)),
         **{name: mean[name] for name in task.other_scores},
@@ -58,11 +61,12 @@ def row(task: Task, record: Record) -> dict[str, Any]:
         **dict.fromkeys(DIFFERENCE, np.nan),
         "compared_with": record.compared_with or "",
         "parameters": runs[0]["parameters"],
-        "initialisation": runs[0]["initialisation"],
+        "initialisation": record.row.initialisation,
         "best_epoch": _joined(run["best_epoch"] for run in runs),
         "epochs": _joined(run["epochs"] for run in runs),
         "published": np.nan if published is None else published,
-        "data_hash": record.scores["data_hash"][:_SHORT],
+        "data_hash": record.row.data_hash[:_SHORT],
+        "code": runs[0]["code"],
         "fingerprint": shortened(identity.fingerprint for identity in record.identities),
         "title": record.variant.title,
     }

@@ -137,7 +137,7 @@ def section(task: Task, records: list[Record], table: pd.DataFrame, settings: Pa
         card=_html(champions.card(task)),
         tuning=search_text.note(task.name, tuning).replace("`", ""),
         tuning_charts=search_charts.charts(tuning) if tuning["trials"] else [],
-        source=settings.data[task.name].source,
+        source=settings.experiment.sources[task.name].source,
     )
 
 

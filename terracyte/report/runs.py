@@ -30,7 +30,7 @@ def reconcile(task: Task, records: Sequence[Record]) -> dict[tuple[str, int], st
 def log_report(task: Task) -> None:
     """Keep the report, where there is one; see `tracking.log_report`."""
     name = task.name
-    pages = [paths.REPORT_PAGE, paths.ablation_csv(name), paths.ablation_markdown(name)]
+    pages = [paths.report(name), paths.ablation_csv(name), paths.ablation_markdown(name)]
     if all(page.exists() for page in pages):
         tracking.log_report(name, pages)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from terracyte.configure.tuned_values import REFERENCE, WINNER
+from terracyte.params.search_space import REFERENCE, WINNER
 from terracyte.rendering import formats
 
 Outcome = Mapping[str, Any]

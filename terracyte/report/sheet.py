@@ -74,7 +74,7 @@ def _terrain(task: Task, settings: Params) -> Image.Image:
 
 
 def _genuine(task: Task, settings: Params) -> Iterator[tuple[Picture, Any]]:
-    for batch in sample.read(task, settings.data[task.name]):
+    for batch in sample.read(task, settings.experiment.sources[task.name]):
         targets = batch.masks if task.dense else batch.labels
         assert targets is not None
         assert batch.defects is not None

@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from terracyte.configure import initialisation
+from terracyte.core import files, paths
 from terracyte.params import Evaluate
+from terracyte.params.row import NOT_TO_BE_HAD, RANDOM
 from terracyte.rendering import formats
+from terracyte.report import search_text
 from terracyte.report.ablation import (
     DIFFERENCE,
     SEVERITIES,
@@ -31,6 +33,7 @@ _ORIGIN: Mapping[str, tuple[str, Callable[..., str]]] = {
     "epochs": ("epochs", str),
     "best_epoch": ("best epoch", str),
     "data_hash": ("data", str),
+    "code": ("code", str),
     "fingerprint": ("run", str),
     "commit": ("commit", str),
     "hardware": ("hardware", str),
@@ -55,7 +58,7 @@ def results(task: Task, table: pd.DataFrame) -> pd.DataFrame:
     shown["to the row above"] = list(map(formats.difference, *(table[name] for name in gained), _others(table)))
     shown["p"] = table[p_value].map(formats.p_value)
     shown["published (other, hidden test), %"] = table["published"].map(formats.percent)
-    if (table["initialisation"] != initialisation.RANDOM).any():
+    if (table["initialisation"] != RANDOM).any():
         shown["starts from"] = table["initialisation"]
     return shown
 
@@ -85,9 +88,15 @@ def markdown(task: Task, table: pd.DataFrame, notes: Sequence[str]) -> str:
     return "\n\n".join([*parts, "</details>"]) + "\n"
 
 
+def document(task: Task, table: pd.DataFrame, settings: Evaluate) -> str:
+    """What `metrics/<task>/ablation.md` holds: all tables, what their columns mean, and what the search came to."""
+    search = search_text.note(task.name, files.read_json(paths.tuning(task.name)))
+    return markdown(task, table, [note(settings), search])
+
+
 def fallen_back(table: pd.DataFrame) -> list[str]:
     """The variants that should have started from pretrained weights and did not, because there were none."""
-    names: list[str] = table["variant"][table["initialisation"] == initialisation.NOT_TO_BE_HAD].tolist()
+    names: list[str] = table["variant"][table["initialisation"] == NOT_TO_BE_HAD].tolist()
     return names
 
 

@@ -1,11 +1,11 @@
-"""`make ui`: bring MLflow's record up to date with DVC's outputs, then open it on 127.0.0.1."""
+"""`terracyte ui`: bring MLflow's record up to date with DVC's outputs, then open it on 127.0.0.1."""
 
 import os
 import sys
 from collections.abc import Iterator
 
 from terracyte import params, tasks
-from terracyte.core.errors import InputError, guarded
+from terracyte.core.errors import InputError
 from terracyte.params import Params
 from terracyte.report import champions, records, runs
 from terracyte.report.views import CURRENT_RUNS, published
@@ -19,7 +19,7 @@ def main() -> None:
     """Reconcile what can be, say where the current runs are listed, and become MLflow's server."""
     settings = params.load()
     server = store.uri() if store.uri().startswith("http") else None
-    for name in params.TASKS:
+    for name in settings.task_names:
         for what, page in _pages(tasks.make(name, settings), settings):
             print(f"{name}, {what}: {server or f'http://{_HOST}:{_PORT}'}{page}", flush=True)
     if server is None:
@@ -40,7 +40,3 @@ def _pages(task: Task, settings: Params) -> Iterator[tuple[str, str]]:
     yield "current runs", views.page(task.name, CURRENT_RUNS)
     if page := views.comparison(task.name, published(gathered)):
         yield "the published steps side by side", page
-
-
-if __name__ == "__main__":
-    guarded(main)

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from terracyte.configure.identity import file_hash
 from terracyte.core import quiet
+from terracyte.core.hashing import file_hash
 from terracyte.models import seed_ensemble
 from terracyte.promote.champion import CALIBRATION, FAMILIARITY
 from terracyte.serve import mlflow_model

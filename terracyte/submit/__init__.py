@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from terracyte.configure.identity import file_hash
 from terracyte.core import files, paths
+from terracyte.core.hashing import file_hash
 from terracyte.evaluate import predictions, ranking
 from terracyte.models import seed_ensemble
-from terracyte.params import Params
+from terracyte.params import Params, row
 from terracyte.params.schema import check_keys
 from terracyte.submit import labels, masks
 from terracyte.tasks.task import Task
@@ -30,15 +30,16 @@ def write(task: Task, settings: Params, folder: Path, variant: str | None = None
     Raises:
         InputError: `variant` is none of the task's, or a competing one wasn't trained, or was on other data.
     """
-    competing = settings.variants_of(task.name)
+    competing = settings.rows_of(task.name)
     if variant is not None:
-        check_keys([variant], competing, f"variants of {task.name}")
+        check_keys([variant], competing, f"rows of {task.name}", "experiment.yaml")
         competing = {variant: competing[variant]}
-    training = {name: predictions.trained(task.name, name, settings.seeds) for name in competing}
+    training = {name: predictions.trained(row.read(task.name, name)) for name in competing}
     variant = ranking.best_variant(task, training)
-    fingerprints = [training[variant][seed]["fingerprint"] for seed in settings.seeds]
-    summary: dict[str, Any] = {"variant": variant, "seeds": list(settings.seeds), "fingerprints": fingerprints}
-    with seed_ensemble.model_file([paths.model(task.name, variant, seed) for seed in settings.seeds]) as model:
+    runs = training[variant]
+    fingerprints = [run["fingerprint"] for run in runs.values()]
+    summary: dict[str, Any] = {"variant": variant, "seeds": list(runs), "fingerprints": fingerprints}
+    with seed_ensemble.model_file([paths.model(task.name, variant, seed) for seed in runs]) as model:
         if task.dense:
             file = folder / f"{task.name}.csv"
             summary["images"] = masks.write(task, model, file)

@@ -17,8 +17,8 @@ from urllib.parse import unquote, urlparse
 
 from tqdm import tqdm
 
-from terracyte.configure.identity import digest
 from terracyte.core.errors import InputError
+from terracyte.core.hashing import digest
 from terracyte.tracking.client import connected, one_line
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from terracyte.configure.identity import Identity
+from terracyte.params.row import Identity
 
 if TYPE_CHECKING:
     from terracyte.tracking.client import Run

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from terracyte.configure import initialisation
-from terracyte.configure.identity import Identity
 from terracyte.core import files, git, paths
+from terracyte.params.row import Identity
 from terracyte.tracking import run_matching
 from terracyte.tracking.client import all_runs, as_metrics, connected, experiment_id, log_new, one_line, set_tags
 from terracyte.tracking.models import log_keras
@@ -78,8 +77,7 @@ def training_run(identity: Identity, title: str, record: str = LIVE) -> Iterator
     """Record a training while it runs; a training that was killed goes on under the same run.
 
     Args:
-        identity: who the run is; `metrics/<task>/balance.json` describes its data,
-            `terracyte.configure.initialisation` its weights.
+        identity: who the run is; `metrics/<task>/balance.json` describes its data.
         title: what its variant shows, in a few words.
         record: `LIVE`, or `CLUSTER` for a training that ended elsewhere.
 
@@ -205,8 +203,8 @@ def _describe(client: "MlflowClient", run_id: str, identity: Identity, tags: Map
         "variant": identity.variant,
         "seed": str(identity.seed),
         "fingerprint": identity.fingerprint,
-        "data_hash": identity.data_hash,
-        "initialisation": initialisation.read(identity.task, identity.variant).initialisation,
+        "data_hash": identity.row.data_hash,
+        "initialisation": identity.row.initialisation,
         "status": "current",
     }
     client.log_batch(
@@ -224,7 +222,7 @@ def _dataset(identity: Identity) -> Any:
     splits = files.read_json(paths.balance(identity.task))["splits"]
     return Dataset(
         name=identity.task,
-        digest=identity.data_hash[:36],  # as long as MLflow takes it
+        digest=identity.row.data_hash[:36],  # as long as MLflow takes it
         source_type="local",
         source=json.dumps({"uri": str(paths.balance_manifest(identity.task))}),
         profile=json.dumps(splits),

@@ -11,10 +11,10 @@ import numpy as np
 from tqdm import tqdm
 
 from terracyte import compute, tasks
-from terracyte.configure.tuned_values import REFERENCE, WINNER
 from terracyte.core import paths
 from terracyte.core.errors import InputError
 from terracyte.params import Params
+from terracyte.params.search_space import REFERENCE, WINNER
 from terracyte.train import inputs
 from terracyte.tune import study as tuning
 from terracyte.tune import trial as trials

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from terracyte import params, tasks
 from terracyte.compute import Ask
-from terracyte.configure import initialisation
-from terracyte.configure.identity import data_hash, digest
 from terracyte.core import files, paths, quiet
+from terracyte.core.hashing import digest, file_hash
 from terracyte.params import Params
+from terracyte.params.row import data_hash
 from terracyte.params.search_space import Values
 from terracyte.tune.study import Outcome, Study
 
@@ -59,7 +59,7 @@ class HopelessError(Exception):
 
 def study(settings: Params, task: str) -> Study:
     """The study of a task's search; another variant, space, pruner, seed or data is another study."""
-    tune = settings.tune[task]
+    tune, backbone = settings.tune[task], paths.backbone(settings.tune[task].variant)
     parts = {
         "config": dataclasses.asdict(settings.trial(task, {})),
         "space": {key: dimension.declared() for key, dimension in tune.space.items()},
@@ -68,7 +68,7 @@ def study(settings: Params, task: str) -> Study:
         "pruner": tune.pruner,
         "share": tune.share,
         "data": data_hash(task),
-        "weights": initialisation.read(task, tune.variant).sha256,
+        "weights": file_hash(backbone) if backbone else "",
     }
     return Study(f"{task}-{digest(parts)[:12]}", tune, start(settings, task), settings.compute.workers)
 
@@ -123,7 +123,7 @@ def _train(settings: Params, task_name: str, values: Values, seed: int, name: st
             training=part(read_rows(task, "train"), tune.share),
             validation=read_rows(task, "validation"),
             class_weights=files.read_json(paths.balance(task_name))["class_weights"],
-            pretrained=initialisation.pretrained(task_name, tune.variant),
+            pretrained=paths.backbone(tune.variant),
             seed=seed,
             checkpoint=checkpoint,
             on_epoch=lambda epoch, scores: report(epoch, round(scores[selection], 6)),
