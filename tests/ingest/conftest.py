@@ -28,12 +28,13 @@ Refusal = Callable[[str], str]
 
 @pytest.fixture
 def declare(edit: Edit) -> Declare:
-    """Set a task's source in params.yaml: `declare("blood", source=..., path=...)`."""
+    """Set a task's source, and that its images are small: `declare("blood", source=..., path=...)`."""
 
     def change(task: str, **values: Any) -> None:
-        channels = 1 if task == "mars" else 3
-        block = {"classes": CLASSES[task], "height": SIZE, "width": SIZE, "channels": channels}
-        edit(f"data.{task}", block | values)
+        channels = values.pop("channels", 1 if task == "mars" else 3)
+        for key, value in {"classes": CLASSES[task], "height": SIZE, "width": SIZE, "channels": channels}.items():
+            edit(f"tasks.{task}.{key}", value)
+        edit(f"sources.{task}", values)
 
     return change
 

@@ -16,7 +16,7 @@ from terracyte.core.errors import InputError
 from terracyte.images.statistics import describe, describe_masks
 from terracyte.tasks.task import Task
 from terracyte.validate import expectations
-from tests.conftest import Edit
+from tests.conftest import TASKS, Edit
 
 Change = Callable[[pd.DataFrame], object]
 
@@ -71,7 +71,7 @@ def put(column: str, row: int, value: object) -> Change:
     return lambda manifest: manifest.__setitem__(column, manifest[column].mask(manifest["id"] == row, value))
 
 
-@pytest.mark.parametrize("name", params.TASKS)
+@pytest.mark.parametrize("name", TASKS)
 def test_sound_data_pass_and_the_summary_repeats(name: str, edit: Edit) -> None:
     edit(f"validate.{name}.class_share", {"low": 0, "high": 1})
     task, manifest = write(name)

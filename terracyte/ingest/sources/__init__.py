@@ -12,7 +12,7 @@ from terracyte.tasks.task import Task
 
 
 def read(task: Task, source: Source) -> Iterator[Batch]:
-    """Read the source that params.yaml declares, batch by batch.
+    """Read the source that experiment.yaml declares, batch by batch.
 
     Raises:
         InputError: the source cannot be used; the message names the file, the place in it, the value
@@ -20,7 +20,7 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
     """
     if source.group_column is not None and source.source != "folder":
         raise InputError(
-            f"params.yaml: 'data.{task.name}.group_column' is {source.group_column!r}, but the source "
+            f"experiment.yaml: 'sources.{task.name}.group_column' is {source.group_column!r}, but the source "
             f"'{source.source}' declares no groups; set it to null"
         )
     return _reader(source.source).read(task, source)
@@ -57,4 +57,4 @@ def _reader(name: str) -> Reader:
             from terracyte.ingest.sources import medmnist
 
             return medmnist
-    raise InputError(f"params.yaml: the source '{name}' has no reader")
+    raise InputError(f"experiment.yaml: the source '{name}' has no reader")
