@@ -31,9 +31,10 @@ def declare(edit: Edit) -> Declare:
     """Set a task's source, and that its images are small: `declare("blood", source=..., path=...)`."""
 
     def change(task: str, **values: Any) -> None:
-        channels = values.pop("channels", 1 if task == "mars" else 3)
-        for key, value in {"classes": CLASSES[task], "height": SIZE, "width": SIZE, "channels": channels}.items():
-            edit(f"tasks.{task}.{key}", value)
+        dense = task == "mars"
+        kind = {"kind": "segmentation", "background": "background"} if dense else {"kind": "classification"}
+        channels = values.pop("channels", 1 if dense else 3)
+        edit(f"tasks.{task}", kind | {"classes": CLASSES[task], "height": SIZE, "width": SIZE, "channels": channels})
         edit(f"sources.{task}", values)
 
     return change

@@ -113,6 +113,15 @@ def test_the_previous_raw_form_is_replaced(declare: Declare, ingest: Ingest) -> 
     assert list(Path("data/blood").iterdir()) == [paths.raw("blood")]
 
 
+def test_what_a_killed_ingest_left_is_removed(declare: Declare, ingest: Ingest) -> None:
+    left = Path("data/blood/.raw.partial-8charact")
+    left.mkdir(parents=True)
+    (left / "images.npy").write_text("half")
+    declare_challenge(declare, 3)
+    ingest("blood")
+    assert list(Path("data/blood").iterdir()) == [paths.raw("blood")]
+
+
 def test_groups_of_another_source_than_folder_are_refused(declare: Declare, refusal: Refusal) -> None:
     declare("blood", source="challenge", path="blood.npz", group_column="patient")
     line = refusal("blood")
