@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from terracyte.ingest.manifest import describe
+from terracyte.images.statistics import describe, describe_masks
 from terracyte.params import TaskSpec
 from terracyte.tasks import Classification, Segmentation, Task
 
@@ -57,12 +57,12 @@ def random_masks(n: int, seed: int = 0) -> Images:
 
 def blood_manifest(images: Images, labels: list[int]) -> pd.DataFrame:
     """The manifest of some images of BLOOD."""
-    return _named(describe(BLOOD, images)).assign(label=np.array(labels, np.int64))
+    return _named(describe(images)).assign(label=np.array(labels, np.int64))
 
 
 def mars_manifest(images: Images, masks: Images) -> pd.DataFrame:
     """The manifest of some images of MARS."""
-    return _named(describe(MARS, images, masks))
+    return _named(pd.concat([describe(images), describe_masks(masks, len(MARS.classes))], axis=1))
 
 
 def _named(statistics: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from terracyte.core import paths
 from terracyte.core.errors import InputError
 from terracyte.drift.comparison import Numbers
-from terracyte.ingest.manifest import STATISTICS, describe
+from terracyte.images.statistics import STATISTICS, describe
 from terracyte.predict.predictor import Predictor
 from terracyte.tasks.task import Task
 
@@ -58,7 +58,7 @@ def incoming(
     """
     looks, opinions, strangest = [], [], list[tuple[float, str, NDArray[np.uint8]]]()
     for names, images in batches:
-        table = describe(task, images)
+        table = describe(images)
         looks.append(table)
         judged = _opinions(champion, images) if champion else pd.DataFrame(index=table.index)
         opinions.append(judged)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from terracyte.core import files
 from terracyte.images.similarity.histograms import count_levels, smooth
 from terracyte.images.similarity.thumbnails import grey
-from terracyte.ingest.manifest import STATISTICS, statistics
+from terracyte.images.statistics import STATISTICS, statistics
 from terracyte.tasks.task import Task
 
 _COMPONENTS = 8

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from stages import balance as stage
 from terracyte import params
-from terracyte.balance import balance, class_weights, describe, summarise
-from terracyte.balance.splitting import SPLITS, assign, group
+from terracyte.balance import class_weights
+from terracyte.balance.balancing import balance, describe, summarise
+from terracyte.balance.split import SPLITS, assign, group
 from terracyte.core import files, paths
 from terracyte.core.errors import InputError
 from tests.conftest import Edit

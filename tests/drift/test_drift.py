@@ -17,7 +17,7 @@ from terracyte.drift import report
 from terracyte.drift.comparison import compare, holm
 from terracyte.drift.examination import examine
 from terracyte.images.shift.corruptions import CORRUPTIONS, corrupt
-from terracyte.ingest.manifest import describe
+from terracyte.images.statistics import describe
 from terracyte.params import Drift
 from terracyte.predict import predictor
 from terracyte.promote import novelty
@@ -97,7 +97,7 @@ def task(project: Path, edit: Edit) -> Task:
     paths.raw("blood").mkdir(parents=True)
     np.save(paths.images("blood"), images)
     split = np.repeat(["train", "validation", "test"], [100, 30, 30])
-    table = describe(made, images).assign(id=np.arange(IMAGES), label=np.arange(IMAGES) % 8, split=split)
+    table = describe(images).assign(id=np.arange(IMAGES), label=np.arange(IMAGES) % 8, split=split)
     files.write_table(paths.balance_manifest("blood"), table)
     return made
 

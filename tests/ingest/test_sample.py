@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from terracyte import params, tasks
 from terracyte.core.errors import InputError
-from terracyte.ingest.manifest import describe
+from terracyte.images.statistics import describe
 from terracyte.ingest.sources import sample
 from terracyte.promote import novelty
 from tests.conftest import ROOT, Edit
@@ -54,7 +54,7 @@ def draw(task: str) -> Drawn:
     batches = list(sample.read(made, settings.data[task]))
     images = np.concatenate([batch.images for batch in batches])
     targets = np.concatenate([np.asarray(batch.masks if made.dense else batch.labels) for batch in batches])
-    hashes = describe(made, images, targets if made.dense else None)["perceptual_hash"].to_numpy(np.uint64)
+    hashes = describe(images)["perceptual_hash"].to_numpy(np.uint64)
     return Drawn(
         images=images,
         targets=targets,

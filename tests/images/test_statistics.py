@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from terracyte.images.similarity.thumbnails import grey, thumbnails
-from terracyte.ingest.manifest import STATISTICS, describe, perceptual_hash
+from terracyte.images.statistics import STATISTICS, describe, describe_masks, perceptual_hash
 from tests.pictures import BLOOD, MARS, Images, random_masks, textures
 
 
@@ -34,13 +34,13 @@ def colour(red: int, green: int, blue: int) -> Images:
     ],
 )
 def test_statistics_in_closed_form(images: Images, expected: dict[str, float]) -> None:
-    row = describe(BLOOD, images).iloc[0]
+    row = describe(images).iloc[0]
     assert row[list(STATISTICS)].to_dict() == pytest.approx(expected, abs=1e-6)
 
 
 def test_content_hash_is_that_of_the_pixels() -> None:
     images = textures(BLOOD, 2)[[0, 1, 0]]
-    hashes = describe(BLOOD, images)["content_hash"]
+    hashes = describe(images)["content_hash"]
     assert hashes[0] == hashlib.sha256(images[0].tobytes()).hexdigest()
     assert hashes[0] == hashes[2] != hashes[1]
 
@@ -49,7 +49,7 @@ def test_masks_are_counted_hashed_and_checked_for_variety() -> None:
     masks = np.zeros((3, 32, 64), np.uint8)
     masks[1, :8] = 2
     masks[2] = 1
-    table = describe(MARS, textures(MARS, 3), masks)
+    table = describe_masks(masks, 3)
     assert table[["pixels_0", "pixels_1", "pixels_2"]].to_numpy().tolist() == [
         [2048, 0, 0],
         [1536, 0, 512],
@@ -61,9 +61,11 @@ def test_masks_are_counted_hashed_and_checked_for_variety() -> None:
 
 def test_rows_do_not_depend_on_their_neighbours() -> None:
     images, masks = textures(MARS, 70), random_masks(70)
-    whole = describe(MARS, images, masks)
-    parts = [describe(MARS, images[rows], masks[rows]) for rows in (slice(0, 33), slice(33, 70))]
-    pd.testing.assert_frame_equal(whole, pd.concat(parts, ignore_index=True))
+    parts = slice(0, 33), slice(33, 70)
+    tables = pd.concat([describe(images[rows]) for rows in parts], ignore_index=True)
+    pd.testing.assert_frame_equal(describe(images), tables)
+    tables = pd.concat([describe_masks(masks[rows], 3) for rows in parts], ignore_index=True)
+    pd.testing.assert_frame_equal(describe_masks(masks, 3), tables)
 
 
 def hashes(images: Images) -> list[int]:

@@ -1,4 +1,4 @@
-"""Train, validation and test: groups of images that belong together never straddle, classes keep their shares."""
+"""Train, validation and test: no group of alike images is in two splits, and classes keep their shares."""
 
 import hashlib
 
@@ -12,7 +12,7 @@ from terracyte.params import Balance
 from terracyte.tasks.task import Task
 
 SPLITS = ("train", "validation", "test")
-_LARGEST_HELD_OUT = 0.6  # of validation and test together
+_MOST_HELD_OUT = 0.6  # by validation and test together
 _TOLERANCE = 0.2  # relative; a split's size may be off by that much
 
 
@@ -59,16 +59,18 @@ def assign(task: Task, kept: pd.DataFrame, groups: NDArray[np.int64], settings: 
             split, or groups are too large for the shares.
     """
     shares = _shares(task, settings)
-    _require_class_everywhere(task, kept, groups)
+    _require_enough_groups(task, kept, groups)
     parts = _parts(task, kept, groups)
+    contents = kept.groupby(groups)["content_hash"].min()
+    draws = [hashlib.sha256(f"{settings.seed} {content}".encode()).hexdigest() for content in contents]
     lacking = np.ones((len(SPLITS), parts.shape[1]))
     chosen = np.empty(len(parts), np.int64)
-    for number in _order(kept, groups, parts, settings.seed):
+    for number in np.lexsort([draws, -parts.max(axis=1).round(12)]):
         # `lacking` is relative to each split's share; a draw goes to the largest split.
         chosen[number] = int(np.argmax(lacking @ parts[number]))
         lacking[chosen[number]] -= parts[number] / shares[chosen[number]]
     splits = np.array(SPLITS)[chosen[groups]]
-    _check(task, kept, groups, splits, shares)
+    _require_shares(task, kept, groups, splits, shares)
     return splits
 
 
@@ -82,15 +84,15 @@ def _links(keys: pd.Series) -> NDArray[np.int64]:
 
 def _shares(task: Task, settings: Balance) -> NDArray[np.float64]:
     held_out = settings.validation + settings.test
-    if held_out > _LARGEST_HELD_OUT:
+    if held_out > _MOST_HELD_OUT:
         raise InputError(
             f"params.yaml: 'balance.{task.name}.validation' and 'test' add up to {held_out:g}; "
-            f"together they may take {_LARGEST_HELD_OUT:g} at most"
+            f"together they may take {_MOST_HELD_OUT:g} at most"
         )
     return np.array([1 - held_out, settings.validation, settings.test])
 
 
-def _require_class_everywhere(task: Task, kept: pd.DataFrame, groups: NDArray[np.int64]) -> None:
+def _require_enough_groups(task: Task, kept: pd.DataFrame, groups: NDArray[np.int64]) -> None:
     holds = task.class_counts(kept) > 0
     for k in task.scored_classes:
         found = len(np.unique(groups[holds[:, k]]))
@@ -113,14 +115,7 @@ def _parts(task: Task, kept: pd.DataFrame, groups: NDArray[np.int64]) -> NDArray
     return np.asarray(totals / np.maximum(totals.sum(axis=0), 1))
 
 
-def _order(kept: pd.DataFrame, groups: NDArray[np.int64], parts: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
-    contents = kept.groupby(groups)["content_hash"].min()
-    draws = [hashlib.sha256(f"{seed} {content}".encode()).hexdigest() for content in contents]
-    largest = parts.max(axis=1).round(12)
-    return np.lexsort([draws, -largest])
-
-
-def _check(
+def _require_shares(
     task: Task, kept: pd.DataFrame, groups: NDArray[np.int64], splits: NDArray[np.str_], shares: NDArray[np.float64]
 ) -> None:
     counts = task.class_counts(kept)
