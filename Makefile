@@ -96,7 +96,7 @@ format: setup ## rewrite the code in the project's format
 	@ruff format .
 
 ui: setup ## MLflow on http://127.0.0.1:5000
-	@python -m terracyte.report.ui
+	@exec python -m terracyte.report.ui
 
 serve: setup ## the champion behind MLflow's model server, with a page to try it: make serve TASK=mars PORT=5001
 	@python -m terracyte.cli serve $(TASK) --port $(PORT)

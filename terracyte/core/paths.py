@@ -1,6 +1,12 @@
-"""Every path of the project, relative to its root (where dvc.yaml lies and DVC runs the stages)."""
+"""Every path of the project, relative to the experiment's folder, in which DVC runs the stages.
 
+The project's root is such a folder; another one (`real/`) holds a symbolic link to the root's dvc.yaml.
+"""
+
+import os
 from pathlib import Path
+
+from terracyte.core.errors import InputError
 
 PARAMS = Path("params.yaml")
 DATA = Path("data")
@@ -8,13 +14,38 @@ METRICS = Path("metrics")
 README = Path("README.md")
 RESULTS = Path("docs/results")
 
-MLFLOW = DATA / "mlflow"
 CHECKPOINTS = DATA / "checkpoints"
 STUDIES = DATA / "optuna"  # searches, so that a killed one goes on
-DOWNLOADS = DATA / "downloads"
 LOGS = DATA / "logs"  # of variants that are trained side by side
 REPORT = DATA / "report"
 REPORT_PAGE = REPORT / "index.html"
+
+
+def root() -> Path:
+    """The project's folder, in which dvc.yaml really lies: `.` from the root itself, `..` from `real/`."""
+    return Path(os.path.relpath(Path("dvc.yaml").resolve().parent))
+
+
+def experiment() -> Path:
+    """The experiment's folder as seen from the root: `.` for the root itself, else such as `real`.
+
+    Raises:
+        InputError: it lies outside the project.
+    """
+    here, project = Path.cwd(), root().resolve()
+    if not here.is_relative_to(project):
+        raise InputError(f"{here} lies outside {project}, to which its dvc.yaml leads: make the folder inside it")
+    return here.relative_to(project)
+
+
+def mlflow() -> Path:
+    """Folder of MLflow's record of all experiments."""
+    return root() / DATA / "mlflow"
+
+
+def downloads() -> Path:
+    """Folder of downloaded files, which all experiments share."""
+    return root() / DATA / "downloads"
 
 
 def raw(task: str) -> Path:
