@@ -36,7 +36,7 @@ def card(task: Task) -> str:
 
 
 def register(task: Task) -> None:
-    """See `tracking.registry.register`: the champion, and the candidate where it was refused.
+    """See `serve.registry.register`: the champion, and the candidate where it was refused.
 
     Raises:
         InputError: see `outcome`; or the tracking store cannot be used.

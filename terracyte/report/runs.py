@@ -55,7 +55,7 @@ def summary(training: Mapping[str, Any], scores: Mapping[str, Any]) -> dict[str,
 
     Args:
         training: see `paths.training`.
-        scores: numbers by name, and `per_class` with numbers by class and name; see `evaluation.summarise`.
+        scores: numbers by name, and `per_class` with numbers by class and name; see `evaluate.scores.summarise`.
     """
     facts = {f"best_{name}" if name.startswith("val_") else name: value for name, value in training.items()}
     overall = {f"test_{name}": value for name, value in scores.items()}
