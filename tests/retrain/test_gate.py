@@ -99,7 +99,7 @@ def test_a_champion_without_interval_is_no_licence_to_fall() -> None:
 @pytest.fixture
 def repository(finished: Path) -> Path:
     """The finished project as the one commit of a repository, before anything was promoted."""
-    for task in params.TASKS:
+    for task in TASKS:
         paths.promotion(task).unlink()
     git("init", "--quiet", "--initial-branch=main")
     commit(*(path.name for path in finished.glob("*.yaml")), "metrics")

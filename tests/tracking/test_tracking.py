@@ -17,10 +17,10 @@ from urllib.parse import parse_qs
 import numpy as np
 import pandas as pd
 import pytest
+from terracyte.configure.identity import Identity
 
 from terracyte import params, tracking
 from terracyte.configure import initialisation
-from terracyte.configure.identity import Identity
 from terracyte.core import files, paths
 from terracyte.core.errors import InputError
 from terracyte.report import runs

@@ -61,7 +61,7 @@ def put(column: str, row: int, value: object) -> Change:
     return lambda manifest: manifest.__setitem__(column, manifest[column].mask(manifest["id"] == row, value))
 
 
-@pytest.mark.parametrize("name", params.TASKS)
+@pytest.mark.parametrize("name", TASKS)
 def test_sound_data_pass_and_the_summary_repeats(name: str, edit: Edit) -> None:
     edit(f"validate.{name}.class_share", {"low": 0, "high": 1})
     task, manifest = write(name)
