@@ -1,7 +1,6 @@
 """MLflow, the record of runs; no other package imports mlflow.
 
-DVC's outputs stay the truth: a lost, broken or half-written record is made again by `reconcile`. `registry` and `views`
-are not imported here, so that no training depends on them.
+DVC's outputs stay the truth: a lost, broken or half-written record is made again by `reconcile`.
 """
 
 from terracyte.tracking.report import log_report
