@@ -1,11 +1,11 @@
-"""report: reconcile MLflow, then the ablation tables, the README's block and the page."""
+"""report: reconcile MLflow, then the ablation tables and the page."""
 
 import argparse
 
 from terracyte import params, tasks
 from terracyte.core import files, paths
 from terracyte.core.errors import guarded
-from terracyte.report import ablation, champions, page, readme, records, runs, search_text, tables
+from terracyte.report import ablation, champions, page, records, runs, search_text, tables
 
 
 def main() -> None:
@@ -18,7 +18,6 @@ def main() -> None:
     note = tables.note(settings.evaluate)
     notes = {name: [note, search_text.note(name, outcome)] for name, outcome in searches.items()}
     markdown = {task.name: tables.markdown(task, ablations[task.name], notes[task.name]) for task in chosen}
-    text = readme.with_block(paths.README, "results", markdown)
     sections = [page.section(task, gathered[task.name], ablations[task.name], settings) for task in chosen]
     html = page.render(sections, settings)
     for task in chosen:
@@ -27,7 +26,6 @@ def main() -> None:
     for name, table in ablations.items():
         files.write_csv(paths.ablation_csv(name), table)
         files.write_text(paths.ablation_markdown(name), markdown[name])
-    files.write_text(paths.README, text)
     files.write_text(paths.REPORT_PAGE, html)
     for task in chosen:
         runs.log_report(task)

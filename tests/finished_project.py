@@ -108,7 +108,6 @@ def build() -> None:
             train(task, variant, settings)
             evaluate(task, variant, settings)
         promote(task, settings)
-    paths.README.write_text("# Title\n\n<!-- results:begin -->\n<!-- results:end -->\n\nThe end.\n", encoding="utf-8")
 
 
 def _declare() -> None:
@@ -302,7 +301,7 @@ def _validation(task: Task, cleaned: pd.DataFrame) -> None:
 
 def outputs() -> str:
     """The hash of everything that `report` writes."""
-    written = [paths.README, paths.REPORT_PAGE]
+    written = [paths.REPORT_PAGE]
     for name in params.TASKS:
         written += [paths.ablation_csv(name), paths.ablation_markdown(name)]
     return file_hash(*written)

@@ -22,7 +22,7 @@ from terracyte.core import files, git, paths
 from terracyte.core.errors import InputError, guarded
 from terracyte.evaluate import predictions
 from terracyte.params import Params
-from terracyte.report import ablation, counts, readme, records, tables
+from terracyte.report import ablation, counts, records, tables
 from terracyte.report.records import Record
 from terracyte.tasks.task import Task
 
@@ -99,7 +99,13 @@ def with_rows(settings: Params) -> str:
         InputError: the README lacks the block.
     """
     made = [tasks.make(name, settings) for name in params.TASKS]
-    return readme.with_block(paths.README, "real", {task.name: _markdown(task, settings) for task in made})
+    begin, end = "<!-- real:begin -->", "<!-- real:end -->"
+    text = paths.README.read_text(encoding="utf-8") if paths.README.exists() else ""
+    if [text.count(begin), text.count(end)] != [1, 1] or text.index(begin) > text.index(end):
+        raise InputError(f"{paths.README}: the lines {begin} and {end} must stand in it once, in this order; add them")
+    before, after = text[: text.index(begin)], text[text.index(end) + len(end) :]
+    content = "\n".join(f"### {task.name.capitalize()}\n\n{_markdown(task, settings)}" for task in made)
+    return f"{before}{begin}\n{content}{end}{after}"
 
 
 def _markdown(task: Task, settings: Params) -> str:
