@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 import pandas as pd
 
 from terracyte.configure import initialisation
+from terracyte.images.shift.corruptions import SEVERITIES
 from terracyte.params import Evaluate
 from terracyte.rendering import formats
 from terracyte.report.ablation import (
     DIFFERENCE,
-    SEVERITIES,
     class_column,
     corruption_column,
     headlines,
@@ -78,7 +78,10 @@ def further(task: Task, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def markdown(task: Task, table: pd.DataFrame, notes: Sequence[str]) -> str:
     """All tables as Markdown, those beside the main one folded away; the notes stand between them."""
-    parts = [_markdown(results(task, table)), *_warnings(table), *notes]
+    parts = [_markdown(results(task, table))]
+    if names := ", ".join(f"`{name}`" for name in fallen_back(table)):
+        parts.append(f"**Random weights in place of pretrained ones, which were not to be had: {names}.**")
+    parts += notes
     parts.append(f"<details><summary>{task.name}: further scores, each class, origin of each row</summary>")
     for caption, shown in further(task, table).items():
         parts += [f"{caption}:", _markdown(shown)]
@@ -105,11 +108,6 @@ def _others(table: pd.DataFrame) -> list[str]:
     """With which variant each row is compared, where it isn't the row above."""
     above = table["variant"].shift(fill_value="")
     return ["" if other == expected else other for other, expected in zip(table["compared_with"], above, strict=True)]
-
-
-def _warnings(table: pd.DataFrame) -> list[str]:
-    names = ", ".join(f"`{name}`" for name in fallen_back(table))
-    return [f"**Random weights in place of pretrained ones, which were not to be had: {names}.**"] if names else []
 
 
 def _further_scores(task: Task, table: pd.DataFrame) -> pd.DataFrame:
