@@ -142,22 +142,6 @@ def reconcile(task: str, finished: Sequence[Finished]) -> dict[tuple[str, int], 
     return current
 
 
-def measured(task: str, fingerprints: Sequence[str]) -> list[dict[str, float]]:
-    """The metrics of each training, clocks among them, as its latest finished live run holds them.
-
-    Returns:
-        One per fingerprint; empty where the store has no such run (a rebuilt one knows no clocks).
-
-    Raises:
-        InputError: the tracking store cannot be used.
-    """
-    with connected() as client:
-        runs = all_runs(client, experiment_id(client, task))
-    live = [run for run in runs if run.info.status == "FINISHED" and run.data.tags.get("record") in (LIVE, CLUSTER)]
-    found = {run.data.tags["fingerprint"]: dict(run.data.metrics) for run in reversed(live)}
-    return [found.get(fingerprint, {}) for fingerprint in fingerprints]
-
-
 def _unfinished_run(client: "MlflowClient", experiment: str, identity: Identity) -> "Run | None":
     """The run of a killed training; a finished one, which is trained again by force, becomes superseded."""
     current = run_matching.current_runs(all_runs(client, experiment), identity)

@@ -14,7 +14,6 @@ from terracyte import cli, params, tasks
 from terracyte.core import files, paths
 from terracyte.core.errors import InputError
 from terracyte.predict import inputs, predictor
-from terracyte.predict.overlays import overlaid
 from terracyte.promote import champion
 
 pytestmark = pytest.mark.usefixtures("champions")
@@ -86,13 +85,6 @@ def test_masks_become_overlays() -> None:
     with Image.open("out/overlays/b.png.png") as overlay:
         assert (overlay.mode, overlay.size) == ("RGB", (WIDTH, HEIGHT))
     assert not list(Path("out").rglob(".*"))
-
-
-def test_overlays_mix_image_and_colours() -> None:
-    labels = np.array([[1, 2]])
-    mixed = np.asarray(overlaid(np.array([[[0], [200]]], np.uint8), labels))
-    # 45 % of #c1693c; 55 % of 200 and 45 % of #56b4e9
-    assert mixed.tolist() == [[[87, 47, 27], [149, 191, 215]]]
 
 
 @pytest.mark.parametrize("size", [1, 2, 64])

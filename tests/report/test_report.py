@@ -1,7 +1,5 @@
-"""Tables, README block and page of a finished project; MLflow is replaced by a list."""
+"""Tables and page of a finished project; MLflow is replaced by a list."""
 
-import base64
-import io
 import re
 import shutil
 import sys
@@ -12,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from stages import report as stage
 from terracyte import params, tasks, tracking
@@ -20,9 +17,8 @@ from terracyte.configure import initialisation
 from terracyte.core import files, metric_files, paths
 from terracyte.core.errors import InputError
 from terracyte.evaluate import predictions
-from terracyte.rendering import formats
 from terracyte.report import ablation as ablations
-from terracyte.report import champions, pictures, readme, records, tables
+from terracyte.report import champions, examples, records, tables
 from terracyte.serve import registry
 from tests import finished_project
 from tests.conftest import Edit
@@ -98,7 +94,7 @@ def test_random_weights_in_place_of_pretrained_ones_are_told_everywhere() -> Non
     stage.main()
     told = "Random weights in place of pretrained ones, which were not to be had: "
     assert f"{told}<code>blood-transfer</code>." in paths.REPORT_PAGE.read_text(encoding="utf-8")
-    assert f"{told}`blood-transfer`." in paths.README.read_text(encoding="utf-8")
+    assert f"{told}`blood-transfer`." in paths.ablation_markdown("blood").read_text(encoding="utf-8")
     assert ablation("blood")["blood-transfer"]["initialisation"] == "random (ImageNet not to be had)"
 
 
@@ -115,7 +111,7 @@ def test_a_variant_more_or_less_is_a_row_more_or_less(edit: Edit) -> None:
     after = ablation("blood")
     assert list(after) == [*before, "blood-wide"]
     assert repr({name: after[name] for name in before}) == repr(before)
-    assert "one more" in paths.README.read_text(encoding="utf-8")
+    assert "one more" in paths.ablation_markdown("blood").read_text(encoding="utf-8")
     # The removed variant's files stay on the disk, and are not looked at.
     edit("variants", finished_project.VARIANTS)
     stage.main()
@@ -177,12 +173,9 @@ def test_a_second_report_changes_no_byte() -> None:
 
 
 @pytest.mark.usefixtures("logged")
-def test_the_readme_keeps_what_is_around_its_block() -> None:
+def test_every_line_of_a_markdown_table_has_its_cells() -> None:
     stage.main()
-    text = paths.README.read_text(encoding="utf-8")
-    assert text.startswith("# Title\n\n<!-- results:begin -->\n### Blood")
-    assert text.endswith("\n<!-- results:end -->\n\nThe end.\n")
-    assert all(paths.ablation_markdown(task).read_text(encoding="utf-8") in text for task in params.TASKS)
+    text = paths.ablation_markdown("mars").read_text(encoding="utf-8")
     assert r"a network \| with a pipe" in text
     for block in text.split("\n\n"):
         rows = [line for line in block.splitlines() if line.startswith("|")]
@@ -252,7 +245,6 @@ BAD_STATES: list[tuple[Callable[[Edit], None], str]] = [
     (reseed, "seed 2 does not belong to the present params and data: run `dvc repro train@blood-baseline`"),
     (forget_all, "'variants' has none of task blood"),
     (rescore, "seed 1 was scored on other predictions than those stored: run `dvc repro evaluate@mars-unet`"),
-    (remove(paths.README), "README.md: the lines .* must stand in it once, in this order"),
 ]
 
 
@@ -266,16 +258,6 @@ def test_refuses_stale_and_missing_results_and_writes_nothing(
     assert not logged
     assert not paths.REPORT_PAGE.exists()
     assert not paths.ablation_csv("blood").exists()
-
-
-BEGIN, END = readme.markers("results")
-
-
-@pytest.mark.parametrize("text", ["", f"{END}\n{BEGIN}", f"{BEGIN}{BEGIN}{END}"])
-def test_refuses_a_readme_without_its_two_markers(tmp_path: Path, text: str) -> None:
-    (tmp_path / "README.md").write_text(text, encoding="utf-8")
-    with pytest.raises(InputError, match="must stand in it once"):
-        readme.with_block(tmp_path / "README.md", "results", {"mars": "table"})
 
 
 @pytest.mark.usefixtures("logged")
@@ -298,11 +280,11 @@ def test_validation_chooses_the_variant_to_show() -> None:
 def test_samples_spread_over_classes_and_the_hardest_come_first() -> None:
     task, rows = tasks.make("blood", params.load()), predictions.test_rows("blood")
     kept = predictions.stored("blood", "blood-cnn", 0, rows)
-    shown = pictures.samples(task, rows, kept, 24)
+    shown = examples.samples(task, rows, kept, 24)
     assert len({example.pictures[0].text.split(": ")[1] for example in shown}) == 8
-    assert len(pictures.samples(task, rows, kept, 1000)) == len(rows)
+    assert len(examples.samples(task, rows, kept, 1000)) == len(rows)
     difficulty = task.difficulty(task.targets(rows), kept)
-    worst = pictures.hardest(task, rows, kept, 2)
+    worst = examples.hardest(task, rows, kept, 2)
     assert f"test image {rows['id'][int(difficulty.argmax())]}:" in worst[0].pictures[0].text
     assert worst[0].right is False
 
@@ -310,49 +292,13 @@ def test_samples_spread_over_classes_and_the_hardest_come_first() -> None:
 @pytest.mark.usefixtures("logged")
 def test_sheets_fold_repeated_contents() -> None:
     task = tasks.make("blood", params.load())
-    sheets = pictures.sheets(task, pd.read_parquet(paths.clean_manifest("blood")), 1)
+    sheets = examples.sheets(task, pd.read_parquet(paths.clean_manifest("blood")), 1)
     assert [(sheet.reason, sheet.images, sheet.contents) for sheet in sheets] == [
         ("repeated_image", 5, 2),
         ("near_duplicate", 1, 1),
     ]
     assert [picture.label for picture in sheets[0].pictures] == ["3 times"]
     assert [picture.label for picture in sheets[1].pictures] == ["id 10, like 9"]
-
-
-def pixels(uri: str) -> Any:
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))).convert("RGB"))
-
-
-def test_masks_are_painted_in_the_palette_and_dimmed() -> None:
-    mask = np.arange(4, dtype=np.uint8).reshape(2, 2) + 1
-    palette = [[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in pictures.PALETTE]
-    np.testing.assert_array_equal(pixels(pictures.painted(mask)).reshape(4, 3), palette[1:5])
-    dimmed = pixels(pictures.painted(mask, np.array([[True, False], [False, False]])))
-    assert abs(dimmed[0, 0].astype(int) - palette[0]).sum() < abs(dimmed[0, 0].astype(int) - palette[1]).sum()
-    np.testing.assert_array_equal(dimmed[0, 1], palette[2])
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_photographs_keep_their_size_and_grey_values(channels: int) -> None:
-    shown = pixels(pictures.photograph(np.full((8, 16, channels), 120, np.uint8)))
-    assert shown.shape == (8, 16, 3)
-    np.testing.assert_allclose(shown, 120, atol=2)
-
-
-def test_numbers_for_reading() -> None:
-    assert formats.percent(0.7322) == "73.2"
-    assert formats.percent(float("nan")) == "–"  # noqa: RUF001
-    assert formats.interval(0.7, 0.75) == "70.0 to 75.0"
-    assert formats.estimate(0.7322, 0.7, 0.75) == "73.2 (70.0 to 75.0)"
-    assert [formats.p_value(p) for p in (0.0123, 0.0004, float("nan"))] == ["0.012", "< 0.001", "–"]  # noqa: RUF001
-    assert [formats.minutes(seconds) for seconds in (754.2, float("nan"))] == ["12.6", "–"]  # noqa: RUF001
-    assert [formats.rate(speed) for speed in (118.42, 8.43, float("nan"))] == ["118", "8.4", "–"]  # noqa: RUF001
-    assert formats.difference(-0.1, -0.2, 0.0004) == "−10.0 (−20.0 to +0.0)"  # noqa: RUF001
-    assert formats.difference(-0.0001, -0.0001, 0.0) == "+0.0 (+0.0 to +0.0)"
-    assert formats.difference(float("nan"), float("nan"), float("nan")) == "–"  # noqa: RUF001
-    assert formats.count(1234567) == "1\u202f234\u202f567"
-    assert formats.sentence("plain U-Net") == "Plain U-Net"
-    assert formats.words("val_mean_iou") == "validation mean IoU"
 
 
 @pytest.mark.usefixtures("logged")

@@ -17,7 +17,7 @@ from terracyte.retrain import comment, results, retraining, revision
 from terracyte.retrain.comment import Comparison, Retrained
 from terracyte.retrain.gate import judge
 from terracyte.retrain.results import Results
-from tests.conftest import ROOT
+from tests.conftest import ROOT, TASKS
 
 BLOOD = tasks.make("blood", params.load(ROOT / "params.yaml"))
 

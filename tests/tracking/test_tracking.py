@@ -1,6 +1,5 @@
 """MLflow's record: live, resumed, reconciled, rebuilt; in a store of its own for each test."""
 
-import base64
 import contextlib
 import dataclasses
 import json
@@ -8,28 +7,26 @@ import shutil
 import subprocess
 import sys
 import threading
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 
 import numpy as np
 import pandas as pd
 import pytest
 from terracyte.configure.identity import Identity
 
-from terracyte import params, tracking
+from terracyte import params, tasks, tracking
 from terracyte.configure import initialisation
 from terracyte.core import files, paths
 from terracyte.core.errors import InputError
-from terracyte.report import runs
+from terracyte.report import runs, ui
 from terracyte.serve import registry
 from terracyte.serve.registry import Entry
-from terracyte.tracking import store, views
+from terracyte.tracking import store
 from terracyte.tracking.client import connected
 from terracyte.tracking.run_matching import Finished
-from terracyte.tracking.views import CURRENT, View
 from tests.finished_project import TUNING
 
 mlflow = pytest.importorskip("mlflow")
@@ -401,32 +398,34 @@ def test_no_search_leaves_no_run() -> None:
     assert all_runs() == []
 
 
-def test_a_view_is_saved_as_the_ui_reads_it_and_its_search_finds_the_runs() -> None:
-    published = dataclasses.replace(finished(identity()), published=0.36)
-    tracking.reconcile("mars", [published, finished(identity("mars-unet_final"))])
-    search = f"{CURRENT} AND tags.published != 'no'"
-    view = View(key="steps", name="Steps", search=search, order="test_mean_iou", columns=("params.`seed`",))
-    views.save_views("mars", [view])
-    views.save_views("mars", [view])
-    experiment = mlflow.MlflowClient().get_experiment_by_name("mars")
-    saved = [json.loads(value) for key, value in experiment.tags.items() if key == "mlflow.sharedViewState.steps"]
-    assert [each["name"] for each in saved] == ["Steps"]
-    state = json.loads(zlib.decompress(base64.b64decode(saved[0]["state"].removeprefix("deflate;"))))
-    assert (state["searchFilter"], state["selectedColumns"]) == (search, ["params.`seed`"])
-    (run,) = mlflow.MlflowClient().search_runs([experiment.experiment_id], state["searchFilter"])
-    assert run.data.tags["variant"] == "mars-unet_1"
-    assert views.page("mars", "steps").endswith(
-        f"/{experiment.experiment_id}/runs?workflowType=machine_learning&viewStateShareKey=steps"
-    )
+def test_the_address_of_the_current_runs_finds_them_best_first() -> None:
+    second = finished(identity("mars-unet_final"), test_mean_iou=0.75)
+    tracking.reconcile("mars", [finished(identity(data_hash="f" * 64)), second])
+    tracking.reconcile("mars", [finished(identity()), second])
+    tracking.log_study("mars", TUNING)
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name("mars").experiment_id
+    shown = ui.pages(tasks.make("mars", params.load()), experiment, [])
+    assert list(shown) == ["current runs", "searches"]
+    assert {page.partition("?")[0] for page in shown.values()} == {f"/#/experiments/{experiment}/runs"}
+
+    def found(page: str) -> list[str]:
+        query = dict(parse_qsl(page.partition("?")[2], strict_parsing=True))
+        assert query["orderByAsc"] == "false"
+        runs = client.search_runs([experiment], query["searchFilter"], order_by=[f"{query['orderByKey']} DESC"])
+        return [run.info.run_name for run in runs]
+
+    assert found(shown["current runs"]) == ["mars-unet_final-0", "mars-unet_1-0"]
+    assert len(found(shown["searches"])) == 1 + len(TUNING["trials"])
 
 
-def test_a_comparison_names_the_current_runs_in_the_order_asked_for() -> None:
-    found = tracking.reconcile("mars", [finished(identity()), finished(identity("mars-unet_final"))])
-    both = [found["mars-unet_final", 0], found["mars-unet_1", 0]]
-    page = views.comparison("mars", ["mars-unet_final", "mars-unet_1"])
-    assert page is not None
-    assert json.loads(parse_qs(page.partition("?")[2])["runs"][0]) == both
-    assert views.comparison("mars", ["mars-unet_1", "mars-unet_4"]) is None
+def test_the_published_steps_are_compared_where_there_are_two() -> None:
+    task = tasks.make("mars", params.load())
+    page = ui.pages(task, "7", ["a", "b"])["the published steps side by side"]
+    assert page.startswith("/#/compare-runs?")
+    query = {name: json.loads(value) for name, value in parse_qsl(page.partition("?")[2])}
+    assert query == {"runs": ["a", "b"], "experiments": ["7"]}
+    assert list(ui.pages(task, "7", ["a"])) == ["current runs", "searches"]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from terracyte.core.errors import InputError
 from terracyte.images.statistics import describe, describe_masks
 from terracyte.tasks.task import Task
 from terracyte.validate import expectations
-from tests.conftest import Edit
+from tests.conftest import TASKS, Edit
 
 Change = Callable[[pd.DataFrame], object]
 
