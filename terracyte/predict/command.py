@@ -10,7 +10,6 @@ from terracyte import params
 from terracyte.core import paths
 from terracyte.ingest.sources.listing import shown
 from terracyte.predict import inputs, outputs, predictor
-from terracyte.promote import champion
 
 HELP = "predict images: a table, and for mars colour overlays"
 
@@ -32,10 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
         InputError: there is no champion, or the input or output cannot be used; nothing is written then.
     """
-    folder = arguments.model or paths.champion(arguments.task)
-    # the cheap checks first
-    champion.read_record(folder, arguments.task)
-    model = predictor.read(folder, arguments.task)
+    model = predictor.read(arguments.model or paths.champion(arguments.task), arguments.task)
     found = inputs.read(
         model.task,
         arguments.input,
