@@ -13,7 +13,7 @@ from terracyte.evaluate import scores as evaluation
 from terracyte.evaluate.predictions import Kept
 from terracyte.metrics import confusion, resampling
 from terracyte.params import Params
-from terracyte.promote import wording
+from terracyte.promote import checks, wording
 from terracyte.rendering import formats
 from terracyte.tasks.task import Task
 
@@ -53,7 +53,8 @@ def card(
         fallen_back=about["initialisation"] == initialisation.NOT_TO_BE_HAD,
         drawn=about["source"] == SAMPLE,
         few=about["images"] < _FEW,
-        tests=wording.behaviour(about["behaviour"]),
+        behaviour=checks.from_record(about["behaviour"]),
+        sentence=wording.sentence,
         formats=formats,
     )
 

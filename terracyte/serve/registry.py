@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from terracyte.configure.identity import file_hash
 from terracyte.core import quiet
 from terracyte.models import seed_ensemble
-from terracyte.promote.champion import CALIBRATION, FAMILIARITY
+from terracyte.promote.champion import CALIBRATION, NOVELTY
 from terracyte.serve import mlflow_model
 from terracyte.tracking.client import all_runs, connected, experiment_id, log_new, set_tags
 from terracyte.tracking.models import log_keras
@@ -34,7 +34,7 @@ class Entry:
 
     Attributes:
         aliases: by which it is found.
-        about: see `promotion.contenders.describe`.
+        about: see `promote.contenders.describe`.
         models: files of its models, which are registered as one.
         description: what was decided about it, and why.
         card: the model card; "" for none.
@@ -59,7 +59,7 @@ class Entry:
         """What is registered: `network`, or the hash of what makes a network a champion."""
         if self.folder is None:
             return "network"
-        return file_hash(self.folder / CALIBRATION, self.folder / FAMILIARITY)
+        return file_hash(self.folder / CALIBRATION, self.folder / NOVELTY)
 
 
 def name(task: str) -> str:
