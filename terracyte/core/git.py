@@ -3,8 +3,6 @@
 import subprocess
 from pathlib import Path
 
-from terracyte.core.errors import InputError
-
 
 def run(*arguments: str, folder: Path = Path()) -> str | None:
     """What a git command prints, run in `folder`; None where it fails, such as outside a repository."""

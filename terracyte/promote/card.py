@@ -12,7 +12,7 @@ from terracyte.evaluate.predictions import Kept
 from terracyte.metrics import confusion, resampling
 from terracyte.params import Params
 from terracyte.params.row import NOT_TO_BE_HAD
-from terracyte.promote import wording
+from terracyte.promote import checks, wording
 from terracyte.rendering import templates
 from terracyte.tasks.task import Task
 
@@ -45,7 +45,8 @@ def card(
         fallen_back=about["initialisation"] == NOT_TO_BE_HAD,
         drawn=about["source"] == SAMPLE,
         few=about["images"] < _FEW,
-        tests=wording.behaviour(about["behaviour"]),
+        behaviour=checks.from_record(about["behaviour"]),
+        sentence=wording.sentence,
     )
 
 

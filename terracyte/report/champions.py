@@ -5,7 +5,7 @@ from typing import Any
 
 from terracyte.core import files, metric_files, paths
 from terracyte.core.errors import InputError
-from terracyte.promote import wording
+from terracyte.promote import checks, wording
 from terracyte.promote.champion import CARD, MODEL, RECORD
 from terracyte.serve import registry
 from terracyte.serve.registry import CANDIDATE, CHAMPION, Entry
@@ -13,7 +13,7 @@ from terracyte.tasks.task import Task
 
 
 def outcome(task: Task) -> dict[str, Any]:
-    """What the stage `promote` decided last.
+    """What `promote.decision.promote` decided last.
 
     Raises:
         InputError: nothing was decided yet, or the champion's folder is not of this decision.
@@ -54,8 +54,8 @@ def register(task: Task) -> None:
 
 def _champion(task: Task, about: Mapping[str, Any], aliases: tuple[str, ...]) -> Entry:
     head = f"Champion: `{about['variant']}`, which validated best."
-    text = _listed(head, [*about["reasons"], *(told for _, told in wording.behaviour(about["behaviour"]))])
-    folder = paths.champion(task.name)
+    behaviour = wording.sentences(checks.from_record(about["behaviour"]))
+    text, folder = _listed(head, [*about["reasons"], *behaviour]), paths.champion(task.name)
     models = (folder / MODEL,)
     return Entry(aliases=aliases, about=about, models=models, description=text, card=card(task), folder=folder)
 

@@ -65,7 +65,7 @@ class Section:
         sheets: the removed images.
         cleaned: images before cleaning, and kept.
         splits: images, groups and class counts by split, see `balance.json`.
-        promotion: the latest decision about the champion, see `promote.promote`.
+        promotion: the latest decision about the champion, see `promote.decision.promote`.
         card: the champion's model card, as HTML; "" where there is no champion.
         tuning, tuning_charts: the search, in words and pictures.
         source: where the images come from.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from terracyte.core import quiet
 from terracyte.core.hashing import file_hash
 from terracyte.models import seed_ensemble
-from terracyte.promote.champion import CALIBRATION, FAMILIARITY
+from terracyte.promote.champion import CALIBRATION, NOVELTY
 from terracyte.serve import mlflow_model
 from terracyte.tracking import store
 from terracyte.tracking.client import all_runs, connected, experiment_id, log_new, set_tags
@@ -60,7 +60,7 @@ class Entry:
         """What is registered: `network`, or the hash of what makes a network a champion."""
         if self.folder is None:
             return "network"
-        return file_hash(self.folder / CALIBRATION, self.folder / FAMILIARITY)
+        return file_hash(self.folder / CALIBRATION, self.folder / NOVELTY)
 
 
 def register(task: str, entries: Sequence[Entry]) -> dict[str, str]:

@@ -230,9 +230,9 @@ def test_refuses_without_a_champion_or_with_anothers(capsys: pytest.CaptureFixtu
     other = refused(capsys, "blood", given, "--model", str(paths.champion("mars")))
     assert "is the champion of mars, not of blood" in other
     assert "holds no champion" in refused(capsys, "blood", given, "--model", "nowhere")
-    (paths.champion("blood") / "familiarity.npz").unlink()
-    assert "familiarity.npz is missing" in refused(capsys, "blood", given)
-    (paths.champion("blood") / "champion.json").write_text("{")
+    (paths.champion("blood") / champion.NOVELTY).unlink()
+    assert "novelty.npz is missing" in refused(capsys, "blood", given)
+    (paths.champion("blood") / champion.RECORD).write_text("{")
     assert "champion.json is damaged" in refused(capsys, "blood", given)
 
 
@@ -281,6 +281,6 @@ def test_the_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_a_record_without_a_task_is_damaged() -> None:
-    files.write_json(paths.champion("blood") / "champion.json", [])
+    files.write_json(paths.champion("blood") / champion.RECORD, [])
     with pytest.raises(InputError, match="damaged"):
         champion.read_record(paths.champion("blood"))
