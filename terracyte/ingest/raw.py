@@ -163,5 +163,5 @@ def _refuse_absent_classes(task: Task, manifest: pd.DataFrame, origin: str) -> N
         unit = "pixel" if task.dense else "image"
         raise InputError(
             f"{origin} holds no {unit} of class {', '.join(absent)}; add some, "
-            f"or change 'data.{task.name}.classes' in params.yaml"
+            f"or change 'tasks.{task.name}.classes' in params.yaml"
         )

@@ -123,7 +123,7 @@ def _identity() -> list[Expected]:
 def _targets(task: Task) -> list[Expected]:
     classes = range(len(task.classes))
     if not task.dense:
-        advice = f"correct the label, or add its class to data.{task.name}.classes"
+        advice = f"correct the label, or add its class to tasks.{task.name}.classes"
         return [_among("label", classes, f"each label is one of 0 to {classes[-1]}", advice)]
     height, width, _ = task.image_shape
     return [
@@ -131,7 +131,7 @@ def _targets(task: Task) -> list[Expected]:
             f"each of the {height}x{width} pixels of a mask has one of the labels 0 to {classes[-1]}",
             "ExpectMulticolumnSumToEqual",
             {"column_list": [f"pixels_{k}" for k in classes], "sum_total": height * width},
-            f"correct the mask, or add its class to data.{task.name}.classes",
+            f"correct the mask, or add its class to tasks.{task.name}.classes",
         )
     ]
 
@@ -194,7 +194,7 @@ def _classes(task: Task, manifest: pd.DataFrame, settings: Validate) -> Table:
     contracts = [
         _between(
             "images", 1, None, "each class is present",
-            f"add images of the class, or remove it from data.{task.name}.classes",
+            f"add images of the class, or remove it from tasks.{task.name}.classes",
         ),
         _between("share", low, high, f"each class has a share of {low:g} to {high:g}"),
     ]  # fmt: skip

@@ -208,7 +208,7 @@ def test_summary_counts_what_is_there() -> None:
 @pytest.fixture
 def cleaned_mars(project: Path, edit: Edit) -> Path:
     """The cleaned form of 60 pictures in a project that declares them."""
-    values = {"data.mars.classes": list(MARS.classes), "data.mars.height": 32, "data.mars.width": 64}
+    values = {"tasks.mars.classes": list(MARS.classes), "tasks.mars.height": 32, "tasks.mars.width": 64}
     for key, value in (values | {"balance.mars.rare_class": "rock"}).items():
         edit(key, value)
     images, masks = textures(MARS, 60), random_masks(60)

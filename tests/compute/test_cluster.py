@@ -14,7 +14,6 @@ from terracyte import compute, params
 from terracyte.compute import Inputs
 from terracyte.core import files, paths
 from terracyte.core.errors import InputError
-from terracyte.fetch import pretrained
 from terracyte.params import Compute
 from terracyte.tracking import store
 from terracyte.tune import study as tuning
@@ -59,7 +58,7 @@ def balanced(project: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None
     edit("tune.mars.change", {"epochs": 6, "patience": 6})
     edit("reference.mars.epochs", 2)
     edit("seeds", [0, 1])
-    pretrained.fetch(params.load(), "mars-final_short")
+    balanced_project.configure()
 
 
 def use(cluster: Cluster, edit: Edit, workers: int = 2) -> None:

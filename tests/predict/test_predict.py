@@ -15,6 +15,7 @@ from terracyte.core import files, paths
 from terracyte.core.errors import InputError
 from terracyte.predict import inputs, predictor
 from terracyte.promote import champion
+from tests.conftest import TASKS
 
 pytestmark = pytest.mark.usefixtures("champions")
 
@@ -59,7 +60,7 @@ def refused(capsys: pytest.CaptureFixture[str], task: str, given: Path, *options
     return lines[0]
 
 
-@pytest.mark.parametrize("task", params.TASKS)
+@pytest.mark.parametrize("task", TASKS)
 def test_a_folder_becomes_a_table(task: str) -> None:
     table = predict(task, folder(task))
     assert list(table["image"]) == ["a/y.PNG", "a/z.png", "a.jpeg", "b.png", "c/d/e.jpg"]
@@ -131,7 +132,7 @@ def test_the_challenges_layout_of_masks_is_read() -> None:
         pd.testing.assert_frame_equal(table.drop(columns="image"), tables[0].drop(columns="image"))
 
 
-@pytest.mark.parametrize("task", params.TASKS)
+@pytest.mark.parametrize("task", TASKS)
 def test_one_image_is_enough(task: str) -> None:
     save(Path("one.png"), image(task))
     np.save("one.npy", image(task))

@@ -11,7 +11,7 @@ from terracyte.core import files, paths
 from terracyte.core.errors import InputError
 from terracyte.promote import behaviour, checks, wording
 from terracyte.tasks.task import Task
-from tests.conftest import Edit
+from tests.conftest import TASKS, Edit
 
 
 @pytest.mark.usefixtures("finished")
@@ -69,7 +69,7 @@ def pictures(task: Task, fault: str) -> behaviour.Images:
     return np.concatenate(halves, axis=2).astype(np.uint8)
 
 
-@pytest.mark.parametrize("name", params.TASKS)
+@pytest.mark.parametrize("name", TASKS)
 @pytest.mark.parametrize(
     ("fault", "failed"),
     [
@@ -83,7 +83,7 @@ def pictures(task: Task, fault: str) -> behaviour.Images:
 )
 def test_behaviour_tests_find_the_fault(project: Path, edit: Edit, name: str, fault: str, failed: list[str]) -> None:
     for key, value in (("classes", ["a", "b", "c", "d"]), ("height", 32), ("width", 32)):
-        edit(f"data.{name}.{key}", value)
+        edit(f"tasks.{name}.{key}", value)
     settings = params.load()
     task, bounds = tasks.make(name, settings), settings.promote[name]
     model, images = network(task, fault), pictures(task, fault)

@@ -10,20 +10,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from terracyte.configure.identity import file_hash
 
 from stages import promote as stage
 from terracyte import params, tasks
 from terracyte.core import files, metric_files, paths
 from terracyte.core.errors import guarded
+from terracyte.core.hashing import file_hash
 from terracyte.evaluate import predictions
 from terracyte.evaluate import scores as evaluation
 from terracyte.models import seed_ensemble
+from terracyte.params import row
 from terracyte.promote import behaviour, calibration, checks, comparison, decision, novelty
 from terracyte.promote.champion import CARD, MODEL, RECORD, SCORES, prediction
 from terracyte.tasks.task import Task
 from tests import finished_project
-from tests.conftest import Edit
+from tests.conftest import TASKS, Edit
 from tests.finished_project import BEHAVIOUR
 
 
@@ -35,7 +36,7 @@ def unpromoted(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def first(models: Sequence[Path]) -> Iterator[Path]:
         yield models[0]
 
-    for task in params.TASKS:
+    for task in TASKS:
         shutil.rmtree(paths.champion(task))
         paths.promotion(task).unlink()
     monkeypatch.setattr(seed_ensemble, "model_file", first)
@@ -53,7 +54,7 @@ def promote(best: str, task: str = "blood") -> dict[str, Any]:
     """Let a variant validate best, by as little as it takes, and decide; the record."""
     settings = params.load()
     metric = f"val_{tasks.make(task, settings).selection}"
-    training = {name: metric_files.read(paths.training(task, name)) for name in settings.variants_of(task)}
+    training = {name: metric_files.read(paths.training(task, name)) for name in settings.rows_of(task)}
     highest = max(runs["0"][metric] for name, runs in training.items() if name != best)
     for run in training[best].values():
         run[metric] = max(run[metric], highest + 0.01)
@@ -83,8 +84,9 @@ def champion(task: str = "blood") -> dict[str, Any]:
 def train_again(task: str = "blood") -> None:
     """Train and evaluate every variant on the present data."""
     settings = params.load()
-    for variant in settings.variants_of(task):
-        finished_project.train(tasks.make(task, settings), variant, settings)
+    finished_project.configure(task)
+    for variant in settings.rows_of(task):
+        finished_project.train(tasks.make(task, settings), variant)
         finished_project.evaluate(tasks.make(task, settings), variant, settings)
 
 
@@ -103,9 +105,8 @@ def rescore(variant: str, right: Callable[[np.ndarray[Any, Any]], np.ndarray[Any
     kept = {"id": rows["id"].to_numpy(np.int64), "probabilities": probabilities, "shift_probabilities": copies}
     for seed in settings.seeds:
         files.write_arrays(paths.prediction("blood", variant, seed), kept)
-    records = predictions.trained("blood", variant, settings.seeds)
     of_seeds = dict.fromkeys(settings.seeds, kept)
-    scores = evaluation.summarise(task, variant, rows, of_seeds, records, settings.evaluate, kept)
+    scores = evaluation.summarise(task, row.read("blood", variant), rows, of_seeds, settings.evaluate, kept)
     metric_files.write(paths.scores("blood", variant), scores["mean"], scores)
 
 
@@ -344,11 +345,11 @@ def test_no_common_image_leaves_the_candidate_alone() -> None:
     ("path", "value", "expected"),
     [
         (
-            "data.mars.classes",
+            "tasks.mars.classes",
             ["background", "soil", "bedrock", "sand", "boulder"],
             "its classes were background, soil",
         ),
-        ("data.mars.height", 64, "its images were 32x32 with 1 channels"),
+        ("tasks.mars.height", 64, "its images were 32x32 with 1 channels"),
     ],
 )
 def test_other_classes_or_sizes_cannot_be_compared(edit: Edit, path: str, value: Any, expected: str) -> None:

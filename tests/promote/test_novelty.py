@@ -13,6 +13,7 @@ from terracyte.promote import novelty
 from terracyte.promote.champion import NOVELTY
 from terracyte.promote.novelty import FEATURES, NoveltyDetector
 from terracyte.tasks.task import Task
+from tests.conftest import TASKS
 from tests.pictures import BLOOD, MARS, textures
 
 TRAINING, VALIDATION = np.arange(300), np.arange(300, 400)
@@ -86,7 +87,7 @@ def test_equal_training_images_divide_by_nothing(task: Task) -> None:
     assert (known.distances(flat + 100) > 1).all()
 
 
-@pytest.mark.parametrize("name", params.TASKS)
+@pytest.mark.parametrize("name", TASKS)
 def test_a_champions_file_repeats_byte_for_byte(champions: Path, name: str) -> None:
     path = paths.champion(name) / NOVELTY
     before = path.read_bytes()

@@ -9,8 +9,6 @@ def test_numbers_for_reading() -> None:
     assert formats.interval(0.7, 0.75) == "70.0 to 75.0"
     assert formats.estimate(0.7322, 0.7, 0.75) == "73.2 (70.0 to 75.0)"
     assert [formats.p_value(p) for p in (0.0123, 0.0004, float("nan"))] == ["0.012", "< 0.001", "–"]  # noqa: RUF001
-    assert [formats.minutes(seconds) for seconds in (754.2, float("nan"))] == ["12.6", "–"]  # noqa: RUF001
-    assert [formats.rate(speed) for speed in (118.42, 8.43, float("nan"))] == ["118", "8.4", "–"]  # noqa: RUF001
     assert formats.difference(-0.1, -0.2, 0.0004) == "−10.0 (−20.0 to +0.0)"  # noqa: RUF001
     assert formats.difference(-0.0001, -0.0001, 0.0) == "+0.0 (+0.0 to +0.0)"
     assert formats.difference(float("nan"), float("nan"), float("nan")) == "–"  # noqa: RUF001

@@ -12,16 +12,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
-from terracyte.configure.identity import data_hash, file_hash
 
 from stages import submit as stage
 from terracyte import params, tasks
 from terracyte.core import files, metric_files, paths
 from terracyte.core.errors import guarded
+from terracyte.core.hashing import file_hash
+from terracyte.params import row
 from terracyte.params.variant import Config
 from terracyte.tasks.task import Task
 from tests import balanced_project
-from tests.conftest import Edit
+from tests.conftest import TASKS, Edit
 
 # Validation scores by variant and seed: the second variant is the better one by its mean.
 SCORES = {"weak": (0.1, 0.9), "strong": (0.6, 0.8)}
@@ -54,13 +55,20 @@ def trained(project: Path, edit: Edit) -> Path:
     """A project with two variants per task that seem to have been trained; their models' files are empty."""
     balanced_project.write(project)
     edit("seeds", [0, 1])
-    for name in params.TASKS:
+    for name in TASKS:
         edit(f"tune.{name}.trials", 0)  # of variants that are not declared here
-    edit("variants", {f"{task}-{name}": {"task": task, "title": name} for task in params.TASKS for name in SCORES})
-    for name in params.TASKS:
+    variants = {f"{task}-{name}": {"task": task, "title": name} for task in TASKS for name in SCORES}
+    edit("rows", {name: variant["task"] for name, variant in variants.items()})
+    edit("variants", variants)
+    balanced_project.configure()
+    for name in TASKS:
         task = make(name)
         for variant, scores in SCORES.items():
-            runs = {str(seed): run(task, variant, seed, score) for seed, score in enumerate(scores)}
+            fingerprints = row.read(name, f"{name}-{variant}").fingerprints
+            runs = {
+                seed: {"fingerprint": fingerprint, f"val_{task.selection}": score}
+                for (seed, fingerprint), score in zip(fingerprints.items(), scores, strict=True)
+            }
             metric_files.write(paths.training(name, f"{name}-{variant}"), {}, runs)
             for seed in runs:
                 files.write_text(paths.model(name, f"{name}-{variant}", int(seed)), "")
@@ -69,14 +77,6 @@ def trained(project: Path, edit: Edit) -> Path:
 
 def make(name: str) -> Task:
     return tasks.make(name, params.load())
-
-
-def run(task: Task, variant: str, seed: int, score: float) -> dict[str, Any]:
-    return {
-        "fingerprint": f"{variant} {seed}",
-        "data_hash": data_hash(task.name),
-        f"val_{task.selection}": score,
-    }
 
 
 def save_best(task: Task, images: NDArray[np.uint8]) -> NDArray[Any]:
@@ -178,8 +178,8 @@ def test_without_images_the_csv_is_its_header(
     trained: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     edit("seeds", [0])
-    edit("data.mars.height", 64)
-    edit("data.mars.width", 128)
+    edit("tasks.mars.height", 64)
+    edit("tasks.mars.width", 128)
     summary = submit("mars", monkeypatch)
     assert summary["images"] == 0
     (line,) = capsys.readouterr().out.splitlines()
@@ -188,7 +188,7 @@ def test_without_images_the_csv_is_its_header(
     assert header.split(",") == ["id", *map(str, range(8192))]
 
 
-@pytest.mark.parametrize("task", params.TASKS)
+@pytest.mark.parametrize("task", TASKS)
 def test_a_variant_that_was_not_trained_is_refused(
     trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], task: str
 ) -> None:

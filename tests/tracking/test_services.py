@@ -23,9 +23,8 @@ import psutil
 import pytest
 
 from terracyte import params, tracking
-from terracyte.configure import initialisation
 from terracyte.core import files, paths
-from terracyte.fetch import pretrained
+from terracyte.params import row
 from terracyte.tracking import store
 from terracyte.tracking.run_matching import Finished
 from terracyte.tune import study as tuning
@@ -99,8 +98,6 @@ def balanced(project: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None
     balanced_project.write(project)
     edit("tune.mars.trials", TRIALS)
     edit("compute.workers", WORKERS)
-    for name in ("mars-final_short", "mars-unet_1"):
-        pretrained.fetch(params.load(), name)
 
 
 @pytest.fixture
@@ -201,7 +198,7 @@ def test_a_project_moves_to_shared_services_and_nothing_is_searched_twice(
     assert start("stages.tune", "mars").wait() == 0, Path("mars.log").read_text()
     assert files.read_json(paths.tuning("mars")) == outcome
 
-    (identity,) = initialisation.identities(params.load(), "mars-unet_1")
+    (identity,) = row.read("mars", "mars-unet_1").identities
     curves = pd.read_csv(paths.curves("mars", "mars-unet_1")).drop(columns="seed")
     model = paths.model("mars", "mars-unet_1", identity.seed)
     tracking.reconcile("mars", [Finished(identity=identity, title="", curves=curves, summary={}, model=model)])

@@ -15,12 +15,11 @@ from urllib.parse import parse_qsl
 import numpy as np
 import pandas as pd
 import pytest
-from terracyte.configure.identity import Identity
 
 from terracyte import params, tasks, tracking
-from terracyte.configure import initialisation
 from terracyte.core import files, paths
 from terracyte.core.errors import InputError
+from terracyte.params.row import RANDOM, Identity, Row
 from terracyte.report import runs, ui
 from terracyte.serve import registry
 from terracyte.serve.registry import Entry
@@ -38,15 +37,23 @@ DATA_HASH = "0123456789abcdef" * 4
 def trained(empty_store: None) -> None:
     """What a training needs to be recorded, and leaves."""
     files.write_json(paths.balance("mars"), {"splits": {"train": {"images": 3}, "test": {"images": 1}}})
-    for variant in ("mars-unet_1", "mars-unet_final"):
-        initialisation.write("mars", variant, initialisation.RANDOM)
     paths.models("mars", "mars-unet_1").mkdir(parents=True)
     paths.model("mars", "mars-unet_1", 0).write_bytes(b"a model")
 
 
 def identity(variant: str = "mars-unet_1", data_hash: str = DATA_HASH) -> Identity:
-    config = params.load().config(variant)
-    return Identity(task="mars", variant=variant, seed=0, config=config, data_hash=data_hash, weights_hash="")
+    settings = params.load()
+    row = Row(
+        variant=variant,
+        task="mars",
+        spec=settings.tasks["mars"],
+        config=settings.config(variant),
+        seeds=(0,),
+        data_hash=data_hash,
+        initialisation=RANDOM,
+        weights_hash="",
+    )
+    return Identity(row=row, seed=0)
 
 
 def finished(who: Identity, title: str = "plain U-Net", **summary: float) -> Finished:
@@ -356,17 +363,6 @@ def test_the_summary_of_a_run_is_flat_and_holds_numbers_only() -> None:
     assert runs.summary(training, scores) == expected
 
 
-def test_clocks_are_those_of_the_latest_live_run_and_are_never_made_up() -> None:
-    who = identity()
-    elsewhere = dataclasses.replace(who, seed=1)
-    for seconds in (10.0, 20.0):
-        with tracking.training_run(who, "plain U-Net") as live:
-            live.log_epoch(1, {"training_seconds": seconds})
-    tracking.reconcile("mars", [finished(elsewhere)])
-    runs = tracking.measured("mars", [who.fingerprint, elsewhere.fingerprint, "unknown"])
-    assert [run.get("training_seconds") for run in runs] == [20.0, None, None]
-
-
 def test_a_search_is_a_run_with_a_nested_run_per_trial() -> None:
     tracking.log_study("mars", TUNING)
     before = snapshot()
@@ -393,7 +389,7 @@ def test_another_search_supersedes_the_one_before() -> None:
 
 
 def test_no_search_leaves_no_run() -> None:
-    tracking.measured("mars", [])  # makes the experiment
+    tracking.check("mars")  # makes the experiment
     tracking.log_study("mars", {"variant": "mars-unet_final", "trials": [], "chosen": "reference", "values": {}})
     assert all_runs() == []
 

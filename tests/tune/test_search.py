@@ -14,15 +14,16 @@ import pytest
 from ruamel.yaml import YAML
 
 from terracyte import compute, params
-from terracyte.configure import tuned_values
+from terracyte.configure import rows
 from terracyte.core import files, paths
 from terracyte.core.errors import InputError
+from terracyte.params.row import Identity
 from terracyte.tune import search, study
 from terracyte.tune import trial as trials
 from terracyte.tune.study import Outcome, Study
 from terracyte.tune.trial import ConfirmationJob, TrialJob
 from tests import balanced_project
-from tests.conftest import ROOT, Edit
+from tests.conftest import ROOT, Edit, copy_settings
 
 SPACE = {
     "learning_rate": {"low": 1e-6, "high": 1e-1, "scale": "log"},
@@ -36,17 +37,15 @@ TRIALS = 3  # where they are pretended; 2 where they are trained
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A balanced project with a short search: made once, to be copied."""
-    from terracyte.fetch import pretrained
 
     folder = tmp_path_factory.mktemp("balanced")
-    shutil.copy(ROOT / "params.yaml", folder)
+    copy_settings(folder)
     with contextlib.chdir(folder):
         balanced_project.write(folder)
         yaml = YAML()
         content = yaml.load(paths.PARAMS)
         content["tune"]["mars"].update(trials=TRIALS, space=SPACE, change={"epochs": 3, "patience": 3})
         yaml.dump(content, paths.PARAMS)
-        pretrained.fetch(params.load(), "mars-final_short")
     return folder
 
 
@@ -199,16 +198,19 @@ def test_trials_train_and_a_killed_search_ends_as_if_it_had_not_been_killed(edit
 
 
 def test_tuned_values_are_what_training_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    from terracyte.configure import initialisation
-
     pretend(monkeypatch, {"reference": 0.5, "winner": 0.6})
     values = search.search(params.load(), "mars")["values"]
-    before = initialisation.identities(params.load(), "mars-final_short")[0]
-    tuned_values.write("mars", values)
-    after = initialisation.identities(params.load(), "mars-final_short")[0]
+    before = resolved("mars-final_short")
+    files.write_json(paths.tuned("mars"), values)
+    after = resolved("mars-final_short")
     assert before.fingerprint != after.fingerprint
     assert after.config.learning_rate == values["learning_rate"]
     tuned_file = paths.tuned("mars")
     tuned_file.unlink()
     with pytest.raises(InputError, match="run `dvc repro tune@mars`"):
-        initialisation.identities(params.load(), "mars-final_short")
+        resolved("mars-final_short")
+
+
+def resolved(name: str) -> Identity:
+    """The first training of a row, as it would be configured now."""
+    return next(row for row in rows.resolve(params.load(), "mars") if row.variant == name).identities[0]
