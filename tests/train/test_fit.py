@@ -1,4 +1,4 @@
-"""Fitting: repeatable, resumable after SIGKILL, and stopped by the validation headline."""
+"""Fitting: repeatable, resumable after SIGKILL, and stopped early by the validation score."""
 
 import dataclasses
 import itertools
@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +20,32 @@ from terracyte.core.errors import InputError
 from terracyte.models import inference
 from terracyte.params.variant import Config
 from terracyte.tasks.task import Task
-from terracyte.train import checkpoints, class_offsets, losses, optimizers, phases
-from terracyte.train import fit as fitting
-from terracyte.train import validation as selection
+from terracyte.train import checkpoints, class_offsets, losses, optimizers, phases, validation
 from terracyte.train.batches import read_rows
 from terracyte.train.checkpoints import Epoch
-from terracyte.train.fit import Fitted, Fitting
+from terracyte.train.fit import Fitted, Fitting, OnEpoch, loss_weights
+from terracyte.train.validation import Validation
 from terracyte.train.weight_averaging import WeightAverage
-from tests import balanced_project
-
-# Keras 3.15 reads TensorFlow's variables through a protocol that NumPy 2 deprecates.
+from tests import backbones, balanced_project
 
 STRONG: dict[str, Any] = {"flip": "both", "brightness": 0.1, "rotation": 0.1, "cutmix": 0.5, "dropout": 0.3}
-HALF: dict[str, Any] = {**STRONG, "precision": "bfloat16"}
 PRETRAINED = "backbone.weights.h5"
 TRANSFER: dict[str, Any] = {
     **{"architecture": "mobilenet_v3", "size": "small", "minimalistic": True, "head_epochs": 2, "epochs": 3},
     **{"weight_averaging": 0.9, "test_time_flips": True, "flip": "horizontal", "dropout": 0.3},
 }
+HALF_TRANSFER: dict[str, Any] = {**TRANSFER, "precision": "bfloat16"}
 HEADLINES = {"blood-cnn": "accuracy", "mars-final_short": "mean_iou"}
 Fit = Callable[..., Fitted]
 
 
-def make(variant: str, root: Path, on_epoch: fitting.OnEpoch, seed: int = 0, **changed: Any) -> Fitting:
+@pytest.fixture(scope="module", autouse=True)
+def small_backbones() -> Iterator[None]:
+    with backbones.small():
+        yield
+
+
+def make(variant: str, root: Path, on_epoch: OnEpoch, seed: int = 0, **changed: Any) -> Fitting:
     """A fitting in the working directory's project; its checkpoint lies in `root`."""
     settings = params.load()
     task = tasks.make(settings.variants[variant].task, settings)
@@ -105,11 +108,11 @@ def test_learns(fit: Fit, variant: str) -> None:
 
     # what was added to a class is found and taken back
     task = tasks.make(variant.split("-")[0], params.load())
-    name, validation = f"val_{task.selection}", validation_of(task.name)
+    name, scored = f"val_{task.selection}", validation_of(task.name)
     class_offsets.add(fitted.model, np.array([0, 0, 0, 3], np.float32))
-    spoilt = validation.scores(fitted.model)[name]
-    class_offsets.add(fitted.model, validation.offsets(fitted.model))
-    assert validation.scores(fitted.model)[name] > spoilt
+    spoilt = scored.scores(fitted.model)[name]
+    class_offsets.add(fitted.model, scored.offsets(fitted.model))
+    assert scored.scores(fitted.model)[name] > spoilt
 
 
 @pytest.mark.parametrize("variant", ["blood-cnn", "mars-final_short"])
@@ -137,13 +140,14 @@ def test_another_seed_other_weights(fit: Fit) -> None:
 
 def write_backbone(project: Path) -> None:
     keras.utils.set_random_seed(5)
-    network = keras.applications.MobileNetV3Small(
-        input_shape=(32, 32, 3), minimalistic=True, include_top=False, weights=None
-    )
-    network.save_weights(project / PRETRAINED)
+    backbone().save_weights(project / PRETRAINED)
 
 
-@pytest.mark.parametrize(("changed", "last"), [("STRONG", 2), ("HALF", 2), ("TRANSFER", 3)])
+def backbone() -> keras.Model:
+    return backbones.small_mobilenet_v3(input_shape=(32, 32, 3), minimalistic=True, include_top=False, weights=None)
+
+
+@pytest.mark.parametrize(("changed", "last"), [("STRONG", 2), ("HALF_TRANSFER", 3)])
 def test_a_killed_training_goes_on_with_the_same_result(fit: Fit, project: Path, changed: str, last: int) -> None:
     write_backbone(project)
     config = {"epochs": 3, **globals()[changed]}
@@ -151,9 +155,11 @@ def test_a_killed_training_goes_on_with_the_same_result(fit: Fit, project: Path,
     script = (
         "import os, signal\n"
         "from pathlib import Path\n"
+        "from tests import backbones\n"
         f"from tests.train.test_fit import {changed}, make\n"
         f"kill = lambda epoch, values: epoch == {last} and os.kill(os.getpid(), signal.SIGKILL)\n"
-        f"make('blood-cnn', Path('killed').absolute(), kill, **{{'epochs': 3, **{changed}}}).run()\n"
+        "with backbones.small():\n"
+        f"    make('blood-cnn', Path('killed').absolute(), kill, **{{'epochs': 3, **{changed}}}).run()\n"
     )
     root = str(Path(__file__).parents[2])
     killed = subprocess.run([sys.executable, "-c", script], cwd=project, env={**os.environ, "PYTHONPATH": root})
@@ -169,23 +175,22 @@ def test_the_head_is_trained_first_then_the_backbone(fit: Fit, project: Path, mo
     write_backbone(project)
     # each epoch is better than the one before
     scores = itertools.count()
-    monkeypatch.setattr(selection, "validate", lambda *_: (1.0, next(scores)))
+    monkeypatch.setattr(validation, "validate", lambda *_: (1.0, next(scores)))
     plain = {**TRANSFER, "weight_averaging": 0.0, "test_time_flips": False, "schedule": "constant", "epochs": 2}
 
-    def backbone(**changed: Any) -> list[Any]:
+    def trained(**changed: Any) -> list[Any]:
         place = "-".join(map(str, changed.values()))
         model = fit("blood-cnn", place, patience=9, **{**plain, **changed}).model
         return list(model.get_layer("backbone").get_weights())
 
-    before = backbone(epochs=1)
-    start = keras.applications.MobileNetV3Small(
-        input_shape=(32, 32, 3), minimalistic=True, include_top=False, weights=project / PRETRAINED
-    )
+    before = trained(epochs=1)
+    start = backbone()
+    start.load_weights(project / PRETRAINED)
     for kept, pretrained in zip(before, start.get_weights(), strict=True):
         np.testing.assert_array_equal(kept, pretrained)
-    tuned = backbone(head_epochs=1, fine_tune_rate=1.0)
+    tuned = trained(head_epochs=1, fine_tune_rate=1.0)
     assert sum((a != b).any() for a, b in zip(before, tuned, strict=True)) > len(tuned) / 6
-    head_only = backbone(fine_tune_depth=0.0, head_epochs=0)
+    head_only = trained(fine_tune_depth=0.0, head_epochs=0)
     assert all((a == b).all() for a, b in zip(before, head_only, strict=True))
 
 
@@ -217,7 +222,7 @@ def test_stops_without_improvement_and_keeps_the_best(fit: Fit, monkeypatch: pyt
         weights.append(model.get_weights())
         return 1.0, next(scores)
 
-    monkeypatch.setattr(selection, "validate", validate)
+    monkeypatch.setattr(validation, "validate", validate)
     fitted = fit("mars-unet_1", epochs=9, patience=2)
     assert (fitted.best_epoch, len(fitted.history)) == (2, 4)
     for kept, best in zip(fitted.model.get_weights(), weights[1], strict=True):
@@ -231,9 +236,9 @@ def test_scores_are_those_of_the_model_as_it_is_used(fit: Fit) -> None:
     assert found["val_mean_iou"] == pytest.approx(fitted.scores["val_mean_iou"])
 
 
-def validation_of(task: str) -> selection.Validation:
+def validation_of(task: str) -> Validation:
     rows = read_rows(tasks.make(task, params.load()), "validation")
-    return selection.Validation(losses.WeightedCrossEntropy([1.0] * 4), rows, batch_size=4)
+    return Validation(losses.WeightedCrossEntropy([1.0] * 4), rows, batch_size=4)
 
 
 def test_tasks_with_corruptions_are_chosen_by_the_mean_with_shift(fit: Fit) -> None:
@@ -269,7 +274,7 @@ def test_loss_weights(project: Path) -> None:
     config, mars, blood = settings.config("mars-unet_1"), tasks.make("mars", settings), tasks.make("blood", settings)
 
     def weights(task: Task, **changed: Any) -> list[float]:
-        return fitting.loss_weights(dataclasses.replace(config, **changed), task, [0, 0.5, 1, 1.5])
+        return loss_weights(dataclasses.replace(config, **changed), task, [0, 0.5, 1, 1.5])
 
     assert weights(mars, class_weights=False, ignore_background=False) == [1, 1, 1, 1]
     assert weights(mars, class_weights=True, ignore_background=False) == [1, 0.5, 1, 1.5]
