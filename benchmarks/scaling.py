@@ -98,7 +98,7 @@ def _jobs(kind: str, count: int) -> tuple[list[Any], Any]:
     if kind == "trials":
         from terracyte.tune import trial
 
-        return [trial.Job(_TASK, "scaling", n, {"learning_rate": 1e-3}) for n in range(count)], trial.run
+        return [trial.TrialJob(_TASK, "scaling", n, {"learning_rate": 1e-3}) for n in range(count)], trial.run
     from terracyte.core import quiet
     from terracyte.params import row
 

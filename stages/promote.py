@@ -2,9 +2,10 @@
 
 import argparse
 
-from terracyte import params, promote, tasks
+from terracyte import params, tasks
 from terracyte.core import files, paths
 from terracyte.core.errors import guarded
+from terracyte.promote import decision
 
 
 def main() -> None:
@@ -13,9 +14,9 @@ def main() -> None:
     parser.add_argument("task", help="a name of params.yaml: tasks")
     name = parser.parse_args().task
     settings = params.load()
-    outcome = promote.promote(tasks.make(name, settings), settings)
+    outcome = decision.promote(tasks.make(name, settings), settings)
     files.write_json(paths.promotion(name), outcome)
-    print(promote.describe(outcome))
+    print(decision.describe(outcome))
 
 
 if __name__ == "__main__":

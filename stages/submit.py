@@ -2,9 +2,10 @@
 
 import argparse
 
-from terracyte import params, submit, tasks
+from terracyte import params, tasks
 from terracyte.core import files, paths
 from terracyte.core.errors import guarded
+from terracyte.submit import submission
 
 
 def main() -> None:
@@ -16,8 +17,8 @@ def main() -> None:
     settings = params.load()
     task = tasks.make(arguments.task, settings)
     with files.atomic_folder(paths.submission(task.name)) as folder:
-        summary = submit.write(task, settings, folder, arguments.variant)
-    print(submit.describe(task, summary))
+        summary = submission.write(task, settings, folder, arguments.variant)
+    print(submission.describe(task, summary))
 
 
 if __name__ == "__main__":

@@ -192,7 +192,7 @@ def promote(task: Task, settings: Params) -> None:
     network = dataclasses.replace(network, about=about, models=network.models[:1])
     with pytest.MonkeyPatch.context() as patch, files.atomic_folder(paths.champion(task.name)) as folder:
         patch.setattr(calibration, "write", calibrate)
-        contenders.fill(folder, task, settings, network, rows)
+        contenders.write_champion(folder, task, settings, network, rows)
     outcome = {
         "champion": about,
         "candidate": baseline.about,

@@ -118,6 +118,8 @@ def test_no_module_lies_loose() -> None:
         ("optuna", {"tune/study.py"}),
         ("great_expectations", {"validate/expectations.py"}),
         ("ray", {"compute/cluster.py"}),
+        ("matplotlib", {"rendering/charts.py"}),
+        ("jinja2", {"rendering/templates.py"}),
     ],
 )
 def test_one_importer_of_each_engine(library: str, homes: set[str]) -> None:

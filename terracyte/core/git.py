@@ -3,10 +3,6 @@
 import subprocess
 from pathlib import Path
 
-from terracyte.core.errors import InputError
-
-_CODE = ("terracyte", "stages", "dvc.yaml", "pyproject.toml", "requirements.lock")
-
 
 def run(*arguments: str, folder: Path = Path()) -> str | None:
     """What a git command prints, run in `folder`; None where it fails, such as outside a repository."""
@@ -22,18 +18,3 @@ def tags() -> dict[str, str]:
     """`git_commit` (40 hex digits, or `unknown` outside a repository) and `git_dirty` (tracked files differ: true)."""
     commit = (run("rev-parse", "HEAD") or "unknown").strip()
     return {"git_commit": commit, "git_dirty": str(bool(run("status", "--porcelain", "--untracked-files=no"))).lower()}
-
-
-def of_code() -> str:
-    """The commit, 12 hex digits, whose code lies in the working tree; parameters and results may differ from it.
-
-    Raises:
-        InputError: code differs from its commit, or this is no repository.
-    """
-    differing = (run("status", "--porcelain", "--", *_CODE) or "").splitlines()
-    if differing:
-        raise InputError(f"{differing[0].split()[-1]} differs from its commit: commit the code that trained the rows")
-    found = run("rev-parse", "--short=12", "HEAD")
-    if not found:
-        raise InputError("git names no commit here: rows on real data belong to one")
-    return found.strip()

@@ -1,5 +1,9 @@
-"""Every path of an experiment, relative to its folder (where dvc.yaml lies and DVC runs the stages)."""
+"""Every path of an experiment, relative to its folder, in which dvc.yaml lies and DVC runs the stages.
 
+The project's root is such a folder, `real/` another one.
+"""
+
+import os
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
@@ -7,11 +11,32 @@ EXPERIMENT = Path("experiment.yaml")
 DATA = Path("data")
 METRICS = Path("metrics")
 
-MLFLOW = DATA / "mlflow"
 CHECKPOINTS = DATA / "checkpoints"
 STUDIES = DATA / "optuna"  # searches, so that a killed one goes on
 DOWNLOADS = DATA / "downloads"
 PRETRAINED = DATA / "pretrained"  # what each row's weights start from
+
+
+def root() -> Path:
+    """The project's folder, in which stages/ lies: `.` from the root itself, `..` from `real/`."""
+    here = Path.cwd()
+    found = next((folder for folder in (here, *here.parents) if (folder / "stages").is_dir()), here)
+    return Path(os.path.relpath(found))
+
+
+def experiment() -> Path:
+    """The experiment's folder as seen from the root: `.` for the root itself, else such as `real`."""
+    return Path.cwd().relative_to(root().resolve())
+
+
+def mlflow() -> Path:
+    """Folder of MLflow's record of all experiments."""
+    return root() / DATA / "mlflow"
+
+
+def downloads() -> Path:
+    """Folder of downloaded files, which all experiments share."""
+    return root() / DATA / "downloads"
 
 
 def raw(task: str) -> Path:

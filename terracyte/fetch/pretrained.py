@@ -124,9 +124,9 @@ def _imagenet(settings: Params, wanted: str) -> Path:
         raise InputError(f"params.yaml: there is no backbone {wanted}; there are {', '.join(PUBLISHED)}")
     path, checksum = PUBLISHED[wanted]
     url = f"{_SERVER}/{path}"
-    if not (paths.DOWNLOADS / Path(path).name).exists():
+    if not (paths.downloads() / Path(path).name).exists():
         download.await_answer(url, settings.fetch.timeout)
-    return download.fetch(url, checksum, paths.DOWNLOADS)
+    return download.fetch(url, checksum, paths.downloads())
 
 
 def _check(weights: Path, settings: Params, name: str) -> None:

@@ -1,8 +1,4 @@
-"""A champion's folder: all that predicting and serving need, wherever it lies.
-
-`champion.json` (task, classes and form of the images), `model.keras`, `calibration.json`, `familiarity.npz`, and the
-model card.
-"""
+"""A champion's folder: all that predicting, serving and later comparisons need, wherever it lies."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,12 +10,26 @@ from terracyte.core.errors import InputError
 from terracyte.params import TaskSpec
 from terracyte.tasks.task import Task
 
-RECORD, CARD = "champion.json", "card.md"
-MODEL, CALIBRATION, FAMILIARITY = "model.keras", "calibration.json", "familiarity.npz"
+RECORD = "champion.json"  # what `contenders.describe` returns, why it became champion, and how it was tested
+MODEL = "model.keras"  # one model, all seeds together
+CALIBRATION = "calibration.json"  # what turns its logits into confidence, see `calibration`
+NOVELTY = "novelty.npz"  # what tells images unlike the training images, see `novelty`
+SCORES = "scores.json"  # see `evaluate.scores.summarise`
+TESTED = "predictions/tested.parquet"  # its test images, in the order of the predictions
+CARD = "card.md"  # the model card
+
+
+def prediction(seed: int) -> str:
+    """The file of one seed's predictions of the test images."""
+    return f"predictions/seed_{seed}.npz"
 
 
 def read_record(folder: Path, task: str | None = None) -> dict[str, Any]:
     """Read and check `champion.json`.
+
+    Args:
+        folder: of the champion.
+        task: whose champion it must be; None for any.
 
     Raises:
         InputError: it is missing, no JSON, or another task's.

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 
 from terracyte.evaluate import scores
+from terracyte.images.shift.corruptions import SEVERITIES
 from terracyte.metrics.confusion import Counts
 from terracyte.params import Evaluate
 from terracyte.report.records import Record
 from terracyte.tasks.task import Task
 
 DIFFERENCE = ("difference", "difference_low", "difference_high", "p_value")
-SEVERITIES = (1, 2, 3, 4, 5)
 
 _SHORT = 12  # hex digits of a hash: enough to tell runs apart, short enough to read
 
@@ -38,10 +38,10 @@ def ablation(task: Task, records: Sequence[Record], settings: Evaluate) -> pd.Da
     """
     rows = {record.name: row(task, record) for record in records}
     confusions = {record.name: record.confusions for record in records}
-    for name, this in rows.items():
-        if other := this["compared_with"]:
-            gained = this[task.headline] - rows[other][task.headline]
-            this |= difference(task, gained, confusions[name], confusions[other], settings)
+    for name, columns in rows.items():
+        if other := columns["compared_with"]:
+            gained = columns[task.headline] - rows[other][task.headline]
+            columns |= difference(task, gained, confusions[name], confusions[other], settings)
     return pd.DataFrame(list(rows.values()))
 
 
@@ -53,8 +53,7 @@ def row(task: Task, record: Record) -> dict[str, Any]:
         "variant": record.name,
         "seeds": _joined(record.seeds),
         "score": mean[task.headline],  # under one name for all tasks, for DVC's plots
-        **{name: value for headline in headlines(task) for name, value in _estimate(record, headline)},
-        **_together(record, headlines(task)),
+        **_headlines(task, record),
         **{name: mean[name] for name in task.other_scores},
         **{class_column(task, name): mean["per_class"][name][task.class_headline] for name in scored(task)},
         **_shift(task, mean),
@@ -121,15 +120,16 @@ def shortened(fingerprints: Iterable[str]) -> str:
     return _joined(fingerprint[:_SHORT] for fingerprint in fingerprints)
 
 
-def _estimate(record: Record, headline: str) -> list[tuple[str, float]]:
-    low, high = record.scores["interval"][headline]
-    return [(headline, record.scores["mean"][headline]), (f"{headline}_low", low), (f"{headline}_high", high)]
-
-
-def _together(record: Record, names: Sequence[str]) -> dict[str, float]:
-    """NaN where there is one seed, which needs no others."""
+def _headlines(task: Task, record: Record) -> dict[str, float]:
+    """Each headline with its interval, then what the seeds' averaged logits reach."""
     several = len(record.seeds) > 1
-    return {together_column(name): record.scores["together"][name] if several else np.nan for name in names}
+    columns: dict[str, float] = {}
+    for name in headlines(task):
+        low, high = record.scores["interval"][name]
+        columns |= {name: record.scores["mean"][name], f"{name}_low": low, f"{name}_high": high}
+    for name in headlines(task):
+        columns[together_column(name)] = record.scores["together"][name] if several else np.nan
+    return columns
 
 
 def _shift(task: Task, mean: dict[str, Any]) -> dict[str, float]:

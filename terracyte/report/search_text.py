@@ -12,7 +12,7 @@ Outcome = Mapping[str, Any]
 
 
 def note(task: str, outcome: Outcome) -> str:
-    """One paragraph of a search; see `search.search`.
+    """One paragraph of a search; see `tune.search.search`.
 
     Args:
         task: whose.

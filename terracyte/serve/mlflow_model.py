@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from terracyte.promote import champion
-from terracyte.tracking import store
 from terracyte.tracking.models import requirements
 
 
@@ -25,7 +24,7 @@ def pyfunc(folder: Path) -> dict[str, Any]:
     record = champion.read_record(folder)
     shape = (-1, record["height"], record["width"], record["channels"])
     return {
-        "python_model": str(Path(__file__).with_name("served.py")),
+        "python_model": str(Path(__file__).with_name("mlflow_entry.py")),
         "artifacts": {"champion": str(folder)},
         "signature": ModelSignature(inputs=Schema([TensorSpec(np.dtype("float32"), shape)])),
         "pip_requirements": requirements(),
@@ -42,7 +41,6 @@ def save(folder: Path, path: Path) -> None:
     Raises:
         InputError: the folder holds no champion.
     """
-    store.quieten()
     import mlflow.pyfunc
 
     with _without_example():

@@ -38,6 +38,7 @@ class Classification(Task):
 
     def decode(self, logits: NDArray[np.floating[Any]]) -> dict[str, NDArray[Any]]:
         """`probabilities` (b, k) float32: the softmax of the logits."""
+        # scipy.special.softmax rounds otherwise, which would change stored predictions; and training needs no scipy
         powers = np.exp(logits - logits.max(axis=-1, keepdims=True), dtype=np.float64)
         return {"probabilities": (powers / powers.sum(axis=-1, keepdims=True)).astype(np.float32)}
 

@@ -18,7 +18,7 @@ Report = Callable[[int, float], None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
+class TrialJob:
     """A trial of a task's search.
 
     Attributes:
@@ -35,8 +35,8 @@ class Job:
 
 
 @dataclasses.dataclass(frozen=True)
-class Repeat:
-    """Values to be tried again with another seed.
+class ConfirmationJob:
+    """Values to be trained again with another seed.
 
     Attributes:
         task: whose search.
@@ -53,11 +53,11 @@ class Repeat:
     seed: int
 
 
-class HopelessError(Exception):
+class PrunedError(Exception):
     """A trial is not worth further epochs."""
 
 
-def study(settings: Params, task: str) -> Study:
+def open_study(settings: Params, task: str) -> Study:
     """The study of a task's search; another variant, space, pruner, seed or data is another study."""
     tune, backbone = settings.tune[task], paths.backbone(settings.tune[task].variant)
     parts = {
@@ -70,35 +70,35 @@ def study(settings: Params, task: str) -> Study:
         "data": data_hash(task),
         "weights": file_hash(backbone) if backbone else "",
     }
-    return Study(f"{task}-{digest(parts)[:12]}", tune, start(settings, task), settings.compute.workers)
+    return Study(f"{task}-{digest(parts)[:12]}", tune, reference_values(settings, task), settings.compute.workers)
 
 
-def start(settings: Params, task: str) -> dict[str, object]:
+def reference_values(settings: Params, task: str) -> dict[str, object]:
     """The reference's values of the searched keys, without those that its own values switch off."""
     reference = settings.reference[task]
     space = settings.tune[task].space
     return {key: reference[key] for key, dimension in space.items() if dimension.matters(reference)}
 
 
-def run(job: Job, ask: Ask) -> Outcome:
-    """Train, and ask after each epoch whether the trial is hopeless; a failure is an outcome, too."""
+def run(job: TrialJob, ask: Ask) -> Outcome:
+    """Train, and ask after each epoch whether to prune the trial; a failure is an outcome, too."""
     settings = params.load()
 
     def report(epoch: int, score: float) -> None:
         if ask((epoch, score)):
-            raise HopelessError
+            raise PrunedError
 
     seed, name = settings.tune[job.task].seed, f"{job.study}-{job.number}"
     try:
         return Outcome(state="complete", score=_train(settings, job.task, job.values, seed, name, report))
-    except HopelessError:
+    except PrunedError:
         return Outcome(state="pruned")
     except Exception as error:  # a network too large, a loss that is not finite, …: the search goes on
         return Outcome(state="failed", failure=" ".join((str(error) or type(error).__name__).split())[:300])
 
 
-def repeat(job: Repeat, ask: Ask) -> float:
-    """Train the values of a trial with another seed; the score.
+def confirm(job: ConfirmationJob, ask: Ask) -> float:
+    """Train values with another seed; the score.
 
     Raises:
         InputError: the training fails.

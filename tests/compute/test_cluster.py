@@ -19,7 +19,7 @@ from terracyte.tracking import store
 from terracyte.tune import study as tuning
 from terracyte.tune import trial as trials
 from terracyte.tune.study import Outcome
-from terracyte.tune.trial import Job
+from terracyte.tune.trial import TrialJob
 from tests import balanced_project
 from tests.compute import cluster_jobs
 from tests.compute.ray_cluster import Cluster, started, wait_for
@@ -137,12 +137,12 @@ def test_a_search_goes_on_when_a_node_is_lost(cluster: Cluster, edit: Edit) -> N
     assert [trial["number"] for trial in outcome["trials"]] == list(range(TRIALS))
     assert {trial["state"] for trial in outcome["trials"]} == {"complete"}
     assert all(len(trial["epochs"]) == 6 for trial in outcome["trials"])
-    study = trials.study(params.load(), "mars")
+    study = trials.open_study(params.load(), "mars")
     jobs = Counter(each.user_attrs["job"] for each in study._study.get_trials(deepcopy=False))
     assert jobs == dict.fromkeys(range(TRIALS), 1)
     # wherever a trial ran, and however often it was begun: its score is what its values score here
     for trial in outcome["trials"][:2]:
-        again = trials.run(Job("mars", study.name, trial["number"], trial["values"]), lambda epoch: False)
+        again = trials.run(TrialJob("mars", study.name, trial["number"], trial["values"]), lambda epoch: False)
         assert again == Outcome(state="complete", score=trial["score"])
 
 

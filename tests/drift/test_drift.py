@@ -85,8 +85,8 @@ def test_what_never_varies_is_not_compared() -> None:
 @pytest.fixture
 def task(project: Path, edit: Edit) -> Task:
     """160 drawn cells: 100 for training, 30 for validation, 30 for test."""
-    edit("data.blood.height", 32)
-    edit("data.blood.width", 32)
+    edit("tasks.blood.height", 32)
+    edit("tasks.blood.width", 32)
     made = tasks.make("blood", params.load())
     random = np.random.default_rng(0)
     y, x = np.mgrid[:32, :32] - 16

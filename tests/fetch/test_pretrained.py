@@ -96,8 +96,8 @@ def test_silence_ends_with_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_downloaded_file_is_used_again_offline(edit: Edit, real: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     checksum = hashlib.sha256(real).hexdigest()
     monkeypatch.setitem(pretrained.PUBLISHED, "mobilenet_v3_small_minimalistic", ("a/b.weights.h5", checksum))
-    paths.DOWNLOADS.mkdir(parents=True)
-    (paths.DOWNLOADS / "b.weights.h5").write_bytes(real)
+    paths.downloads().mkdir(parents=True)
+    (paths.downloads() / "b.weights.h5").write_bytes(real)
     assert fetch(edit, weights="imagenet").sha256 == checksum
 
 

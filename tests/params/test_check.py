@@ -29,9 +29,9 @@ def test_a_sound_project_passes_silently(project: Path) -> None:
 
 
 def test_a_missing_source(edit: Edit) -> None:
-    edit("data.mars.source", "challenge")
-    edit("data.mars.path", "nowhere/mars.npz")
-    assert_one_line(preflight(), "'data.mars.path'", "'nowhere/mars.npz'")
+    edit("sources.mars.source", "challenge")
+    edit("sources.mars.path", "nowhere/mars.npz")
+    assert_one_line(preflight(), "'sources.mars.path'", "'nowhere/mars.npz'")
 
 
 def test_sources_are_seen_from_the_experiments_folder(project: Path) -> None:

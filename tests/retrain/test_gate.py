@@ -17,7 +17,7 @@ from terracyte.retrain import comment, results, retraining, revision
 from terracyte.retrain.comment import Comparison, Retrained
 from terracyte.retrain.gate import judge
 from terracyte.retrain.results import Results
-from tests.conftest import ROOT
+from tests.conftest import ROOT, TASKS
 
 BLOOD = tasks.make("blood", params.load(ROOT / "params.yaml"))
 
@@ -99,7 +99,7 @@ def test_a_champion_without_interval_is_no_licence_to_fall() -> None:
 @pytest.fixture
 def repository(finished: Path) -> Path:
     """The finished project as the one commit of a repository, before anything was promoted."""
-    for task in params.TASKS:
+    for task in TASKS:
         paths.promotion(task).unlink()
     git("init", "--quiet", "--initial-branch=main")
     commit(*(path.name for path in finished.glob("*.yaml")), "metrics")

@@ -1,4 +1,4 @@
-"""Who becomes champion: decisions on stored predictions, with made-up behaviour; then what the behaviour tests find."""
+"""Who becomes champion: decisions on stored predictions, with made-up behaviour."""
 
 import contextlib
 import shutil
@@ -13,36 +13,37 @@ import pytest
 
 from stages import promote as stage
 from terracyte import params, tasks
-from terracyte import promote as promotion
-from terracyte.configure.identity import file_hash
 from terracyte.core import files, metric_files, paths
-from terracyte.core.errors import InputError, guarded
+from terracyte.core.errors import guarded
+from terracyte.core.hashing import file_hash
 from terracyte.evaluate import predictions
 from terracyte.evaluate import scores as evaluation
 from terracyte.models import seed_ensemble
-from terracyte.promote import behaviour, calibration, comparison
+from terracyte.params import row
+from terracyte.promote import behaviour, calibration, checks, comparison, decision, novelty
+from terracyte.promote.champion import CARD, MODEL, RECORD, SCORES, prediction
 from terracyte.tasks.task import Task
 from tests import finished_project
-from tests.conftest import Edit
+from tests.conftest import TASKS, Edit
 from tests.finished_project import BEHAVIOUR
 
 
-@pytest.fixture
-def unpromoted(finished: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(autouse=True)
+def unpromoted(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A finished project without champions, whose models' files are empty and behave."""
 
     @contextlib.contextmanager
     def first(models: Sequence[Path]) -> Iterator[Path]:
         yield models[0]
 
-    for task in params.TASKS:
+    for task in TASKS:
         shutil.rmtree(paths.champion(task))
         paths.promotion(task).unlink()
     monkeypatch.setattr(seed_ensemble, "model_file", first)
-    monkeypatch.setattr(behaviour, "examine", lambda *_: BEHAVIOUR)
+    monkeypatch.setattr(behaviour, "examine", lambda *_: checks.from_record(BEHAVIOUR))
     monkeypatch.setattr(calibration, "write", finished_project.calibrate)
+    monkeypatch.setattr(novelty, "write", lambda task, path, share: files.write_text(path, f"{task.name} {share}"))
     monkeypatch.setattr(sys, "argv", ["promote", "blood"])
-    return finished
 
 
 def make(name: str = "blood") -> Task:
@@ -50,20 +51,21 @@ def make(name: str = "blood") -> Task:
 
 
 def promote(best: str, task: str = "blood") -> dict[str, Any]:
-    """Let a variant validate best, by as little as it takes, and run the stage; its record."""
-    metric, training = f"val_{make(task).selection}", {}
-    for name in params.load().variants_of(task):
-        training[name] = metric_files.read(paths.training(task, name))
+    """Let a variant validate best, by as little as it takes, and decide; the record."""
+    settings = params.load()
+    metric = f"val_{tasks.make(task, settings).selection}"
+    training = {name: metric_files.read(paths.training(task, name)) for name in settings.rows_of(task)}
     highest = max(runs["0"][metric] for name, runs in training.items() if name != best)
     for run in training[best].values():
         run[metric] = max(run[metric], highest + 0.01)
     metric_files.write(paths.training(task, best), {}, training[best])
-    return decide(task)
+    return decide(task, settings)
 
 
-def decide(task: str = "blood") -> dict[str, Any]:
-    sys.argv = ["promote", task]  # restored by the fixture's monkeypatch
-    stage.main()
+def decide(task: str = "blood", settings: params.Params | None = None) -> dict[str, Any]:
+    """What the stage does; the record, as it is written."""
+    settings = settings or params.load()
+    files.write_json(paths.promotion(task), decision.promote(tasks.make(task, settings), settings))
     record: dict[str, Any] = files.read_json(paths.promotion(task))
     return record
 
@@ -75,16 +77,17 @@ def state(task: str = "blood") -> str:
 
 
 def champion(task: str = "blood") -> dict[str, Any]:
-    about: dict[str, Any] = files.read_json(paths.champion(task) / "champion.json")
+    about: dict[str, Any] = files.read_json(paths.champion(task) / RECORD)
     return about
 
 
 def train_again(task: str = "blood") -> None:
     """Train and evaluate every variant on the present data."""
     settings = params.load()
-    for variant in settings.variants_of(task):
-        finished_project.train(make(task), variant, settings)
-        finished_project.evaluate(make(task), variant, settings)
+    finished_project.configure(task)
+    for variant in settings.rows_of(task):
+        finished_project.train(tasks.make(task, settings), variant)
+        finished_project.evaluate(tasks.make(task, settings), variant, settings)
 
 
 def edit_manifest(change: Callable[[pd.DataFrame], pd.DataFrame], task: str = "blood") -> None:
@@ -102,13 +105,11 @@ def rescore(variant: str, right: Callable[[np.ndarray[Any, Any]], np.ndarray[Any
     kept = {"id": rows["id"].to_numpy(np.int64), "probabilities": probabilities, "shift_probabilities": copies}
     for seed in settings.seeds:
         files.write_arrays(paths.prediction("blood", variant, seed), kept)
-    records = predictions.trained("blood", variant, settings.seeds)
     of_seeds = dict.fromkeys(settings.seeds, kept)
-    scores = evaluation.summarise(task, variant, rows, of_seeds, records, settings.evaluate, kept)
+    scores = evaluation.summarise(task, row.read("blood", variant), rows, of_seeds, settings.evaluate, kept)
     metric_files.write(paths.scores("blood", variant), scores["mean"], scores)
 
 
-@pytest.mark.usefixtures("unpromoted")
 @pytest.mark.parametrize(("task", "best"), [("blood", "blood-cnn"), ("mars", "mars-unet")])
 def test_the_first_champion_only_has_to_behave(task: str, best: str) -> None:
     record = promote(best, task)
@@ -126,13 +127,12 @@ def test_the_first_champion_only_has_to_behave(task: str, best: str) -> None:
         make(task).image_shape[2],
     )
     folder = paths.champion(task)
-    assert files.read_json(folder / "scores.json") == scores
-    stored = files.read_arrays(folder / "predictions/seed_1.npz")
+    assert files.read_json(folder / SCORES) == scores
+    stored = files.read_arrays(folder / prediction(1))
     assert np.array_equal(stored["id"], predictions.test_rows(task)["id"])
-    assert (folder / "model.keras").exists()
+    assert (folder / MODEL).exists()
 
 
-@pytest.mark.usefixtures("unpromoted")
 @pytest.mark.parametrize(
     ("task", "best", "worse"), [("blood", "blood-cnn", "blood-baseline"), ("mars", "mars-unet", "mars-baseline")]
 )
@@ -144,7 +144,6 @@ def test_a_second_run_changes_no_byte_whatever_was_decided(task: str, best: str,
         assert state(task) == before
 
 
-@pytest.mark.usefixtures("unpromoted")
 def test_a_better_candidate_becomes_champion_and_the_decision_before_is_kept() -> None:
     promote("blood-baseline")
     record = promote("blood-cnn")
@@ -168,22 +167,20 @@ def test_a_better_candidate_becomes_champion_and_the_decision_before_is_kept() -
     )
 
 
-@pytest.mark.usefixtures("unpromoted")
-def test_a_candidate_that_is_no_better_is_refused_and_the_champion_stays(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_candidate_that_is_no_better_is_refused_and_the_champion_stays() -> None:
     first = promote("blood-cnn")
     kept = champion()
     record = promote("blood-baseline")
     assert (record["promoted"], record["candidate"]["variant"]) == (False, "blood-baseline")
     assert "Not better than the champion blood-cnn" in record["against"][0]
     assert champion() == kept == record["champion"] == first["champion"]
-    assert "blood-baseline is refused (blood-cnn is champion)" in capsys.readouterr().out
+    assert decision.describe(record).startswith("blood-baseline is refused (blood-cnn is champion)")
     # chance alone: the two networks are as good as one another
     record = promote("blood-transfer")
     assert "not below 0.05" in record["against"][0]
     assert [earlier["candidate"] for earlier in record["history"]] == ["blood-cnn", "blood-baseline"]
 
 
-@pytest.mark.usefixtures("unpromoted")
 def test_the_same_variant_trained_otherwise_is_a_candidate_like_any_other(
     edit: Edit, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -191,14 +188,14 @@ def test_the_same_variant_trained_otherwise_is_a_candidate_like_any_other(
     kept = champion()
     edit("reference.blood.dropout", 0.25)
     train_again()
-    record = promote("blood-cnn")
+    stage.main()
+    record = files.read_json(paths.promotion("blood"))
     assert (record["promoted"], champion()) == (False, kept)
     assert record["candidate"]["fingerprints"] != kept["fingerprints"]
     assert record["checks"]["comparison"]["p_value"] == 1
     assert "blood-cnn is refused (blood-cnn is champion): Not better than the champion" in capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("unpromoted")
 def test_no_class_may_fall_by_more_than_the_bound(edit: Edit) -> None:
     rescore("blood-baseline", lambda labels: np.zeros_like(labels))
     promote("blood-baseline")
@@ -213,10 +210,9 @@ def test_no_class_may_fall_by_more_than_the_bound(edit: Edit) -> None:
     assert len(record["history"]) == 2
 
 
-@pytest.mark.usefixtures("unpromoted")
 def test_who_does_not_behave_is_no_champion_even_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {**BEHAVIOUR, "flips": {"passed": False, "figure": 0.5, "bound": 0.9}}
-    monkeypatch.setattr(behaviour, "examine", lambda *_: found)
+    monkeypatch.setattr(behaviour, "examine", lambda *_: checks.from_record(found))
     record = promote("blood-cnn")
     assert record["against"] == ["Mirror images keep 50.0 % of the decisions (not at least 90.0)."]
     assert (record["promoted"], record["champion"]) == (False, {"variant": None})
@@ -224,11 +220,10 @@ def test_who_does_not_behave_is_no_champion_even_where_there_is_none(monkeypatch
     before = state()
     assert decide() == record
     assert state() == before
-    monkeypatch.setattr(behaviour, "examine", lambda *_: BEHAVIOUR)
+    monkeypatch.setattr(behaviour, "examine", lambda *_: checks.from_record(BEHAVIOUR))
     assert decide()["promoted"]
 
 
-@pytest.mark.usefixtures("unpromoted")
 def test_why_the_champion_was_chosen_is_not_told_anew(edit: Edit) -> None:
     promote("blood-baseline")
     promote("blood-cnn")
@@ -245,7 +240,6 @@ def test_why_the_champion_was_chosen_is_not_told_anew(edit: Edit) -> None:
     assert [earlier["promoted"] for earlier in record["history"]] == [True, True, False]
 
 
-@pytest.mark.usefixtures("unpromoted")
 def test_a_champion_whose_variant_got_another_name_bears_it(edit: Edit) -> None:
     promote("blood-cnn")
     variants = dict(finished_project.VARIANTS)
@@ -258,18 +252,16 @@ def test_a_champion_whose_variant_got_another_name_bears_it(edit: Edit) -> None:
     assert record["promoted"]
 
 
-@pytest.mark.usefixtures("unpromoted")
-@pytest.mark.parametrize("candidate", ["blood-cnn", "blood-baseline"])
-def test_a_fresh_clone_makes_the_recorded_champion_again(candidate: str) -> None:
-    promote("blood-cnn")
-    promote(candidate)
-    before = state()
-    shutil.rmtree(paths.champion("blood"))
-    decide()
-    assert state() == before
+def test_a_fresh_clone_makes_the_recorded_champion_again() -> None:
+    for candidate in ("blood-cnn", "blood-baseline"):
+        promote(candidate)
+        before = state()
+        shutil.rmtree(paths.champion("blood"))
+        decide()
+        assert champion()["variant"] == "blood-cnn"
+        assert state() == before
 
 
-@pytest.mark.usefixtures("unpromoted")
 def test_a_folder_of_another_champion_gives_way_to_the_recorded_one() -> None:
     promote("blood-baseline")
     shutil.copytree(paths.champion("blood"), "other")
@@ -281,7 +273,6 @@ def test_a_folder_of_another_champion_gives_way_to_the_recorded_one() -> None:
     assert state() == before
 
 
-@pytest.mark.usefixtures("unpromoted")
 def test_a_lost_champion_is_told(edit: Edit) -> None:
     promote("blood-cnn")
     shutil.rmtree(paths.champion("blood"))
@@ -292,7 +283,6 @@ def test_a_lost_champion_is_told(edit: Edit) -> None:
     assert [earlier["champion"] for earlier in record["history"]] == ["blood-cnn"]
 
 
-@pytest.mark.usefixtures("unpromoted")
 def test_a_champion_outlives_its_variant(edit: Edit) -> None:
     promote("blood-cnn")
     kept = state().partition(" ")[0], champion()
@@ -305,7 +295,6 @@ def test_a_champion_outlives_its_variant(edit: Edit) -> None:
     assert record["checks"]["comparison"]["images"] == len(predictions.test_rows("blood"))
 
 
-@pytest.mark.usefixtures("unpromoted")
 def test_of_other_splits_only_the_common_images_count(edit: Edit) -> None:
     edit("promote.blood.class_drop", 1.0)
     promote("blood-baseline")
@@ -343,7 +332,6 @@ def test_images_are_matched_by_content_and_truth_not_by_id() -> None:
     assert (here.tolist(), there.tolist()) == ([0, 2], [1, 0])
 
 
-@pytest.mark.usefixtures("unpromoted")
 def test_no_common_image_leaves_the_candidate_alone() -> None:
     promote("blood-cnn")
     edit_manifest(lambda manifest: manifest.assign(content_hash="new " + manifest["content_hash"]))
@@ -353,16 +341,15 @@ def test_no_common_image_leaves_the_candidate_alone() -> None:
     assert "blood-cnn was tested on none of the present test images" in record["reasons"][0]
 
 
-@pytest.mark.usefixtures("unpromoted")
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
     [
         (
-            "data.mars.classes",
+            "tasks.mars.classes",
             ["background", "soil", "bedrock", "sand", "boulder"],
             "its classes were background, soil",
         ),
-        ("data.mars.height", 64, "its images were 32x32 with 1 channels"),
+        ("tasks.mars.height", 64, "its images were 32x32 with 1 channels"),
     ],
 )
 def test_other_classes_or_sizes_cannot_be_compared(edit: Edit, path: str, value: Any, expected: str) -> None:
@@ -378,14 +365,13 @@ def test_other_classes_or_sizes_cannot_be_compared(edit: Edit, path: str, value:
     assert f"cannot be compared ({expected}" in record["reasons"][0]
 
 
-@pytest.mark.usefixtures("unpromoted")
 @pytest.mark.parametrize(
     ("broken", "expected"),
     [
         (lambda: paths.promotion("blood").write_text("<<<<<<<"), "git checkout metrics/blood/promotion.json"),
         (lambda: files.write_json(paths.promotion("blood"), {"champion": 1}), "promotion.json cannot be read"),
-        (lambda: (paths.champion("blood") / "scores.json").unlink(), "dvc checkout data/blood/champion"),
-        (lambda: (paths.champion("blood") / "champion.json").write_text("{"), "data/blood/champion is incomplete"),
+        (lambda: (paths.champion("blood") / SCORES).unlink(), "dvc checkout data/blood/champion"),
+        (lambda: (paths.champion("blood") / RECORD).write_text("{"), "data/blood/champion is incomplete"),
         (lambda: paths.scores("blood", "blood-cnn").unlink(), "run `dvc repro evaluate@blood-cnn`"),
     ],
 )
@@ -403,11 +389,10 @@ def test_what_cannot_be_read_is_one_line_and_changes_nothing(
     assert state() == before
 
 
-@pytest.mark.usefixtures("unpromoted")
 def test_the_card_tells_data_scores_limits_and_how_it_was_chosen() -> None:
     promote("blood-baseline")
     promote("blood-cnn")
-    text, about = (paths.champion("blood") / "card.md").read_text(encoding="utf-8"), champion()
+    text, about = (paths.champion("blood") / CARD).read_text(encoding="utf-8"), champion()
     assert text.startswith("# Blood: a network\n")
     for expected in (
         f"hash `{about['data_hash']}`",
@@ -421,87 +406,3 @@ def test_the_card_tells_data_scores_limits_and_how_it_was_chosen() -> None:
     ):
         assert expected in text
     assert "of the averaged model, which this one is" in text
-
-
-@pytest.mark.usefixtures("finished")
-def test_behaviour_is_tried_on_validation_images_only() -> None:
-    manifest = pd.read_parquet(paths.balance_manifest("blood"))
-    images = np.load(paths.images("blood"))
-    ids = manifest["id"][manifest["split"] == "validation"].to_numpy()
-    images[:] = 0
-    images[ids] = 1
-    np.save(paths.images("blood"), images)
-    for wanted, expected in ((5, 5), (10_000, len(ids))):
-        shown = behaviour.shown(make(), wanted)
-        assert shown.shape == (expected, 32, 32, 3)
-        assert shown.min() == 1
-    edit_manifest(lambda rows: rows[rows["split"] != "validation"])
-    with pytest.raises(InputError, match="no row's split is 'validation'"):
-        behaviour.shown(make(), 5)
-
-
-def network(task: Task, fault: str) -> Path:
-    """Write a network that decides by how light an image or pixel is, with one fault or none."""
-    import keras
-    from keras import layers, ops
-
-    from terracyte.models.serialization import write_model
-
-    images = keras.Input(task.image_shape)
-    grey = ops.mean(images, axis=-1, keepdims=True) / 255
-    if fault == "position":
-        grey = ops.pad(grey[:, :, :16], [[0, 0], [0, 0], [0, 16], [0, 0]])  # the right half is not looked at
-    if fault == "batch":
-        grey = grey - 0.1 * ops.mean(grey, axis=0, keepdims=True)
-    if fault == "infinite":
-        grey = grey + ops.log(ops.mean(grey, axis=(1, 2, 3), keepdims=True))  # of a black image
-    shown = grey if task.dense else ops.mean(grey, axis=(1, 2))
-    # far from all greys of the pictures, or within them
-    edge = 0.3 if fault != "edge" else 0.5
-    logits = [ops.zeros_like(shown) - 9, edge - shown, shown - edge, ops.zeros_like(shown) - 9]
-    model = keras.Model(images, layers.Concatenate(name="logits")(logits))
-    path = Path("network.keras")
-    write_model(path, model)
-    return path
-
-
-def pictures(task: Task, fault: str) -> behaviour.Images:
-    """(16, h, w, c): dark or light images, their right half otherwise lit than the left; or all of a middle grey."""
-    random = np.random.default_rng(0)
-    left, right = (random.choice([10, 240], (16, 1, 1, 1)) for _ in range(2))
-    if fault == "edge":
-        left = right = random.integers(124, 132, (16, 1, 1, 1))
-    halves = [np.broadcast_to(half, (16, 32, 16, task.image_shape[2])) for half in (left, right)]
-    return np.concatenate(halves, axis=2).astype(np.uint8)
-
-
-@pytest.mark.parametrize("name", params.TASKS)
-@pytest.mark.parametrize(
-    ("fault", "failed"),
-    [
-        ("", []),
-        ("position", ["flips"]),
-        ("batch", ["batch_of_one"]),
-        ("infinite", ["empty_image"]),
-        ("edge", ["brightness"]),
-    ],
-)
-def test_behaviour_tests_find_the_fault(project: Path, edit: Edit, name: str, fault: str, failed: list[str]) -> None:
-    for key, value in (("classes", ["a", "b", "c", "d"]), ("height", 32), ("width", 32)):
-        edit(f"data.{name}.{key}", value)
-    task, bounds = make(name), params.load().promote[name]
-    model, images = network(task, fault), pictures(task, fault)
-    found = behaviour.examine(task, model, images, "horizontal", bounds)
-    assert [test for test, result in found.items() if not result["passed"]] == failed
-    if not fault:
-        unflipped = behaviour.examine(task, model, images, "none", bounds)
-        assert unflipped == {test: result for test, result in found.items() if test != "flips"}
-        told = (True, "Mirror images are not tried: the reference's flip is none.")
-        assert promotion.wording.behaviour(unflipped)[0] == told
-
-
-@pytest.mark.usefixtures("unpromoted")
-def test_outputs_that_are_no_numbers_are_a_reason_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = {**BEHAVIOUR, "batch_of_one": behaviour._within(np.nan, 0.001)}
-    monkeypatch.setattr(behaviour, "examine", lambda *_: found)
-    assert promote("blood-cnn")["against"] == ["Alone or in a batch, an image's outputs are not finite."]

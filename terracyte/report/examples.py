@@ -1,42 +1,17 @@
-"""Pictures of the page, each a data URI: photographs, coloured masks, predictions, removed images."""
+"""Images that the page shows: test images with their predictions, and what cleaning removed."""
 
-import base64
 import dataclasses
-import io
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image, ImageColor
 
 from terracyte.clean.rules import NO_TWIN
 from terracyte.core import paths
 from terracyte.evaluate.predictions import Kept
+from terracyte.rendering.pictures import Picture, painted, photograph
 from terracyte.tasks.task import Task
-
-# One colour per label of a mask: background, soil, bedrock, sand, big rock, and three to spare. Any two of the
-# first five differ by at least 31 (CIE 1976 ΔE) for normal sight and for simulated protanopia, deuteranopia and
-# tritanopia (Machado et al. 2009).
-PALETTE = ("#3b3b3b", "#c1693c", "#56b4e9", "#f0e442", "#7b1fa2", "#009e73", "#cc79a7", "#0072b2")
-
-_JPEG_QUALITY = 85
-_DIMMED = 0.3  # share of its colour that a prediction keeps where the truth is unlabelled
-
-
-@dataclasses.dataclass(frozen=True)
-class Picture:
-    """An image of the page.
-
-    Attributes:
-        uri: `data:image/…`.
-        text: what it shows, for those who do not see it.
-        label: what stands below it; empty for nothing.
-    """
-
-    uri: str
-    text: str
-    label: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,24 +46,6 @@ class Sheet:
     pictures: tuple[Picture, ...]
 
 
-def photograph(image: NDArray[np.uint8]) -> str:
-    """(h, w, c) uint8 with 1 or 3 channels → a JPEG's data URI."""
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    return _uri(picture, "jpeg", quality=_JPEG_QUALITY, optimize=True)
-
-
-def painted(mask: NDArray[np.uint8], dimmed: NDArray[np.bool_] | None = None) -> str:
-    """(h, w) labels → a PNG's data URI in the palette's colours, darker where `dimmed`."""
-    colours = np.array([ImageColor.getrgb(colour) for colour in PALETTE])
-    pixels = colours[mask % len(PALETTE)]
-    if dimmed is not None:
-        shade = _DIMMED * pixels[dimmed] + (1 - _DIMMED) * colours[0]
-        pixels[dimmed] = shade.round()
-    # At most 16 colours: a palette makes the file a third of the size.
-    picture = Image.fromarray(pixels.astype(np.uint8)).quantize(2 * len(PALETTE), dither=Image.Dither.NONE)
-    return _uri(picture, "png", optimize=True)
-
-
 def samples(task: Task, rows: pd.DataFrame, kept: Kept, count: int) -> list[Example]:
     """Test images spread evenly over the strata, with their predictions."""
     ordered = np.argsort(task.strata(rows), kind="stable")
@@ -117,13 +74,13 @@ def _sheet(task: Task, reason: str, removed: pd.DataFrame, images: NDArray[np.ui
     )
     contents = contents.sort_values(["times", "first"], ascending=[False, True])
     pictures = [
-        Picture(photograph(images[first]), f"removed {task.name} image {first}", _fate(first, times, twin))
+        Picture(photograph(images[first]), f"removed {task.name} image {first}", _removed_label(first, times, twin))
         for first, times, twin in contents.head(count).itertuples(index=False)
     ]
     return Sheet(reason, len(removed), len(contents), tuple(pictures))
 
 
-def _fate(first: int, times: int, twin: int) -> str:
+def _removed_label(first: int, times: int, twin: int) -> str:
     if times > 1:
         return f"{times} times"
     return f"id {first}" if twin == NO_TWIN else f"id {first}, like {twin}"
@@ -132,11 +89,13 @@ def _fate(first: int, times: int, twin: int) -> str:
 def _examples(task: Task, rows: pd.DataFrame, kept: Kept, chosen: NDArray[np.int64]) -> list[Example]:
     rows = rows.iloc[chosen]
     images, truth = np.load(paths.images(task.name), mmap_mode="r"), task.targets(rows)
-    mine = {name: array[chosen] for name, array in kept.items()}
-    predicted = task.predicted(mine)
-    make = _segmented if task.dense else _classified
+    outputs = {name: array[chosen] for name, array in kept.items()}
+    predicted = task.predicted(outputs)
+    example = _segmented if task.dense else _classified
     return [
-        make(task, int(row), images[row], truth[i], predicted[i], {name: array[i] for name, array in mine.items()})
+        example(
+            task, int(row), images[row], truth[i], predicted[i], {name: array[i] for name, array in outputs.items()}
+        )
         for i, row in enumerate(rows["id"])
     ]
 
@@ -164,9 +123,3 @@ def _segmented(task: Task, row: int, image: NDArray[np.uint8], truth: Any, predi
 def _shares(task: Task, mask: NDArray[np.uint8]) -> str:
     shares = np.bincount(mask.ravel(), minlength=len(task.classes)) / mask.size
     return ", ".join(f"{share:.0%} {name}" for name, share in zip(task.classes, shares, strict=True) if share > 0)
-
-
-def _uri(picture: Image.Image, kind: str, **options: Any) -> str:
-    stream = io.BytesIO()
-    picture.save(stream, kind, **options)
-    return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"

@@ -1,4 +1,4 @@
-"""The README's picture of the sample can be made anew."""
+"""The docs' picture of the sample can be made anew."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from ruamel.yaml import YAML
 
+from benchmarks import sheet
 from terracyte import params
-from terracyte.report import sheet
 from tests.conftest import ROOT
 
 

@@ -1,22 +1,25 @@
-"""The README's picture of the embedded sample: genuine cells of each class, and terrain with its mask.
+"""Draws docs/sample.png, the picture of the embedded sample: cells of each class, and terrain with its masks.
 
-To make it anew, from the project's root:
-`.venv/bin/python -c "from terracyte import params; from terracyte.report import sheet; sheet.write(params.load())"`
+python -m benchmarks.sheet
+
+takes the recipes that params.yaml names; both sources must be `sample`.
 """
 
+import argparse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageColor, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
-from terracyte import tasks
+from terracyte import params, tasks
 from terracyte.core import files
+from terracyte.core.errors import guarded
 from terracyte.ingest.sources import sample
 from terracyte.params import Params
-from terracyte.report.pictures import PALETTE
+from terracyte.rendering.pictures import PALETTE, overlaid
 from terracyte.tasks.task import Task
 
 PATH = Path("docs/sample.png")
@@ -24,12 +27,13 @@ PATH = Path("docs/sample.png")
 _CELLS, _STRIPS = 3, 4  # cells per class; pictures of terrain
 _EDGE, _GAP, _LINE = 96, 3, 14  # pixels
 _COLOURS = 112  # of the file's palette: a third of the size, and nothing to see
+_LIGHTER = 1.6  # NavCam strips are dark
 
-Picture = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 
 
 def write(settings: Params, path: Path = PATH) -> None:
-    """Draw the sample of params.yaml and write the picture; both sources must be `sample`.
+    """Draw the sample and write the picture; both sources must be `sample`.
 
     Raises:
         InputError: a recipe cannot be followed.
@@ -44,7 +48,7 @@ def write(settings: Params, path: Path = PATH) -> None:
 
 def _cells(task: Task, settings: Params) -> Image.Image:
     """A column per class under its name."""
-    found: dict[int, list[Picture]] = {label: [] for label in range(len(task.classes))}
+    found: dict[int, list[Pixels]] = {label: [] for label in range(len(task.classes))}
     for image, label in _genuine(task, settings):
         found[int(label)].append(image)
     sheet = Image.new("RGB", (len(found) * (_EDGE + _GAP) - _GAP, 2 * _LINE + _CELLS * (_EDGE + _GAP)), "white")
@@ -63,17 +67,17 @@ def _terrain(task: Task, settings: Params) -> Image.Image:
     width, classes = 2 * _EDGE + _GAP, len(task.classes)
     sheet = Image.new("RGB", (_STRIPS * (width + _GAP) - _GAP, 2 * (_EDGE + _GAP) + 2 * _LINE), "white")
     for column, (image, mask) in enumerate(ranked):
-        grey = np.repeat(np.clip(image * 1.6, 0, 255), 3, axis=-1)  # NavCam strips are dark
-        colours = np.array([ImageColor.getrgb(colour) for colour in PALETTE])[mask]
-        for row, picture in enumerate((grey, 0.5 * grey + 0.5 * colours)):
-            strip = Image.fromarray(picture.astype(np.uint8)).resize((width, _EDGE), Image.Resampling.BICUBIC)
+        light = (image * _LIGHTER).clip(0, 255).astype(np.uint8)
+        for row, share in enumerate((0.0, 0.5)):
+            strip = overlaid(light, mask, share).resize((width, _EDGE), Image.Resampling.BICUBIC)
             sheet.paste(strip, (column * (width + _GAP), row * (_EDGE + _GAP)))
     for label, name in enumerate(task.classes):
         _text(sheet, (sheet.width * (label + 0.5) / classes, sheet.height - _LINE), name, PALETTE[label])
     return sheet
 
 
-def _genuine(task: Task, settings: Params) -> Iterator[tuple[Picture, Any]]:
+def _genuine(task: Task, settings: Params) -> Iterator[tuple[Pixels, Any]]:
+    """Images (h, w, c) without a planted defect, each with its label or mask (h, w)."""
     for batch in sample.read(task, settings.experiment.sources[task.name]):
         targets = batch.masks if task.dense else batch.labels
         assert targets is not None
@@ -90,3 +94,14 @@ def _text(sheet: Image.Image, centre: tuple[float, float], text: str, key: str |
     if key:
         left = centre[0] - draw.textlength(text, font) / 2 - 16
         draw.rectangle((left, centre[1] - 5, left + 10, centre[1] + 5), key)
+
+
+def main() -> None:
+    """Draw it where the docs show it."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    write(params.load())
+    print(f"{PATH} is written")
+
+
+if __name__ == "__main__":
+    guarded(main)
