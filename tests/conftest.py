@@ -1,6 +1,9 @@
 """A throw-away project folder for each test that touches files."""
 
 import contextlib
+import copy
+import functools
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -29,23 +32,27 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@functools.cache
+def _parsed(text: str) -> Any:
+    from ruamel.yaml import YAML
+
+    return YAML(typ="safe", pure=True).load(text)
+
+
 @pytest.fixture
 def edit(project: Path) -> Edit:
     """Set one value of the project's params.yaml, or of its experiment.yaml, by its dotted path."""
-    from ruamel.yaml import YAML
 
     def change(path: str, value: Any) -> None:
-        yaml = YAML()
         of_experiment = path.split(".")[0] in ("root", "weights", "sources", "rows", "override")
         file = project / ("experiment.yaml" if of_experiment else "params.yaml")
-        content = yaml.load(file.read_text(encoding="utf-8"))
+        content = copy.deepcopy(_parsed(file.read_text(encoding="utf-8")))
         *parents, last = path.split(".")
         node = content
         for parent in parents:
             node = node[parent]
         node[last] = value
-        with file.open("w", encoding="utf-8") as stream:
-            yaml.dump(content, stream)
+        file.write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML, and quick to write
 
     return change
 
