@@ -90,7 +90,7 @@ def page(report: Report) -> str:
     """The page as HTML; without clock, network and absolute paths."""
     folder = Path(__file__).parent
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([folder, folder.parent / "reporting"]),
+        loader=jinja2.FileSystemLoader([folder, folder.parent / "report"]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -25,7 +25,7 @@ def pyfunc(folder: Path) -> dict[str, Any]:
     record = champion.read_record(folder)
     shape = (-1, record["height"], record["width"], record["channels"])
     return {
-        "python_model": str(Path(__file__).with_name("served.py")),
+        "python_model": str(Path(__file__).with_name("mlflow_entry.py")),
         "artifacts": {"champion": str(folder)},
         "signature": ModelSignature(inputs=Schema([TensorSpec(np.dtype("float32"), shape)])),
         "pip_requirements": requirements(),
