@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,22 @@ def finished(project: Path, finished_template: Path) -> Path:
     """A project, being the working directory, whose every stage before `report` seems to have run."""
     shutil.copytree(finished_template, project, dirs_exist_ok=True)
     return project
+
+
+@pytest.fixture(scope="session")
+def reported_template(finished_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished project with the report's tables and page; MLflow is told nothing. To be read, or to be copied."""
+    from stages import report
+    from terracyte.report import champions, runs
+
+    folder = tmp_path_factory.mktemp("reported")
+    shutil.copytree(finished_template, folder, dirs_exist_ok=True)
+    with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["report"])
+        for place, name in ((runs, "reconcile"), (champions, "register"), (runs, "log_report")):
+            patch.setattr(place, name, lambda *_: None)
+        report.main()
+    return folder
 
 
 @pytest.fixture(scope="session")
