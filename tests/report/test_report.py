@@ -29,11 +29,19 @@ from tests.conftest import Edit
 
 
 @pytest.fixture
+def reported(reported_template: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A reported project, being the working directory, to be read only."""
+    monkeypatch.chdir(reported_template)
+    return reported_template
+
+
+@pytest.fixture
 def logged(finished: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """In a finished project: what the report tells MLflow."""
     told: list[Any] = []
     monkeypatch.setattr(sys, "argv", ["report"])
     monkeypatch.setattr(tracking, "reconcile", lambda task, runs: told.append((task, runs)))
+    monkeypatch.setattr(tracking, "log_study", lambda *_: None)
     monkeypatch.setattr(tracking, "log_report", lambda task, pages: told.append((task, pages)))
     monkeypatch.setattr(registry, "register", lambda task, entries: told.append((task, entries)))
     return told
@@ -44,9 +52,8 @@ def ablation(task: str) -> dict[str, Any]:
     return {str(variant): row for variant, row in rows.items()}
 
 
-@pytest.mark.usefixtures("logged")
+@pytest.mark.usefixtures("reported")
 def test_rows_are_the_scores_in_the_order_of_params() -> None:
-    stage.main()
     rows = ablation("mars")
     assert list(rows) == ["mars-baseline", "mars-unet"]
     baseline, row, scores = *rows.values(), metric_files.read(paths.scores("mars", "mars-unet"))
@@ -66,9 +73,8 @@ def test_rows_are_the_scores_in_the_order_of_params() -> None:
     assert np.isnan([baseline[name] for name in ("difference", "difference_low", "p_value", "published")]).all()
 
 
-@pytest.mark.usefixtures("logged")
+@pytest.mark.usefixtures("reported")
 def test_scores_under_shift_are_columns_where_the_task_has_them() -> None:
-    stage.main()
     row, mean = ablation("blood")["blood-cnn"], metric_files.read(paths.scores("blood", "blood-cnn"))["mean"]
     assert row["shift_accuracy"] == mean["shift_accuracy"]
     assert row["shift_accuracy_low"] < row["shift_accuracy"] < row["shift_accuracy_high"]
@@ -79,9 +85,8 @@ def test_scores_under_shift_are_columns_where_the_task_has_them() -> None:
     assert "accuracy by corruption" in paths.REPORT_PAGE.read_text(encoding="utf-8")
 
 
-@pytest.mark.usefixtures("logged")
+@pytest.mark.usefixtures("reported")
 def test_tables_say_what_a_variant_starts_from_if_any_owes_something_to_others() -> None:
-    stage.main()
     main = {task: paths.ablation_markdown(task).read_text(encoding="utf-8").splitlines() for task in params.TASKS}
     assert main["blood"][0].endswith("| starts from |")
     assert [line.split(" | ")[-1] for line in main["blood"][2:5]] == ["random |", "random |", "ImageNet |"]
@@ -103,8 +108,8 @@ def test_random_weights_in_place_of_pretrained_ones_are_told_everywhere() -> Non
 
 
 @pytest.mark.usefixtures("logged")
-def test_a_variant_more_or_less_is_a_row_more_or_less(edit: Edit) -> None:
-    stage.main()
+def test_a_variant_more_or_less_is_a_row_more_or_less(edit: Edit, reported_template: Path) -> None:
+    shutil.copytree(reported_template, ".", dirs_exist_ok=True)
     before, kept = ablation("blood"), paths.ablation_csv("mars").read_bytes()
     added = {"task": "blood", "title": "one more", "change": {"width": 8}}
     edit("variants", {**finished_project.VARIANTS, "blood-wide": added})
@@ -169,8 +174,8 @@ def test_a_candidate_that_was_trained_anew_meanwhile_is_not_registered() -> None
 
 
 @pytest.mark.usefixtures("logged")
-def test_a_second_report_changes_no_byte() -> None:
-    stage.main()
+def test_a_second_report_changes_no_byte(reported_template: Path) -> None:
+    shutil.copytree(reported_template, ".", dirs_exist_ok=True)
     before = finished_project.outputs()
     stage.main()
     assert finished_project.outputs() == before
@@ -189,9 +194,8 @@ def test_the_readme_keeps_what_is_around_its_block() -> None:
         assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) <= 1
 
 
-@pytest.mark.usefixtures("logged")
+@pytest.mark.usefixtures("reported")
 def test_the_page_is_whole_and_alone() -> None:
-    stage.main()
     html = paths.REPORT_PAGE.read_text(encoding="utf-8")
     for name, variant in finished_project.VARIANTS.items():
         assert name in html
