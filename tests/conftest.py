@@ -92,8 +92,23 @@ def champions_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+# A second of processor time each: networks of champions, by the bytes of their models.
+_COMPILED: dict[bytes, Any] = {}
+
+
 @pytest.fixture
-def champions(project: Path, champions_template: Path) -> Path:
-    """A project, being the working directory, with balanced data and a champion of each task."""
+def champions(project: Path, champions_template: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project, being the working directory, with balanced data and a champion of each task, each compiled once."""
+    from terracyte.predict import predictor
+
+    compile_anew = predictor._compiled
+
+    def compiled(model: Path, image_shape: tuple[int, int, int]) -> Any:
+        content = model.read_bytes()
+        if content not in _COMPILED:
+            _COMPILED[content] = compile_anew(model, image_shape)
+        return _COMPILED[content]
+
+    monkeypatch.setattr(predictor, "_compiled", compiled)
     shutil.copytree(champions_template, project, dirs_exist_ok=True)
     return project
