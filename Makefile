@@ -6,44 +6,29 @@ BASE ?= origin/main
 OPTIONS ?=
 TASK ?= blood
 PORT ?= 5001
+DATA ?=
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHONPATH := $(CURDIR)
 export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
-export PYTHONPATH := $(CURDIR)
 
-# What a run on the challenge files changes in params.yaml, beside the sources: longer trainings on two cores, from
-# pretrained weights where DATA/weights or data/weights holds them. CHANGES="-S seeds=[0,1,2]" changes more.
-REAL := -S reference.blood.epochs=20 -S reference.blood.patience=20 -S reference.blood.resolution=128 -S reference.blood.weight_averaging=0.998 \
-	-S reference.blood.test_time_flips=true -S ++variants.blood-convnext.change.epochs=6 \
-	-S ++variants.blood-mobilenet_v3_large.change.epochs=14 -S ++variants.blood-mobilenet_v3_from_scratch.change.epochs=14 \
-	-S ++variants.blood-mobilenet_v3_head_only.change.epochs=14 -S ++variants.blood-mobilenet_v3_lean.change.epochs=14 \
-	-S ++variants.blood-mobilenet_v3_high_resolution.change.epochs=14 -S variants.blood-mobilenet_v3_high_resolution.change.resolution=160 \
-	-S tune.blood.trials=0 -S tune.mars.trials=0 \
-	-S reference.mars.epochs=16 -S reference.mars.patience=16 -S reference.mars.weight_averaging=0.998 \
-	-S ++variants.mars-unet_1.change.epochs=40 -S ++variants.mars-unet_1.change.patience=40 \
-	-S ++variants.mars-unet_2.change.epochs=40 -S ++variants.mars-unet_2.change.patience=40 \
-	-S ++variants.mars-unet_3.change.epochs=40 -S ++variants.mars-unet_3.change.patience=40 \
-	-S ++variants.mars-unet_4.change.epochs=40 -S ++variants.mars-unet_4.change.patience=40 \
-	-S ++variants.mars-final_longer.change.epochs=48 -S ++variants.mars-final_longer.change.patience=48 \
-	-S ++variants.mars-unet_final.change.epochs=40 -S ++variants.mars-unet_final.change.patience=40
-CHANGES ?=
-REAL_RUN = folder=$$(realpath "$(DATA)") && weights=$$folder/weights && { test -d "$$weights" || weights=data/weights; } && \
-	dvc exp run $(REAL) $(CHANGES) -S "fetch.folder='$$weights'" \
-	-S data.blood.source=challenge -S "data.blood.path='$$folder/training_set.npz'" \
-	-S data.mars.source=challenge -S "data.mars.path='$$folder/mars_for_students.npz'" $(TARGETS)
-
-# DVC removes what a stage declares before it runs the stage. After a failure the previous outputs come back: cached
-# ones by checkout, the others from a copy.
-define keeping_outputs
-	@mkdir -p data metrics && rm -rf data/.metrics && cp -R metrics data/.metrics
-	@$(1) || { dvc checkout --quiet 2>/dev/null; cp -Rn data/.metrics/. metrics/ || true; exit 2; }
+# DVC runs one stage after another: so the data stages of WORKERS tasks, then as many rows, run side by side, and the last
+# DVC does what is left. It removes what a stage declares before it runs the stage: after a failure the previous outputs
+# come back, cached ones by checkout, the others from a copy.
+DVC = dvc --wait-for-lock repro
+SIDE_BY_SIDE = dvc stage list --name-only | sed -n 's/^$(1)@//p' | xargs -P $(WORKERS) -I{} sh -c '$(DVC) --single-item $(addsuffix @{},$(2)) || exit 1'
+ALL = $(DVC) fetch && $(call SIDE_BY_SIDE,ingest,ingest validate clean balance tune configure) && \
+	$(call SIDE_BY_SIDE,train,train evaluate) && $(DVC)
+define repro
+	@cd $(1) && terracyte check && mkdir -p data metrics && rm -rf data/.metrics && cp -R metrics data/.metrics
+	@cd $(1) && { $(if $(TARGETS),$(DVC) $(TARGETS),$(ALL)); } || { dvc checkout --quiet 2>/dev/null; cp -Rn data/.metrics/. metrics/ || true; exit 2; }
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro repro-parallel real retrain test test-services test-cluster lint-workflows format ui serve report
+.PHONY: help setup repro real retrain test test-services test-cluster lint-workflows format ui serve report
 
 help: ## say what there is to do
-	@echo "Terracyte: two image challenges as one reproducible pipeline"
+	@echo "Terracyte: labelled images as one reproducible pipeline"
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 setup: .venv/installed ## make the environment in .venv from requirements.lock
@@ -55,21 +40,17 @@ setup: .venv/installed ## make the environment in .venv from requirements.lock
 	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-repro: setup ## run what is out of date, on the source that params.yaml names (the embedded sample)
-	@python -m terracyte.params.check
-	$(call keeping_outputs,dvc repro $(TARGETS))
-
-repro-parallel: setup ## the same, WORKERS=2 variants at a time: make repro-parallel WORKERS=4
-	@python -m terracyte.params.check
-	$(call keeping_outputs,python -m terracyte.compute.side_by_side --workers $(WORKERS))
+repro: setup ## run what is out of date of the embedded sample, WORKERS=2 rows at a time
+	$(call repro,.)
 
 real: setup ## run on the challenge files: make real DATA=DIR [TARGETS="evaluate@mars-unet_final"]
-	@test -n "$(DATA)" || { echo "error: DATA is empty: name the folder of training_set.npz and mars_for_students.npz, as in make real DATA=~/challenge" >&2; exit 2; }
-	@python -m terracyte.params.check --challenge "$(DATA)"
-	$(call keeping_outputs,$(REAL_RUN))
+	@test -f "$(DATA)/training_set.npz" -a -f "$(DATA)/mars_for_students.npz" || { echo "error: DATA is '$(DATA)': name the folder of training_set.npz and mars_for_students.npz, as in make real DATA=~/challenge" >&2; exit 2; }
+	@mkdir -p challenge "$(DATA)/weights" && ln -sfn $(foreach name,training_set.npz mars_for_students.npz weights,"$(realpath $(DATA))/$(name)") challenge/
+	@cp dvc.yaml params.yaml real/
+	$(call repro,real)
 
 retrain: setup ## run what is out of date and hold it against BASE=origin/main; the gate says whether it may stay
-	@python -m terracyte.retrain.command --base "$(BASE)" $(OPTIONS)
+	@terracyte retrain --base "$(BASE)" $(OPTIONS)
 
 test: setup ## ruff, mypy and pytest
 	@ruff check .
@@ -96,10 +77,11 @@ format: setup ## rewrite the code in the project's format
 	@ruff format .
 
 ui: setup ## MLflow on http://127.0.0.1:5000
-	@python -m terracyte.report.ui
+	@exec terracyte ui
 
 serve: setup ## the champion behind MLflow's model server, with a page to try it: make serve TASK=mars PORT=5001
-	@python -m terracyte.cli serve $(TASK) --port $(PORT)
+	@exec terracyte serve $(TASK) --port $(PORT)
 
-report: ## say where the report page is
-	@test -f data/report/index.html && echo "file://$(CURDIR)/data/report/index.html" || { echo "error: there is no report yet: run make repro" >&2; exit 2; }
+report: ## say where the report pages are
+	@ls data/report/*.html >/dev/null 2>&1 || { echo "error: there is no report yet: run make repro" >&2; exit 2; }
+	@printf 'file://%s\n' $(CURDIR)/data/report/*.html

@@ -32,7 +32,7 @@ from terracyte.params import Compute
 from terracyte.tasks import make
 from terracyte.tune.study import Outcome
 
-OUTPUT = paths.RESULTS / "scaling.json"
+OUTPUT = Path("docs/results/scaling.json")
 
 _SIZES = (10_000, 100_000, 1_000_000)
 _ENGINES = ("local", "ray")
@@ -98,15 +98,14 @@ def _jobs(kind: str, count: int) -> tuple[list[Any], Any]:
     if kind == "trials":
         from terracyte.tune import trial
 
-        return [trial.Job(_TASK, "scaling", n, {"learning_rate": 1e-3}) for n in range(count)], trial.run
-    from terracyte.configure import initialisation
+        return [trial.TrialJob(_TASK, "scaling", n, {"learning_rate": 1e-3}) for n in range(count)], trial.run
     from terracyte.core import quiet
+    from terracyte.params import row
 
     with quiet.importing_keras():
         from terracyte.train import variant
-    return [
-        variant.Job(identity=each, title="") for each in initialisation.identities(params.load(), _VARIANT)
-    ], variant.run
+    identities = row.read(_TASK, _VARIANT).identities
+    return [variant.Job(identity=each, title="") for each in identities], variant.run
 
 
 @contextmanager

@@ -23,7 +23,6 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from terracyte import params, tasks
 from terracyte.core import paths
 from terracyte.core.errors import InputError, guarded
 from terracyte.promote import champion
@@ -40,7 +39,7 @@ Request = tuple[str, str, bytes]
 def main() -> None:
     """Measure, and print what was found as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("task", choices=params.TASKS)
+    parser.add_argument("task", help="a name of params.yaml: tasks")
     parser.add_argument("--model", type=Path, help="folder of the champion (data/TASK/champion)")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 8], help="at once (1 4 8)")
     parser.add_argument("--seconds", type=float, default=15, help="of each load (15)")
@@ -66,7 +65,7 @@ def requests(folder: Path) -> tuple[list[Request], list[Request]]:
     """Requests of the two kinds: pictures to /predict, one array each to /invocations."""
     record = champion.read_record(folder)
     shape = (record["height"], record["width"], record["channels"])
-    files = [each.png for each in examples(tasks.named(record["task"], record["classes"], shape))] or [_noise(shape)]
+    files = [each.png for each in examples(champion.task_of(record))] or [_noise(shape)]
     images = [np.asarray(Image.open(io.BytesIO(file))).reshape(shape) for file in files]
     arrays = [json.dumps({"inputs": [image.tolist()]}).encode() for image in images]
     as_pictures = [("/predict", "image/png", file) for file in files]

@@ -5,7 +5,8 @@ import argparse
 import numpy as np
 import pandas as pd
 
-from terracyte import balance, params, tasks
+from terracyte import params, tasks
+from terracyte.balance import balancing
 from terracyte.core import files, paths
 from terracyte.core.errors import guarded
 
@@ -13,17 +14,17 @@ from terracyte.core.errors import guarded
 def main() -> None:
     """Split and weigh the kept images of one task."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("task", choices=params.TASKS)
+    parser.add_argument("task", help="a name of params.yaml: tasks")
     name = parser.parse_args().task
     settings = params.load()
     task = tasks.make(name, settings)
     images = np.load(paths.images(name), mmap_mode="r")
     cleaned = pd.read_parquet(paths.clean_manifest(name))
-    balanced = balance.balance(task, images, cleaned, settings.balance[name])
-    summary = balance.summarise(task, balanced, settings.balance[name])
+    balanced = balancing.balance(task, images, cleaned, settings.balance[name])
+    summary = balancing.summarise(task, balanced, settings.balance[name])
     files.write_table(paths.balance_manifest(name), balanced)
     files.write_json(paths.balance(name), summary)
-    print(balance.describe(summary))
+    print(balancing.describe(summary))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from terracyte.validate import expectations
 def main() -> None:
     """Judge the images of one task; nothing is written unless the kept ones pass validation."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("task", choices=params.TASKS)
+    parser.add_argument("task", help="a name of params.yaml: tasks")
     name = parser.parse_args().task
     settings = params.load()
     task = tasks.make(name, settings)

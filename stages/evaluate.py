@@ -1,28 +1,31 @@
-"""evaluate: predictions of the test split and their scores, for one variant."""
+"""evaluate: predictions of the test split and their scores, for one row."""
 
 import argparse
 
 from terracyte import params, tasks
 from terracyte.core import files, metric_files, paths
 from terracyte.core.errors import guarded
-from terracyte.evaluate import predictions
-from terracyte.evaluate import scores as evaluation
+from terracyte.evaluate import confusions, predictions, scores
+from terracyte.params import row
 
 
 def main() -> None:
+    """Predict with each seed's model, and with all of them together; score both."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("variant", help="a name of params.yaml: variants")
+    parser.add_argument("variant", help="a name of experiment.yaml: rows")
     name = parser.parse_args().variant
     settings = params.load()
-    task = tasks.make(settings.variant(name).task, settings)
-    records = predictions.trained(task.name, name, settings.seeds)
+    this = row.read(settings.row(name).task, name)
+    task = tasks.of(this.task, this.spec)
+    predictions.trained(this)
     rows = predictions.test_rows(task.name)
-    kept = {seed: predictions.predict(task, rows, name, [seed]) for seed in settings.seeds}
-    together = predictions.predict(task, rows, name, settings.seeds) if len(kept) > 1 else None
-    scores = evaluation.summarise(task, name, rows, kept, records, settings.evaluate, together)
+    kept = {seed: predictions.predict(task, rows, name, [seed]) for seed in this.seeds}
+    together = predictions.predict(task, rows, name, this.seeds) if len(kept) > 1 else None
+    found = scores.summarise(task, this, rows, kept, settings.evaluate, together)
     for seed, arrays in kept.items():
         files.write_arrays(paths.prediction(task.name, name, seed), arrays)
-    metric_files.write(paths.scores(task.name, name), scores["mean"], scores)
+    files.write_arrays(paths.confusions(task.name, name), confusions.compact(task, rows, list(kept.values())))
+    metric_files.write(paths.scores(task.name, name), found["mean"], found)
 
 
 if __name__ == "__main__":

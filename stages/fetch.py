@@ -1,4 +1,4 @@
-"""fetch: the pretrained weights that a variant starts from, placed by hand or downloaded, and checked."""
+"""fetch: the pretrained weights that rows start from, placed by hand or downloaded, and checked."""
 
 import argparse
 
@@ -8,9 +8,9 @@ from terracyte.fetch import pretrained
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("variant", help="a name of params.yaml: variants")
-    pretrained.fetch(params.load(), parser.parse_args().variant)
+    """Fetch each backbone once, for all rows."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    pretrained.fetch(params.load())
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ from terracyte.ingest import raw, sources
 def main() -> None:
     """Replace the task's raw form; on any error the previous one stays."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("task", choices=params.TASKS)
+    parser.add_argument("task", help="a name of params.yaml: tasks")
     name = parser.parse_args().task
     settings = params.load()
-    task, source = tasks.make(name, settings), settings.data[name]
+    task, source = tasks.make(name, settings), settings.experiment.sources[name]
     with files.atomic_folder(paths.raw(name)) as folder, compute.using(settings.compute):
         raw.write(task, sources.read(task, source), folder, origin=source.path)
         raw.write_unlabelled(task, sources.unlabelled(task, source), folder)

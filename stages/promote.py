@@ -2,20 +2,21 @@
 
 import argparse
 
-from terracyte import params, promote, tasks
+from terracyte import params, tasks
 from terracyte.core import files, paths
 from terracyte.core.errors import guarded
+from terracyte.promote import decision
 
 
 def main() -> None:
     """Decide about one task's champion."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("task", choices=params.TASKS)
+    parser.add_argument("task", help="a name of params.yaml: tasks")
     name = parser.parse_args().task
     settings = params.load()
-    outcome = promote.promote(tasks.make(name, settings), settings)
+    outcome = decision.promote(tasks.make(name, settings), settings)
     files.write_json(paths.promotion(name), outcome)
-    print(promote.describe(outcome))
+    print(decision.describe(outcome))
 
 
 if __name__ == "__main__":

@@ -2,22 +2,23 @@
 
 import argparse
 
-from terracyte import params, submit, tasks
+from terracyte import params, tasks
 from terracyte.core import files, paths
 from terracyte.core.errors import guarded
+from terracyte.submit import submission
 
 
 def main() -> None:
     """Replace the submission of one task; on any error the previous one stays."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("task", choices=params.TASKS)
+    parser.add_argument("task", help="a name of params.yaml: tasks")
     parser.add_argument("--variant", help="submit this variant; the others need not be trained")
     arguments = parser.parse_args()
     settings = params.load()
     task = tasks.make(arguments.task, settings)
     with files.atomic_folder(paths.submission(task.name)) as folder:
-        summary = submit.write(task, settings, folder, arguments.variant)
-    print(submit.describe(task, summary))
+        summary = submission.write(task, settings, folder, arguments.variant)
+    print(submission.describe(task, summary))
 
 
 if __name__ == "__main__":

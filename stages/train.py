@@ -1,23 +1,26 @@
-"""train: one variant, once per seed, on the training split; early stopping on the validation split."""
+"""train: one row, once per seed, on the training split; early stopping on the validation split."""
 
 import argparse
 
 from terracyte import params
 from terracyte.core import quiet
 from terracyte.core.errors import guarded
+from terracyte.params import row
 
 
 def main() -> None:
+    """Train a row of the experiment."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("variant", help="a name of params.yaml: variants")
+    parser.add_argument("variant", help="a name of experiment.yaml: rows")
     name = parser.parse_args().variant
     settings = params.load()
-    settings.variant(name)
+    variant = settings.row(name)
+    resolved = row.read(variant.task, name)
     # Keras takes seconds to import: after all that can be wrong with the arguments
     with quiet.importing_keras():
-        from terracyte.train.variant import train_variant
+        from terracyte.train.variant import train_row
 
-    train_variant(settings, name)
+    train_row(resolved, variant.title, settings.compute)
 
 
 if __name__ == "__main__":

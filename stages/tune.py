@@ -3,7 +3,6 @@
 import argparse
 
 from terracyte import params, tracking
-from terracyte.configure import tuned_values
 from terracyte.core import files, paths
 from terracyte.core.errors import guarded
 from terracyte.tune import search
@@ -11,12 +10,12 @@ from terracyte.tune import search
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("task", choices=params.TASKS)
+    parser.add_argument("task", help="a name of params.yaml: tasks")
     task = parser.parse_args().task
     outcome = search.search(params.load(), task)
     tracking.log_study(task, outcome)
     files.write_json(paths.tuning(task), outcome)
-    tuned_values.write(task, outcome["values"])
+    files.write_json(paths.tuned(task), dict(outcome["values"]))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from terracyte.validate import expectations
 def main() -> None:
     """Judge the raw form of one task."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("task", choices=params.TASKS)
+    parser.add_argument("task", help="a name of params.yaml: tasks")
     name = parser.parse_args().task
     settings = params.load()
     manifest = pd.read_parquet(paths.raw_manifest(name))

@@ -1,18 +1,26 @@
 """Terracyte: two image challenges as one experiment-tracked pipeline.
 
-Every tool that could phone home or chatter is told not to, before it is imported.
+Every tool that could phone home or chatter is told not to, before it is imported; what the user has set stays.
 """
 
 import os
 
 __version__ = "0.1.0"
 
-_QUIET = {
+_SETTINGS = {
     "DO_NOT_TRACK": "1",
     "GX_ANALYTICS_ENABLED": "false",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    # MLflow, and the server that `terracyte ui` starts
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # a server that does not answer is reported within seconds, not after the default of minutes
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    # its processes work for language models only
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }
-for _name, _value in _QUIET.items():
+for _name, _value in _SETTINGS.items():
     os.environ.setdefault(_name, _value)

@@ -1,13 +1,17 @@
 """A tiny project as `balance` leaves it: what training needs, learnable in a few steps."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from ruamel.yaml import YAML
 
-from terracyte.configure import tuned_values
+from terracyte import params
+from terracyte.configure import rows
 from terracyte.core import files, paths
+from terracyte.fetch import initialisation
+from terracyte.params.row import RANDOM
 
 ROWS = 24
 CLASSES = 4
@@ -29,8 +33,9 @@ def write(root: Path) -> None:
             _write_mars(manifest)
         weights = [0.0 if task == "mars" else 1.0, 1.0, 1.0, 1.0]
         files.write_json(paths.balance(task), {"class_weights": weights, "splits": {"train": {"images": 16}}})
-        tuned_values.write(task, {})
-    _shrink(root / "params.yaml")
+        files.write_json(paths.tuned(task), {})
+    _shrink(root)
+    configure()
 
 
 def _manifest() -> pd.DataFrame:
@@ -63,13 +68,29 @@ def _write_mars(manifest: pd.DataFrame) -> None:
     files.write_table(paths.balance_manifest("mars"), manifest.assign(**pixels))
 
 
-def _shrink(params: Path) -> None:
+def configure() -> None:
+    """Let every row of the working directory be configured, starting from random weights."""
+    settings = params.load()
+    for name in settings.variants:
+        if not paths.pretrained(name).exists():
+            initialisation.write(paths.pretrained(name), RANDOM)
+    for task in settings.task_names:
+        for row in rows.resolve(settings, task):
+            files.write_json(paths.config(task, row.variant), dataclasses.asdict(row))
+
+
+def _shrink(root: Path) -> None:
     yaml = YAML()
-    content = yaml.load(params.read_text(encoding="utf-8"))
+    content = yaml.load((root / "params.yaml").read_text(encoding="utf-8"))
     # the shallower the network, the sooner TensorFlow has traced it
     for task, names, depth in (("blood", ["a", "b", "c", "d"], 1), ("mars", ["background", "a", "b", "c"], 2)):
-        content["data"][task].update(classes=names, height=32, width=32)
+        content["tasks"][task].update(classes=names, height=32, width=32)
         content["reference"][task].update(width=4, depth=depth, batch_size=4, epochs=4, learning_rate=5e-3)
         content["tune"][task].update(trials=3, share=0.5, confirm=1, change={"epochs": 2, "patience": 2})
-    with params.open("w", encoding="utf-8") as stream:
+    with (root / "params.yaml").open("w", encoding="utf-8") as stream:
         yaml.dump(content, stream)
+    experiment = yaml.load((root / "experiment.yaml").read_text(encoding="utf-8"))
+    experiment["rows"] = {name: variant["task"] for name, variant in content["variants"].items()}
+    experiment["override"] = {}
+    with (root / "experiment.yaml").open("w", encoding="utf-8") as stream:
+        yaml.dump(experiment, stream)

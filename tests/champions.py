@@ -8,6 +8,7 @@ from terracyte.models import inference
 from terracyte.models.problem import Problem
 from terracyte.models.serialization import write_model
 from terracyte.promote import calibration, novelty
+from terracyte.promote.champion import CALIBRATION, CARD, MODEL, NOVELTY, RECORD
 
 SHARE = 0.25  # of the four validation images that are called unfamiliar
 
@@ -18,21 +19,29 @@ def write(name: str) -> None:
     task = tasks.make(name, settings)
     folder = paths.champion(name)
     folder.mkdir(parents=True)
-    write_model(folder / "model.keras", _network(name))
+    write_model(folder / MODEL, _network(name))
     height, width, channels = task.image_shape
     form = {"height": height, "width": width, "channels": channels}
-    record = {"task": name, "variant": f"{name}-tiny", "title": "a tiny one", "classes": list(task.classes), **form}
-    files.write_json(folder / "champion.json", record)
-    calibration.write(task, folder / "model.keras", folder / "calibration.json")
-    novelty.write(task, folder / "familiarity.npz", SHARE)
-    files.write_text(folder / "card.md", "# A card\n")
+    record = {
+        "task": name,
+        "variant": f"{name}-tiny",
+        "title": "a tiny one",
+        "kind": task.spec.kind,
+        "classes": list(task.classes),
+        "background": task.background,
+        **form,
+    }
+    files.write_json(folder / RECORD, record)
+    calibration.write(task, folder / MODEL, folder / CALIBRATION)
+    novelty.write(task, folder / NOVELTY, SHARE)
+    files.write_text(folder / CARD, "# A card\n")
 
 
 def _network(name: str) -> keras.Model:
     settings = params.load()
     task = tasks.make(name, settings)
     inference.make_repeatable(0)
-    variant = next(variant for variant in settings.variants_of(name) if "baseline" not in variant)
+    variant = next(variant for variant in settings.rows_of(name) if "baseline" not in variant)
     shares = tuple(1 / len(task.classes) for _ in task.classes)
     problem = Problem(image_shape=task.image_shape, dense=task.dense, class_shares=shares)
     return models.build(settings.config(variant), problem)

@@ -1,23 +1,44 @@
 """A throw-away project folder for each test that touches files."""
 
 import contextlib
+import copy
+import functools
+import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from terracyte.params import yaml_files
+
 ROOT = Path(__file__).parents[1]
+TASKS = ("blood", "mars")  # those of the root's experiment
 
 Edit = Callable[[str, Any], None]
 
 
+def copy_settings(folder: Path) -> None:
+    """The root's params.yaml and experiment.yaml."""
+    for name in ("params.yaml", "experiment.yaml"):
+        shutil.copy(ROOT / name, folder)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def parsed_once() -> Iterator[None]:
+    """YAML of equal text is parsed once: a tenth of a second for params.yaml, which most tests read several times."""
+    parse = functools.lru_cache(yaml_files.parse_yaml)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yaml_files, "parse_yaml", lambda text, path: copy.deepcopy(parse(text, path)))
+        yield
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty project with the real params.yaml and source recipes, being the working directory."""
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    """An empty experiment with the root's params.yaml, experiment.yaml and recipes, being the working directory."""
+    copy_settings(tmp_path)
     shutil.copytree(ROOT / "data/sources", tmp_path / "data/sources")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -25,20 +46,19 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def edit(project: Path) -> Edit:
-    """Set one parameter of the project's params.yaml by its dotted path."""
-    from ruamel.yaml import YAML
+    """Set one value of the project's params.yaml, or of its experiment.yaml, by its dotted path."""
 
     def change(path: str, value: Any) -> None:
-        yaml = YAML()
-        file = project / "params.yaml"
-        content = yaml.load(file.read_text(encoding="utf-8"))
+        of_experiment = path.split(".")[0] in ("root", "weights", "sources", "rows", "override")
+        file = project / ("experiment.yaml" if of_experiment else "params.yaml")
+        content = yaml_files.read_yaml(file)
         *parents, last = path.split(".")
         node = content
         for parent in parents:
             node = node[parent]
         node[last] = value
-        with file.open("w", encoding="utf-8") as stream:
-            yaml.dump(content, stream)
+        # JSON is YAML but for its NaN, and is written in no time
+        file.write_text(json.dumps(content, indent=1).replace("NaN", ".nan"), encoding="utf-8")
 
     return change
 
@@ -49,7 +69,7 @@ def finished_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests import finished_project
 
     folder = tmp_path_factory.mktemp("finished")
-    shutil.copy(ROOT / "params.yaml", folder)
+    copy_settings(folder)
     with contextlib.chdir(folder):
         finished_project.build()
     return folder
@@ -64,17 +84,18 @@ def finished(project: Path, finished_template: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def reported_template(finished_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The finished project with the report's tables and page; MLflow is told nothing. To be read, or to be copied."""
+    """The finished project with the tables and the page of each task; MLflow is told nothing. To be copied or read."""
     from stages import report
     from terracyte.report import champions, runs
 
     folder = tmp_path_factory.mktemp("reported")
     shutil.copytree(finished_template, folder, dirs_exist_ok=True)
     with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["report"])
         for place, name in ((runs, "reconcile"), (champions, "register"), (runs, "log_report")):
             patch.setattr(place, name, lambda *_: None)
-        report.main()
+        for task in TASKS:
+            patch.setattr(sys, "argv", ["report", task])
+            report.main()
     return folder
 
 
@@ -84,10 +105,10 @@ def champions_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests import balanced_project, champions
 
     folder = tmp_path_factory.mktemp("champions")
-    shutil.copy(ROOT / "params.yaml", folder)
+    copy_settings(folder)
     with contextlib.chdir(folder):
         balanced_project.write(folder)
-        for task in ("blood", "mars"):
+        for task in TASKS:
             champions.write(task)
     return folder
 

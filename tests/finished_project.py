@@ -13,13 +13,15 @@ from ruamel.yaml import YAML
 from terracyte import params, tasks
 from terracyte.clean import decide
 from terracyte.clean.rules import NO_TWIN
-from terracyte.configure import initialisation as origin
-from terracyte.configure import tuned_values
-from terracyte.configure.identity import Identity, data_hash, file_hash
+from terracyte.configure import rows
 from terracyte.core import files, metric_files, paths
-from terracyte.evaluate import predictions
+from terracyte.core.hashing import file_hash
+from terracyte.evaluate import confusions, predictions
 from terracyte.evaluate import scores as evaluation
+from terracyte.fetch import initialisation
 from terracyte.params import Params
+from terracyte.params import row as resolved
+from terracyte.params.row import IMAGENET, RANDOM
 from terracyte.promote import calibration, contenders
 from terracyte.tasks.task import Task
 
@@ -30,7 +32,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "mars-baseline": {"task": "mars", "title": "nothing learnt", "change": {"architecture": "majority"}},
     "mars-unet": {"task": "mars", "title": "a network | with a pipe", "published": 0.7322, "change": {}},
 }
-INITIALISATION = {"blood-transfer": origin.IMAGENET}  # the others start at random
+INITIALISATION = {"blood-transfer": IMAGENET}  # the others start at random
 # A search as `search.search` tells it: its best trial did not stand the test of fresh seeds.
 TUNING: dict[str, Any] = {
     "study": "a-0123456789ab",
@@ -93,22 +95,24 @@ _SPLITS = ("train", "validation", "test")
 
 
 def build() -> None:
-    """Fill the working directory for both tasks; its params.yaml gets small images, two seeds and few variants."""
+    """Fill the working directory for both tasks; its parameters get small images, two seeds and few variants."""
     _declare()
     settings = params.load()
-    for name in params.TASKS:
+    for name in settings.task_names:
         task = tasks.make(name, settings)
         files.write_json(paths.tuning(name), TUNING)
-        tuned_values.write(name, {})
+        files.write_json(paths.tuned(name), {})
         manifest = _raw(task)
         cleaned = _clean(task, manifest)
         _balance(task, cleaned)
         _validation(task, cleaned)
-        for variant in settings.variants_of(name):
-            train(task, variant, settings)
+        for variant in settings.rows_of(name):
+            initialisation.write(paths.pretrained(variant), INITIALISATION.get(variant, RANDOM))
+        configure(name)
+        for variant in settings.rows_of(name):
+            train(task, variant)
             evaluate(task, variant, settings)
         promote(task, settings)
-    paths.README.write_text("# Title\n\n<!-- results:begin -->\n<!-- results:end -->\n\nThe end.\n", encoding="utf-8")
 
 
 def _declare() -> None:
@@ -119,34 +123,37 @@ def _declare() -> None:
     content["evaluate"]["bootstrap"] = 100
     for tune in content["tune"].values():
         tune["trials"] = 0  # of variants that are not declared here
-    for source in content["data"].values():
-        source |= {"height": 32, "width": 32}
+    for task in content["tasks"].values():
+        task |= {"height": 32, "width": 32}
     with paths.PARAMS.open("w", encoding="utf-8") as stream:
         yaml.dump(content, stream)
+    experiment = yaml.load(paths.EXPERIMENT.read_text(encoding="utf-8"))
+    experiment |= {"rows": {name: variant["task"] for name, variant in VARIANTS.items()}, "override": {}}
+    with paths.EXPERIMENT.open("w", encoding="utf-8") as stream:
+        yaml.dump(experiment, stream)
 
 
-def train(task: Task, variant: str, settings: Params) -> None:
+def configure(task: str) -> None:
+    """What the stage writes."""
+    for row in rows.resolve(params.load(), task):
+        files.write_json(paths.config(task, row.variant), dataclasses.asdict(row))
+
+
+def train(task: Task, variant: str) -> None:
     """Write what a training leaves behind; the model's file is empty."""
-    initialisation = INITIALISATION.get(variant, origin.RANDOM)
-    origin.write(task.name, variant, initialisation)
+    row = resolved.read(task.name, variant)
     runs, curves = {}, []
-    for seed in settings.seeds:
-        identity = Identity(
-            task=task.name,
-            variant=variant,
-            seed=seed,
-            config=settings.config(variant),
-            data_hash=data_hash(task.name),
-            weights_hash="",
-        )
+    for identity in row.identities:
+        seed = identity.seed
         files.write_text(paths.model(task.name, variant, seed), "")
         runs[str(seed)] = {
             "fingerprint": identity.fingerprint,
-            "data_hash": identity.data_hash,
+            "data_hash": row.data_hash,
+            "code": "0123456789ab",
             "best_epoch": 4,
             "epochs": 6,
             "parameters": 123456,
-            "initialisation": initialisation,
+            "initialisation": row.initialisation,
             **dict.fromkeys(_validation_scores(task), _skill(variant)),
         }
         for epoch in range(1, 7):
@@ -159,13 +166,14 @@ def train(task: Task, variant: str, settings: Params) -> None:
 
 def evaluate(task: Task, variant: str, settings: Params) -> None:
     """Write made-up predictions and their true scores."""
-    rows = predictions.test_rows(task.name)
-    kept = {seed: _predictions(task, rows, _skill(variant), seed) for seed in settings.seeds}
-    records = predictions.trained(task.name, variant, settings.seeds)
+    tested = predictions.test_rows(task.name)
+    row = resolved.read(task.name, variant)
+    kept = {seed: _predictions(task, tested, _skill(variant), seed) for seed in row.seeds}
     for seed, arrays in kept.items():
         files.write_arrays(paths.prediction(task.name, variant, seed), arrays)
-    together = _predictions(task, rows, _skill(variant), seed=len(kept))
-    scores = evaluation.summarise(task, variant, rows, kept, records, settings.evaluate, together)
+    together = _predictions(task, tested, _skill(variant), seed=len(kept))
+    files.write_arrays(paths.confusions(task.name, variant), confusions.compact(task, tested, list(kept.values())))
+    scores = evaluation.summarise(task, row, tested, kept, settings.evaluate, together)
     metric_files.write(paths.scores(task.name, variant), scores["mean"], scores)
 
 
@@ -178,13 +186,13 @@ def promote(task: Task, settings: Params) -> None:
     """Make the first network champion, and the baseline the refused candidate; the champion's model is empty."""
     rows = predictions.test_rows(task.name)
     baseline, network = (
-        contenders.of_variant(task, settings, rows, name) for name in list(settings.variants_of(task.name))[:2]
+        contenders.of_variant(task, settings, rows, name) for name in list(settings.rows_of(task.name))[:2]
     )
     about = {**network.about, "reasons": ["There was no other."], "behaviour": BEHAVIOUR}
     network = dataclasses.replace(network, about=about, models=network.models[:1])
     with pytest.MonkeyPatch.context() as patch, files.atomic_folder(paths.champion(task.name)) as folder:
         patch.setattr(calibration, "write", calibrate)
-        contenders.fill(folder, task, settings, network, rows)
+        contenders.write_champion(folder, task, settings, network, rows)
     outcome = {
         "champion": about,
         "candidate": baseline.about,
@@ -302,7 +310,6 @@ def _validation(task: Task, cleaned: pd.DataFrame) -> None:
 
 def outputs() -> str:
     """The hash of everything that `report` writes."""
-    written = [paths.README, paths.REPORT_PAGE]
-    for name in params.TASKS:
-        written += [paths.ablation_csv(name), paths.ablation_markdown(name)]
-    return file_hash(*written)
+    names = params.load().task_names
+    kinds = (paths.report, paths.ablation_csv, paths.ablation_markdown)
+    return file_hash(*(path(name) for name in names for path in kinds))

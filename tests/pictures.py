@@ -1,19 +1,42 @@
 """Small synthetic pictures for tests of cleaning and splitting; nothing here knows the sample's generator."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from terracyte.ingest.manifest import describe
-from terracyte.tasks.classification import Blood
-from terracyte.tasks.segmentation import Mars
-from terracyte.tasks.task import Task
+from terracyte.images.statistics import describe, describe_masks
+from terracyte.params import TaskSpec
+from terracyte.tasks import Classification, Segmentation, Task
 
 Images = NDArray[np.uint8]
 
-BLOOD = Blood(("a", "b", "c"), (48, 48, 3))
-MARS = Mars(("background", "soil", "rock"), (32, 64, 1))
+
+def classification(classes: Sequence[str], image_shape: tuple[int, int, int], name: str = "blood") -> Classification:
+    """A task of that form."""
+    height, width, channels = image_shape
+    return Classification(name, _spec("classification", classes, height, width, channels, None))
+
+
+def segmentation(classes: Sequence[str], image_shape: tuple[int, int, int], name: str = "mars") -> Segmentation:
+    """A task of that form, whose first class is background."""
+    height, width, channels = image_shape
+    return Segmentation(name, _spec("segmentation", classes, height, width, channels, classes[0]))
+
+
+def _spec(
+    kind: Any, classes: Sequence[str], height: int, width: int, channels: Any, background: str | None
+) -> TaskSpec:
+    return TaskSpec(
+        kind=kind, classes=tuple(classes), height=height, width=width, channels=channels, background=background
+    )
+
+
+BLOOD = classification(("a", "b", "c"), (48, 48, 3))
+MARS = segmentation(("background", "soil", "rock"), (32, 64, 1))
 
 
 def textures(task: Task, n: int, seed: int = 0) -> Images:
@@ -34,12 +57,12 @@ def random_masks(n: int, seed: int = 0) -> Images:
 
 def blood_manifest(images: Images, labels: list[int]) -> pd.DataFrame:
     """The manifest of some images of BLOOD."""
-    return _named(describe(BLOOD, images)).assign(label=np.array(labels, np.int64))
+    return _named(describe(images)).assign(label=np.array(labels, np.int64))
 
 
 def mars_manifest(images: Images, masks: Images) -> pd.DataFrame:
     """The manifest of some images of MARS."""
-    return _named(describe(MARS, images, masks))
+    return _named(pd.concat([describe(images), describe_masks(masks, len(MARS.classes))], axis=1))
 
 
 def _named(statistics: pd.DataFrame) -> pd.DataFrame:

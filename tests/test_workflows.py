@@ -42,10 +42,23 @@ def test_no_expression_becomes_a_command(workflow: Path) -> None:
     assert not any("${{" in command for command in commands)
 
 
+def test_retraining_starts_on_what_decides_an_experiment_and_commits_what_it_writes() -> None:
+    text = (ROOT / ".github/workflows/retrain.yml").read_text(encoding="utf-8")
+    triggers = YAML(typ="safe", pure=True).load(text)["on"]
+    for event in ("push", "pull_request"):
+        for folder in ("", "real/"):
+            files = {f"{folder}{name}" for name in ("dvc.yaml", "params.yaml", "experiment.yaml", "dvc.lock")}
+            assert files <= set(triggers[event]["paths"]), event
+    assert ".venv/bin/terracyte retrain" in text
+    (added,) = re.findall(r"git add --all -- (.*)", text)
+    assert set(added.split()) == {"dvc.lock", "real/dvc.lock", "metrics", "real/metrics", "data/sources"}
+
+
 def test_who_may_write_runs_no_project_code_and_sees_no_secret() -> None:
     for name, job in jobs(ROOT / ".github/workflows/retrain.yml").items():
         if "write" in job["permissions"].values():
             text = str(job["steps"])
             assert "python" not in text, name
             assert "make" not in text, name
+            assert "terracyte " not in text, name
             assert "secrets." not in text, name

@@ -8,7 +8,7 @@ from terracyte.clean import duplicates, outliers
 from terracyte.clean.rules import NO_TWIN, Raw, Rule
 from terracyte.params import Clean
 
-# In order: a row that one rule drops is not seen by the next. Near duplicates come last, so that the copy that
+# In this order: no rule sees a row that an earlier one dropped. Near duplicates come last, so that the copy that
 # stays is not dropped for another reason.
 RULES: dict[str, Rule] = {
     "repeated_image": duplicates.repeated_images,

@@ -1,10 +1,10 @@
-"""Rules of cleaning for images that are there more than once."""
+"""Cleaning rules for images that occur more than once."""
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from terracyte.clean.rules import Raw, without_twins
+from terracyte.clean.rules import Raw, drop_all
 from terracyte.images.similarity.pairs import components, similar_pairs
 from terracyte.params import Clean
 
@@ -17,12 +17,12 @@ def repeated_images(raw: Raw, rows: pd.DataFrame, settings: Clean) -> pd.Series:
     contents = rows.groupby("content_hash")
     often = contents["id"].transform("size") >= settings.repeated_image
     labels = contents[raw.target].transform("nunique") >= settings.repeated_labels
-    return without_twins(rows[often | labels])
+    return drop_all(rows[often | labels])
 
 
 def conflicting_duplicates(raw: Raw, rows: pd.DataFrame, settings: Clean) -> pd.Series:
     """Drop every copy of a content with more than one label (or mask): which of them is right is not known."""
-    return without_twins(rows[rows.groupby("content_hash")[raw.target].transform("nunique") > 1])
+    return drop_all(rows[rows.groupby("content_hash")[raw.target].transform("nunique") > 1])
 
 
 def exact_duplicates(raw: Raw, rows: pd.DataFrame, settings: Clean) -> pd.Series:
@@ -40,9 +40,11 @@ def near_duplicates(raw: Raw, rows: pd.DataFrame, settings: Clean) -> pd.Series:
     close = pairs[pairs.shift <= _SMALL_SHIFT].rows
     ids = rows["id"].to_numpy(np.int64)
     if raw.masks is None:
-        same = _equal(rows[raw.target].to_numpy(), close)
+        labels = rows[raw.target].to_numpy()
+        same = labels[close[:, 0]] == labels[close[:, 1]]
     else:
-        same = _agreement(raw.masks, ids[close]) >= settings.near_duplicate_mask
+        agreement = [(raw.masks[left] == raw.masks[right]).mean() for left, right in ids[close]]
+        same = np.array(agreement, np.float64) >= settings.near_duplicate_mask
     return _keep_first(rows, ids[components(len(rows), close[same])])
 
 
@@ -51,12 +53,3 @@ def _keep_first(rows: pd.DataFrame, first: NDArray[np.int64]) -> pd.Series:
     ids = rows["id"].to_numpy()
     dropped = ids != first
     return pd.Series(first[dropped], index=ids[dropped])
-
-
-def _equal(labels: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
-    return np.asarray(labels[pairs[:, 0]] == labels[pairs[:, 1]])
-
-
-def _agreement(masks: NDArray[np.uint8], pairs: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(p,) share of equal pixels of pairs of masks."""
-    return np.array([(masks[left] == masks[right]).mean() for left, right in pairs], np.float64)

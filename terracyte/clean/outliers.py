@@ -1,10 +1,10 @@
-"""Rules of cleaning for images that do not belong to the task."""
+"""Cleaning rules for images that do not belong to the task."""
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from terracyte.clean.rules import Raw, without_twins
+from terracyte.clean.rules import Raw, drop_all
 from terracyte.images.similarity.histograms import histograms, isolation
 from terracyte.images.similarity.thumbnails import grey
 from terracyte.params import Clean
@@ -15,7 +15,7 @@ _SMALLEST_OVERLAY = 0.01  # share of the pixels that must be stable
 _TOLERANCE = 0.25  # interquartile ranges by which a pixel may differ from the overlay
 _COVERED = 0.5  # share of the stable pixels that must show the overlay
 _CHUNK = 256  # images
-_ALIKE_ODDITIES = 2  # that many others alike do not yet make an odd picture a part of the distribution
+_ALIKE_ODDITIES = 2  # an odd picture with up to so many others like it is still an outlier
 
 
 def repeated_masks(raw: Raw, rows: pd.DataFrame, settings: Clean) -> pd.Series:
@@ -26,23 +26,23 @@ def repeated_masks(raw: Raw, rows: pd.DataFrame, settings: Clean) -> pd.Series:
     mask stay.
     """
     if not raw.task.dense:
-        return without_twins(rows.head(0))
+        return drop_all(rows.head(0))
     repeats = rows.groupby("mask_hash")["id"].transform("size")
     suspicious = rows[(repeats >= settings.repeated_mask) & ~rows["mask_constant"]]
     spread = _quartiles(raw, rows)[2] if len(suspicious) else np.zeros(0)
     shown = [_show_overlay(raw, members, spread) for _, members in suspicious.groupby("mask_hash")]
-    return without_twins(pd.concat(shown) if shown else suspicious)
+    return drop_all(pd.concat(shown) if shown else suspicious)
 
 
 def off_distribution(raw: Raw, rows: pd.DataFrame, settings: Clean) -> pd.Series:
-    """Drop images whose colours are far from those of all others; a small cluster of its own is none of them."""
+    """Drop images whose colours are far from those of all others; a larger group of like images stays."""
     shares = histograms(raw.images, rows["id"].to_numpy(np.int64))
     distances = isolation(shares, raw.task.image_shape[2], _ALIKE_ODDITIES + 1)
-    return without_twins(rows[distances >= settings.distance])
+    return drop_all(rows[distances >= settings.distance])
 
 
 def _show_overlay(raw: Raw, members: pd.DataFrame, spread: NDArray[np.float64]) -> pd.DataFrame:
-    """The members of a group that show the pixels which most of the group have in common; none if it has none."""
+    """The members of a group that show the overlay that most of it has in common; none where there is no overlay."""
     _, overlay, within = _quartiles(raw, members)
     stable = within < _STABLE * spread
     if stable.mean() < _SMALLEST_OVERLAY:

@@ -1,4 +1,4 @@
-"""What a rule of cleaning sees and says."""
+"""What a cleaning rule is given, and what it returns."""
 
 import dataclasses
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from terracyte.params import Clean
 from terracyte.tasks.task import Task
 
-NO_TWIN = -1
+NO_TWIN = -1  # no row is kept in place of a dropped one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Raw:
         return "mask_hash" if self.task.dense else "label"
 
 
-# (pixels, the rows of the manifest that no earlier rule dropped, settings) → what to drop:
-# ids in the index, and for each the id of the row that is kept in its place, or NO_TWIN.
+# (pixels, rows of the manifest that no earlier rule dropped, settings) → the rows to drop: their ids as index, and
+# as values the ids of the rows kept in their place, or NO_TWIN.
 Rule = Callable[[Raw, pd.DataFrame, Clean], pd.Series]
 
 
-def without_twins(rows: pd.DataFrame) -> pd.Series:
-    """Drop all `rows`."""
+def drop_all(rows: pd.DataFrame) -> pd.Series:
+    """Drop `rows`, and keep none in their place."""
     return pd.Series(NO_TWIN, index=rows["id"].to_numpy())

@@ -1,4 +1,4 @@
-"""Inputs on their way to nodes that share no disk with this one: in pieces, so that no file needs to fit a memory."""
+"""Inputs for nodes that share no disk with this machine, sent in chunks, so that no file has to fit into memory."""
 
 import dataclasses
 import fcntl
@@ -15,49 +15,49 @@ from numpy.typing import NDArray
 from terracyte.compute.jobs import Inputs
 from terracyte.core import files
 
-_PIECE = 2**25  # bytes
+_CHUNK_BYTES = 2**25
 
-# Puts something where all nodes can get it, and gets it from there.
+# Stores a value where all nodes can get it and returns a reference to it; gets it from there.
 Put = Callable[[Any], Any]
 Get = Callable[[Any], Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Rows:
+class ArrayRows:
     """Some rows of a .npy file.
 
     Attributes:
         shape, dtype: of the whole file.
-        pieces: row numbers, and what `Put` made of the rows.
+        chunks: row numbers, and the reference to these rows.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    pieces: tuple[tuple[NDArray[np.int64], Any], ...]
+    chunks: tuple[tuple[NDArray[np.int64], Any], ...]
 
     def write(self, path: Path, get: Get) -> None:
-        """Write the file; of rows that did not travel the disk keeps nothing, and they read as zeros."""
+        """Write the file; rows that were not sent take no space on disk and read as zeros."""
         array = np.lib.format.open_memmap(path, "w+", self.dtype, self.shape)
-        for rows, piece in self.pieces:
-            array[rows] = get(piece)
+        for rows, chunk in self.chunks:
+            array[rows] = get(chunk)
         array.flush()
 
 
 @dataclasses.dataclass(frozen=True)
-class Whole:
-    """A whole file, as what `Put` made of its pieces."""
+class WholeFile:
+    """A file, as references to its chunks."""
 
-    pieces: tuple[Any, ...]
+    chunks: tuple[Any, ...]
 
     def write(self, path: Path, get: Get) -> None:
         """Write the file."""
         with path.open("wb") as stream:
-            for piece in self.pieces:
-                stream.write(get(piece))
+            for chunk in self.chunks:
+                stream.write(get(chunk))
 
 
 @dataclasses.dataclass(frozen=True)
-class Parcel:
+class Bundle:
     """Packed inputs.
 
     Attributes:
@@ -66,7 +66,7 @@ class Parcel:
     """
 
     name: str
-    contents: dict[Path, Rows | Whole]
+    contents: dict[Path, ArrayRows | WholeFile]
 
     def unpack(self, node: str, get: Get) -> Path:
         """The folder with the inputs; processes of one node share it.
@@ -91,30 +91,26 @@ class Parcel:
         return Path(tempfile.gettempdir()) / "terracyte" / f"{self.name}-{node[:12]}"
 
     def remove(self, node: str) -> None:
-        """Take it from a node's disk."""
+        """Remove it from a node's disk."""
         shutil.rmtree(self.folder(node), ignore_errors=True)
         self.folder(node).with_suffix(".lock").unlink(missing_ok=True)
 
 
-def pack(inputs: Inputs, put: Put) -> Parcel:
-    """Put the inputs, as they are now, where nodes can get them."""
-    whole = {path: Whole(tuple(map(put, _pieces(path)))) for given in inputs.files for path in _files(given)}
-    rows = {path: _pack_rows(path, chosen, put) for path, chosen in inputs.rows.items()}
-    return Parcel(uuid.uuid4().hex[:12], {**whole, **rows})
+def pack(inputs: Inputs, put: Put) -> Bundle:
+    """Store the inputs, as they are now, where nodes can get them."""
+    contents: dict[Path, ArrayRows | WholeFile] = {}
+    for given in inputs.files:
+        for path in filter(Path.is_file, sorted(given.rglob("*"))) if given.is_dir() else [given]:
+            contents[path] = WholeFile(tuple(put(chunk) for chunk in _chunks(path)))
+    for path, rows in inputs.rows.items():
+        array = np.load(path, mmap_mode="r")
+        step = max(1, _CHUNK_BYTES // max(array[:1].nbytes, 1))
+        parts = [np.sort(rows)[start : start + step] for start in range(0, len(rows), step)]
+        contents[path] = ArrayRows(array.shape, array.dtype, tuple((part, put(array[part])) for part in parts))
+    return Bundle(uuid.uuid4().hex[:12], contents)
 
 
-def _files(path: Path) -> Iterator[Path]:
-    return filter(Path.is_file, sorted(path.rglob("*"))) if path.is_dir() else iter([path])
-
-
-def _pieces(path: Path) -> Iterator[bytes]:
+def _chunks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as stream:
-        while piece := stream.read(_PIECE):
-            yield piece
-
-
-def _pack_rows(path: Path, rows: NDArray[np.int64], put: Put) -> Rows:
-    array = np.load(path, mmap_mode="r")
-    step = max(1, _PIECE // max(array[:1].nbytes, 1))
-    parts = [np.sort(rows)[start : start + step] for start in range(0, len(rows), step)]
-    return Rows(array.shape, array.dtype, tuple((part, put(array[part])) for part in parts))
+        while chunk := stream.read(_CHUNK_BYTES):
+            yield chunk

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, Literal
 
-from terracyte.compute.jobs import ATTEMPTS, Ask, Job, Lost, Result, unasked
+from terracyte.compute.jobs import Ask, Job, Lost, Pool, Result, no_reply, run_all
 
-# A child of its own kind: a fork of a process with TensorFlow's threads may hang.
+# Not "fork": a fork of a process with TensorFlow's threads may hang.
 _PROCESSES = multiprocessing.get_context("spawn")
 
 Kind = Literal["question", "result", "error"]  # of what a worker sends
@@ -21,32 +21,21 @@ def run(
     function: Callable[[Job, Ask], Result],
     jobs: Iterable[Job],
     workers: int,
-    answer: Callable[[Job, Any], Any] = unasked,
+    answer: Callable[[Job, Any], Any] = no_reply,
 ) -> Iterator[tuple[Job, Result | Lost]]:
     """See `compute.run`; the processes share this one's folder."""
-    crew = _Crew(function, workers)
-    fresh = ((job, 1) for job in jobs)
-    again: list[tuple[Job, int]] = []
+    pool = _WorkerPool(function, workers, answer)
     try:
-        while True:
-            while crew.has_room and (following := again.pop() if again else next(fresh, None)):
-                crew.give(*following)
-            if not crew.is_busy:
-                return
-            for job, attempt, outcome in crew.results(answer):
-                if isinstance(outcome, Lost) and attempt < ATTEMPTS:
-                    again.append((job, attempt + 1))
-                else:
-                    yield job, outcome
+        yield from run_all(pool, jobs)
     finally:
-        crew.end()
+        pool.end()
 
 
-class _Crew(Generic[Job, Result]):
-    """Processes, each of which runs `function` on one job at a time; made when there is work for them."""
+class _WorkerPool(Pool[Job, Result]):
+    """Processes, each of which runs `function` on one job at a time; started when there is work for them."""
 
-    def __init__(self, function: Callable[[Job, Ask], Result], workers: int) -> None:
-        self._function, self._workers = function, workers
+    def __init__(self, function: Callable[[Job, Ask], Result], workers: int, answer: Callable[[Job, Any], Any]) -> None:
+        self._function, self._workers, self._answer = function, workers, answer
         self._idle: list[_Worker[Job, Result]] = []
         self._busy: dict[Any, _Worker[Job, Result]] = {}
 
@@ -58,15 +47,14 @@ class _Crew(Generic[Job, Result]):
     def is_busy(self) -> bool:
         return bool(self._busy)
 
-    def give(self, job: Job, attempt: int) -> None:
+    def start(self, job: Job, attempt: int) -> None:
         worker = self._idle.pop() if self._idle else _Worker(self._function)
         self._busy[worker.connection] = worker
-        worker.give(job, attempt)
+        worker.start(job, attempt)
 
-    def results(self, answer: Callable[[Job, Any], Any]) -> Iterator[tuple[Job, int, Result | Lost]]:
-        """Wait for what jobs ask, and for their ends: each job that has ended, its attempt, and what came of it."""
+    def wait(self) -> Iterator[tuple[Job, int, Result | Lost]]:
         for connection in wait(list(self._busy)):
-            ended = self._busy[connection].take(answer)
+            ended = self._busy[connection].receive(self._answer)
             if ended is None:
                 continue
             worker = self._busy.pop(connection)
@@ -84,20 +72,20 @@ class _Worker(Generic[Job, Result]):
 
     def __init__(self, function: Callable[[Job, Ask], Result]) -> None:
         self.connection, theirs = _PROCESSES.Pipe()
-        self._process = _PROCESSES.Process(target=_serve, args=(theirs, function), daemon=True)
+        self._process = _PROCESSES.Process(target=_run_jobs, args=(theirs, function), daemon=True)
         self._process.start()
-        # else the end of the process would not end the connection
+        # The connection breaks with the process only if no one else holds its other end.
         theirs.close()
         self._task: tuple[Job, int] | None = None
 
-    def give(self, job: Job, attempt: int) -> None:
+    def start(self, job: Job, attempt: int) -> None:
         self._task = job, attempt
-        # a process that was killed while it had nothing to do: `take` meets its end, and the job is given again
+        # An idle process may have been killed: `receive` then finds a broken connection, and the job is tried again.
         with contextlib.suppress(ConnectionError):
             self.connection.send(job)
 
-    def take(self, answer: Callable[[Job, Any], Any]) -> tuple[Job, int, Result | Lost] | None:
-        """The job, its attempt, and what came of it; None where it only asked something."""
+    def receive(self, answer: Callable[[Job, Any], Any]) -> tuple[Job, int, Result | Lost] | None:
+        """The job, its attempt, and its result; None where it only asked something."""
         assert self._task is not None
         job, attempt = self._task
         try:
@@ -107,7 +95,9 @@ class _Worker(Generic[Job, Result]):
                 return None
         except (EOFError, ConnectionError):
             self._process.join()
-            kind, value = "result", Lost(_how_it_ended(self._process.exitcode or 0))
+            code = self._process.exitcode or 0  # negative: the number of the signal that killed the process
+            how = f"signal {-code}, out of memory perhaps" if code < 0 else f"exit code {code}"
+            kind, value = "result", Lost(how)
         self._task = None
         if kind == "error":
             raise value
@@ -116,21 +106,16 @@ class _Worker(Generic[Job, Result]):
     def end(self) -> None:
         if self._task is not None:
             self._process.kill()
-        # one that waits for a job ends by itself: it leaves nothing behind that would have to be cleared away
+        # An idle process ends by itself when its connection closes, and cleans up after itself.
         self.connection.close()
         self._process.join()
 
 
-def _how_it_ended(code: int) -> str:
-    """In words; a negative code is the number of the signal that killed the process."""
-    return f"signal {-code}, out of memory perhaps" if code < 0 else f"exit code {code}"
-
-
-def _serve(connection: Connection, function: Callable[[Any, Ask], Any]) -> None:
+def _run_jobs(connection: Connection, function: Callable[[Any, Ask], Any]) -> None:
     """What a worker's process does."""
-    # Ctrl-C reaches every process of the terminal: this one dies of it at once and in silence
+    # Ctrl-C reaches every process of the terminal: let this one die of it without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
     def send(kind: Kind, value: Any) -> None:
         connection.send((kind, value))
@@ -150,8 +135,8 @@ def _serve(connection: Connection, function: Callable[[Any, Ask], Any]) -> None:
             send("error", error)
 
 
-def _end_with_parent() -> None:
-    """A parent that is killed can end nobody: its children watch it."""
+def _exit_with_parent() -> None:
+    """A killed parent cannot end its children: they watch it."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     wait([parent.sentinel])

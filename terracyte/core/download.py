@@ -1,4 +1,4 @@
-"""Files from the web: checked, resumed, and never half there."""
+"""Downloads: resumed where they stopped, verified by a checksum, moved into place when complete."""
 
 import hashlib
 import queue
@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from terracyte.core.errors import InputError
 
-_TIMEOUT = (10, 60)  # seconds to connect, and between two pieces of the answer
-_PIECE = 2**16
+_TIMEOUT = (10, 60)  # seconds to connect, and between two chunks of the answer
+_CHUNK_BYTES = 2**16
 _PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE = 206, 416  # HTTP status
 
 
@@ -39,20 +39,20 @@ def fetch(url: str, checksum: str, folder: Path) -> Path:
         except ConnectionError as error:
             raise InputError(
                 f"{url} could not be downloaded ({error}): run again to continue where it stopped, "
-                f"or put the file ({_kind(checksum)} sum {checksum}) at {target}"
+                f"or put the file ({_algorithm(checksum)} sum {checksum}) at {target}"
             ) from error
-        _check(partial, checksum)
+        _verify(partial, checksum)
         partial.replace(target)
     else:
-        _check(target, checksum)
+        _verify(target, checksum)
     return target
 
 
 def await_answer(url: str, timeout: float) -> None:
     """Return once `url` answers, be it with a refusal.
 
-    Without a network the search for a server's addresses alone can take longer than any timeout of a
-    connection, and each address has a timeout of its own: so a thread asks, which is left alone when time is up.
+    A thread asks, and is abandoned when the time is up: without a network the look-up of the host's addresses
+    ignores the timeout of a connection, and each address found has a timeout of its own.
 
     Raises:
         ConnectionError: there is no answer within `timeout` seconds.
@@ -77,19 +77,19 @@ def await_answer(url: str, timeout: float) -> None:
         raise ConnectionError(problem)
 
 
-def _check(path: Path, checksum: str) -> None:
-    kind = _kind(checksum)
+def _verify(path: Path, checksum: str) -> None:
+    algorithm = _algorithm(checksum)
     with path.open("rb") as file:
         # A checksum against damage, not a signature: that is why MD5 will do.
-        got = hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
+        got = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
     if got != checksum:
         raise InputError(
-            f"{path} has the {kind} sum {got} instead of {checksum}; delete it and run again, or put the right file"
-            " there"
+            f"{path} has the {algorithm} sum {got} instead of {checksum}; delete it and run again, or put the "
+            "right file there"
         )
 
 
-def _kind(checksum: str) -> str:
+def _algorithm(checksum: str) -> str:
     return "MD5" if len(checksum) == 32 else "SHA256"
 
 
@@ -99,7 +99,7 @@ def _download(url: str, partial: Path) -> None:
     Raises:
         ConnectionError: no answer, an answer of failure, or a broken connection.
     """
-    import requests  # here, since offline sources need it not
+    import requests  # here: offline sources do not need it
 
     size = partial.stat().st_size if partial.exists() else 0
     # Without "identity" a server may compress, and ranges would count compressed bytes.
@@ -107,18 +107,18 @@ def _download(url: str, partial: Path) -> None:
     try:
         with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
             if response.status_code == _RANGE_NOT_SATISFIABLE:
-                return  # nothing is lacking
+                return  # the file is complete
             if not response.ok:
                 raise ConnectionError(f"HTTP status {response.status_code}")
             done = size if response.status_code == _PARTIAL_CONTENT else 0
             length = int(response.headers.get("Content-Length", 0))
-            _append(partial, done, response.iter_content(_PIECE), length)
+            _append(partial, done, response.iter_content(_CHUNK_BYTES), length)
     except requests.RequestException as error:
         raise ConnectionError(type(error).__name__) from error
 
 
-def _append(partial: Path, done: int, pieces: Iterable[bytes], length: int) -> None:
-    """Write `pieces` (of `length` bytes in all, 0 if unknown) behind the first `done` bytes."""
+def _append(partial: Path, done: int, chunks: Iterable[bytes], length: int) -> None:
+    """Write `chunks` (of `length` bytes in all, 0 if unknown) behind the first `done` bytes."""
     progress = tqdm(
         desc=f"downloading {partial.stem}",
         initial=done,
@@ -128,6 +128,6 @@ def _append(partial: Path, done: int, pieces: Iterable[bytes], length: int) -> N
         disable=None,
     )
     with progress, partial.open("ab" if done else "wb") as file:
-        for piece in pieces:
-            file.write(piece)
-            progress.update(len(piece))
+        for chunk in chunks:
+            file.write(chunk)
+            progress.update(len(chunk))

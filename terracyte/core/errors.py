@@ -1,6 +1,7 @@
 """The one error that people see, and the wrapper that shows it as one line with exit code 2."""
 
 import errno
+import io
 import sys
 from collections.abc import Callable
 
@@ -12,22 +13,37 @@ class InputError(Exception):
     """
 
 
-_FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+class UnusableFileError(InputError, ValueError):
+    """A file that a stage writes is missing or damaged; a ValueError too, for callers that have better advice."""
 
 
 def guarded(main: Callable[[], None]) -> None:
-    """Run `main`; on bad input or a full disk print one line to stderr and exit with 2."""
+    """Run `main`; on bad input or a failing file operation print one line to stderr and exit with 2.
+
+    Ctrl-C is one line too, with exit code 130. Any other exception is a defect and keeps its traceback.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # Latin-1, say, cannot show a "✓"
     try:
         main()
     except InputError as error:
-        sys.exit(_complain(str(error)))
+        _exit(2, f"error: {error}")
     except OSError as error:
-        if error.errno not in _FULL_DISK:
-            raise
+        _exit(2, f"error: {_describe(error)}")
+    except KeyboardInterrupt:
+        _exit(130, "interrupted")
+
+
+def _exit(code: int, message: str) -> None:
+    print(" ".join(message.split()), file=sys.stderr)
+    sys.exit(code)
+
+
+def _describe(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f" while writing {error.filename}" if error.filename else ""
-        sys.exit(_complain(f"the disk is full{where}: free some space and run the same command again"))
-
-
-def _complain(message: str) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    return 2
+        return f"the disk is full{where}: free some space and run the same command again"
+    file = error.filename2 or error.filename  # of a move the target: its source is a temporary
+    if error.strerror and file:
+        return f"{file}: {error.strerror}"
+    return error.strerror or str(error) or type(error).__name__

@@ -1,12 +1,16 @@
 """Atomic writes: a reader finds the old file or the new one, never half of one."""
 
+import contextlib
+import fcntl
+import glob
 import json
 import os
 import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from terracyte.core.errors import UnusableFileError
+
 # A list of numbers that json.dumps spread over lines; no JSON string holds a line break.
 _NUMBERS = re.compile(r"\[\n([-+.\deE,\s]+?)\n\s*\]")
 
@@ -22,31 +28,73 @@ _NUMBERS = re.compile(r"\[\n([-+.\deE,\s]+?)\n\s*\]")
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path (same folder, same suffix) that replaces `path` on success and vanishes on failure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _temporary(path, path.suffix, _make_file) as temporary:
+        try:
+            yield temporary
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder that replaces the folder `path` on success and vanishes on failure."""
+    with _temporary(path, "", tempfile.mkdtemp) as temporary:
+        try:
+            yield temporary
+            temporary.chmod(0o755)
+            if path.exists():
+                shutil.rmtree(path)
+            temporary.rename(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _temporary(path: Path, suffix: str, make: Callable[[str, str, Path], str]) -> Iterator[Path]:
+    """Make a temporary file or folder beside `path`, and remove those that killed processes left there.
+
+    A living process holds a lock on its temporary, which the operating system releases however the process ends.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    prefix = f".{path.name.removesuffix(suffix)}.partial-"
+    for other in path.parent.glob(f"{glob.escape(prefix)}*"):
+        _remove_abandoned(other)
+    temporary, lock = _make_locked(lambda: make(suffix, prefix, path.parent))
     try:
         yield temporary
-        temporary.chmod(0o755)
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.rename(path)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        os.close(lock)
+
+
+def _remove_abandoned(temporary: Path) -> None:
+    with contextlib.suppress(OSError):  # locked, gone meanwhile, or not ours to remove
+        lock = os.open(temporary, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
+        finally:
+            os.close(lock)
+
+
+def _make_locked(make: Callable[[], str]) -> tuple[Path, int]:
+    while True:
+        temporary = Path(make())
+        # Another process may take it for abandoned before it is locked: then make another one.
+        with contextlib.suppress(FileNotFoundError):
+            lock = os.open(temporary, os.O_RDONLY)
+            with contextlib.suppress(OSError):  # a file system without locks: nothing is ever removed there
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if temporary.exists():
+                return temporary, lock
+            os.close(lock)
+
+
+def _make_file(suffix: str, prefix: str, folder: Path) -> str:
+    handle, name = tempfile.mkstemp(suffix, prefix, folder)
+    os.close(handle)
+    return name
 
 
 def write_text(path: Path, text: str) -> None:
@@ -63,14 +111,29 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file.
+
+    Raises:
+        UnusableFileError: it is missing or no JSON.
+    """
+    with _reading(path):
+        return json.loads(path.read_text(encoding="utf-8"))
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a Parquet file without an index, atomically; the same rows give the same bytes."""
     with atomic(path) as temporary:
         table.to_parquet(temporary, index=False)
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read a Parquet file, or some of its columns.
+
+    Raises:
+        UnusableFileError: it is missing or no Parquet file, or lacks one of the columns.
+    """
+    with _reading(path):
+        return pd.read_parquet(path, columns=None if columns is None else list(columns))
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
@@ -91,6 +154,35 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read all arrays of an .npz file; nothing is ever unpickled."""
-    with np.load(path, allow_pickle=False) as archive:
+    """Read all arrays of an .npz file; nothing is ever unpickled.
+
+    Raises:
+        UnusableFileError: it is missing or no .npz file.
+    """
+    with _reading(path), path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
         return dict(archive)
+
+
+def map_array(path: Path) -> NDArray[Any]:
+    """Map an .npy file into memory, read-only.
+
+    Raises:
+        UnusableFileError: it is missing or no .npy file, or shorter than its header says.
+    """
+    with _reading(path):
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return array
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UnusableFileError(f"{path} is missing: run `dvc repro`, which makes it") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # no damage: no permission, say; pyarrow's own errors have no number
+        raise UnusableFileError(
+            f"{path} is damaged ({error}): delete it and run `dvc repro`, which makes it"
+        ) from error

@@ -1,20 +1,42 @@
-"""Every path of the project, relative to its root (where dvc.yaml lies and DVC runs the stages)."""
+"""Every path of an experiment, relative to its folder, in which dvc.yaml lies and DVC runs the stages.
 
+The project's root is such a folder, `real/` another one.
+"""
+
+import os
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+EXPERIMENT = Path("experiment.yaml")
 DATA = Path("data")
 METRICS = Path("metrics")
-README = Path("README.md")
-RESULTS = Path("docs/results")
 
-MLFLOW = DATA / "mlflow"
 CHECKPOINTS = DATA / "checkpoints"
 STUDIES = DATA / "optuna"  # searches, so that a killed one goes on
 DOWNLOADS = DATA / "downloads"
-LOGS = DATA / "logs"  # of variants that are trained side by side
-REPORT = DATA / "report"
-REPORT_PAGE = REPORT / "index.html"
+PRETRAINED = DATA / "pretrained"  # what each row's weights start from
+
+
+def root() -> Path:
+    """The project's folder, in which stages/ lies: `.` from the root itself, `..` from `real/`."""
+    here = Path.cwd()
+    found = next((folder for folder in (here, *here.parents) if (folder / "stages").is_dir()), here)
+    return Path(os.path.relpath(found))
+
+
+def experiment() -> Path:
+    """The experiment's folder as seen from the root: `.` for the root itself, else such as `real`."""
+    return Path.cwd().relative_to(root().resolve())
+
+
+def mlflow() -> Path:
+    """Folder of MLflow's record of all experiments."""
+    return root() / DATA / "mlflow"
+
+
+def downloads() -> Path:
+    """Folder of downloaded files, which all experiments share."""
+    return root() / DATA / "downloads"
 
 
 def raw(task: str) -> Path:
@@ -92,9 +114,24 @@ def tuned(task: str) -> Path:
     return METRICS / task / "tuned.json"
 
 
-def weights(task: str, variant: str) -> Path:
-    """Folder of what a variant's backbone starts from; see `terracyte.configure.initialisation`."""
-    return DATA / task / "weights" / variant
+def pretrained(variant: str) -> Path:
+    """Folder of what a variant's backbone starts from; see `terracyte.fetch.initialisation`."""
+    return PRETRAINED / variant
+
+
+def backbone(variant: str) -> Path | None:
+    """The file of a variant's pretrained weights; None where it starts from random ones."""
+    return next(pretrained(variant).glob("backbone*"), None)
+
+
+def configs(task: str) -> Path:
+    """Folder of the task's rows, resolved."""
+    return METRICS / task / "configs"
+
+
+def config(task: str, variant: str) -> Path:
+    """A row, resolved: see `terracyte.params.row`."""
+    return configs(task) / f"{variant}.json"
 
 
 def models(task: str, variant: str) -> Path:
@@ -132,6 +169,11 @@ def scores(task: str, variant: str) -> Path:
     return METRICS / task / "scores" / f"{variant}.json"
 
 
+def confusions(task: str, variant: str) -> Path:
+    """Confusion matrices of each seed and group of test images; see `terracyte.evaluate.confusions`."""
+    return METRICS / task / "confusions" / f"{variant}.npz"
+
+
 def champion(task: str) -> Path:
     """Folder of the task's champion, empty where there is none yet; see `terracyte.promote.contenders`."""
     return DATA / task / "champion"
@@ -157,6 +199,6 @@ def ablation_markdown(task: str) -> Path:
     return METRICS / task / "ablation.md"
 
 
-def results_csv(task: str) -> Path:
-    """Rows trained on real data, kept in git from run to run."""
-    return RESULTS / f"{task}.csv"
+def report(task: str) -> Path:
+    """The HTML page of a task."""
+    return DATA / "report" / f"{task}.html"

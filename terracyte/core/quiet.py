@@ -1,4 +1,4 @@
-"""Keeps TensorFlow's start-up messages off the screen: they are written before any setting of it is read."""
+"""Keeps TensorFlow's start-up messages off the screen: it writes them before it reads its own log level."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ _STDERR = 2
 
 @contextmanager
 def importing_keras() -> Iterator[None]:
-    """Drop what native code writes to stderr; a Python error that happens meanwhile is shown as ever."""
+    """Drop what native code writes to stderr while the block runs; exceptions of Python pass."""
     sys.stderr.flush()
     kept = os.dup(_STDERR)
     nothing = os.open(os.devnull, os.O_WRONLY)

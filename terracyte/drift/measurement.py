@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from terracyte.core import paths
 from terracyte.core.errors import InputError
 from terracyte.drift.comparison import Numbers
-from terracyte.ingest.manifest import STATISTICS, describe
+from terracyte.images.statistics import STATISTICS, describe
 from terracyte.predict.predictor import Predictor
 from terracyte.tasks.task import Task
 
@@ -57,7 +58,7 @@ def incoming(
     """
     looks, opinions, strangest = [], [], list[tuple[float, str, NDArray[np.uint8]]]()
     for names, images in batches:
-        table = describe(task, images)
+        table = describe(images)
         looks.append(table)
         judged = _opinions(champion, images) if champion else pd.DataFrame(index=table.index)
         opinions.append(judged)
@@ -80,28 +81,31 @@ def training_looks(known: pd.DataFrame) -> dict[str, Numbers]:
     return {name: known[name].to_numpy(np.float64) for name in STATISTICS}
 
 
-def validation_opinions(task: Task, champion: Predictor, left_out: frozenset[str]) -> dict[str, Numbers]:
+def validation_opinions(
+    task: Task, champion: Predictor, left_out: frozenset[str], folder: Path = Path()
+) -> dict[str, Numbers]:
     """What the champion makes of validation images: those of training it knows by heart.
 
     Args:
         task: the champion's.
         champion: who is asked.
         left_out: contents that are not to be taken, since they are among the incoming images.
+        folder: of the experiment.
     """
-    rows = manifest(task, "validation")
+    rows = manifest(task, "validation", folder)
     ids = rows["id"][~rows["content_hash"].isin(left_out)].to_numpy(np.int64)
-    images = np.load(paths.images(task.name), mmap_mode="r")
+    images = np.load(folder / paths.images(task.name), mmap_mode="r")
     parts = [_opinions(champion, images[ids[start : start + _BATCH]]) for start in range(0, len(ids), _BATCH)]
     return _columns(pd.concat(parts)) if parts else {}
 
 
-def manifest(task: Task, split: str) -> pd.DataFrame:
-    """The rows of one split of the balanced manifest.
+def manifest(task: Task, split: str, folder: Path = Path()) -> pd.DataFrame:
+    """The rows of one split of the balanced manifest of the experiment in `folder`.
 
     Raises:
         InputError: there is no manifest yet.
     """
-    path = paths.balance_manifest(task.name)
+    path = folder / paths.balance_manifest(task.name)
     if not path.exists():
         raise InputError(f"{path} is missing: run `dvc repro balance@{task.name}`")
     rows = pd.read_parquet(path)

@@ -5,17 +5,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 import numpy as np
 
 from terracyte.drift.comparison import Finding, Numbers
-from terracyte.rendering import formats
-from terracyte.report import figures
-from terracyte.report.pictures import Picture, photograph
+from terracyte.rendering import charts, formats, templates
+from terracyte.rendering.pictures import Picture, photograph
 from terracyte.tasks.task import Task
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from terracyte.rendering.charts import Axes
 
 _BINS = 24
 _NAMED = 3  # findings in the verdict
@@ -24,7 +22,7 @@ _TAIL = 0.5  # per cent on either side that a histogram leaves out: outliers wou
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Report:
-    """All that is told.
+    """What a comparison found, for page and summary.
 
     Attributes:
         task: whose images came in.
@@ -73,7 +71,7 @@ class Report:
 
 
 def summary(report: Report) -> dict[str, Any]:
-    """The same for programs."""
+    """What `summary.json` holds."""
     return {
         "task": report.task.name,
         "drift": bool(report.drifted),
@@ -88,18 +86,9 @@ def summary(report: Report) -> dict[str, Any]:
 
 def page(report: Report) -> str:
     """The page as HTML; without clock, network and absolute paths."""
-    folder = Path(__file__).parent
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([folder, folder.parent / "report"]),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("drift.html.j2").render(
+    return templates.render(
+        Path(__file__).with_name("drift.html.j2"),
         report=report,
-        formats=formats,
         direction=_direction,
         charts=[_chart(report, finding) for finding in report.findings],
         strangest=[_picture(name, image) for name, image in report.strangest],
@@ -130,12 +119,12 @@ def _chart(report: Report, finding: Finding) -> Picture:
 
     def draw(axes: "Axes") -> None:
         style: dict[str, Any] = {"bins": bins, "density": True}
-        axes.hist(before.clip(bins[0], bins[-1]), color=figures.COLOURS[0], alpha=0.45, label="before", **style)
-        line: dict[str, Any] = {"histtype": "step", "linewidth": 1.8, "color": figures.COLOURS[1], **style}
+        axes.hist(before.clip(bins[0], bins[-1]), color=charts.COLOURS[0], alpha=0.45, label="before", **style)
+        line: dict[str, Any] = {"histtype": "step", "linewidth": 1.8, "color": charts.COLOURS[1], **style}
         axes.hist(after.clip(bins[0], bins[-1]), label="incoming", **line)
         axes.set_yticks([])
         axes.legend(fontsize="small")
 
     text = f"{finding.name}: median {finding.before:.4g} before, {finding.after:.4g} incoming"
     mark = "✗" if finding.drifted else "✓"
-    return Picture(figures.drawn(3.4, 2.0, draw), text, f"{mark} {finding.name}, distance {finding.distance:.2f}")
+    return Picture(charts.chart(3.4, 2.0, draw), text, f"{mark} {finding.name}, distance {finding.distance:.2f}")

@@ -1,6 +1,6 @@
 """Predictions of the test split, its one reader apart from the report's pictures."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from terracyte.configure.identity import data_hash
 from terracyte.core import files, metric_files, paths, quiet
 from terracyte.core.errors import InputError
 from terracyte.images.shift import copies as shift
+from terracyte.params.row import Row
 from terracyte.tasks.task import Task
 
 # What `Task.decode` kept of one model's outputs, rows in the order of the test split: of the images as they are
@@ -40,25 +40,24 @@ def test_rows(task: str) -> pd.DataFrame:
     return rows
 
 
-def trained(task: str, variant: str, seeds: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """What each seed's training left behind, checked to stand on the present splits.
+def trained(row: Row) -> dict[int, Mapping[str, Any]]:
+    """What each seed's training of a row settled on, by seed; see `paths.training`.
 
-    A model that was trained on other splits may have seen today's test images.
+    A training of another configuration or of other data is refused: it may have seen today's test images.
 
     Raises:
-        InputError: a seed wasn't trained, or was on other data.
+        InputError: a seed wasn't trained, or otherwise than the row says.
     """
-    command = f"run `dvc repro train@{variant}`"
-    path = paths.training(task, variant)
+    command = f"run `dvc repro train@{row.variant}`"
+    path = paths.training(row.task, row.variant)
     records = metric_files.read(path) if path.exists() else {}
-    present = data_hash(task)
-    for seed in seeds:
-        model = paths.model(task, variant, seed)
-        if str(seed) not in records or not model.exists():
+    for seed, fingerprint in row.fingerprints.items():
+        model = paths.model(row.task, row.variant, int(seed))
+        if seed not in records or not model.exists():
             raise InputError(f"{model} is missing: {command}")
-        if records[str(seed)]["data_hash"] != present:
-            raise InputError(f"{model} was trained on other data than {paths.balance_manifest(task)}: {command}")
-    return {seed: records[str(seed)] for seed in seeds}
+        if records[seed]["fingerprint"] != fingerprint:
+            raise InputError(f"{path}: seed {seed} was trained with other params or data: {command}")
+    return {seed: records[str(seed)] for seed in row.seeds}
 
 
 def predict(task: Task, rows: pd.DataFrame, variant: str, seeds: Sequence[int]) -> Kept:

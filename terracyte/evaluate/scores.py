@@ -7,38 +7,29 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from terracyte.configure.identity import data_hash
+from terracyte.core.hashing import code_hash
+from terracyte.evaluate.confusions import confusions, repeated, shifted_confusions, under_shift
 from terracyte.evaluate.predictions import SHIFT, Kept
 from terracyte.images.shift import copies
 from terracyte.images.shift.corruptions import SEVERITIES
 from terracyte.metrics import confusion as metrics
 from terracyte.metrics import resampling
 from terracyte.params import Evaluate
+from terracyte.params.row import Row
 from terracyte.tasks.task import Task
+
+# The packages that decide scores besides those that decide the model.
+PACKAGES = ("evaluate", "images", "metrics", "models", "tasks")
 
 # Float noise, which differs between processors, lies beyond.
 _DECIMALS = 6
 
 
-def confusions(task: Task, rows: pd.DataFrame, kept: Sequence[Kept]) -> metrics.Counts:
-    """(seeds, groups, k, k) confusion matrices of several models' predictions of the same rows."""
-    truth, group = task.targets(rows), rows["group"].to_numpy(np.int64)
-    return np.stack([metrics.grouped_confusions(truth, task.predicted(one), group, len(task.classes)) for one in kept])
-
-
-def shifted_confusions(task: Task, rows: pd.DataFrame, kept: Sequence[Kept]) -> metrics.Counts:
-    """(seeds, groups, k, k) of the copies under shift, summed over corruptions, for tasks that have any."""
-    truth, group = _repeated(task, task.targets(rows)), rows["group"].to_numpy(np.int64)
-    predicted = [task.predicted(_under_shift(one)) for one in kept]
-    return np.stack([metrics.grouped_confusions(truth, one, group, len(task.classes)) for one in predicted])
-
-
 def summarise(
     task: Task,
-    variant: str,
+    row: Row,
     rows: pd.DataFrame,
     kept: Mapping[int, Kept],
-    records: Mapping[int, Mapping[str, Any]],
     settings: Evaluate,
     together: Kept | None = None,
 ) -> dict[str, Any]:
@@ -46,10 +37,9 @@ def summarise(
 
     Args:
         task: what to score by.
-        variant: name of the row.
+        row: whose predictions they are.
         rows: the test split.
         kept: predictions of the rows by seed.
-        records: what `predictions.trained` returned.
         settings: of the intervals, which are over groups of test images and over training seeds.
         together: predictions of all seeds' averaged logits, where there are several seeds.
 
@@ -68,11 +58,12 @@ def summarise(
         grouped[task.shift_headline] = shifted_confusions(task, rows, predictions)
     return {
         "task": task.name,
-        "variant": variant,
-        "data_hash": data_hash(task.name),
+        "variant": row.variant,
+        "data_hash": row.data_hash,
+        "code": code_hash(*PACKAGES),
         "images": len(rows),
         "groups": rows["group"].nunique(),
-        "fingerprints": {str(seed): record["fingerprint"] for seed, record in records.items()},
+        "fingerprints": row.fingerprints,
         "seeds": of_seeds,
         "mean": {name: _mean([seed[name] for seed in of_seeds.values()]) for name in _averaged(of_seeds)},
         "together": next(iter(of_seeds.values())) if together is None else _score(task, truth, together),
@@ -116,16 +107,6 @@ def _interval(task: Task, counts: metrics.Counts, settings: Evaluate) -> list[fl
     return _rounded(resampling.interval(_drawn(task, counts, settings), settings.confidence))
 
 
-def _repeated(task: Task, truth: NDArray[Any]) -> NDArray[Any]:
-    """(n, ...) → (n, corruptions, ...), the truth of each copy under shift."""
-    return np.stack([truth] * len(task.corruptions), axis=1)
-
-
-def _under_shift(kept: Kept) -> Kept:
-    """What was kept of the copies under shift, (n, corruptions, ...) each."""
-    return {name.removeprefix(SHIFT): array for name, array in kept.items() if name.startswith(SHIFT)}
-
-
 def _score(task: Task, truth: NDArray[Any], kept: Kept) -> dict[str, Any]:
     confusion = metrics.confusion_matrix(truth, task.predicted(kept), len(task.classes))
     under_shift = _shift_scores(task, truth, kept) if task.corruptions else {}
@@ -140,7 +121,7 @@ def _score(task: Task, truth: NDArray[Any], kept: Kept) -> dict[str, Any]:
 
 def _shift_scores(task: Task, truth: NDArray[Any], kept: Kept) -> dict[str, Any]:
     """All scores over the copies under shift; the headline of each corruption and of each severity."""
-    under, truths = _under_shift(kept), _repeated(task, truth)
+    under, truths = under_shift(kept), repeated(task, truth)
     severities = copies.test_severities(*truths.shape[:2])
     flat = {name: array.reshape(-1, *array.shape[2:]) for name, array in under.items()}
     overall = task.scores(truths.reshape(-1, *truth.shape[1:]), flat)

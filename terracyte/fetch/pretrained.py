@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from terracyte.configure import initialisation as origin
-from terracyte.core import download, paths, quiet
+from terracyte.core import download, files, paths, quiet
 from terracyte.core.errors import InputError
-from terracyte.params import Params
-from terracyte.params.variant import Config
+from terracyte.fetch import initialisation
+from terracyte.params import Config, Params
+from terracyte.params.row import IMAGENET, NOT_TO_BE_HAD, RANDOM
 
 _SERVER = "https://storage.googleapis.com/tensorflow/keras-applications"
 
@@ -52,28 +52,30 @@ PUBLISHED = {
 _FAMILIES = ("convnext", "mobilenet_v3")
 
 
-def fetch(settings: Params, name: str) -> None:
-    """Write what a variant starts from to `data/<task>/weights/<variant>`; see `terracyte.configure.initialisation`.
+def fetch(settings: Params) -> None:
+    """Write what each row, and each tuned variant, starts from to `data/pretrained`; each backbone is fetched once.
 
     An architecture without a backbone starts from random weights whatever its task's reference says.
 
     Raises:
-        InputError: the weights cannot be had or don't belong to the backbone, or the variant asks for some that
+        InputError: weights cannot be had or don't belong to the backbone, or a variant asks for some that
             its architecture cannot use.
     """
-    variant, config = settings.variant(name), settings.config(name)
-    has_backbone = config.architecture in _FAMILIES
-    if not has_backbone and variant.change.get("weights", "none") != "none":
-        raise InputError(
-            f"params.yaml: 'variants.{name}.change.weights' is {config.weights}, but {config.architecture} has no"
-            f" pretrained backbone: remove it, or choose {' or '.join(_FAMILIES)}"
-        )
-    if not has_backbone or config.weights == "none":
-        return origin.write(variant.task, name, origin.RANDOM)
-    weights, initialisation = _choose(settings, name, config)
-    if weights is not None:
-        _check(weights, settings, name)
-    origin.write(variant.task, name, initialisation, weights)
+    tuned = [settings.tune[task].variant for task in settings.task_names if settings.tune[task].trials]
+    found: dict[tuple[str, str], tuple[Path | None, str]] = {}
+    with files.atomic_folder(paths.PRETRAINED) as folder:
+        for name in dict.fromkeys([*settings.experiment.rows, *tuned]):
+            config = settings.config(name)
+            key = (config.weights, backbone(config))
+            if not _needs_weights(settings, name, config):
+                weights, start = None, RANDOM
+            elif key in found:
+                weights, start = found[key]
+            else:
+                weights, start = found[key] = _choose(settings, name, config)
+                if weights is not None:
+                    _check(weights, settings, name)
+            initialisation.write(folder / name, start, weights)
 
 
 def backbone(config: Config) -> str:
@@ -82,19 +84,29 @@ def backbone(config: Config) -> str:
     return f"{config.architecture}_{config.size}{form}"
 
 
+def _needs_weights(settings: Params, name: str, config: Config) -> bool:
+    has_backbone = config.architecture in _FAMILIES
+    if not has_backbone and settings.change(name).get("weights", "none") != "none":
+        raise InputError(
+            f"params.yaml: 'variants.{name}.change.weights' is {config.weights}, but {config.architecture} has no"
+            f" pretrained backbone: remove it, or choose {' or '.join(_FAMILIES)}"
+        )
+    return has_backbone and config.weights != "none"
+
+
 def _choose(settings: Params, name: str, config: Config) -> tuple[Path | None, str]:
     """The file to start from, if any, and what tables call it."""
     if config.weights not in ("imagenet", "imagenet_or_none"):
         return Path(config.weights), Path(config.weights).name
     try:
-        return _imagenet(settings, backbone(config)), origin.IMAGENET
+        return _imagenet(settings, backbone(config)), IMAGENET
     except ConnectionError as error:
-        place = Path(settings.fetch.folder) / f"{backbone(config)}_imagenet_notop.weights.h5"
+        place = Path(settings.experiment.weights) / f"{backbone(config)}_imagenet_notop.weights.h5"
         missing = f"{name}: ImageNet weights of {backbone(config)} could not be downloaded ({error})"
         if config.weights == "imagenet":
             raise InputError(f"{missing}: place them at {place}, or change 'weights'") from error
         print(f"{missing} and are not at {place}: it starts from random weights", flush=True)
-        return None, origin.NOT_TO_BE_HAD
+        return None, NOT_TO_BE_HAD
 
 
 def _imagenet(settings: Params, wanted: str) -> Path:
@@ -105,16 +117,16 @@ def _imagenet(settings: Params, wanted: str) -> Path:
         InputError: the backbone is unknown, or the downloaded file is damaged.
     """
     for suffix in (".weights.h5", ".h5"):
-        placed = Path(settings.fetch.folder) / f"{wanted}_imagenet_notop{suffix}"
+        placed = Path(settings.experiment.weights) / f"{wanted}_imagenet_notop{suffix}"
         if placed.exists():
             return placed
     if wanted not in PUBLISHED:
         raise InputError(f"params.yaml: there is no backbone {wanted}; there are {', '.join(PUBLISHED)}")
     path, checksum = PUBLISHED[wanted]
     url = f"{_SERVER}/{path}"
-    if not (paths.DOWNLOADS / Path(path).name).exists():
+    if not (paths.downloads() / Path(path).name).exists():
         download.await_answer(url, settings.fetch.timeout)
-    return download.fetch(url, checksum, paths.DOWNLOADS)
+    return download.fetch(url, checksum, paths.downloads())
 
 
 def _check(weights: Path, settings: Params, name: str) -> None:
@@ -123,7 +135,8 @@ def _check(weights: Path, settings: Params, name: str) -> None:
         from terracyte import models, tasks
         from terracyte.models.problem import Problem
 
-    task = tasks.make(settings.variants[name].task, settings)
-    shares = (1 / len(task.classes),) * len(task.classes)
-    problem = Problem(image_shape=task.image_shape, dense=task.dense, class_shares=shares, pretrained=weights)
+    task = settings.variants[name].task
+    made = tasks.of(task, settings.tasks[task])
+    shares = (1 / len(made.classes),) * len(made.classes)
+    problem = Problem(image_shape=made.image_shape, dense=made.dense, class_shares=shares, pretrained=weights)
     models.build(settings.config(name), problem)

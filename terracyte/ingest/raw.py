@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from terracyte.core import files, paths
 from terracyte.core.errors import InputError
-from terracyte.ingest.manifest import describe
+from terracyte.images.statistics import describe, describe_masks
 from terracyte.ingest.sources.source import Batch
 from terracyte.tasks.task import Task
 
@@ -33,8 +33,10 @@ def write(task: Task, batches: Iterable[Batch], folder: Path, origin: str) -> No
     """
     images, masks = folder / paths.images(task.name).name, folder / paths.masks(task.name).name
     rows = _write_arrays(task, batches, images, masks, origin)
-    statistics = describe(task, np.load(images, mmap_mode="r"), np.load(masks, mmap_mode="r") if task.dense else None)
-    manifest = pd.concat([rows.drop(columns="defect"), statistics], axis=1)
+    columns = [rows.drop(columns="defect"), describe(np.load(images, mmap_mode="r"))]
+    if task.dense:
+        columns.append(describe_masks(np.load(masks, mmap_mode="r"), len(task.classes)))
+    manifest = pd.concat(columns, axis=1)
     _refuse_absent_classes(task, manifest, origin)
     files.write_table(folder / paths.raw_manifest(task.name).name, manifest)
     if (rows["defect"] != "").any():
@@ -161,5 +163,5 @@ def _refuse_absent_classes(task: Task, manifest: pd.DataFrame, origin: str) -> N
         unit = "pixel" if task.dense else "image"
         raise InputError(
             f"{origin} holds no {unit} of class {', '.join(absent)}; add some, "
-            f"or change 'data.{task.name}.classes' in params.yaml"
+            f"or change 'tasks.{task.name}.classes' in params.yaml"
         )

@@ -123,7 +123,7 @@ def mean_iou(confusion: Counts, scored_classes: Sequence[int]) -> Scores:
     return _mean_where(iou(scored)[..., chosen], _union(scored)[..., chosen] > 0)
 
 
-def course_mean_iou(confusion: Counts, background: int) -> Scores:
+def course_mean_iou(confusion: Counts, background: int | None) -> Scores:
     """What the course computed: `keras.metrics.MeanIoU(num_classes=k, ignore_class=background)`.
 
     Pixels of true background are left out, but the mean runs over all classes: a single labelled pixel

@@ -28,6 +28,6 @@ def model_file(models: Sequence[Path]) -> Iterator[Path]:
 
     inference.make_repeatable(0)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "together.keras"
+        path = Path(folder) / "ensemble.keras"
         write_model(path, ensemble.averaged([read_model(model) for model in models]))
         yield path

@@ -1,4 +1,4 @@
-"""Before DVC starts: params.yaml is sound and every source is there; one line and exit code 2 otherwise.
+"""terracyte check: params.yaml and experiment.yaml are sound, and all that they name is there.
 
 DVC removes a stage's outputs before it runs the stage, so what can be known earlier is checked earlier.
 """
@@ -7,47 +7,44 @@ import argparse
 from pathlib import Path
 
 from terracyte import params
-from terracyte.core.errors import InputError, guarded
+from terracyte.core import paths
+from terracyte.core.arguments import add_experiment
+from terracyte.core.errors import InputError
 
-CHALLENGE_FILES = ("training_set.npz", "mars_for_students.npz")
+HELP = "say what is wrong in an experiment's files or missing, before DVC starts"
 
 
-def check_sources(settings: params.Params) -> None:
-    """Refuse a source whose path does not exist.
+def check(folder: Path) -> None:
+    """Check an experiment.
+
+    Args:
+        folder: of the experiment.
 
     Raises:
-        InputError: naming the parameter and the path.
+        InputError: a file is missing or malformed, its dvc.yaml is not the root's, or a source or folder does not
+            exist.
     """
-    for task, source in settings.data.items():
-        if not Path(source.path).exists():
+    experiment = params.load(folder).experiment
+    file, root = folder / paths.EXPERIMENT, folder / experiment.root
+    if not (root / "stages").is_dir():
+        raise InputError(f"{file}: 'root' is {experiment.root!r}, where no stages/ lies: name the project's folder")
+    if (folder / "dvc.yaml").read_bytes() != (root / "dvc.yaml").read_bytes():
+        raise InputError(f"{folder / 'dvc.yaml'} is not {root / 'dvc.yaml'}: copy it, the stages are defined once")
+    if not (folder / experiment.weights).is_dir():
+        raise InputError(f"{file}: 'weights' is {experiment.weights!r}, which is no folder: make it, or name another")
+    for task, source in experiment.sources.items():
+        if not (folder / source.path).exists():
             raise InputError(
-                f"params.yaml: 'data.{task}.path' is {source.path!r}, which does not exist; "
+                f"{file}: 'sources.{task}.path' is {source.path!r}, which does not exist; "
                 f"name what the source '{source.source}' shall read"
             )
 
 
-def check_challenge(folder: Path) -> None:
-    """Refuse a folder that lacks one of the challenge files.
-
-    Raises:
-        InputError: naming the missing file.
-    """
-    for name in CHALLENGE_FILES:
-        if not (folder / name).is_file():
-            raise InputError(f"{folder / name} is missing; DATA must be the folder of {' and '.join(CHALLENGE_FILES)}")
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add_experiment(parser)
 
 
-def main() -> None:
-    """Check params.yaml and the sources."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--challenge", type=Path, help="folder of the two challenge files")
-    challenge = parser.parse_args().challenge
-    settings = params.load()
-    if challenge is None:
-        check_sources(settings)
-    else:
-        check_challenge(challenge)
-
-
-if __name__ == "__main__":
-    guarded(main)
+def run(arguments: argparse.Namespace) -> None:
+    """Check the experiment; see `check`."""
+    check(arguments.experiment)

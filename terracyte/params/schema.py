@@ -23,28 +23,37 @@ def number(low: float, high: float, default: Any = dataclasses.MISSING) -> Any:
     return dataclasses.field(default=default, metadata={_BOUNDS: (low, high)})
 
 
-def build(kind: type[Built], value: object, where: str, file: str = "params.yaml") -> Built:
-    """Make a `kind` (a dataclass) of `value` (a mapping read from the YAML file `file`).
+def build(kind: type[Built], value: object, where: str, file: str | None = None) -> Built:
+    """Make a `kind` (a dataclass) of `value` (a mapping read from a file).
+
+    Args:
+        kind: the dataclass.
+        value: its fields by name.
+        where: dotted path at which `value` stands in the file; "" for the whole file.
+        file: named in errors; None where the caller names it (see `naming`).
 
     Raises:
         InputError: a key is unknown or missing, a value has the wrong type or lies outside its bounds;
-            the message names the file and the dotted path of the parameter, `where` being its beginning.
+            the message names the dotted path of the parameter.
     """
-    with _naming(file):
+    with naming(file):
         return _build(kind, value, where)
 
 
-def check_keys(given: Iterable[object], allowed: Iterable[str], where: str, file: str = "params.yaml") -> None:
+def check_keys(given: Iterable[object], allowed: Iterable[str], where: str, file: str | None = None) -> None:
     """Refuse keys of `given` that are not in `allowed`, naming the nearest allowed one."""
-    with _naming(file):
+    with naming(file):
         _check_keys(given, allowed, where)
 
 
 @contextmanager
-def _naming(file: str) -> Iterator[None]:
+def naming(file: str | None) -> Iterator[None]:
+    """Put the file's name in front of the errors that arise in the block."""
     try:
         yield
     except InputError as error:
+        if file is None:
+            raise
         raise InputError(f"{file}: {error}") from error
 
 

@@ -27,6 +27,9 @@ TUNABLE = (
     *("optimizer", "learning_rate", "beta_1", "beta_2", "weight_decay", "schedule", "warmup", "fine_tune_rate"),
 )
 
+# Whose values a search chose.
+REFERENCE, WINNER = "reference", "winner"
+
 Values = Mapping[str, object]
 Choice = str | int | float | bool
 
@@ -119,7 +122,7 @@ class Tune:
         check_keys(self.change, reference, f"{where}.change")
         check_keys(self.space, TUNABLE, f"{where}.space")
         if not self.space:
-            raise InputError(f"params.yaml: '{where}.space' is empty: list keys to search, or set {where}.trials to 0")
+            raise InputError(f"'{where}.space' is empty: list keys to search, or set {where}.trials to 0")
         fixed = {**fixed, **self.change}
         before: list[str] = []
         for key, dimension in self.space.items():
@@ -128,12 +131,12 @@ class Tune:
             check_keys(dimension.when, before, f"{place}.when")
             if key in fixed:
                 raise InputError(
-                    f"params.yaml: '{place}' is searched, but variants.{self.variant}.change or {where}.change fixes "
+                    f"'{place}' is searched, but variants.{self.variant}.change or {where}.change fixes "
                     f"it at {fixed[key]!r}: take it out of one of them"
                 )
             if not dimension.holds(reference[key]):
                 raise InputError(
-                    f"params.yaml: '{place}' is {dimension}, which leaves out the reference's {reference[key]!r}: "
+                    f"'{place}' is {dimension}, which leaves out the reference's {reference[key]!r}: "
                     "the first trial is the reference, so take it in"
                 )
             before.append(key)
@@ -142,15 +145,13 @@ class Tune:
 def _check_form(dimension: Dimension, place: str) -> None:
     is_range = dimension.low is not None and dimension.high is not None
     if is_range == (dimension.choices is not None):
-        raise InputError(f"params.yaml: '{place}' must have either low and high, or choices")
+        raise InputError(f"'{place}' must have either low and high, or choices")
     if dimension.choices is not None:
         if len(set(map(repr, dimension.choices))) < max(2, len(dimension.choices)):
-            raise InputError(
-                f"params.yaml: '{place}.choices' is {dimension}; it must list at least two different values"
-            )
+            raise InputError(f"'{place}.choices' is {dimension}; it must list at least two different values")
         return
     low, high = dimension.bounds
     if low >= high:
-        raise InputError(f"params.yaml: '{place}' is {dimension}; low must be below high")
+        raise InputError(f"'{place}' is {dimension}; low must be below high")
     if dimension.scale == "log" and low <= 0:
-        raise InputError(f"params.yaml: '{place}.low' is {low:g}; on a log scale it must be above 0")
+        raise InputError(f"'{place}.low' is {low:g}; on a log scale it must be above 0")

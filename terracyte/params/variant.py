@@ -1,4 +1,4 @@
-"""What a variant is: every key that may stand in a reference or in a variant's `change`."""
+"""What a variant is, and every key that may stand in a reference or in a variant's `change`."""
 
 import dataclasses
 from typing import Literal
@@ -114,3 +114,26 @@ class Config:
     batch_size: int = number(1, 4096, default=32)
     epochs: int = number(1, 10_000, default=1)
     patience: int = number(1, 10_000, default=10)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Variant:
+    """What may become a row of the tables: the reference of its task with some keys changed.
+
+    Attributes:
+        task: whose reference it changes.
+        title: what the row shows, in a few words.
+        published: the original's score on its own hidden test set (0-1), or null.
+        compared_with: the variant to which the table shows the difference; null for the row above.
+        like: the variant whose change this one takes over and adds to; null for none.
+        change: keys of the task's reference and their values here; `tuned: false` leaves out what `tune` found.
+        seeds: those of its trainings; null for everyone's.
+    """
+
+    task: str
+    title: str
+    published: float | None = None
+    compared_with: str | None = None
+    like: str | None = None
+    change: dict[str, object] = dataclasses.field(default_factory=dict)
+    seeds: tuple[int, ...] | None = None

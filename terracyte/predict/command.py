@@ -4,23 +4,19 @@ import argparse
 import sys
 from pathlib import Path
 
-from tqdm import tqdm
-
-from terracyte import params
 from terracyte.core import paths
-from terracyte.ingest.sources.listing import shown
-from terracyte.predict import inputs, outputs, predictor
-from terracyte.promote import champion
+from terracyte.core.arguments import add_experiment
 
 HELP = "predict images: a table, and for mars colour overlays"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("task", choices=params.TASKS)
+    parser.add_argument("task", help="a name of params.yaml: tasks")
     parser.add_argument("input", type=Path, help="folder of pictures, picture, .npz or .npy")
+    add_experiment(parser)
     parser.add_argument("--output", type=Path, required=True, help="a .csv, or a new folder (with overlays for mars)")
-    parser.add_argument("--model", type=Path, help="folder of the champion (data/TASK/champion)")
+    parser.add_argument("--model", type=Path, help="folder of the champion (FOLDER/data/TASK/champion)")
     parser.add_argument("--batch", type=_positive, default=64, help="images per step (64); no result depends on it")
     parser.add_argument("--resize", action="store_true", help="scale pictures of other sizes instead of refusing them")
     parser.add_argument("--skip-unreadable", action="store_true", help="pass over damaged pictures and list them")
@@ -32,7 +28,14 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
         InputError: there is no champion, or the input or output cannot be used; nothing is written then.
     """
-    folder = arguments.model or paths.champion(arguments.task)
+    # Imported here: `--help` needs none of it.
+    from tqdm import tqdm
+
+    from terracyte.ingest.sources.listing import shown
+    from terracyte.predict import inputs, outputs, predictor
+    from terracyte.promote import champion
+
+    folder = arguments.model or arguments.experiment / paths.champion(arguments.task)
     # the cheap checks first
     champion.read_record(folder, arguments.task)
     model = predictor.read(folder, arguments.task)

@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ from terracyte.tasks.task import Task
 PICTURES = (".jpg", ".jpeg", ".png")
 _CHUNK_BYTES = 16 * 2**20
 
-Form = tuple[int, int, int]
 Batch = tuple[list[str], NDArray[np.uint8]]
 """Names of b images, and the images (b, h, w, c)."""
 
@@ -61,36 +60,35 @@ def read(task: Task, path: Path, batch_size: int, *, resize: bool = False, skip_
         skip_unreadable: pass over damaged pictures, instead of refusing them.
 
     Raises:
-        InputError: there is no image, or one is not of the task's form or unreadable; the latter two while reading.
+        InputError: there is no image, or one is of another size or unreadable; the latter two while reading.
     """
-    if path.is_dir():
-        return _folder(task, path, batch_size, resize, skip_unreadable)
     if not path.exists():
         raise InputError(f"{path} is missing: name a folder of pictures, a picture, an .npz or an .npy")
     suffix = path.suffix.lower()
-    if suffix in PICTURES:
-        found = Input(total=1, batches=iter(()))
-        found.batches = _decoded(task, path.parent, iter([path]), batch_size, found, resize, skip_unreadable)
-        return found
+    if path.is_dir() or suffix in PICTURES:
+        return _pictures(task, path, batch_size, resize, skip_unreadable)
     if suffix in (".npz", ".npy"):
         member, layout = (_npz if suffix == ".npz" else _npy)(task, path)
-        return Input(total=len(member), batches=_array(member, layout, batch_size))
+        return Input(total=len(member), batches=_array_batches(member, layout, batch_size))
     raise InputError(f"{path} is none of a folder, .jpg, .png, .npz and .npy")
 
 
-def _folder(task: Task, root: Path, batch_size: int, resize: bool, skip_unreadable: bool) -> Input:
+def _pictures(task: Task, path: Path, batch_size: int, resize: bool, skip_unreadable: bool) -> Input:
+    """One picture, or all of a folder."""
+    root, total, found = path.parent, 1, iter([path])
     left_out: list[str] = []
-    total = sum(1 for _ in _pictures(root, left_out))
-    if not total:
-        found = f", but {shown(left_out)}" if left_out else ""
-        raise InputError(f"{root} holds no .jpg or .png{found}: name the folder of the pictures")
-    found_input = Input(total=total, batches=iter(()), left_out=left_out)
-    paths = _pictures(root, [])
-    found_input.batches = _decoded(task, root, paths, batch_size, found_input, resize, skip_unreadable)
-    return found_input
+    unreadable: list[str] = []
+    if path.is_dir():
+        # listed twice, so that no list of all pictures is held
+        root, total, found = path, sum(1 for _ in _walk(path, left_out)), _walk(path, [])
+        if not total:
+            others = f", but {shown(left_out)}" if left_out else ""
+            raise InputError(f"{path} holds no .jpg or .png{others}: name the folder of the pictures")
+    batches = _picture_batches(task, root, found, batch_size, resize, unreadable if skip_unreadable else None)
+    return Input(total=total, batches=batches, left_out=left_out, unreadable=unreadable)
 
 
-def _pictures(folder: Path, left_out: list[str]) -> Iterator[Path]:
+def _walk(folder: Path, left_out: list[str]) -> Iterator[Path]:
     """Pictures below a folder, by name, level by level; memory grows with the largest folder only."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
@@ -101,36 +99,30 @@ def _pictures(folder: Path, left_out: list[str]) -> Iterator[Path]:
         if entry.name.startswith("."):
             continue
         if entry.is_dir(follow_symlinks=False):
-            yield from _pictures(path, left_out)
+            yield from _walk(path, left_out)
         elif path.suffix.lower() in PICTURES:
             yield path
         else:
             left_out.append(entry.name)
 
 
-def _decoded(
-    task: Task, root: Path, paths: Iterator[Path], batch_size: int, found: Input, resize: bool, skip_unreadable: bool
+def _picture_batches(
+    task: Task, root: Path, paths: Iterator[Path], batch_size: int, resize: bool, skipped: list[str] | None
 ) -> Iterator[Batch]:
+    """Pictures, decoded in threads; `skipped` collects why some are unreadable, None refuses such."""
     decode = functools.partial(_decode, task, resize)
-    for part in _in_threads(decode, paths, batch_size):
-        readable = []
-        for path, outcome in part:
-            if not isinstance(outcome, UnreadableError):
-                readable.append((path.relative_to(root).as_posix(), outcome))
-            elif skip_unreadable:
-                found.unreadable.append(str(outcome))
-            else:
-                raise InputError(f"{outcome}: repair or remove it, or give --skip-unreadable")
-        if readable:
-            yield [name for name, _ in readable], np.stack([image for _, image in readable])
-
-
-def _in_threads(
-    decode: Callable[[Path], NDArray[np.uint8] | UnreadableError], paths: Iterator[Path], batch_size: int
-) -> Iterator[Iterable[tuple[Path, NDArray[np.uint8] | UnreadableError]]]:
     with ThreadPoolExecutor() as pool:
-        while part := list(itertools.islice(paths, batch_size)):
-            yield zip(part, list(pool.map(decode, part)), strict=True)
+        while chunk := list(itertools.islice(paths, batch_size)):
+            readable = []
+            for path, decoded in zip(chunk, pool.map(decode, chunk), strict=True):
+                if not isinstance(decoded, UnreadableError):
+                    readable.append((path.relative_to(root).as_posix(), decoded))
+                elif skipped is not None:
+                    skipped.append(str(decoded))
+                else:
+                    raise InputError(f"{decoded}: repair or remove it, or give --skip-unreadable")
+            if readable:
+                yield [name for name, _ in readable], np.stack([image for _, image in readable])
 
 
 def _decode(task: Task, resize: bool, path: Path) -> NDArray[np.uint8] | UnreadableError:
@@ -152,19 +144,19 @@ _Layout = Callable[[NDArray[Any]], NDArray[Any]]
 
 
 def _npz(task: Task, path: Path) -> tuple[Member, _Layout]:
-    height, width, channels = form = task.image_shape
+    height, width, channels = task.image_shape
     if not task.dense:
         (images,) = members(path, "images")
-        return _of_form(task, images, {form: lambda rows: rows})
+        return _checked(task, images, {task.image_shape: lambda rows: rows})
     key = "training_set" if "training_set" in (present := names(path)) and "test_set" not in present else "test_set"
     (images,) = members(path, key)
     # the challenge's own order: channels first; with the mask as the last one where it is known
-    known: dict[tuple[int, ...], _Layout] = {(channels, height, width): _channels_last(channels)}
+    layouts: dict[tuple[int, ...], _Layout] = {(channels, height, width): _channels_last(channels)}
     if key == "training_set":
-        known = {(channels + 1, height, width): _channels_last(channels)}
+        layouts = {(channels + 1, height, width): _channels_last(channels)}
     elif channels == 1:
-        known = {(height, width): lambda rows: rows[..., None]}
-    return _of_form(task, images, known)
+        layouts = {(height, width): lambda rows: rows[..., None]}
+    return _checked(task, images, layouts)
 
 
 def _channels_last(channels: int) -> _Layout:
@@ -178,25 +170,21 @@ def _npy(task: Task, path: Path) -> tuple[Member, _Layout]:
         raise InputError(f"{path} is damaged, or no array of plain numbers ({error})") from error
     if array.dtype.kind not in "iuf" or not array.size:
         raise InputError(f"{path} is {array.dtype} {array.shape}: it must hold integers or floats, at least one image")
-    height, width, channels = form = task.image_shape
-    known: dict[tuple[int, ...], _Layout] = {form: lambda rows: rows}
+    height, width, channels = task.image_shape
+    layouts: dict[tuple[int, ...], _Layout] = {task.image_shape: lambda rows: rows}
     if channels == 1:
-        known[height, width] = lambda rows: rows[..., None]
-    if array.shape in known:
-        array = array[None]
-    return _of_form(task, Mapped.of(path, array), known)
+        layouts[height, width] = lambda rows: rows[..., None]
+    if array.shape in layouts:
+        array = array[None]  # a single image
+    mapped = _MappedArray(path=path, key=path.stem, shape=array.shape, dtype=array.dtype, fortran=False, array=array)
+    return _checked(task, mapped, layouts)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Mapped(Member):
+class _MappedArray(Member):
     """An .npy file's array, memory-mapped."""
 
     array: NDArray[Any]
-
-    @classmethod
-    def of(cls, path: Path, array: NDArray[Any]) -> "Mapped":
-        """The array of a file, at least one axis."""
-        return cls(path=path, key=path.stem, shape=array.shape, dtype=array.dtype, fortran=False, array=array)
 
     def chunks(self) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield (index of the first row, rows) in order; each chunk has 16 MiB or one row."""
@@ -205,14 +193,15 @@ class Mapped(Member):
             yield first, np.asarray(self.array[first : first + rows])
 
 
-def _of_form(task: Task, member: Member, layouts: dict[tuple[int, ...], _Layout]) -> tuple[Member, _Layout]:
+def _checked(task: Task, member: Member, layouts: dict[tuple[int, ...], _Layout]) -> tuple[Member, _Layout]:
+    """An array with the layout of its shape."""
     if member.shape[1:] not in layouts:
         wanted = " or ".join(f"(n, {', '.join(map(str, shape))})" for shape in layouts)
         raise InputError(f"{member.where} has shape {member.shape}, {task.name} images are {wanted}")
     return member, layouts[member.shape[1:]]
 
 
-def _array(member: Member, layout: _Layout, batch_size: int) -> Iterator[Batch]:
+def _array_batches(member: Member, layout: _Layout, batch_size: int) -> Iterator[Batch]:
     scale = full_scale(member, ((first, layout(rows)) for first, rows in member.chunks()))
     for first, rows in member.chunks():
         images = to_pixels(member, layout(rows), scale, first)

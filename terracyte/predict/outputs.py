@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from terracyte.core import files
 from terracyte.core.errors import InputError
-from terracyte.predict.overlays import overlaid
 from terracyte.predict.predictor import Predictions, Predictor
+from terracyte.rendering.pictures import overlaid
 
 TABLE, OVERLAYS = "predictions.csv", "overlays"
 

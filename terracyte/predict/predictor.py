@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terracyte import tasks
 from terracyte.core import quiet
 from terracyte.core.errors import InputError
 from terracyte.promote import calibration, novelty
-from terracyte.promote.champion import CALIBRATION, FAMILIARITY, MODEL, read_record
-from terracyte.promote.novelty import Familiarity
+from terracyte.promote.champion import CALIBRATION, MODEL, NOVELTY, read_record, task_of
+from terracyte.promote.novelty import NoveltyDetector
 from terracyte.tasks.task import Task
 
 Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -56,7 +55,7 @@ class Predictor:
     record: dict[str, Any]
     network: Network
     temperature: float
-    novelty: Familiarity
+    novelty: NoveltyDetector
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -82,20 +81,20 @@ def read(folder: Path, task: str | None = None) -> Predictor:
         InputError: there is no champion, it is another task's, or a file of it is missing or damaged.
     """
     record = read_record(folder, task)
-    for name in (MODEL, CALIBRATION, FAMILIARITY):
+    for name in (MODEL, CALIBRATION, NOVELTY):
         if not (folder / name).exists():
             raise InputError(f"{folder / name} is missing: run `dvc repro promote@{record['task']}`")
-    form = (record["height"], record["width"], record["channels"])
+    image_shape = (record["height"], record["width"], record["channels"])
     return Predictor(
-        task=tasks.named(record["task"], record["classes"], form),
+        task=task_of(record),
         record=record,
-        network=_compiled(folder / MODEL, form),
+        network=_compiled(folder / MODEL, image_shape),
         temperature=calibration.read(folder / CALIBRATION),
-        novelty=novelty.read(folder / FAMILIARITY),
+        novelty=novelty.read(folder / NOVELTY),
     )
 
 
-def _compiled(path: Path, form: tuple[int, int, int]) -> Network:
+def _compiled(path: Path, image_shape: tuple[int, int, int]) -> Network:
     """The network as one function without Python in it; a batch of another size is not compiled anew."""
     # Imported here: what a champion is can be told without Keras.
     with quiet.importing_keras():
@@ -111,6 +110,6 @@ def _compiled(path: Path, form: tuple[int, int, int]) -> Network:
     import tensorflow as tf
 
     graph = tf.function(
-        lambda images: model(images, training=False), input_signature=[tf.TensorSpec((None, *form), tf.float32)]
+        lambda images: model(images, training=False), input_signature=[tf.TensorSpec((None, *image_shape), tf.float32)]
     ).get_concrete_function()
     return lambda images: np.asarray(graph(tf.constant(images)))

@@ -11,16 +11,15 @@ from numpy.typing import NDArray
 from terracyte.core import paths, quiet
 from terracyte.core.errors import InputError
 from terracyte.params import Promote
+from terracyte.promote import checks
+from terracyte.promote.checks import Check
 from terracyte.tasks.task import Task
 
 Images = NDArray[np.uint8]
 Flip = Literal["none", "horizontal", "both"]
 Logits = NDArray[np.float32]
-
-# Each test by name: whether it `passed`; where it has a bound, the `bound` and the `figure` that was found.
-Behaviour = dict[str, dict[str, Any]]
-
-FLIPS, BRIGHTNESS, EMPTY, BATCH = "flips", "brightness", "empty_image", "batch_of_one"
+Decisions = NDArray[Any]  # (n,) or (n, h, w) labels
+Decide = Callable[[Images], Decisions]
 
 _GREYS = (0, 128, 255)  # of images without content
 _ALONE = 8  # images that are also predicted one by one
@@ -29,8 +28,8 @@ _VERTICAL, _HORIZONTAL = 1, 2  # axes of images (n, h, w, c) and masks (n, h, w)
 _DECIMALS = 4  # float noise, which differs between processors, lies beyond
 
 
-def shown(task: Task, wanted: int) -> Images:
-    """(n, h, w, c): validation images, spread evenly over the split; all where there are fewer than `wanted`.
+def validation_images(task: Task, count: int) -> Images:
+    """(n, h, w, c): validation images, spread evenly over the split; all where there are fewer than `count`.
 
     Raises:
         InputError: the split is empty.
@@ -39,19 +38,23 @@ def shown(task: Task, wanted: int) -> Images:
     ids = np.sort(manifest["id"][manifest["split"] == "validation"].to_numpy(np.int64))
     if not len(ids):
         raise InputError(f"{paths.balance_manifest(task.name)}: no row's split is 'validation'")
-    places = np.unique(np.linspace(0, len(ids) - 1, min(wanted, len(ids))).round().astype(np.int64))
+    places = np.unique(np.linspace(0, len(ids) - 1, min(count, len(ids))).round().astype(np.int64))
     return np.asarray(np.load(paths.images(task.name), mmap_mode="r")[ids[places]])
 
 
-def examine(task: Task, model: Path, images: Images, flip: Flip, bounds: Promote) -> Behaviour:
+def examine(task: Task, model: Path, images: Images, flip: Flip, bounds: Promote) -> list[Check]:
     """Try a model.
 
     Args:
         task: whose.
         model: file of the model.
-        images: (n, h, w, c), see `shown`.
-        flip: the mirrors that keep the label; with none, flips are not tested.
+        images: (n, h, w, c), see `validation_images`.
+        flip: the mirrors that keep the label; with none, flips are not tried.
         bounds: what the model must hold.
+
+    Returns:
+        A check of each name; `figure` and `bound` where there is a bound. The figure is None where flips are not
+        tried, or where outputs are not finite and have no difference.
 
     Raises:
         InputError: the model can't be read.
@@ -67,68 +70,55 @@ def examine(task: Task, model: Path, images: Images, flip: Flip, bounds: Promote
     def predict(pixels: Images, size: int = _BATCH) -> Iterator[Logits]:
         return inference.predict(network, pixels, np.arange(len(pixels)), size)
 
-    def decide(pixels: Images) -> NDArray[Any]:
+    def decide(pixels: Images) -> Decisions:
         return np.concatenate([task.predicted(task.decode(logits)) for logits in predict(pixels)])
 
     plain = decide(images)
-    tests = {
-        BRIGHTNESS: _bounded(_brightness(decide, images, plain, bounds), bounds.brightness_agreement),
-        EMPTY: {"passed": all(_sound(task, logits) for logits in predict(_empty(task)))},
-        BATCH: _within(_alone(predict, images), bounds.rounding),
-    }
+    greys = np.array(_GREYS, np.uint8).reshape(-1, 1, 1, 1)
+    empty = np.broadcast_to(greys, (len(_GREYS), *task.image_shape))
+    return [
+        _flips(task, decide, images, plain, flip, bounds),
+        _brightness(decide, images, plain, bounds),
+        Check(name=checks.EMPTY, passed=all(_allowed(task, logits) for logits in predict(empty))),
+        _batch_of_one(predict, images, bounds),
+    ]
+
+
+def _flips(task: Task, decide: Decide, images: Images, plain: Decisions, flip: Flip, bounds: Promote) -> Check:
+    """Do decisions (images or pixels) stay when the image is mirrored? Masks are mirrored back."""
     if flip == "none":
-        return tests
-    return {FLIPS: _bounded(_flips(task, decide, images, plain, flip), bounds.flip_agreement), **tests}
-
-
-def _bounded(share: float, bound: float) -> dict[str, Any]:
-    return {"passed": share >= bound, "figure": round(share, _DECIMALS), "bound": bound}
-
-
-def _within(difference: float, bound: float) -> dict[str, Any]:
-    """A difference of outputs that are not finite is none; the record holds numbers only."""
-    figure = round(difference, _DECIMALS) if np.isfinite(difference) else None
-    return {"passed": bool(difference <= bound), "figure": figure, "bound": bound}
-
-
-def _flips(
-    task: Task, decide: Callable[[Images], NDArray[Any]], images: Images, plain: NDArray[Any], flip: Flip
-) -> float:
-    """Share of decisions (images or pixels) that stay when the image is mirrored; masks are mirrored back."""
+        return Check(name=checks.FLIPS, figures={"figure": None, "bound": bounds.flip_agreement})
     axes = (_HORIZONTAL, _VERTICAL) if flip == "both" else (_HORIZONTAL,)
     mirrored = [decide(np.flip(images, axis)) for axis in axes]
     back = [np.flip(masks, axis) for masks, axis in zip(mirrored, axes, strict=True)] if task.dense else mirrored
-    return float(np.mean([one == plain for one in back]))
+    return _agreement(checks.FLIPS, back, plain, bounds.flip_agreement)
 
 
-def _brightness(
-    decide: Callable[[Images], NDArray[Any]], images: Images, plain: NDArray[Any], bounds: Promote
-) -> float:
-    """Share of decisions that stay in slightly darker and lighter images."""
+def _brightness(decide: Decide, images: Images, plain: Decisions, bounds: Promote) -> Check:
+    """Do decisions stay in slightly darker and lighter images?"""
     changes = [(1 - bounds.gain, 0.0), (1 + bounds.gain, 0.0), (1.0, -bounds.offset), (1.0, bounds.offset)]
-    lit = [(images * gain + offset).round().clip(0, 255).astype(np.uint8) for gain, offset in changes]
-    return float(np.mean([decide(one) == plain for one in lit]))
+    changed = [(images * gain + offset).round().clip(0, 255).astype(np.uint8) for gain, offset in changes]
+    return _agreement(checks.BRIGHTNESS, [decide(one) for one in changed], plain, bounds.brightness_agreement)
 
 
-def _empty(task: Task) -> Images:
-    """(3, h, w, c): black, grey and white."""
-    greys = np.array(_GREYS, np.uint8).reshape(-1, 1, 1, 1)
-    return np.broadcast_to(greys, (len(_GREYS), *task.image_shape))
+def _agreement(name: str, changed: list[Decisions], plain: Decisions, bound: float) -> Check:
+    share = float(np.mean([one == plain for one in changed]))
+    return Check(name=name, passed=share >= bound, figures={"figure": round(share, _DECIMALS), "bound": bound})
 
 
-def _sound(task: Task, logits: Logits) -> bool:
-    """Finite logits of the right shape whose softmax is a distribution; background is never decided for."""
+def _allowed(task: Task, logits: Logits) -> bool:
+    """Finite logits of the right shape, whose softmax therefore is a distribution; background is never decided for."""
     if logits.shape[-1] != len(task.classes) or not np.isfinite(logits).all():
-        return False
-    powers = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    probabilities = powers / powers.sum(axis=-1, keepdims=True)
-    if not np.allclose(probabilities.sum(axis=-1), 1):
         return False
     return bool(np.isin(task.predicted(task.decode(logits)), task.scored_classes).all())
 
 
-def _alone(predict: Callable[[Images, int], Iterator[Logits]], images: Images) -> float:
-    """The largest difference between an image's logits in a batch and alone."""
+def _batch_of_one(predict: Callable[[Images, int], Iterator[Logits]], images: Images, bounds: Promote) -> Check:
+    """How much do an image's logits differ in a batch and alone?"""
     few = images[:_ALONE]
     together = np.concatenate(list(predict(few, len(few))))
-    return float(np.abs(together - np.concatenate(list(predict(few, 1)))).max())
+    difference = float(np.abs(together - np.concatenate(list(predict(few, 1)))).max())
+    figure = round(difference, _DECIMALS) if np.isfinite(difference) else None  # JSON knows no other numbers
+    return Check(
+        name=checks.BATCH, passed=difference <= bounds.rounding, figures={"figure": figure, "bound": bounds.rounding}
+    )

@@ -4,17 +4,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 
-from terracyte.configure import initialisation
 from terracyte.core import files, paths
-from terracyte.evaluate import scores as evaluation
+from terracyte.evaluate import confusions
 from terracyte.evaluate.predictions import Kept
 from terracyte.metrics import confusion, resampling
 from terracyte.params import Params
-from terracyte.promote import wording
-from terracyte.rendering import formats
+from terracyte.params.row import NOT_TO_BE_HAD
+from terracyte.promote import checks, wording
+from terracyte.rendering import templates
 from terracyte.tasks.task import Task
 
 SAMPLE = "sample"  # the source of drawn images
@@ -32,29 +31,22 @@ def card(
     Args:
         task: whose.
         about: what `champion.json` holds.
-        scores: see `evaluation.summarise`.
+        scores: see `scores.summarise`.
         intervals: see `class_intervals`.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        undefined=jinja2.StrictUndefined,
-        autoescape=False,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("card.md.j2").render(
+    return templates.render(
+        Path(__file__).with_name("card.md.j2"),
         task=task,
         named=[task.classes[label] for label in task.scored_classes],
         about=about,
         scores=scores,
         intervals=intervals,
         splits=files.read_json(paths.balance(task.name))["splits"],
-        fallen_back=about["initialisation"] == initialisation.NOT_TO_BE_HAD,
+        fallen_back=about["initialisation"] == NOT_TO_BE_HAD,
         drawn=about["source"] == SAMPLE,
         few=about["images"] < _FEW,
-        tests=wording.behaviour(about["behaviour"]),
-        formats=formats,
+        behaviour=checks.from_record(about["behaviour"]),
+        sentence=wording.sentence,
     )
 
 
@@ -69,7 +61,7 @@ def class_intervals(
         kept: predictions of the rows, one per seed.
         settings: of the resampling.
     """
-    counts, drawing = evaluation.confusions(task, rows, kept), settings.evaluate
+    counts, drawing = confusions.confusions(task, rows, kept), settings.evaluate
 
     def interval(label: int) -> tuple[float, float]:
         def score(drawn: confusion.Counts) -> confusion.Scores:

@@ -1,21 +1,35 @@
-"""A champion's folder: all that predicting and serving need, wherever it lies.
+"""A champion's folder: all that predicting, serving and later comparisons need, wherever it lies."""
 
-`champion.json` (task, classes and form of the images), `model.keras`, `calibration.json`, `familiarity.npz`, and the
-model card.
-"""
-
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from terracyte import tasks
 from terracyte.core import files
 from terracyte.core.errors import InputError
+from terracyte.params import TaskSpec
+from terracyte.tasks.task import Task
 
-RECORD, CARD = "champion.json", "card.md"
-MODEL, CALIBRATION, FAMILIARITY = "model.keras", "calibration.json", "familiarity.npz"
+RECORD = "champion.json"  # what `contenders.describe` returns, why it became champion, and how it was tested
+MODEL = "model.keras"  # one model, all seeds together
+CALIBRATION = "calibration.json"  # what turns its logits into confidence, see `calibration`
+NOVELTY = "novelty.npz"  # what tells images unlike the training images, see `novelty`
+SCORES = "scores.json"  # see `evaluate.scores.summarise`
+TESTED = "predictions/tested.parquet"  # its test images, in the order of the predictions
+CARD = "card.md"  # the model card
+
+
+def prediction(seed: int) -> str:
+    """The file of one seed's predictions of the test images."""
+    return f"predictions/seed_{seed}.npz"
 
 
 def read_record(folder: Path, task: str | None = None) -> dict[str, Any]:
     """Read and check `champion.json`.
+
+    Args:
+        folder: of the champion.
+        task: whose champion it must be; None for any.
 
     Raises:
         InputError: it is missing, no JSON, or another task's.
@@ -31,3 +45,17 @@ def read_record(folder: Path, task: str | None = None) -> dict[str, Any]:
     if task not in (None, of_task):
         raise InputError(f"{folder} is the champion of {of_task}, not of {task}: name the folder of {task}'s")
     return record
+
+
+def task_of(record: Mapping[str, Any]) -> Task:
+    """The task of which a record holds the description."""
+    background = record["background"]
+    spec = TaskSpec(
+        kind=record["kind"],
+        classes=tuple(record["classes"]),
+        height=record["height"],
+        width=record["width"],
+        channels=record["channels"],
+        background=None if background is None else record["classes"][background],
+    )
+    return tasks.of(record["task"], spec)

@@ -7,10 +7,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from terracyte.evaluate import confusions
 from terracyte.evaluate import scores as evaluation
 from terracyte.evaluate.predictions import Kept
 from terracyte.metrics import confusion as metrics
-from terracyte.params import Evaluate
+from terracyte.params import Params
+from terracyte.promote import checks
+from terracyte.promote.checks import Check
 from terracyte.promote.contenders import Contender, tested
 from terracyte.tasks.task import Task
 
@@ -18,8 +21,8 @@ _DECIMALS = 6  # as in the scores
 
 
 def compare(
-    task: Task, rows: pd.DataFrame, candidate: Contender, champion: Contender, settings: Evaluate
-) -> dict[str, Any] | None:
+    task: Task, settings: Params, rows: pd.DataFrame, candidate: Contender, champion: Contender | None
+) -> tuple[list[Check], dict[str, Any] | None]:
     """Compare stored predictions, pair by pair.
 
     Scores are means over the seeds. Where both were tested on the very same split, tasks with corruptions are
@@ -28,24 +31,30 @@ def compare(
 
     Args:
         task: whose.
+        settings: of the resampling, and the bounds.
         rows: the present test split, which is the candidate's.
-        candidate, champion: their predictions.
-        settings: of the resampling.
+        candidate, champion: their predictions; None where there is no champion.
 
     Returns:
-        `images`, `groups`, `metric`, both scores, `difference` with its interval and `p_value`, and by class both
-        scores of the class headline; None where no image is common to both.
+        The checks; and for the record `images`, `groups`, `metric`, both scores, `difference` with its interval and
+        `p_value`, by class both scores of the class headline, and the bounds. Where the two cannot be compared, a
+        check that says why, and None.
     """
+    if champion is None:
+        return [Check(name=checks.NO_CHAMPION)], None
+    name, bounds = champion.about["variant"], settings.promote[task.name]
+    if (obstacle := _obstacle(task, champion.about)) is not None:
+        return [obstacle], None
     here, there = common(tested(task, rows), champion.tested)
     if not len(here):
-        return None
+        return [Check(name=checks.NO_COMMON_IMAGE, figures={"champion": name})], None
     shared = rows.iloc[here].reset_index(drop=True)
     whole = len(shared) == len(rows) == len(champion.tested) and bool((here == there).all())
-    ours, theirs = _chosen(candidate.kept, here), _chosen(champion.kept, there)
+    ours, theirs = _rows_of(candidate.kept, here), _rows_of(champion.kept, there)
     pair = [_counts(task, shared, kept, under_shift=whole) for kept in (ours, theirs)]
-    score, other = (_mean(task.headline_scores(counts.sum(axis=1))) for counts in pair)
-    low, high = evaluation.difference(task, pair[0], pair[1], settings)
-    return {
+    score, other = (round(float(task.headline_scores(counts.sum(axis=1)).mean()), _DECIMALS) for counts in pair)
+    low, high = evaluation.difference(task, pair[0], pair[1], settings.evaluate)
+    figures = {
         "images": len(shared),
         "groups": int(shared["group"].nunique()),
         "metric": task.selection if whole else task.headline,
@@ -54,9 +63,38 @@ def compare(
         "difference": round(score - other, _DECIMALS),
         "low": low,
         "high": high,
-        "p_value": evaluation.p_value(task, pair[0], pair[1], settings),
+        "p_value": evaluation.p_value(task, pair[0], pair[1], settings.evaluate),
         "classes": _classes(task, shared, ours, theirs),
+        "significance": bounds.significance,
+        "class_drop": bounds.class_drop,
     }
+    return [_better(name, figures), _class_drop(task, figures)], figures
+
+
+def _obstacle(task: Task, champion: Mapping[str, Any]) -> Check | None:
+    """What keeps a champion from being compared with models of the present task."""
+    name = champion["variant"]
+    if tuple(champion["classes"]) != task.classes:
+        return Check(name=checks.OTHER_CLASSES, figures={"champion": name, "classes": ", ".join(champion["classes"])})
+    shape = {axis: champion[axis] for axis in ("height", "width", "channels")}
+    if tuple(shape.values()) != task.image_shape:
+        return Check(name=checks.OTHER_SHAPE, figures={"champion": name, **shape})
+    return None
+
+
+def _better(champion: str, figures: Mapping[str, Any]) -> Check:
+    """Is the candidate better by the paired test?"""
+    passed = figures["difference"] > 0 and figures["p_value"] < figures["significance"]
+    return Check(name=checks.BETTER, passed=passed, figures={"variant": champion, **figures})
+
+
+def _class_drop(task: Task, figures: Mapping[str, Any]) -> Check:
+    """Does no class fall by more than the bound?"""
+    drops = {name: scores["champion"] - scores["candidate"] for name, scores in figures["classes"].items()}
+    worst, bound = max(drops, key=lambda name: drops[name]), figures["class_drop"]
+    found = {"metric": task.class_headline, "class": worst, "drop": drops[worst], "bound": bound}
+    # the scores have six decimals, and so has their difference
+    return Check(name=checks.CLASS_DROP, passed=round(drops[worst], _DECIMALS) <= bound, figures=found)
 
 
 def common(one: pd.DataFrame, other: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -72,7 +110,7 @@ def common(one: pd.DataFrame, other: pd.DataFrame) -> tuple[NDArray[np.int64], N
     return both["place"].to_numpy(np.int64), both["place_other"].to_numpy(np.int64)
 
 
-def _chosen(kept: Sequence[Kept], places: NDArray[np.int64]) -> list[Kept]:
+def _rows_of(kept: Sequence[Kept], places: NDArray[np.int64]) -> list[Kept]:
     return [{name: array[places] for name, array in one.items()} for one in kept]
 
 
@@ -82,33 +120,19 @@ def _counts(task: Task, rows: pd.DataFrame, kept: Sequence[Kept], under_shift: b
     With corruptions, the clean images count as often as all their copies: the share of hits is then the mean of
     both shares.
     """
-    clean = evaluation.confusions(task, rows, kept)
+    clean = confusions.confusions(task, rows, kept)
     if not under_shift or not task.corruptions:
         return clean
-    return len(task.corruptions) * clean + evaluation.shifted_confusions(task, rows, kept)
+    return len(task.corruptions) * clean + confusions.shifted_confusions(task, rows, kept)
 
 
 def _classes(
     task: Task, rows: pd.DataFrame, ours: Sequence[Kept], theirs: Sequence[Kept]
 ) -> dict[str, dict[str, float]]:
-    found = [_class_means(task, evaluation.confusions(task, rows, kept)) for kept in (ours, theirs)]
+    found = [_class_means(task, confusions.confusions(task, rows, kept)) for kept in (ours, theirs)]
     return {task.classes[k]: {"candidate": found[0][k], "champion": found[1][k]} for k in task.scored_classes}
 
 
 def _class_means(task: Task, counts: metrics.Counts) -> list[float]:
     scores = [task.class_scores(confusion)[task.class_headline] for confusion in counts.sum(axis=1)]
     return [round(float(value), _DECIMALS) for value in np.mean(scores, axis=0)]
-
-
-def _mean(scores: metrics.Scores) -> float:
-    return round(float(scores.mean()), _DECIMALS)
-
-
-def incomparable(task: Task, champion: Mapping[str, Any]) -> str:
-    """Why a champion cannot be compared with models of the present task; "" where it can."""
-    shape = (champion["height"], champion["width"], champion["channels"])
-    if tuple(champion["classes"]) != task.classes:
-        return f"its classes were {', '.join(champion['classes'])}"
-    if shape != task.image_shape:
-        return f"its images were {shape[0]}x{shape[1]} with {shape[2]} channels"
-    return ""

@@ -1,13 +1,7 @@
 """Champion and candidate: who they are, what they predicted, and the champion's folder.
 
-`data/<task>/champion` holds all that serving and later comparisons need, whatever becomes of its variant:
-
-- `champion.json`: what `describe` returns, `reasons` (why it became champion) and `behaviour` (how it was tested);
-- `model.keras`: one model, all seeds together;
-- `calibration.json`, `novelty.npz`: what turns its logits into confidence and a flag for unlike images;
-- `scores.json`: see `evaluation.summarise`;
-- `predictions/seed_<n>.npz`: of its test images; `predictions/tested.parquet` says which ones they are;
-- `card.md`: the model card.
+`data/<task>/champion` holds all that serving and later comparisons need, whatever becomes of its variant; `champion`
+says which file holds what.
 """
 
 import dataclasses
@@ -24,14 +18,13 @@ from terracyte.evaluate import predictions
 from terracyte.evaluate.predictions import Kept
 from terracyte.models import seed_ensemble
 from terracyte.params import Params
+from terracyte.params import row as resolved
 from terracyte.promote import calibration, card, novelty
+from terracyte.promote.champion import CALIBRATION, CARD, MODEL, NOVELTY, RECORD, SCORES, TESTED, prediction
 from terracyte.tasks.task import Task
 
 # Keys of `champion.json` beside the description.
 REASONS, BEHAVIOUR = "reasons", "behaviour"
-
-_NAME = "champion.json"
-_TESTED = "predictions/tested.parquet"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,17 +68,18 @@ def of_variant(task: Task, settings: Params, rows: pd.DataFrame, name: str) -> C
     Raises:
         InputError: it wasn't trained or evaluated, or was on other data.
     """
-    training = predictions.trained(task.name, name, settings.seeds)
+    row = resolved.read(task.name, name)
+    training = predictions.trained(row)
     path = paths.scores(task.name, name)
     scores = metric_files.read(path) if path.exists() else {"fingerprints": {}}
-    if scores["fingerprints"] != {str(seed): run["fingerprint"] for seed, run in training.items()}:
+    if scores["fingerprints"] != row.fingerprints:
         raise InputError(f"{path} is missing or of other trainings: run `dvc repro evaluate@{name}`")
     return Contender(
         about=describe(task, settings, name, training, scores),
-        models=tuple(paths.model(task.name, name, seed) for seed in settings.seeds),
+        models=tuple(paths.model(task.name, name, seed) for seed in row.seeds),
         scores=scores,
         tested=tested(task, rows),
-        kept=tuple(predictions.stored(task.name, name, seed, rows) for seed in settings.seeds),
+        kept=tuple(predictions.stored(task.name, name, seed, rows) for seed in row.seeds),
     )
 
 
@@ -99,7 +93,7 @@ def describe(
     height, width, channels = task.image_shape
     selection = f"val_{task.selection}"
     low, high = scores["interval"][task.headline]
-    first = training[settings.seeds[0]]
+    first = next(iter(training.values()))
     return {
         "task": task.name,
         "variant": name,
@@ -107,7 +101,8 @@ def describe(
         "seeds": list(training),
         "fingerprints": [run["fingerprint"] for run in training.values()],
         "data_hash": first["data_hash"],
-        "source": settings.data[task.name].source,
+        "source": settings.experiment.sources[task.name].source,
+        "kind": task.spec.kind,
         "classes": list(task.classes),
         "background": task.background,
         "height": height,
@@ -128,30 +123,30 @@ def describe(
     }
 
 
-def standing(task: str) -> Contender | None:
-    """The champion of `data/<task>/champion` as it stands; None where there is none.
+def read_champion(task: str) -> Contender | None:
+    """The champion that lies in `data/<task>/champion`; None where there is none.
 
     Raises:
         InputError: the folder is incomplete.
     """
     folder = paths.champion(task)
-    if not (folder / _NAME).exists():
+    if not (folder / RECORD).exists():
         return None
     try:
-        about = files.read_json(folder / _NAME)
+        about = files.read_json(folder / RECORD)
         return Contender(
             about=about,
-            models=(folder / "model.keras",),
-            scores=files.read_json(folder / "scores.json"),
-            tested=pd.read_parquet(folder / _TESTED),
-            kept=tuple(files.read_arrays(folder / f"predictions/seed_{seed}.npz") for seed in about["seeds"]),
+            models=(folder / MODEL,),
+            scores=files.read_json(folder / SCORES),
+            tested=pd.read_parquet(folder / TESTED),
+            kept=tuple(files.read_arrays(folder / prediction(seed)) for seed in about["seeds"]),
         )
     except (OSError, ValueError, KeyError) as error:
         advice = f"bring it back with `dvc checkout {folder}`, or delete it"
         raise InputError(f"{folder} is incomplete ({error}): {advice}") from error
 
 
-def fill(folder: Path, task: Task, settings: Params, champion: Contender, rows: pd.DataFrame) -> None:
+def write_champion(folder: Path, task: Task, settings: Params, champion: Contender, rows: pd.DataFrame) -> None:
     """Write all that a champion consists of into an empty folder; the same champion gives the same bytes.
 
     Args:
@@ -161,15 +156,14 @@ def fill(folder: Path, task: Task, settings: Params, champion: Contender, rows: 
         champion: with `reasons` and `behaviour`; trained on the present data.
         rows: the present test split, which is the champion's.
     """
-    (folder / "predictions").mkdir()
     with seed_ensemble.model_file(champion.models) as model:
-        shutil.copyfile(model, folder / "model.keras")
-    calibration.write(task, folder / "model.keras", folder / "calibration.json")
-    novelty.write(task, folder / "familiarity.npz", settings.promote[task.name].unfamiliar)
+        shutil.copyfile(model, folder / MODEL)
+    calibration.write(task, folder / MODEL, folder / CALIBRATION)
+    novelty.write(task, folder / NOVELTY, settings.promote[task.name].unfamiliar)
     for seed, kept in zip(champion.about["seeds"], champion.kept, strict=True):
-        files.write_arrays(folder / f"predictions/seed_{seed}.npz", kept)
-    files.write_table(folder / _TESTED, champion.tested)
-    files.write_json(folder / "scores.json", champion.scores)
-    files.write_json(folder / _NAME, champion.about)
+        files.write_arrays(folder / prediction(seed), kept)
+    files.write_table(folder / TESTED, champion.tested)
+    files.write_json(folder / SCORES, champion.scores)
+    files.write_json(folder / RECORD, champion.about)
     text = card.card(task, champion.about, champion.scores, card.class_intervals(task, rows, champion.kept, settings))
-    files.write_text(folder / "card.md", text)
+    files.write_text(folder / CARD, text)

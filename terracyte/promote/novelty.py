@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 
 from terracyte.core import files
 from terracyte.images.similarity.histograms import count_levels, smooth
 from terracyte.images.similarity.thumbnails import grey
-from terracyte.ingest.manifest import STATISTICS, statistics
+from terracyte.images.statistics import STATISTICS, statistics
 from terracyte.tasks.task import Task
 
 _COMPONENTS = 8
@@ -33,8 +34,8 @@ Numbers = NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Familiarity:
-    """What is known of the training images' look.
+class NoveltyDetector:
+    """What the training images look like, and how far from it is too far.
 
     Attributes:
         mean_colours: (d,) mean of the square roots of the smoothed colour histograms.
@@ -53,22 +54,17 @@ class Familiarity:
 
     def features(self, images: NDArray[np.uint8]) -> Numbers:
         """Images (n, h, w, c) → `FEATURES` (n, 13)."""
-        return np.concatenate([_features(images[part], self) for part in _chunks(len(images))])
+        return _features(images, np.arange(len(images)), self.mean_colours, self.components)
 
     def distances(self, images: NDArray[np.uint8]) -> Numbers:
         """Images (n, h, w, c) → squared distances (n,) over the threshold: above 1 is unfamiliar."""
-        return self.rated(self.features(images))
-
-    def rated(self, features: Numbers) -> Numbers:
-        """The same of features (n, 13)."""
-        standardized = (features - self.centre) / self.scale
-        squared = np.einsum("ni,ij,nj->n", standardized, self.precision, standardized)
+        squared = _squared_distances(self.features(images), self.centre, self.scale, self.precision)
         return np.asarray(squared / self.threshold)
 
 
 def fit(
     images: NDArray[np.uint8], training: NDArray[np.int64], validation: NDArray[np.int64], share: float
-) -> Familiarity:
+) -> NoveltyDetector:
     """Learn the look of the training images; memory does not grow with their number.
 
     Args:
@@ -77,25 +73,22 @@ def fit(
         validation: places of images that set the threshold.
         share: of the validation images that are flagged, 0-1.
     """
-    mean_colours, components = _principal(images, training)
-    one, none = np.ones(len(FEATURES)), np.zeros(len(FEATURES))
-    blank = Familiarity(
+    mean_colours, components = _principal_colours(images, training)
+    features = _features(images, training, mean_colours, components)
+    centre, scale = features.mean(axis=0), features.std(axis=0)
+    scale = np.where(scale > 0, scale, 1.0)  # grey images have no saturation
+    covariance = np.cov((features - centre) / scale, rowvar=False, bias=True)
+    precision: Numbers = np.linalg.inv(covariance + _RIDGE * np.eye(len(FEATURES))).astype(np.float64)
+    unseen = _features(images, validation, mean_colours, components)
+    distances = _squared_distances(unseen, centre, scale, precision)
+    return NoveltyDetector(
         mean_colours=mean_colours,
         components=components,
-        centre=none,
-        scale=one,
-        precision=np.eye(len(FEATURES)),
-        threshold=np.ones(()),
+        centre=centre,
+        scale=scale,
+        precision=precision,
+        threshold=np.asarray(np.maximum(np.quantile(distances, 1 - share), _LEAST)),
     )
-    known = _all_features(blank, images, training)
-    centre, scale = known.mean(axis=0), known.std(axis=0)
-    scale = np.where(scale > 0, scale, 1.0)  # grey images have no saturation
-    covariance = np.cov((known - centre) / scale, rowvar=False, bias=True)
-    precision: Numbers = np.linalg.inv(covariance + _RIDGE * np.eye(len(FEATURES))).astype(np.float64)
-    fitted = dataclasses.replace(blank, centre=centre, scale=scale, precision=precision)
-    distances = fitted.rated(_all_features(fitted, images, validation))
-    threshold = np.maximum(np.quantile(distances, 1 - share), _LEAST)
-    return dataclasses.replace(fitted, threshold=np.asarray(threshold))
 
 
 def write(task: Task, path: Path, share: float) -> None:
@@ -109,7 +102,7 @@ def write(task: Task, path: Path, share: float) -> None:
     Raises:
         InputError: nothing was balanced yet, or a split is empty.
     """
-    # Imported here: rating images needs no Keras.
+    # Imported here: measuring images needs no Keras.
     from terracyte.train.batches import read_rows
 
     training, validation = read_rows(task, "train"), read_rows(task, "validation")
@@ -117,28 +110,35 @@ def write(task: Task, path: Path, share: float) -> None:
     files.write_arrays(path, {name: np.asarray(array) for name, array in vars(fitted).items()})
 
 
-def read(path: Path) -> Familiarity:
+def read(path: Path) -> NoveltyDetector:
     """Read what `write` wrote."""
-    return Familiarity(**files.read_arrays(path))
+    return NoveltyDetector(**files.read_arrays(path))
 
 
-def _chunks(n: int) -> Iterator[slice]:
-    return (slice(start, start + _CHUNK) for start in range(0, n, _CHUNK))
+def _chunks(ids: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    return (ids[start : start + _CHUNK] for start in range(0, len(ids), _CHUNK))
 
 
-def _all_features(familiarity: Familiarity, images: NDArray[np.uint8], ids: NDArray[np.int64]) -> Numbers:
-    return np.concatenate([_features(images[ids[part]], familiarity) for part in _chunks(len(ids))])
+def _features(images: NDArray[np.uint8], ids: NDArray[np.int64], mean_colours: Numbers, components: Numbers) -> Numbers:
+    """`FEATURES` (n, 13) of the images at the places `ids`."""
+    parts = []
+    for chunk in _chunks(ids):
+        some = images[chunk]
+        look = statistics(some, grey(some))
+        look["sharpness"] = np.log1p(look["sharpness"])
+        deviation = _colours(some) - mean_colours
+        inside = deviation @ components.T
+        rest = (deviation**2).sum(axis=1) - (inside**2).sum(axis=1)
+        # rounding may leave a little less than nothing
+        columns = [*(look[name] for name in STATISTICS), *inside.T, np.sqrt(np.maximum(rest, 0))]
+        parts.append(np.stack(columns, axis=1))
+    return np.concatenate(parts)
 
 
-def _features(images: NDArray[np.uint8], familiarity: Familiarity) -> Numbers:
-    look = statistics(images, grey(images))
-    look["sharpness"] = np.log1p(look["sharpness"])
-    deviation = _colours(images) - familiarity.mean_colours
-    inside = deviation @ familiarity.components.T
-    rest = (deviation**2).sum(axis=1) - (inside**2).sum(axis=1)
-    # rounding may leave a little less than nothing
-    columns = [*(look[name] for name in STATISTICS), *inside.T, np.sqrt(np.maximum(rest, 0))]
-    return np.stack(columns, axis=1)
+def _squared_distances(features: Numbers, centre: Numbers, scale: Numbers, precision: Numbers) -> Numbers:
+    """Mahalanobis distances (n,), squared, of features (n, 13)."""
+    standardized = (features - centre) / scale
+    return np.asarray(np.einsum("ni,ij,nj->n", standardized, precision, standardized))
 
 
 def _colours(images: NDArray[np.uint8]) -> Numbers:
@@ -146,18 +146,18 @@ def _colours(images: NDArray[np.uint8]) -> Numbers:
     return np.sqrt(smooth(count_levels(images), images.shape[-1])).astype(np.float64)
 
 
-def _principal(images: NDArray[np.uint8], ids: NDArray[np.int64]) -> tuple[Numbers, Numbers]:
+def _principal_colours(images: NDArray[np.uint8], ids: NDArray[np.int64]) -> tuple[Numbers, Numbers]:
     """Mean (d,) and principal components (8, d) of the colours, the strongest first."""
     dimensions = _colours(images[ids[:1]]).shape[1]
     total, products = np.zeros(dimensions), np.zeros((dimensions, dimensions))
-    for part in _chunks(len(ids)):
-        colours = _colours(images[ids[part]])
+    for chunk in _chunks(ids):
+        colours = _colours(images[chunk])
         total += colours.sum(axis=0)
         products += colours.T @ colours
     mean = total / len(ids)
     scatter = products - len(ids) * np.outer(mean, mean)
-    _, vectors = np.linalg.eigh(scatter)
-    components = vectors[:, ::-1][:, :_COMPONENTS].T
-    # an eigenvector's sign is the library's whim
+    _, vectors = eigh(scatter, subset_by_index=(dimensions - _COMPONENTS, dimensions - 1))
+    components = vectors[:, ::-1].T
+    # an eigenvector may point either way
     signs = np.sign(components[np.arange(len(components)), np.abs(components).argmax(axis=1)])
     return mean, components * signs[:, None]

@@ -1,75 +1,86 @@
-"""What was found, in sentences with their figures: for the record, the card and the registry alike."""
+"""Checks in sentences with their figures: for the record, the card and the registry alike."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable
 
-from terracyte.params import Promote
-from terracyte.promote.behaviour import BATCH, BRIGHTNESS, EMPTY, FLIPS
+from terracyte.promote import checks
+from terracyte.promote.checks import Check
 from terracyte.rendering import formats
-from terracyte.tasks.task import Task
 
-Figures = Mapping[str, Any]
+_ALONE = "the candidate only has to pass its own tests."
 
-_ORDER = (FLIPS, BRIGHTNESS, EMPTY, BATCH)
+_FACTS = {
+    checks.CHAMPION_LOST: (
+        "The champion {champion} is lost: {folder} is empty and no declared variant has its fingerprints."
+    ),
+    checks.OTHER_CHAMPION: "{folder} holds {found}, not {champion} of the record, which cannot be made again.",
+    checks.NO_CHAMPION: f"There is no champion to compare with: {_ALONE}",
+    checks.OTHER_CLASSES: f"The champion {{champion}} cannot be compared (its classes were {{classes}}): {_ALONE}",
+    checks.OTHER_SHAPE: (
+        "The champion {champion} cannot be compared (its images were {height}x{width} with {channels} channels): "
+        + _ALONE
+    ),
+    checks.NO_COMMON_IMAGE: f"The champion {{champion}} was tested on none of the present test images: {_ALONE}",
+}
 
 
-def comparison(champion: str, found: Figures, bounds: Promote) -> tuple[bool, str]:
-    """Whether the candidate is better by the paired test; see `contest.compare`.
+def sentences(found: Iterable[Check]) -> list[str]:
+    """One sentence per check, in order."""
+    return [sentence(check) for check in found]
 
-    Args:
-        champion: name of the champion's variant.
-        found: the comparison.
-        bounds: its level of significance.
-    """
-    won = found["difference"] > 0 and found["p_value"] < bounds.significance
-    gained = formats.difference(found["difference"], found["low"], found["high"])
-    against = f"{formats.percent(found['candidate'])} against {formats.percent(found['champion'])} %"
-    verdict = "Better than" if won else "Not better than"
-    bound = "" if found["p_value"] < bounds.significance else f", not below {bounds.significance:g}"
-    return won, (
-        f"{verdict} the champion {champion} on the {found['images']} test images that both were tested on: "
-        f"{formats.words(found['metric'])} {against}, {gained} points, p {_p(found['p_value'])}{bound}."
+
+def sentence(check: Check) -> str:
+    """What was found, and the bound that it was held against."""
+    match check.name:
+        case checks.BETTER:
+            return _better(check)
+        case checks.CLASS_DROP:
+            return _class_drop(check)
+        case checks.FLIPS | checks.BRIGHTNESS:
+            return _agreement(check)
+        case checks.EMPTY:
+            verdict = "give" if check.passed else "do not give"
+            return f"Black, grey and white images {verdict} finite outputs, valid probabilities and an allowed class."
+        case checks.BATCH:
+            return _difference(check)
+        case _:
+            return _FACTS[check.name].format_map(check.figures)
+
+
+def _better(check: Check) -> str:
+    figures = check.figures
+    verdict = "Better than" if check.passed else "Not better than"
+    scores = f"{formats.percent(figures['candidate'])} against {formats.percent(figures['champion'])} %"
+    gain = formats.difference(figures["difference"], figures["low"], figures["high"])
+    p = formats.p_value(figures["p_value"])
+    p = p if p.startswith("<") else f"= {p}"
+    bound = "" if figures["p_value"] < figures["significance"] else f", not below {figures['significance']:g}"
+    return (
+        f"{verdict} the champion {figures['variant']} on the {figures['images']} test images that both were tested on: "
+        f"{formats.words(figures['metric'])} {scores}, {gain} points, p {p}{bound}."
     )
 
 
-def classes(task: Task, found: Figures, bounds: Promote) -> tuple[bool, str]:
-    """Whether no class falls by more than the bound; see `contest.compare`."""
-    falls = {name: scores["champion"] - scores["candidate"] for name, scores in found["classes"].items()}
-    worst = max(falls, key=lambda name: falls[name])
-    # the scores have six decimals, and so has their difference
-    held = round(falls[worst], 6) <= bounds.class_drop
-    score, fall = formats.words(task.class_headline), formats.percent(falls[worst])
-    allowed = formats.percent(bounds.class_drop)
-    if falls[worst] <= 0:
-        return True, f"No class's {score} falls."
-    if held:
-        return True, f"No class's {score} falls by more than {allowed} points; that of {worst} falls most, by {fall}."
-    return False, f"The {score} of {worst} falls by {fall} points; {allowed} are allowed."
+def _class_drop(check: Check) -> str:
+    figures = check.figures
+    metric, name, drop = formats.words(figures["metric"]), figures["class"], formats.percent(figures["drop"])
+    bound = formats.percent(figures["bound"])
+    if figures["drop"] <= 0:
+        return f"No class's {metric} falls."
+    if check.passed:
+        return f"No class's {metric} falls by more than {bound} points; that of {name} falls most, by {drop}."
+    return f"The {metric} of {name} falls by {drop} points; {bound} are allowed."
 
 
-def behaviour(found: Mapping[str, Figures]) -> list[tuple[bool, str]]:
-    """Each behaviour test, and whether it was passed; see `behaviour.examine`."""
-    told = [(found[name]["passed"], _behaviour(name, found[name])) for name in _ORDER if name in found]
-    if FLIPS in found:
-        return told
-    return [(True, "Mirror images are not tried: the reference's flip is none."), *told]
+def _agreement(check: Check) -> str:
+    if check.figures["figure"] is None:
+        return "Mirror images are not tried: the reference's flip is none."
+    images = "Mirror images" if check.name == checks.FLIPS else "Slightly darker and lighter images"
+    bound = f"{'' if check.passed else 'not '}at least {formats.percent(check.figures['bound'])}"
+    return f"{images} keep {formats.percent(check.figures['figure'])} % of the decisions ({bound})."
 
 
-def _behaviour(name: str, found: Figures) -> str:
-    if name == EMPTY:
-        verdict = "give" if found["passed"] else "do not give"
-        return f"Black, grey and white images {verdict} finite outputs, valid probabilities and an allowed class."
-    negated = "" if found["passed"] else "not "
-    if name == BATCH and found["figure"] is None:
+def _difference(check: Check) -> str:
+    if check.figures["figure"] is None:
         return "Alone or in a batch, an image's outputs are not finite."
-    if name == BATCH:
-        bound = f"{negated}at most {found['bound']:g}"
-        return f"Alone and in a batch, an image's outputs differ by {found['figure']:g} ({bound})."
-    what = "Mirror images" if name == FLIPS else "Slightly darker and lighter images"
-    share, bound = formats.percent(found["figure"]), f"{negated}at least {formats.percent(found['bound'])}"
-    return f"{what} keep {share} % of the decisions ({bound})."
-
-
-def _p(value: float) -> str:
-    shown = formats.p_value(value)
-    return shown if shown.startswith("<") else f"= {shown}"
+    bound = f"{'' if check.passed else 'not '}at most {check.figures['bound']:g}"
+    return f"Alone and in a batch, an image's outputs differ by {check.figures['figure']:g} ({bound})."

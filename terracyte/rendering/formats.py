@@ -55,16 +55,6 @@ def count(number: int) -> str:
     return f"{number:,}".replace(",", "\u202f")
 
 
-def minutes(seconds: float) -> str:
-    """754.2 → `12.6`; a dash for NaN."""
-    return _ABSENT if math.isnan(seconds) else f"{seconds / 60:.1f}"
-
-
-def rate(per_second: float) -> str:
-    """118.42 → `118`, 8.43 → `8.4`; a dash for NaN."""
-    return _ABSENT if math.isnan(per_second) else f"{per_second:.{1 if per_second < 10 else 0}f}"
-
-
 def _signed(share: float) -> str:
     # Rounded first: a tiny negative number is no "−0.0". A true minus sign is as wide as the plus.
     return f"{round(100 * share, 1) + 0.0:+.1f}".replace("-", "\u2212")

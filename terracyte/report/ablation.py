@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 
 from terracyte.evaluate import scores
+from terracyte.images.shift.corruptions import SEVERITIES
 from terracyte.metrics.confusion import Counts
 from terracyte.params import Evaluate
 from terracyte.report.records import Record
 from terracyte.tasks.task import Task
 
 DIFFERENCE = ("difference", "difference_low", "difference_high", "p_value")
-SEVERITIES = (1, 2, 3, 4, 5)
 
 _SHORT = 12  # hex digits of a hash: enough to tell runs apart, short enough to read
 
@@ -27,19 +27,21 @@ def ablation(task: Task, records: Sequence[Record], settings: Evaluate) -> pd.Da
         settings: of the comparison of each row with the one above, or with the one that its variant names.
 
     Returns:
-        `variant`, `seeds`, the headline, its `_low` and `_high`, the same of the shift headline, both `_together`
+        `variant`, `seeds`, `score` (the headline), the headline by its own name, its `_low` and `_high`, the same of
+        the shift headline, both `_together`
         (of the seeds' averaged logits; NaN for one seed), the other scores,
         `iou_<class>` (or whatever the class headline is), `corruption_<name>`, `severity_<1-5>`, `DIFFERENCE` (NaN
         in the first row) and `compared_with` (to which row; "" in the first), `parameters`, `initialisation`,
-        `best_epoch` and `epochs` (of each seed), `published`, `data_hash` and `fingerprint` (of each seed;
+        `best_epoch` and `epochs` (of each seed), `published`, `data_hash`, `code` (version of
+        what trained it) and `fingerprint` (of each seed;
         shortened), `title`.
     """
     rows = {record.name: row(task, record) for record in records}
     confusions = {record.name: record.confusions for record in records}
-    for name, this in rows.items():
-        if other := this["compared_with"]:
-            gained = this[task.headline] - rows[other][task.headline]
-            this |= difference(task, gained, confusions[name], confusions[other], settings)
+    for name, columns in rows.items():
+        if other := columns["compared_with"]:
+            gained = columns[task.headline] - rows[other][task.headline]
+            columns |= difference(task, gained, confusions[name], confusions[other], settings)
     return pd.DataFrame(list(rows.values()))
 
 
@@ -50,19 +52,20 @@ def row(task: Task, record: Record) -> dict[str, Any]:
     return {
         "variant": record.name,
         "seeds": _joined(record.seeds),
-        **{name: value for headline in headlines(task) for name, value in _estimate(record, headline)},
-        **_together(record, headlines(task)),
+        "score": mean[task.headline],  # under one name for all tasks, for DVC's plots
+        **_headlines(task, record),
         **{name: mean[name] for name in task.other_scores},
         **{class_column(task, name): mean["per_class"][name][task.class_headline] for name in scored(task)},
         **_shift(task, mean),
         **dict.fromkeys(DIFFERENCE, np.nan),
         "compared_with": record.compared_with or "",
         "parameters": runs[0]["parameters"],
-        "initialisation": runs[0]["initialisation"],
+        "initialisation": record.row.initialisation,
         "best_epoch": _joined(run["best_epoch"] for run in runs),
         "epochs": _joined(run["epochs"] for run in runs),
         "published": np.nan if published is None else published,
-        "data_hash": record.scores["data_hash"][:_SHORT],
+        "data_hash": record.row.data_hash[:_SHORT],
+        "code": runs[0]["code"],
         "fingerprint": shortened(identity.fingerprint for identity in record.identities),
         "title": record.variant.title,
     }
@@ -117,15 +120,16 @@ def shortened(fingerprints: Iterable[str]) -> str:
     return _joined(fingerprint[:_SHORT] for fingerprint in fingerprints)
 
 
-def _estimate(record: Record, headline: str) -> list[tuple[str, float]]:
-    low, high = record.scores["interval"][headline]
-    return [(headline, record.scores["mean"][headline]), (f"{headline}_low", low), (f"{headline}_high", high)]
-
-
-def _together(record: Record, names: Sequence[str]) -> dict[str, float]:
-    """NaN where there is one seed, which needs no others."""
+def _headlines(task: Task, record: Record) -> dict[str, float]:
+    """Each headline with its interval, then what the seeds' averaged logits reach."""
     several = len(record.seeds) > 1
-    return {together_column(name): record.scores["together"][name] if several else np.nan for name in names}
+    columns: dict[str, float] = {}
+    for name in headlines(task):
+        low, high = record.scores["interval"][name]
+        columns |= {name: record.scores["mean"][name], f"{name}_low": low, f"{name}_high": high}
+    for name in headlines(task):
+        columns[together_column(name)] = record.scores["together"][name] if several else np.nan
+    return columns
 
 
 def _shift(task: Task, mean: dict[str, Any]) -> dict[str, float]:

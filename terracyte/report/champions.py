@@ -5,14 +5,15 @@ from typing import Any
 
 from terracyte.core import files, metric_files, paths
 from terracyte.core.errors import InputError
-from terracyte.promote import wording
+from terracyte.promote import checks, wording
+from terracyte.promote.champion import CARD, MODEL, RECORD
 from terracyte.serve import registry
 from terracyte.serve.registry import CANDIDATE, CHAMPION, Entry
 from terracyte.tasks.task import Task
 
 
 def outcome(task: Task) -> dict[str, Any]:
-    """What `promotion.promote` decided last.
+    """What `promote.decision.promote` decided last.
 
     Raises:
         InputError: nothing was decided yet, or the champion's folder is not of this decision.
@@ -22,7 +23,7 @@ def outcome(task: Task) -> dict[str, Any]:
     if not path.exists():
         raise InputError(f"{path} is missing: {command}")
     decided: dict[str, Any] = files.read_json(path)
-    about = folder / "champion.json"
+    about = folder / RECORD
     found = files.read_json(about) if about.exists() else {"variant": None}
     if found != decided["champion"]:
         raise InputError(f"{folder} does not hold the champion of {path}: `dvc checkout {folder}`, or {command}")
@@ -31,12 +32,12 @@ def outcome(task: Task) -> dict[str, Any]:
 
 def card(task: Task) -> str:
     """The champion's model card, in Markdown; "" where there is no champion."""
-    path = paths.champion(task.name) / "card.md"
+    path = paths.champion(task.name) / CARD
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def register(task: Task) -> None:
-    """See `tracking.registry.register`: the champion, and the candidate where it was refused.
+    """Register the champion, and the candidate where it was refused; see `serve.registry.register`.
 
     Raises:
         InputError: see `outcome`; or the tracking store cannot be used.
@@ -53,9 +54,9 @@ def register(task: Task) -> None:
 
 def _champion(task: Task, about: Mapping[str, Any], aliases: tuple[str, ...]) -> Entry:
     head = f"Champion: `{about['variant']}`, which validated best."
-    models = (paths.champion(task.name) / "model.keras",)
-    text = _listed(head, [*about["reasons"], *(told for _, told in wording.behaviour(about["behaviour"]))])
-    folder = paths.champion(task.name)
+    behaviour = wording.sentences(checks.from_record(about["behaviour"]))
+    text, folder = _listed(head, [*about["reasons"], *behaviour]), paths.champion(task.name)
+    models = (folder / MODEL,)
     return Entry(aliases=aliases, about=about, models=models, description=text, card=card(task), folder=folder)
 
 

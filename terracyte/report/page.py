@@ -5,29 +5,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 from markdown_it import MarkdownIt
 
 from terracyte.core import files, paths
 from terracyte.evaluate import predictions
-from terracyte.metrics import confusion
 from terracyte.params import Params
-from terracyte.rendering import formats
-from terracyte.report import champions, figures, pictures, search_charts, search_text, tables
-from terracyte.report.pictures import Example, Picture, Sheet
+from terracyte.rendering import templates
+from terracyte.rendering.pictures import PALETTE, Picture
+from terracyte.report import champions, examples, figures, search_charts, search_text, tables
+from terracyte.report.examples import Example, Sheet
 from terracyte.report.records import Record, best
 from terracyte.tasks.task import Task
 
-_DEEPER = 3  # levels of a card's headings below their own
+_HEADING_SHIFT = 3  # levels: a card's first heading is an h4 of the page
 
 
 @dataclasses.dataclass(frozen=True)
 class Bar:
     """A variant's headline as a bar, all numbers in per cent of its track."""
 
-    variant: str
     title: str
     value: float
     low: float
@@ -67,7 +65,7 @@ class Section:
         sheets: the removed images.
         cleaned: images before cleaning, and kept.
         splits: images, groups and class counts by split, see `balance.json`.
-        promotion: the latest decision about the champion, see `promotion.promote`.
+        promotion: the latest decision about the champion, see `promote.decision.promote`.
         card: the champion's model card, as HTML; "" where there is no champion.
         tuning, tuning_charts: the search, in words and pictures.
         source: where the images come from.
@@ -99,7 +97,7 @@ class Section:
     @property
     def legend(self) -> list[tuple[str, str]]:
         """Class names and their colours in masks."""
-        return list(zip(self.task.classes, pictures.PALETTE, strict=False)) if self.task.dense else []
+        return list(zip(self.task.classes, PALETTE, strict=False)) if self.task.dense else []
 
 
 def section(task: Task, records: list[Record], table: pd.DataFrame, settings: Params) -> Section:
@@ -126,34 +124,28 @@ def section(task: Task, records: list[Record], table: pd.DataFrame, settings: Pa
         headline_curves=figures.headline_curves(records, f"val_{task.selection}"),
         loss_curves=[figures.loss_curves(record) for record in records],
         confusions=[_confusion(task, record) for record in records],
-        samples=pictures.samples(task, rows, kept, settings.report.examples),
-        hardest=pictures.hardest(task, rows, kept, settings.report.hardest),
+        samples=examples.samples(task, rows, kept, settings.report.examples),
+        hardest=examples.hardest(task, rows, kept, settings.report.hardest),
         validation=[files.read_json(path(task.name)) for path in (paths.validation, paths.validation_cleaned)],
         cleaning=files.read_json(paths.cleaning(task.name)),
-        sheets=pictures.sheets(task, cleaned, settings.report.contact_sheet),
+        sheets=examples.sheets(task, cleaned, settings.report.contact_sheet),
         cleaned=(len(cleaned), int(cleaned["keep"].sum())),
         splits=files.read_json(paths.balance(task.name)),
         promotion=champions.outcome(task),
         card=_html(champions.card(task)),
         tuning=search_text.note(task.name, tuning).replace("`", ""),
         tuning_charts=search_charts.charts(tuning) if tuning["trials"] else [],
-        source=settings.data[task.name].source,
+        source=settings.experiment.sources[task.name].source,
     )
 
 
 def render(sections: Sequence[Section], settings: Params) -> str:
     """The page as HTML; without clock, network and absolute paths."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.globals.update(formats=formats)
-    return environment.get_template("page.html.j2").render(
-        sections=sections, seeds=settings.seeds, note=tables.note(settings.evaluate)
+    return templates.render(
+        Path(__file__).with_name("page.html.j2"),
+        sections=sections,
+        seeds=settings.seeds,
+        note=tables.note(settings.evaluate),
     )
 
 
@@ -163,27 +155,24 @@ def _html(markdown: str) -> str:
     tokens = reader.parse(markdown)
     for token in tokens:
         if token.type in ("heading_open", "heading_close"):
-            token.tag = f"h{int(token.tag[1:]) + _DEEPER}"
+            token.tag = f"h{int(token.tag[1:]) + _HEADING_SHIFT}"
     html = str(reader.renderer.render(tokens, reader.options, {}))
     return html.replace("<table>", '<div class="scroll" tabindex="0"><table>').replace("</table>", "</table></div>")
 
 
 def _bars(task: Task, table: pd.DataFrame) -> list[Bar]:
-    columns = ["variant", "title", *(f"{task.headline}{end}" for end in ("", "_low", "_high")), "published"]
+    columns = ["title", *(f"{task.headline}{end}" for end in ("", "_low", "_high")), "published"]
     return [
-        Bar(variant, title, 100 * value, 100 * low, 100 * high, None if np.isnan(published) else 100 * published)
-        for variant, title, value, low, high, published in table[columns].itertuples(index=False)
+        Bar(title, 100 * value, 100 * low, 100 * high, None if np.isnan(published) else 100 * published)
+        for title, value, low, high, published in table[columns].itertuples(index=False)
     ]
 
 
 def _confusion(task: Task, record: Record) -> Confusion:
     scored = np.array(task.scored_classes)
     matrix = record.confusions.sum(axis=(0, 1))[np.ix_(scored, scored)]
-    return Confusion(
-        record.name, tuple(_confusion_row(task.classes[k], row) for k, row in zip(scored, matrix, strict=True))
-    )
-
-
-def _confusion_row(name: str, row: confusion.Counts) -> tuple[str, int, tuple[tuple[float, int], ...]]:
-    total = int(row.sum())
-    return name, total, tuple((count / max(total, 1), int(count)) for count in row)
+    rows = []
+    for k, row in zip(scored, matrix, strict=True):
+        total = int(row.sum())
+        rows.append((task.classes[k], total, tuple((count / max(total, 1), int(count)) for count in row)))
+    return Confusion(record.name, tuple(rows))

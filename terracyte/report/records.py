@@ -1,4 +1,7 @@
-"""What was measured, gathered per declared variant and checked to belong to the present params and data."""
+"""What was measured, gathered per row and checked to belong to the rows as they are configured now.
+
+Everything is read from metrics/, which git holds: tables can be made again in a clone without images.
+"""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,59 +11,61 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from terracyte.configure import initialisation
-from terracyte.configure.identity import Identity
 from terracyte.core import metric_files, paths
 from terracyte.core.errors import InputError
-from terracyte.evaluate import predictions, ranking
-from terracyte.evaluate import scores as evaluation
-from terracyte.metrics import confusion
+from terracyte.evaluate import confusions, ranking
+from terracyte.metrics.confusion import Counts
 from terracyte.params import Params, Variant
+from terracyte.params import row as rows
+from terracyte.params.row import Identity, Row
 from terracyte.tasks.task import Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Record:
-    """One declared variant and everything DVC holds of it.
+    """One row and everything that was measured of it.
 
     Attributes:
-        name: the variant's name.
+        row: resolved.
         variant: what params.yaml declares.
-        identities: who each seed's run is, in the order of params.seeds.
         training: by seed: best epoch, epochs, parameters, validation metric, fingerprint, data hash.
-        scores: see `evaluation.summarise`.
+        scores: see `scores.summarise`.
         curves: `seed,epoch,loss,…`, one row per epoch.
         confusions: (seeds, groups, k, k), of the test split.
-        compared_with: the variant to which the table shows the difference; None for the first row.
+        compared_with: the row to which the table shows the difference; None for the first row.
     """
 
-    name: str
+    row: Row
     variant: Variant
-    identities: tuple[Identity, ...]
     training: Mapping[str, Mapping[str, Any]]
     scores: Mapping[str, Any]
     curves: pd.DataFrame
-    confusions: confusion.Counts
+    confusions: Counts
     compared_with: str | None
+
+    @property
+    def name(self) -> str:
+        """Of the variant."""
+        return self.row.variant
+
+    @property
+    def identities(self) -> tuple[Identity, ...]:
+        """Who each seed's run is."""
+        return self.row.identities
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """The trained seeds."""
-        return tuple(identity.seed for identity in self.identities)
+        return self.row.seeds
 
 
 def gather(task: Task, settings: Params) -> list[Record]:
-    """The task's variants in the order of params.yaml; what else lies on the disk is not looked at.
+    """The task's rows in the order of experiment.yaml; what else lies on the disk is not looked at.
 
     Raises:
-        InputError: no variant is declared, or a file is missing or stale; it names the command that makes it.
+        InputError: a file is missing or stale; it names the command that makes it.
     """
-    variants = settings.variants_of(task.name)
-    if not variants:
-        raise InputError(f"params.yaml: 'variants' has none of task {task.name}; declare at least one")
-    _existing(paths.balance(task.name), f"balance@{task.name}")
-    rows = predictions.test_rows(task.name)
-    return [record(task, name, settings, rows) for name in variants]
+    return [record(task, name, settings) for name in settings.rows_of(task.name)]
 
 
 def best(task: Task, records: list[Record]) -> Record:
@@ -69,38 +74,29 @@ def best(task: Task, records: list[Record]) -> Record:
     return next(record for record in records if record.name == name)
 
 
-def record(task: Task, name: str, settings: Params, rows: pd.DataFrame) -> Record:
-    """One variant.
-
-    Args:
-        task: the variant's.
-        name: of the variant.
-        settings: decide what its runs should be.
-        rows: the test split.
+def record(task: Task, name: str, settings: Params) -> Record:
+    """One row.
 
     Raises:
         InputError: a file is missing or stale; it names the command that makes it.
     """
     train, evaluate = f"train@{name}", f"evaluate@{name}"
+    row = rows.read(task.name, name)
     training = metric_files.read(_existing(paths.training(task.name, name), train))
     scores = metric_files.read(_existing(paths.scores(task.name, name), evaluate))
     curves = pd.read_csv(_existing(paths.curves(task.name, name), train))
-    identities = initialisation.identities(settings, name)
-    due = {str(identity.seed): identity.fingerprint for identity in identities}
+    counts = confusions.read(_existing(paths.confusions(task.name, name), evaluate))
     trained = {seed: run["fingerprint"] for seed, run in training.items()}
-    _check_fingerprints(trained, due, paths.training(task.name, name), train)
-    _check_fingerprints(scores["fingerprints"], due, paths.scores(task.name, name), evaluate)
-    kept = [predictions.stored(task.name, name, seed, rows) for seed in settings.seeds]
-    confusions = evaluation.confusions(task, rows, kept)
-    _check_confusions(confusions, scores, settings.seeds, paths.scores(task.name, name), evaluate)
+    _check_fingerprints(trained, row, paths.training(task.name, name), train)
+    _check_fingerprints(scores["fingerprints"], row, paths.scores(task.name, name), evaluate)
+    _check_confusions(counts, scores, row, evaluate)
     return Record(
-        name=name,
+        row=row,
         variant=settings.variants[name],
-        identities=identities,
         training=training,
         scores=scores,
         curves=curves,
-        confusions=confusions,
+        confusions=counts,
         compared_with=settings.compared_with(name),
     )
 
@@ -111,8 +107,9 @@ def _existing(path: Path, stage: str) -> Path:
     return path
 
 
-def _check_fingerprints(found: dict[str, str], due: dict[str, str], path: Path, stage: str) -> None:
+def _check_fingerprints(found: Mapping[str, str], row: Row, path: Path, stage: str) -> None:
     """Runs of another configuration, data or list of seeds must not enter a table."""
+    due = row.fingerprints
     stale = sorted(seed for seed in {*found, *due} if found.get(seed) != due.get(seed))
     if stale:
         raise InputError(
@@ -120,12 +117,9 @@ def _check_fingerprints(found: dict[str, str], due: dict[str, str], path: Path, 
         )
 
 
-def _check_confusions(
-    confusions: confusion.Counts, scores: Mapping[str, Any], seeds: tuple[int, ...], path: Path, stage: str
-) -> None:
-    """The scores must be those of the predictions that the page shows."""
-    for seed, counted in zip(seeds, confusions.sum(axis=1), strict=True):
+def _check_confusions(counts: Counts, scores: Mapping[str, Any], row: Row, stage: str) -> None:
+    """Differences and tests must be those of the scores beside them."""
+    path = paths.confusions(row.task, row.variant)
+    for seed, counted in zip(row.seeds, counts.sum(axis=1), strict=True):
         if not np.array_equal(counted, scores["seeds"][str(seed)]["confusion"]):
-            raise InputError(
-                f"{path}: seed {seed} was scored on other predictions than those stored: run `dvc repro {stage}`"
-            )
+            raise InputError(f"{path}: seed {seed} is not that of the scores: run `dvc repro {stage}`")

@@ -5,14 +5,13 @@ from typing import Any
 
 from terracyte import tracking
 from terracyte.core import files, paths
-from terracyte.report import views
 from terracyte.report.records import Record
 from terracyte.tasks.task import Task
 from terracyte.tracking.run_matching import Finished
 
 
 def reconcile(task: Task, records: Sequence[Record]) -> dict[tuple[str, int], str]:
-    """Bring a task's experiment up to date: trainings, the search, the saved views; see `tracking.reconcile`.
+    """Bring a task's experiment up to date: trainings and the search; see `tracking.reconcile`.
 
     Returns:
         The run of each (variant, seed).
@@ -23,14 +22,13 @@ def reconcile(task: Task, records: Sequence[Record]) -> dict[tuple[str, int], st
     found = tracking.reconcile(task.name, [each for record in records for each in _finished(task, record)])
     if paths.tuning(task.name).exists():
         tracking.log_study(task.name, files.read_json(paths.tuning(task.name)))
-    views.save(task, records)
     return found
 
 
 def log_report(task: Task) -> None:
     """Keep the report, where there is one; see `tracking.log_report`."""
     name = task.name
-    pages = [paths.REPORT_PAGE, paths.ablation_csv(name), paths.ablation_markdown(name)]
+    pages = [paths.report(name), paths.ablation_csv(name), paths.ablation_markdown(name)]
     if all(page.exists() for page in pages):
         tracking.log_report(name, pages)
 
@@ -55,7 +53,7 @@ def summary(training: Mapping[str, Any], scores: Mapping[str, Any]) -> dict[str,
 
     Args:
         training: see `paths.training`.
-        scores: numbers by name, and `per_class` with numbers by class and name; see `evaluation.summarise`.
+        scores: numbers by name, and `per_class` with numbers by class and name; see `scores.summarise`.
     """
     facts = {f"best_{name}" if name.startswith("val_") else name: value for name, value in training.items()}
     overall = {f"test_{name}": value for name, value in scores.items()}

@@ -5,21 +5,21 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from terracyte.rendering import formats
-from terracyte.report.figures import COLOURS, INK, drawn, whole_numbers
-from terracyte.report.pictures import Picture
+from terracyte.rendering.charts import COLOURS, INK, chart, whole_numbers
+from terracyte.rendering.pictures import Picture
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from terracyte.rendering.charts import Axes
 
 Outcome = Mapping[str, Any]
-Entry = Mapping[str, Any]
+Trial = Mapping[str, Any]
 
 _BEST, _OTHER, _PRUNED = COLOURS[1], COLOURS[0], COLOURS[4]
 _SLICES = 4  # beside one another
 
 
 def charts(outcome: Outcome) -> list[Picture]:
-    """History, importances, slices and parallel coordinates of a search; see `search.search`."""
+    """History, importances, slices and parallel coordinates of a search; see `tune.search.search`."""
     scored = [trial for trial in outcome["trials"] if trial["score"] is not None]
     searched = [_Key(name, dimension) for name, dimension in outcome["space"].items()]
     shown = [_history(outcome)]
@@ -49,7 +49,7 @@ def _history(outcome: Outcome) -> Picture:
         axes.legend(handles.values(), handles.keys(), fontsize="small")
 
     counts = f"{len(complete)} complete, {len(pruned)} pruned, {len(failed)} failed"
-    return Picture(drawn(5.6, 2.6, draw), f"score by trial: {counts}", "History")
+    return Picture(chart(5.6, 2.6, draw), f"score by trial: {counts}", "History")
 
 
 def _importances(importances: Mapping[str, float]) -> Picture:
@@ -60,10 +60,10 @@ def _importances(importances: Mapping[str, float]) -> Picture:
         axes.set_xlabel("importance, %")
 
     listed = ", ".join(f"{formats.words(key)} {formats.percent(value)} %" for key, value in reversed(ordered))
-    return Picture(drawn(5.6, 0.7 + 0.22 * len(ordered), draw), f"importances: {listed}", "Importances")
+    return Picture(chart(5.6, 0.7 + 0.22 * len(ordered), draw), f"importances: {listed}", "Importances")
 
 
-def _slices(trials: Sequence[Entry], searched: Sequence["_Key"]) -> Picture:
+def _slices(trials: Sequence[Trial], searched: Sequence["_Key"]) -> Picture:
     """The score over the values of each key."""
 
     def slice_of(key: _Key) -> Callable[["Axes"], None]:
@@ -81,12 +81,12 @@ def _slices(trials: Sequence[Entry], searched: Sequence["_Key"]) -> Picture:
         return draw
 
     rows = math.ceil(len(searched) / _SLICES)
-    uri = drawn(2.1 * _SLICES, 1.8 * rows, *map(slice_of, searched), columns=_SLICES)
+    uri = chart(2.1 * _SLICES, 1.8 * rows, *map(slice_of, searched), columns=_SLICES)
     text = f"validation score (%) over each searched key: {', '.join(formats.words(key.name) for key in searched)}"
     return Picture(uri, text, "Slices: score (%) over each key; later trials are darker")
 
 
-def _parallel(trials: Sequence[Entry], searched: Sequence["_Key"]) -> Picture:
+def _parallel(trials: Sequence[Trial], searched: Sequence["_Key"]) -> Picture:
     """A line per trial through its values, each key scaled to its bounds; the better, the darker."""
     scores = _scores(trials)
     low, high = min(scores), max(scores)
@@ -104,7 +104,7 @@ def _parallel(trials: Sequence[Entry], searched: Sequence["_Key"]) -> Picture:
 
     text = f"values of each trial; the best has {formats.percent(high / 100)} %"
     label = "Parallel coordinates: the best trial stands out, better ones are darker"
-    return Picture(drawn(8.4, 3.2, draw), text, label)
+    return Picture(chart(8.4, 3.2, draw), text, label)
 
 
 class _Key:
@@ -116,14 +116,14 @@ class _Key:
         self.is_log = dimension.get("scale") == "log"
         self._ends = (0, len(self.choices) - 1) if self.choices else (dimension["low"], dimension["high"])
 
-    def place(self, trial: Entry) -> float:
+    def place(self, trial: Trial) -> float:
         """Where the trial's value stands: numbers by themselves, choices by their order; NaN for none."""
         if self.name not in trial["values"]:
             return math.nan
         value = trial["values"][self.name]
         return float(self.choices.index(value)) if self.choices else float(value)
 
-    def relative(self, trial: Entry) -> float:
+    def relative(self, trial: Trial) -> float:
         """0 at the lower bound, 1 at the upper one."""
         low, high = self._ends
         if self.is_log:
@@ -131,10 +131,10 @@ class _Key:
         return (self.place(trial) - low) / (high - low)
 
 
-def _numbers(trials: Sequence[Entry]) -> list[int]:
+def _numbers(trials: Sequence[Trial]) -> list[int]:
     return [trial["number"] for trial in trials]
 
 
-def _scores(trials: Sequence[Entry]) -> list[float]:
+def _scores(trials: Sequence[Trial]) -> list[float]:
     """Per cent."""
     return [100 * trial["score"] for trial in trials]

@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from terracyte.configure.tuned_values import REFERENCE, WINNER
+from terracyte.params.search_space import REFERENCE, WINNER
 from terracyte.rendering import formats
 
 Outcome = Mapping[str, Any]
 
 
 def note(task: str, outcome: Outcome) -> str:
-    """One paragraph of a search; see `search.search`.
+    """One paragraph of a search; see `tune.search.search`.
 
     Args:
         task: whose.

@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from terracyte.configure import initialisation
+from terracyte.core import files, paths
+from terracyte.images.shift.corruptions import SEVERITIES
 from terracyte.params import Evaluate
+from terracyte.params.row import NOT_TO_BE_HAD, RANDOM
 from terracyte.rendering import formats
+from terracyte.report import search_text
 from terracyte.report.ablation import (
     DIFFERENCE,
-    SEVERITIES,
     class_column,
     corruption_column,
     headlines,
@@ -20,20 +22,14 @@ from terracyte.report.ablation import (
 from terracyte.tasks.task import Task
 
 # Columns of the further tables: name in the ablation table → what stands above it, and how its cells are written.
-# Those of the second half exist in the tables of real data only.
-_SIZE: Mapping[str, tuple[str, Callable[..., str]]] = {
-    "parameters": ("parameters", formats.count),
-    "training_seconds": ("training of a seed, min", formats.minutes),
-    "images_per_second": ("images/s", formats.rate),
-}
+_SIZE: Mapping[str, tuple[str, Callable[..., str]]] = {"parameters": ("parameters", formats.count)}
 _ORIGIN: Mapping[str, tuple[str, Callable[..., str]]] = {
     "initialisation": ("starts from", str),
     "epochs": ("epochs", str),
     "best_epoch": ("best epoch", str),
     "data_hash": ("data", str),
+    "code": ("code", str),
     "fingerprint": ("run", str),
-    "commit": ("commit", str),
-    "hardware": ("hardware", str),
 }
 
 
@@ -55,7 +51,7 @@ def results(task: Task, table: pd.DataFrame) -> pd.DataFrame:
     shown["to the row above"] = list(map(formats.difference, *(table[name] for name in gained), _others(table)))
     shown["p"] = table[p_value].map(formats.p_value)
     shown["published (other, hidden test), %"] = table["published"].map(formats.percent)
-    if (table["initialisation"] != initialisation.RANDOM).any():
+    if (table["initialisation"] != RANDOM).any():
         shown["starts from"] = table["initialisation"]
     return shown
 
@@ -64,7 +60,7 @@ def further(task: Task, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The tables beside the main one, by caption; each begins with the variant."""
     of_classes = {name: table[class_column(task, name)] for name in scored(task)}
     shown = {
-        "Further scores, size and speed": _further_scores(task, table),
+        "Further scores and size": _further_scores(task, table),
         f"{_sentence(task.class_headline)} of each class, %": _percents(table, of_classes),
     }
     if task.corruptions:
@@ -78,16 +74,25 @@ def further(task: Task, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def markdown(task: Task, table: pd.DataFrame, notes: Sequence[str]) -> str:
     """All tables as Markdown, those beside the main one folded away; the notes stand between them."""
-    parts = [_markdown(results(task, table)), *_warnings(table), *notes]
+    parts = [_markdown(results(task, table))]
+    if names := ", ".join(f"`{name}`" for name in fallen_back(table)):
+        parts.append(f"**Random weights in place of pretrained ones, which were not to be had: {names}.**")
+    parts += notes
     parts.append(f"<details><summary>{task.name}: further scores, each class, origin of each row</summary>")
     for caption, shown in further(task, table).items():
         parts += [f"{caption}:", _markdown(shown)]
     return "\n\n".join([*parts, "</details>"]) + "\n"
 
 
+def document(task: Task, table: pd.DataFrame, settings: Evaluate) -> str:
+    """What `metrics/<task>/ablation.md` holds: all tables, what their columns mean, and what the search came to."""
+    search = search_text.note(task.name, files.read_json(paths.tuning(task.name)))
+    return markdown(task, table, [note(settings), search])
+
+
 def fallen_back(table: pd.DataFrame) -> list[str]:
     """The variants that should have started from pretrained weights and did not, because there were none."""
-    names: list[str] = table["variant"][table["initialisation"] == initialisation.NOT_TO_BE_HAD].tolist()
+    names: list[str] = table["variant"][table["initialisation"] == NOT_TO_BE_HAD].tolist()
     return names
 
 
@@ -105,11 +110,6 @@ def _others(table: pd.DataFrame) -> list[str]:
     """With which variant each row is compared, where it isn't the row above."""
     above = table["variant"].shift(fill_value="")
     return ["" if other == expected else other for other, expected in zip(table["compared_with"], above, strict=True)]
-
-
-def _warnings(table: pd.DataFrame) -> list[str]:
-    names = ", ".join(f"`{name}`" for name in fallen_back(table))
-    return [f"**Random weights in place of pretrained ones, which were not to be had: {names}.**"] if names else []
 
 
 def _further_scores(task: Task, table: pd.DataFrame) -> pd.DataFrame:

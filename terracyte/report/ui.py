@@ -1,46 +1,82 @@
-"""`make ui`: bring MLflow's record up to date with DVC's outputs, then open it on 127.0.0.1."""
+"""`terracyte ui`: bring MLflow's record up to date with DVC's outputs, then open it on 127.0.0.1."""
 
+import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
+from urllib.parse import quote, urlencode
 
 from terracyte import params, tasks
-from terracyte.core.errors import InputError, guarded
+from terracyte.core.errors import InputError
 from terracyte.params import Params
 from terracyte.report import champions, records, runs
-from terracyte.report.views import CURRENT_RUNS, published
 from terracyte.tasks.task import Task
-from terracyte.tracking import store, views
+from terracyte.tracking import store
+from terracyte.tracking.client import connected, experiment_id
 
 _HOST, _PORT = "127.0.0.1", 5000
 
 
 def main() -> None:
-    """Reconcile what can be, say where the current runs are listed, and become MLflow's server."""
+    """Reconcile what can be, say where the UI shows what, and become MLflow's server."""
     settings = params.load()
     server = store.uri() if store.uri().startswith("http") else None
-    for name in params.TASKS:
-        for what, page in _pages(tasks.make(name, settings), settings):
-            print(f"{name}, {what}: {server or f'http://{_HOST}:{_PORT}'}{page}", flush=True)
+    for task in (tasks.make(name, settings) for name in settings.task_names):
+        published = _reconcile(task, settings)
+        with connected() as client:
+            experiment = experiment_id(client, task.name)
+        for what, page in pages(task, experiment, published).items():
+            print(f"{task.name}, {what}: {server or f'http://{_HOST}:{_PORT}'}{page}", flush=True)
     if server is None:
         command = ["mlflow", "ui", "--backend-store-uri", store.uri(), "--host", _HOST, "--port", str(_PORT)]
         os.execv(sys.executable, [sys.executable, "-m", *command, "--workers", "1"])
 
 
-def _pages(task: Task, settings: Params) -> Iterator[tuple[str, str]]:
-    """What the UI shows where; whatever is not finished yet leaves the record as it is."""
+def pages(task: Task, experiment: str, published: Sequence[str]) -> dict[str, str]:
+    """Addresses in MLflow's UI, by what they show; without the host.
+
+    Search and order are part of an address. Columns are not: MLflow 3.17 keeps them in the browser.
+
+    Args:
+        task: whose runs.
+        experiment: its id in MLflow.
+        published: ids of the runs to show side by side; fewer than two are not compared.
+    """
+    current = "tags.status = 'current' AND tags.fingerprint != ''"
+    found = {
+        "current runs": _runs(experiment, current, f"test_{task.headline}"),
+        "searches": _runs(experiment, "tags.status = 'tuning'", "best_score"),
+    }
+    if len(published) > 1:
+        compared = {"runs": json.dumps(published), "experiments": json.dumps([experiment])}
+        found["the published steps side by side"] = f"/#/compare-runs?{urlencode(compared, quote_via=quote)}"
+    return found
+
+
+def _runs(experiment: str, search: str, metric: str) -> str:
+    """The list of an experiment's runs that a search finds, highest metric first."""
+    query = {
+        "workflowType": "machine_learning",  # else the menu beside it is that of language models
+        "searchFilter": search,
+        "orderByKey": f"metrics.`{metric}`",
+        "orderByAsc": "false",
+    }
+    return f"/#/experiments/{experiment}/runs?{urlencode(query)}"
+
+
+def _reconcile(task: Task, settings: Params) -> list[str]:
+    """Bring the record up to date; whatever is not finished yet leaves it as it is.
+
+    Returns:
+        Ids of the runs of variants that have a published score.
+    """
     try:
         gathered = records.gather(task, settings)
-        runs.reconcile(task, gathered)
+        current = runs.reconcile(task, gathered)
         champions.register(task)
         runs.log_report(task)
     except InputError as error:
         print(f"{task.name}: the record may be out of date: {error}", file=sys.stderr)
-        gathered = []
-    yield "current runs", views.page(task.name, CURRENT_RUNS)
-    if page := views.comparison(task.name, published(gathered)):
-        yield "the published steps side by side", page
-
-
-if __name__ == "__main__":
-    guarded(main)
+        return []
+    published = {record.name for record in gathered if record.variant.published is not None}
+    return [run for (variant, _), run in current.items() if variant in published]

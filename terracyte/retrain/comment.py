@@ -3,10 +3,10 @@
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from terracyte.rendering import formats
 from terracyte.retrain.gate import Verdict
-from terracyte.retrain.pipeline import Run
 from terracyte.retrain.results import Results
 from terracyte.tasks.task import Task
 
@@ -31,25 +31,57 @@ class Comparison:
     verdict: Verdict
 
 
-def write(base: str, commit: str, run: Run, comparisons: Sequence[Comparison], details: str, promoted: bool) -> str:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Retrained:
+    """An experiment after its retraining.
+
+    Attributes:
+        experiment: its folder.
+        changed: the stages that ran, or came from the run cache, in the order of dvc.lock.
+        comparisons: one per task.
+    """
+
+    experiment: Path
+    changed: Sequence[str]
+    comparisons: Sequence[Comparison]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the gate lets all of it pass."""
+        return all(each.verdict.passed for each in self.comparisons)
+
+
+def write(base: str, commit: str, experiments: Sequence[Retrained], details: str, promoted: bool) -> str:
     """The whole comment.
 
     Args:
         base, commit: what the change is compared with, as named and as found.
-        run: what DVC did.
-        comparisons: one per task.
+        experiments: what was retrained.
         details: the table of `dvc metrics diff`.
         promoted: whether the stage `promote` was run.
     """
-    stopped = [each for each in comparisons if not each.verdict.passed]
-    title = "stopped by the gate" if stopped else "passed"
-    parts = [f"## Retraining: {title}", f"Compared with `{base}` (`{commit[:12]}`).", _what_ran(run)]
-    for each in comparisons:
-        parts += [f"### {formats.sentence(each.task.name)}", *_verdict(each.verdict), _table(each)]
-    parts.append(_promotion(bool(stopped), promoted))
+    passed = all(each.passed for each in experiments)
+    title = "passed" if passed else "stopped by the gate"
+    parts = [f"## Retraining: {title}", f"Compared with `{base}` (`{commit[:12]}`)."]
+    for each in experiments:
+        where = "" if each.experiment == Path() else f" in `{_inline(str(each.experiment))}`"
+        parts.append(_what_changed(each.changed, where))
+        for comparison in each.comparisons:
+            verdict = comparison.verdict
+            parts.append(f"### {formats.sentence(comparison.task.name)}{where}")
+            parts += [f"**Stopped.** {reason}" for reason in verdict.reasons]
+            parts += [" ".join(verdict.notes), _table(comparison)]
+    if promoted:
+        parts.append("`promote` ran: its decisions are in `metrics/<task>/promotion.json`.")
+    else:
+        why = "that is done on the main branch only" if passed else "the gate stopped the change"
+        parts.append(f"No champion was promoted: {why}.")
     text = "\n\n".join(parts) + "\n"
     folded = f"\n<details><summary>All changed numbers</summary>\n\n{details}\n\n</details>\n" if details else ""
-    return text + folded if len(text + folded) <= LIMIT else _cut(text)
+    if len(text + folded) <= LIMIT:
+        return text + folded
+    note = "\n\nThe rest is too long for a comment: see the files of this run.\n"
+    return text if len(text) <= LIMIT else text[: LIMIT - len(note)] + note
 
 
 def failure(base: str, problem: str) -> str:
@@ -57,30 +89,20 @@ def failure(base: str, problem: str) -> str:
     return f"## Retraining: failed\n\nCompared with `{base}`.\n\n`{_inline(problem)}`\n"
 
 
-def _what_ran(run: Run) -> str:
-    trained = run.trained
-    trainings = f"{len(trained)} training{'s' * (len(trained) != 1)}"
-    if not run.ran and not run.cached:
-        return "Nothing was out of date: no stage ran."
-    names = f" ({_listed(trained)})" if trained else ""
-    other = [stage for stage in run.ran if not stage.startswith("train@")]
-    sentences = [f"**{trainings}**{names}."]
-    if other:
-        sentences.append(f"Other stages that ran: {_listed(other)}.")
-    if run.cached:
-        sentences.append(f"From the run cache: {_listed(run.cached)}.")
-    return " ".join(sentences)
+def _what_changed(stages: Sequence[str], where: str) -> str:
+    if not stages:
+        return f"Nothing was out of date{where}: no stage ran."
+    trained = [stage.removeprefix("train@") for stage in stages if stage.startswith("train@")]
+    others = [stage for stage in stages if not stage.startswith("train@")]
+    parts = [f"**{len(trained)} training{'s' * (len(trained) != 1)}**" + (f" ({_listed(trained)})" if trained else "")]
+    if others:
+        parts.append(f"other stages: {_listed(others)}")
+    return f"Brought up to date{where}: {'; '.join(parts)}. Each ran, or came from the run cache."
 
 
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(f"`{_inline(name)}`" for name in names[:_SHOWN]) + more
-
-
-def _verdict(verdict: Verdict) -> Iterator[str]:
-    for reason in verdict.reasons:
-        yield f"**Stopped.** {reason}"
-    yield " ".join(verdict.notes)
 
 
 def _table(each: Comparison) -> str:
@@ -109,18 +131,6 @@ def _cells(each: Comparison, variant: str, names: Sequence[str]) -> Iterator[str
         yield from (formats.percent(before), formats.percent(after), formats.points(after - before))
 
 
-def _promotion(stopped: bool, promoted: bool) -> str:
-    if promoted:
-        return "`promote` ran: its decisions are in `metrics/<task>/promotion.json`."
-    why = "the gate stopped the change" if stopped else "that is done on the main branch only"
-    return f"No champion was promoted: {why}."
-
-
 def _inline(text: str) -> str:
     """Text for a code span: names come from whoever wrote params.yaml and must not become markup or mentions."""
     return " ".join(text.split()).replace("`", "'").replace("|", "/")
-
-
-def _cut(text: str) -> str:
-    note = "\n\nThe rest is too long for a comment: see the files of this run.\n"
-    return text if len(text) <= LIMIT else text[: LIMIT - len(note)] + note

@@ -3,7 +3,9 @@
 import dataclasses
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
+from terracyte.core import paths
 from terracyte.rendering import formats
 from terracyte.retrain.results import Results
 from terracyte.tasks.task import Task
@@ -29,17 +31,18 @@ class Verdict:
         return not self.reasons
 
 
-def judge(task: Task, base: Results, head: Results) -> Verdict:
+def judge(task: Task, base: Results, head: Results, experiment: Path = Path()) -> Verdict:
     """Hold the base's champion against the same variant after the retraining.
 
-    It must still be declared and scored, and no score that has an interval at the base (the headline, and the one
-    under shift) may lie below that interval. A resampled interval of a perfect score has no width; it then reaches as
-    far as the rule of three says, 3 / groups (Hanley and Lippman-Hand 1983).
+    It must still be a row of the experiment, and scored, and no score that has an interval at the base (the headline,
+    and the one under shift) may lie below that interval. A resampled interval of a perfect score has no width; it then
+    reaches as far as the rule of three says, 3 / groups (Hanley and Lippman-Hand 1983).
 
     Args:
         task: which.
         base: the results of the commit that the change started from.
         head: those after the retraining.
+        experiment: the folder of both.
 
     Raises:
         InputError: an interval of the base is not two numbers.
@@ -49,9 +52,10 @@ def judge(task: Task, base: Results, head: Results) -> Verdict:
         return Verdict(task=task.name, reasons=(), notes=("The base has no scored champion: nothing to compare with.",))
     notes = [f"The champion `{name}` was {'promoted' if base.promoted else 'the best by validation'} at the base."]
     if name not in head.variants:
-        reasons = [f"The champion `{name}` is no longer declared in params.yaml: keep it until another is promoted."]
+        advice = f"keep it in {experiment / paths.EXPERIMENT} until another is promoted"
+        reasons = [f"The champion `{name}` is no longer a row: {advice}."]
     elif name not in head.scores:
-        reasons = [f"The champion `{name}` has no scores (metrics/{task.name}/scores/{name}.json is missing)."]
+        reasons = [f"The champion `{name}` has no scores: {experiment / paths.scores(task.name, name)} is missing."]
     else:
         reasons = [reason for _, reason in _compared(base, head, name) if reason]
         notes += [note for note, _ in _compared(base, head, name) if note]

@@ -1,90 +1,83 @@
-"""DVC's part of a retraining: which stages run, and what is fetched and pushed."""
+"""DVC's part of a retraining: what is run, fetched and pushed."""
 
-import dataclasses
-import re
-import subprocess
-import sys
+import contextlib
+import json
 from pathlib import Path
+from typing import Any
 
-from terracyte.core.errors import InputError
+from terracyte import params
+from terracyte.core import dvc, git
 
-_RAN = re.compile(r"(?m)^Running stage '([^']+)'")
-_CACHED = re.compile(r"(?m)^Stage '([^']+)' is cached")
+LOCK = Path("dvc.lock")
 
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """What `dvc repro` did.
-
-    Attributes:
-        ran: the stages that ran, in order.
-        cached: those whose outputs came from the run cache instead.
-    """
-
-    ran: tuple[str, ...] = ()
-    cached: tuple[str, ...] = ()
-
-    def __add__(self, other: "Run") -> "Run":
-        return Run(self.ran + other.ran, self.cached + other.cached)
-
-    @property
-    def trained(self) -> tuple[str, ...]:
-        """The variants that were trained."""
-        return tuple(stage.removeprefix("train@") for stage in self.ran if stage.startswith("train@"))
+_MISSING = ("deleted", "not in cache")  # what `dvc status` says of data that this clone did not fetch
 
 
-def has_remote() -> bool:
+def has_remote(folder: Path) -> bool:
     """Whether DVC has a remote storage to pull from and push to."""
-    return bool(_dvc("remote", "list").strip())
+    return bool(dvc.run("remote", "list", folder=folder).strip())
 
 
-def update_imports() -> tuple[str, ...]:
-    """Bring data that `dvc import-url` tracks up to its source; the .dvc files that were asked."""
-    listed = subprocess.run(
-        ["git", "grep", "-l", "^frozen: true", "--", "*.dvc"], capture_output=True, text=True, check=False
-    )
-    imports = tuple(listed.stdout.splitlines())
-    if imports:
-        _dvc("update", *imports)
-    return imports
-
-
-def score(pull: bool) -> Run:
-    """Bring all scores up to date: run what is out of date up to `evaluate`; no champion can change by it.
-
-    Args:
-        pull: fetch from the remote what a stage needs, and nothing that no stage needs.
+def update_imports(folder: Path) -> None:
+    """Bring the data that `dvc import-url` tracks, anywhere in the repository, up to its source.
 
     Raises:
-        InputError: a stage failed; its own message stands above.
+        InputError: a source cannot be reached.
     """
-    if not pull:
-        _check_out_sources()
-    return _repro(*(["--pull", "--allow-missing"] if pull else []), "evaluate")
+    imports = git.run("grep", "-l", "^frozen: true", "--", ":/*.dvc", folder=folder)
+    if imports:
+        dvc.run("update", *imports.splitlines(), folder=folder)
 
 
-def finish(pull: bool) -> Run:
-    """Run everything that is out of date, `promote` among it.
+def score(folder: Path, pull: bool) -> list[str]:
+    """Bring all scores of an experiment up to date: run what is out of date up to `evaluate`.
+
+    No champion changes by it.
 
     Args:
-        pull: fetch all outputs first where something is to run. Stages after `evaluate` depend on whole folders, and
-            `dvc repro --pull` finds no output of such a name.
+        folder: of the experiment.
+        pull: fetch from the remote what a stage needs, and nothing that no stage needs.
+
+    Returns:
+        The stages that changed; see `changed_stages`.
+
+    Raises:
+        InputError: a stage failed.
+    """
+    if not pull:
+        # The run cache knows stages only: data that a .dvc file tracks are taken from the cache here.
+        files = (git.run("ls-files", ":/*.dvc", folder=folder) or "").splitlines()
+        absent = [file for file in files if not (folder / file).with_suffix("").exists()]
+        if absent:
+            dvc.run("checkout", "--allow-missing", *absent, folder=folder)
+    return _reproduce(folder, *(["--pull", "--allow-missing"] if pull else []), "evaluate")
+
+
+def finish(folder: Path, pull: bool) -> list[str]:
+    """Run everything of an experiment that is out of date, `promote` among it.
+
+    Args:
+        folder: of the experiment.
+        pull: fetch all its outputs first where something is to run. Stages after `evaluate` depend on whole folders,
+            and `dvc repro --pull` finds no output of such a name.
+
+    Returns:
+        The stages that changed; see `changed_stages`.
 
     Raises:
         InputError: a stage failed, or the remote cannot be reached.
     """
-    if pull:
-        planned = _completed("repro", "--dry", "--allow-missing")
-        # the plan fails where a stage is to run whose inputs were not fetched yet
-        if not planned.returncode and not _RAN.search(planned.stdout):
-            return Run()
-        _dvc("pull", "--allow-missing")
-    # imported data whose source went on cannot be fetched as it was, and needs not
-    return _repro(*(["--allow-missing"] if pull else []))
+    if not pull:
+        return _reproduce(folder)
+    if not _out_of_date(json.loads(dvc.run("status", "--json", "dvc.yaml", folder=folder))):
+        return []
+    dvc.run("pull", "--allow-missing", "dvc.yaml", folder=folder)
+    # imported data whose source went on cannot be fetched as they were, and need not
+    return _reproduce(folder, "--allow-missing")
 
 
-def push() -> None:
-    """Send outputs and run cache to the remote, so that nobody runs the same stages again.
+def push(folder: Path) -> None:
+    """Send outputs and run cache of the repository to the remote, so that nobody runs the same stages again.
 
     DVC 3.67 leaves out what runs wrote with `cache: false`, such as scores, although it keeps them in its local cache;
     without them no other clone can take a run from the run cache.
@@ -92,56 +85,49 @@ def push() -> None:
     # Imported here: it takes a second.
     from dvc.repo import Repo
 
-    _dvc("push", "--run-cache")
-    with Repo() as repo, repo.lock:
+    dvc.run("push", "--run-cache", folder=folder)
+    with contextlib.chdir(folder), Repo() as repo, repo.lock:
         entries = [(path.parent.name, path.name) for path in Path(repo.stage_cache.cache_dir).glob("*/*/*")]
         for objects in repo.stage_cache.get_used_objs(entries).values():
             repo.cloud.push({each for each in objects if repo.cache.local.exists(each.value)})
 
 
-def metrics_difference(commit: str) -> str:
+def metrics_difference(commit: str, folder: Path) -> str:
     """What `dvc metrics diff` says of the scores, as Markdown; empty where nothing changed."""
-    return _dvc("metrics", "diff", "--md", commit).strip()
+    return dvc.run("metrics", "diff", "--md", commit, folder=folder).strip()
 
 
-def plots_difference(commit: str, folder: str) -> str:
-    """Write DVC's page of plots, before and after, to `folder`; its address."""
-    return _dvc("plots", "diff", commit, "--out", folder)
+def plots_difference(commit: str, output: Path, folder: Path) -> str:
+    """Write DVC's page of plots, before and after, to the folder `output`; its address."""
+    return dvc.run("plots", "diff", commit, "--out", str(output.resolve()), folder=folder)
 
 
-def _check_out_sources() -> None:
-    """Bring data that a .dvc file tracks from the cache where it is missing: the run cache knows stages only."""
-    missing = [file for file in _files("ls-files", "*.dvc") if not Path(file).with_suffix("").exists()]
-    if missing:
-        _dvc("checkout", *missing)
+def changed_stages(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """The stages whose entry in dvc.lock is new or another: they ran, or an earlier run came from the run cache."""
+    return [name for name, entry in after.items() if entry != before.get(name)]
 
 
-def _files(*arguments: str) -> tuple[str, ...]:
-    """The files that a git command lists."""
-    return tuple(subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout.splitlines())
+def _reproduce(folder: Path, *arguments: str) -> list[str]:
+    before = _locked_stages(folder)
+    dvc.show("repro", *arguments, folder=folder)
+    return changed_stages(before, _locked_stages(folder))
 
 
-def _repro(*arguments: str) -> Run:
-    """Run `dvc repro` and show what it says."""
-    ran, cached = [], []
-    command = [sys.executable, "-m", "dvc", "repro", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        for line in process.stdout or ():
-            print(line, end="", flush=True)
-            ran += _RAN.findall(line)
-            cached += _CACHED.findall(line)
-    if process.returncode:
-        last = f"the last stage to run: {ran[-1]}" if ran else "no stage ran"
-        raise InputError(f"`dvc repro` ended with exit code {process.returncode} ({last}): its message stands above")
-    return Run(tuple(ran), tuple(cached))
+def _locked_stages(folder: Path) -> dict[str, Any]:
+    lock = folder / LOCK
+    stages: dict[str, Any] = params.read_yaml(lock)["stages"] if lock.exists() else {}
+    return stages
 
 
-def _dvc(*arguments: str) -> str:
-    result = _completed(*arguments)
-    if result.returncode:
-        raise InputError(f"`dvc {arguments[0]}` failed: {(result.stderr.strip() or 'no message').splitlines()[-1]}")
-    return result.stdout
+def _out_of_date(status: dict[str, list[Any]]) -> bool:
+    """Whether a stage differs from dvc.lock in more than data that were not fetched.
 
-
-def _completed(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True, check=False)
+    Args:
+        status: by stage, what `dvc status --json` says: sentences, and the states of files and parameters by kind,
+            such as `{"changed deps": {"data/raw": "deleted"}}`.
+    """
+    return any(
+        isinstance(entry, str) or any(state not in _MISSING for states in entry.values() for state in states.values())
+        for entries in status.values()
+        for entry in entries
+    )

@@ -19,8 +19,8 @@ class Results:
     """A task's results.
 
     Attributes:
-        variants: those that params.yaml declares, in its order.
-        scores: see `evaluation.summarise`, by variant, where there are any.
+        variants: the experiment's rows of the task, in their order.
+        scores: see `terracyte.evaluate.scores.summarise`, by variant, where there are any.
         champion: the promoted variant, else the best one by validation; None where nothing is trained.
         promoted: whether the champion was promoted.
     """
@@ -49,12 +49,12 @@ class Results:
 
 
 def gather(task: Task, read: Read) -> Results:
-    """Read a task's results.
+    """Read a task's results; there are none where the experiment does not exist yet.
 
     The parameters are not checked: those of an older commit may lack a block, or have one that is gone.
 
     Raises:
-        InputError: params.yaml is missing or declares no variants, or a file is no JSON.
+        InputError: a file is no YAML or no JSON, or of another form.
     """
     variants = _variants(task, read)
     scores = {name: _details(read, paths.scores(task.name, name)) for name in variants}
@@ -69,11 +69,17 @@ def gather(task: Task, read: Read) -> Results:
 
 
 def _variants(task: Task, read: Read) -> tuple[str, ...]:
-    text = read(paths.PARAMS)
-    declared = {} if text is None else params.parse_yaml(text, paths.PARAMS).get("variants")
-    if not isinstance(declared, dict) or not declared:
-        raise InputError(f"{paths.PARAMS} declares no variants: run in the project's root folder, or name another base")
-    return tuple(name for name, variant in declared.items() if variant.get("task") == task.name)
+    rows = _block(read, paths.EXPERIMENT, "rows")
+    if not rows:  # commits from before experiment.yaml: all variants are rows
+        rows = {name: variant.get("task") for name, variant in _block(read, paths.PARAMS, "variants").items()}
+    return tuple(name for name, of_task in rows.items() if of_task == task.name)
+
+
+def _block(read: Read, path: Path, name: str) -> dict[str, Any]:
+    text = read(path)
+    content = None if text is None else params.parse_yaml(text, path)
+    found = content.get(name) if isinstance(content, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def _best(task: Task, variants: tuple[str, ...], read: Read) -> str | None:

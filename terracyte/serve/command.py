@@ -6,10 +6,9 @@ import socket
 import tempfile
 from pathlib import Path
 
-from terracyte import params
 from terracyte.core import paths
+from terracyte.core.arguments import add_experiment
 from terracyte.core.errors import InputError
-from terracyte.promote import champion
 
 HELP = "serve a champion on this machine, with a page to try it"
 
@@ -18,9 +17,10 @@ HOST, PORT = "127.0.0.1", 5001
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("task", choices=params.TASKS)
+    parser.add_argument("task", help="a name of params.yaml: tasks")
+    add_experiment(parser)
     parser.add_argument("--port", type=int, default=PORT, help=f"of {HOST} ({PORT}); 0 takes a free one")
-    parser.add_argument("--model", type=Path, help="folder of the champion (data/TASK/champion)")
+    parser.add_argument("--model", type=Path, help="folder of the champion (FOLDER/data/TASK/champion)")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -29,11 +29,13 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
         InputError: there is no champion, or the port cannot be used.
     """
-    folder = arguments.model or paths.champion(arguments.task)
+    # Imported where they are needed: `--help` takes no second, and a wrong folder or port is told at once.
+    from terracyte.promote import champion
+
+    folder = arguments.model or arguments.experiment / paths.champion(arguments.task)
     champion.read_record(folder, arguments.task)
     with _listening(arguments.port) as listener:
         print(f"{arguments.task}: reading {folder} …", flush=True)
-        # Imported here: a wrong folder or port is told at once.
         import uvicorn
 
         from terracyte.serve import mlflow_model
@@ -45,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
             model = Path(place) / "model"
             mlflow_model.save(folder, model)
             mlflow, predictor = scoring_server(model)
-        site = application(predictor, folder, mlflow, examples(predictor.task))
+        site = application(predictor, folder, mlflow, examples(predictor.task, arguments.experiment))
         print(f"{arguments.task}: http://{HOST}:{listener.getsockname()[1]} (Ctrl-C ends it)", flush=True)
         server = uvicorn.Server(uvicorn.Config(site, log_level="warning", timeout_graceful_shutdown=5))
         with contextlib.suppress(KeyboardInterrupt):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -27,12 +28,12 @@ class Example:
     png: bytes
 
 
-def examples(task: Task) -> list[Example]:
-    """Validation images of each class; none where the checkout lacks images of the champion's form.
+def examples(task: Task, folder: Path = Path()) -> list[Example]:
+    """Validation images of each class; none where the experiment in `folder` lacks images of the champion's form.
 
     Of masks: those that hold most of a class, and the one in the middle between most and least.
     """
-    manifest, file = paths.balance_manifest(task.name), paths.images(task.name)
+    manifest, file = folder / paths.balance_manifest(task.name), folder / paths.images(task.name)
     if not (manifest.exists() and file.exists()):
         return []
     images = np.load(file, mmap_mode="r")

@@ -15,7 +15,7 @@ from terracyte.serve import answers
 
 
 class Champion(PythonModel):
-    """Images (b, h, w, c) float32, 0-255 → one answer per image, see `serving.answers`."""
+    """Images (b, h, w, c) float32, 0-255 → one answer per image, see `serve.answers`."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the champion's folder."""

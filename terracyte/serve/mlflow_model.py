@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from terracyte.promote import champion
-from terracyte.tracking import store
 from terracyte.tracking.models import requirements
 
 
@@ -42,7 +41,6 @@ def save(folder: Path, path: Path) -> None:
     Raises:
         InputError: the folder holds no champion.
     """
-    store.quieten()
     import mlflow.pyfunc
 
     with _without_example():

@@ -4,8 +4,6 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from terracyte.tracking import store
-
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
@@ -14,7 +12,6 @@ if TYPE_CHECKING:
 
 def scoring_server(path: Path) -> "tuple[FastAPI, Predictor]":
     """MLflow's scoring server of a saved model, the application behind `mlflow models serve`; and its predictor."""
-    store.quieten()
     import mlflow.pyfunc
     from mlflow.pyfunc import scoring_server as mlflow_server
 

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from terracyte.configure.identity import file_hash
 from terracyte.core import quiet
+from terracyte.core.hashing import file_hash
 from terracyte.models import seed_ensemble
-from terracyte.promote.champion import CALIBRATION, FAMILIARITY
+from terracyte.promote.champion import CALIBRATION, NOVELTY
 from terracyte.serve import mlflow_model
+from terracyte.tracking import store
 from terracyte.tracking.client import all_runs, connected, experiment_id, log_new, set_tags
 from terracyte.tracking.models import log_keras
 
@@ -34,11 +35,11 @@ class Entry:
 
     Attributes:
         aliases: by which it is found.
-        about: see `promotion.contenders.describe`.
+        about: see `promote.contenders.describe`.
         models: files of its models, which are registered as one.
         description: what was decided about it, and why.
         card: the model card; "" for none.
-        folder: of a champion, which is registered whole, as it is served (see `tracking.scoring`); None registers the
+        folder: of a champion, which is registered whole, as it is served (see `serve.mlflow_model`); None registers the
             bare network, whose answers are logits.
     """
 
@@ -59,16 +60,13 @@ class Entry:
         """What is registered: `network`, or the hash of what makes a network a champion."""
         if self.folder is None:
             return "network"
-        return file_hash(self.folder / CALIBRATION, self.folder / FAMILIARITY)
-
-
-def name(task: str) -> str:
-    """The registered model of a task: `models:/<name>@champion` loads its champion."""
-    return f"terracyte-{task}"
+        return file_hash(self.folder / CALIBRATION, self.folder / NOVELTY)
 
 
 def register(task: str, entries: Sequence[Entry]) -> dict[str, str]:
     """Let the aliases point to these models; twice changes nothing.
+
+    `models:/<name>@champion` loads the champion; see `store.model_name`.
 
     A version that the registry lacks is made: its model goes into a run of its own, since a training's run holds the
     model of one seed.
@@ -83,49 +81,50 @@ def register(task: str, entries: Sequence[Entry]) -> dict[str, str]:
     Raises:
         InputError: the tracking store cannot be used, or a model cannot be read.
     """
+    name = store.model_name(task)
     with connected() as client:
         experiment = experiment_id(client, task)
-        versions = {entry.fingerprints: _version(client, experiment, task, entry) for entry in entries}
-        pointed = {alias: str(versions[entry.fingerprints].version) for entry in entries for alias in entry.aliases}
-        _point(client, task, pointed)
-        holding = {versions[entry.fingerprints].tags[_RUN]: entry for entry in entries}
+        if not client.search_registered_models(f"name = '{name}'"):
+            client.create_registered_model(name, description=f"Champion and latest candidate of task {task}.")
+        versions = {entry.fingerprints: _find_or_create(client, experiment, name, entry) for entry in entries}
+        aliases = {alias: str(versions[entry.fingerprints].version) for entry in entries for alias in entry.aliases}
+        _set_aliases(client, name, aliases)
+        entry_of_run = {versions[entry.fingerprints].tags[_RUN]: entry for entry in entries}
         for run in all_runs(client, experiment):
             if _FINGERPRINTS in run.data.tags:
-                _show(client, run, holding.get(run.info.run_id))
-    return pointed
+                _update_run(client, run, entry_of_run.get(run.info.run_id))
+    return aliases
 
 
-def _version(client: "MlflowClient", experiment: str, task: str, entry: Entry) -> "ModelVersion":
-    """The version of an entry, made where it is missing, with what was decided about it."""
-    if not client.search_registered_models(f"name = '{name(task)}'"):
-        client.create_registered_model(name(task), description=f"Champion and latest candidate of task {task}.")
-    known = client.search_model_versions(f"name = '{name(task)}'")
+def _find_or_create(client: "MlflowClient", experiment: str, name: str, entry: Entry) -> "ModelVersion":
+    """The version of an entry, with what was decided about it."""
+    known = client.search_model_versions(f"name = '{name}'")
     wanted = {_FINGERPRINTS: entry.fingerprints, _FORM: entry.form}
     version = next((each for each in known if wanted.items() <= each.tags.items()), None)
     if version is None:
-        version = _make(client, experiment, task, entry)
+        version = _create(client, experiment, name, entry)
     description = entry.description[:_LONGEST]
     if version.description != description:
-        client.update_model_version(name(task), version.version, description)
+        client.update_model_version(name, version.version, description)
     return version
 
 
-def _make(client: "MlflowClient", experiment: str, task: str, entry: Entry) -> "ModelVersion":
+def _create(client: "MlflowClient", experiment: str, name: str, entry: Entry) -> "ModelVersion":
     import mlflow
 
-    about = {name: entry.about[name] for name in ("variant", "data_hash")}
+    about = {key: entry.about[key] for key in ("variant", "data_hash")}
     tags = {_FINGERPRINTS: entry.fingerprints, _FORM: entry.form, **about}
     with mlflow.start_run(experiment_id=experiment, run_name=_run_name(entry), tags=tags) as run:
-        model_id = _log(entry)
+        model_id = _log_model(entry)
         mlflow.log_params({"variant": entry.about["variant"], "seeds": " ".join(map(str, entry.about["seeds"]))})
     trained = _trainings(client, experiment, entry)
     # of several trainings none is the source alone
     source = trained[0] if len(trained) == len(entry.about["seeds"]) == 1 else run.info.run_id
     tags = {**tags, _RUN: run.info.run_id, "trainings": " ".join(trained)}
-    return client.create_model_version(name(task), f"models:/{model_id}", run_id=source, tags=tags, model_id=model_id)
+    return client.create_model_version(name, f"models:/{model_id}", run_id=source, tags=tags, model_id=model_id)
 
 
-def _log(entry: Entry) -> str:
+def _log_model(entry: Entry) -> str:
     """Log an entry's model to the active run; its id, which `models:/<id>` loads."""
     if entry.folder is not None:
         return mlflow_model.log(entry.folder)
@@ -147,18 +146,16 @@ def _trainings(client: "MlflowClient", experiment: str, entry: Entry) -> list[st
     return [found[fingerprint] for fingerprint in entry.about["fingerprints"] if fingerprint in found]
 
 
-def _point(client: "MlflowClient", task: str, wanted: Mapping[str, str]) -> None:
-    if not wanted and not client.search_registered_models(f"name = '{name(task)}'"):
-        return
-    present = client.get_registered_model(name(task)).aliases
+def _set_aliases(client: "MlflowClient", name: str, wanted: Mapping[str, str]) -> None:
+    present = client.get_registered_model(name).aliases
     for alias, version in wanted.items():
         if str(present.get(alias)) != version:
-            client.set_registered_model_alias(name(task), alias, version)
+            client.set_registered_model_alias(name, alias, version)
     for alias in {CHAMPION, CANDIDATE} & present.keys() - wanted.keys():
-        client.delete_registered_model_alias(name(task), alias)
+        client.delete_registered_model_alias(name, alias)
 
 
-def _show(client: "MlflowClient", run: "Run", entry: Entry | None) -> None:
+def _update_run(client: "MlflowClient", run: "Run", entry: Entry | None) -> None:
     """Bring a run that holds a registered model up to date; one without an alias is superseded."""
     if entry is None:
         set_tags(client, run, {"status": "superseded"})

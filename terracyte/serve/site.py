@@ -25,11 +25,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from terracyte.core.errors import InputError
-from terracyte.predict.overlays import overlaid
 from terracyte.predict.predictor import Predictor
 from terracyte.promote.champion import CARD
 from terracyte.rendering import formats
-from terracyte.report.pictures import PALETTE
+from terracyte.rendering.pictures import PALETTE, overlaid
 from terracyte.serve import uploads
 from terracyte.serve.answers import answers
 from terracyte.serve.examples import Example, picture, png

@@ -1,21 +1,25 @@
-"""The tasks by name."""
+"""The kinds of task, and the experiment's tasks by name."""
 
-from collections.abc import Sequence
-
-from terracyte.params import Params
-from terracyte.tasks.classification import Blood
-from terracyte.tasks.segmentation import Mars
+from terracyte.params import Params, TaskSpec
+from terracyte.tasks.classification import Classification
+from terracyte.tasks.segmentation import Segmentation
 from terracyte.tasks.task import Task
 
-_TASKS: dict[str, type[Task]] = {"blood": Blood, "mars": Mars}
+__all__ = ["Classification", "Segmentation", "Task", "make", "of"]
+
+_KINDS: dict[str, type[Task]] = {"classification": Classification, "segmentation": Segmentation}
 
 
 def make(name: str, params: Params) -> Task:
-    """The task `name`, with the classes and image shape that params.yaml declares."""
-    source = params.data[name]
-    return named(name, source.classes, (source.height, source.width, source.channels))
+    """The task `name`, as params.yaml describes it.
+
+    Raises:
+        InputError: the experiment has no such task.
+    """
+    params.rows_of(name)
+    return of(name, params.tasks[name])
 
 
-def named(name: str, classes: Sequence[str], image_shape: tuple[int, int, int]) -> Task:
-    """The task `name` with these classes, in the order of their labels, and images (h, w, c)."""
-    return _TASKS[name](classes, image_shape)
+def of(name: str, spec: TaskSpec) -> Task:
+    """The task of that name and description."""
+    return _KINDS[spec.kind](name, spec)

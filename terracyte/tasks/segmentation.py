@@ -1,4 +1,4 @@
-"""Martian terrain: one of k classes for each pixel of a grayscale image; class 0 is unlabelled background."""
+"""Segmentation: one of k classes for each pixel; one of them may be background, which is not labelled."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,16 +12,11 @@ from terracyte.metrics import confusion as metrics
 from terracyte.tasks.task import Task
 
 
-class Mars(Task):
-    """Semantic segmentation, scored by mean IoU over the classes but background."""
+class Segmentation(Task):
+    """One class for each pixel, scored by mean IoU over the classes but background."""
 
-    name = "mars"
     dense = True
-    background = 0
     headline = "mean_iou"
-    shift_headline = None
-    selection = "mean_iou"
-    corruptions = ()
     other_scores = ("course_mean_iou", "pixel_accuracy", "boundary_iou")
     class_headline = "iou"
 

@@ -1,22 +1,25 @@
-"""The protocol of a task: all that differs between blood and mars stands behind it.
+"""The protocol of a task: all that differs between classification and segmentation stands behind it.
 
 No stage branches on a task's name; it asks the task.
 """
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from terracyte.params import TaskSpec
+
 
 class Task(abc.ABC):
-    """One image challenge.
+    """One set of images with its classes.
 
     Attributes:
-        name: blood or mars; the first part of every path of its files.
+        name: as params.yaml calls it; a part of every path of its files.
+        spec: its description in params.yaml.
         classes: class names in the order of their labels; k of them.
         image_shape: (h, w, c) in pixels.
         dense: True where each pixel has a class (masks), False where each image has one (labels).
@@ -30,19 +33,28 @@ class Task(abc.ABC):
         class_headline: name of the score of a single class that tables show.
     """
 
-    name: str
     dense: bool
-    background: int | None
     headline: str
-    shift_headline: str | None
-    selection: str
-    corruptions: tuple[str, ...]
     other_scores: tuple[str, ...]
     class_headline: str
 
-    def __init__(self, classes: Sequence[str], image_shape: tuple[int, int, int]) -> None:
-        self.classes = tuple(classes)
-        self.image_shape = image_shape
+    def __init__(self, name: str, spec: TaskSpec) -> None:
+        self.name = name
+        self.spec = spec
+        self.classes = spec.classes
+        self.image_shape = (spec.height, spec.width, spec.channels)
+        self.background = None if spec.background is None else spec.classes.index(spec.background)
+        self.corruptions = spec.corruptions
+
+    @property
+    def shift_headline(self) -> str | None:
+        """The headline under `corruptions`."""
+        return f"shift_{self.headline}" if self.corruptions else None
+
+    @property
+    def selection(self) -> str:
+        """What chooses epochs and variants on the validation split."""
+        return f"robust_{self.headline}" if self.corruptions else self.headline
 
     @property
     def scored_classes(self) -> tuple[int, ...]:
@@ -51,7 +63,7 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def class_counts(self, manifest: pd.DataFrame) -> NDArray[np.int64]:
-        """(n, k): how much of each class each image holds, in pixels (mars) or as 0/1 (blood)."""
+        """(n, k): how much of each class each image holds, in pixels (segmentation) or as 0/1."""
 
     @abc.abstractmethod
     def strata(self, manifest: pd.DataFrame) -> NDArray[np.int64]:

@@ -1,11 +1,10 @@
-"""MLflow, the record of runs; no other package imports mlflow.
+"""MLflow, the record of runs.
 
-DVC's outputs stay the truth: a lost, broken or half-written record is made again by `reconcile`. `registry` and `views`
-are not imported here, so that no training depends on them.
+DVC's outputs stay the truth: `reconcile` makes a lost, broken or half-written record again, in whichever store is used.
 """
 
 from terracyte.tracking.report import log_report
-from terracyte.tracking.runs import CLUSTER, LIVE, LiveRun, check, measured, reconcile, training_run
+from terracyte.tracking.runs import CLUSTER, LIVE, LiveRun, check, reconcile, training_run
 from terracyte.tracking.studies import log_study
 
-__all__ = ["CLUSTER", "LIVE", "LiveRun", "check", "log_report", "log_study", "measured", "reconcile", "training_run"]
+__all__ = ["CLUSTER", "LIVE", "LiveRun", "check", "log_report", "log_study", "reconcile", "training_run"]

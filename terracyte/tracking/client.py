@@ -1,5 +1,6 @@
-"""MLflow's store: a client of it, a task's experiment, and how runs are read and written."""
+"""A client of MLflow's store, a task's experiment in it, and how runs are read and written."""
 
+import logging
 import math
 import os
 import time
@@ -7,14 +8,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from terracyte.core import paths
 from terracyte.core.errors import InputError
 from terracyte.tracking import store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
-    from mlflow.entities import Run as Run  # matching.py has it from here
+    from mlflow.entities import Metric, Run
 
 _KIND = {"mlflow.experimentKind": "custom_model_development"}  # else the UI opens its pages on language models
 
@@ -28,36 +27,34 @@ def connected() -> Iterator["MlflowClient"]:
     store.prepare()
     import mlflow
 
+    # its tracebacks would only say the same as the one line
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    is_server = store.is_server()
     try:
-        _choose(store.uri())
+        mlflow.set_tracking_uri(store.uri())
+        if not is_server:
+            # MLflow put it there, where it would look like the user's choice
+            os.environ.pop(store.SERVER, None)
         with store.locked():
             yield mlflow.MlflowClient()
     except mlflow.MlflowException as error:
-        own = f"free its disk, or delete {paths.MLFLOW}, which is rebuilt"
-        advice = f"start the server or unset {store.SERVER}" if store.is_server() else own
-        raise InputError(f"the tracking store {store.uri()} cannot be used ({one_line(error)}): {advice}") from error
-
-
-def _choose(uri: str) -> None:
-    import mlflow
-
-    given = store.is_server()
-    mlflow.set_tracking_uri(uri)
-    if not given:
-        # MLflow put it there, where it would look like the user's choice
-        os.environ.pop(store.SERVER, None)
+        if store.is_busy(error) and not is_server:
+            raise store.in_use() from error
+        problem = one_line(error)
+        raise InputError(f"the tracking store {store.uri()} cannot be used ({problem}): {store.advice()}") from error
 
 
 def experiment_id(client: "MlflowClient", task: str) -> str:
     """Id of the task's experiment, made where it is missing."""
-    location = store.artifacts(task)
-    found = client.get_experiment_by_name(task)
+    name = store.experiment_name(task)
+    location = store.artifacts(name)
+    found = client.get_experiment_by_name(name)
     if found is None:
-        return str(client.create_experiment(task, artifact_location=location, tags=_KIND))
+        return str(client.create_experiment(name, artifact_location=location, tags=_KIND))
     if location is not None and found.artifact_location != location:
-        raise InputError(
-            f"{paths.MLFLOW} was made in another folder ({found.artifact_location}): delete it, it is rebuilt"
-        )
+        folder = store.database().parent
+        advice = f"move the project back, or rename {folder}: a new one is made from DVC's outputs"
+        raise InputError(f"{folder} was made in another folder ({found.artifact_location}): {advice}")
     return str(found.experiment_id)
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from terracyte.configure.identity import Identity
+from terracyte.params.row import Identity
 
 if TYPE_CHECKING:
-    from terracyte.tracking.client import Run
+    from mlflow.entities import Run
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,26 +35,30 @@ class Finished:
     published: float | None = None
 
 
-def finished(runs: "Iterable[Run]", each: Finished) -> "Run | None":
-    """The first run that recorded this training whole; one that ended otherwise (say, with older code) is not it."""
-    whole = (run for run in runs if run.info.status == "FINISHED" and _is_of(run, each.identity))
-    return next((run for run in whole if _ended_alike(run, each.curves)), None)
+def find_finished(runs: "Iterable[Run]", training: Finished) -> "Run | None":
+    """The first finished run of this training whose curve ends alike; another curve is, say, that of older code."""
+    ended = (run for run in runs if run.info.status == "FINISHED" and _is_of(run, training.identity))
+    return next((run for run in ended if _same_last_epoch(run, training.curves)), None)
 
 
-def earlier(runs: "Iterable[Run]", identity: Identity) -> "list[Run]":
-    """Runs that stand for this training so far."""
+def current_runs(runs: "Iterable[Run]", identity: Identity) -> "list[Run]":
+    """The runs of this training that are marked as current."""
     return [run for run in runs if _is_of(run, identity) and run.data.tags.get("status") == "current"]
 
 
-def replaced(runs: "Iterable[Run]", current: Mapping[tuple[str, int], str]) -> "list[Run]":
-    """Runs beside the current ones, except those under way for a training that has no current run yet.
+def superseded(runs: "Iterable[Run]", current: Mapping[tuple[str, int], str]) -> "list[Run]":
+    """All but the current runs, and but those under way for a training that has no current run yet.
 
     Args:
         runs: of trainings.
         current: the run's id by variant and seed.
     """
-    others = [run for run in runs if run.info.run_id not in current.values()]
-    return [run for run in others if run.info.status != "RUNNING" or _place(run) in current]
+
+    def is_under_way(run: "Run") -> bool:
+        tags = run.data.tags
+        return run.info.status == "RUNNING" and (tags["variant"], int(tags["seed"])) not in current
+
+    return [run for run in runs if run.info.run_id not in current.values() and not is_under_way(run)]
 
 
 def _is_of(run: "Run", identity: Identity) -> bool:
@@ -62,12 +66,8 @@ def _is_of(run: "Run", identity: Identity) -> bool:
     return tags.get("fingerprint") == identity.fingerprint and tags.get("variant") == identity.variant
 
 
-def _place(run: "Run") -> tuple[str, int]:
-    return run.data.tags["variant"], int(run.data.tags["seed"])
-
-
-def _ended_alike(run: "Run", curves: pd.DataFrame) -> bool:
-    """Whether the last epoch's metrics are those of the run; files hold six decimals, live runs all."""
+def _same_last_epoch(run: "Run", curves: pd.DataFrame) -> bool:
+    """Whether the metrics of the curve's last epoch are the run's; files hold six decimals, live runs all."""
     logged = run.data.metrics
     last = {str(name): value for name, value in curves.iloc[-1].items() if name != "epoch"}
     return all(

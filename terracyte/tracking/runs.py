@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from terracyte.configure import initialisation
-from terracyte.configure.identity import Identity
 from terracyte.core import files, git, paths
+from terracyte.params.row import Identity
 from terracyte.tracking import run_matching
 from terracyte.tracking.client import all_runs, as_metrics, connected, experiment_id, log_new, one_line, set_tags
 from terracyte.tracking.models import log_keras
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-# How a run came to be recorded, if not from DVC's outputs alone: while it was trained, or when it came home.
+# Where a recorded training ran: in this process, or on a cluster, from which it was recorded afterwards.
 LIVE, CLUSTER = "live", "cluster"
 
 _BATCH = 1000  # metrics per request that MLflow takes at most
@@ -78,8 +77,7 @@ def training_run(identity: Identity, title: str, record: str = LIVE) -> Iterator
     """Record a training while it runs; a training that was killed goes on under the same run.
 
     Args:
-        identity: who the run is; `metrics/<task>/balance.json` describes its data,
-            `terracyte.configure.initialisation` its weights.
+        identity: who the run is; `metrics/<task>/balance.json` describes its data.
         title: what its variant shows, in a few words.
         record: `LIVE`, or `CLUSTER` for a training that ended elsewhere.
 
@@ -133,53 +131,33 @@ def reconcile(task: str, finished: Sequence[Finished]) -> dict[tuple[str, int], 
         runs = [run for run in all_runs(client, experiment) if "fingerprint" in run.data.tags]
         current = {}
         for each in finished:
-            run = run_matching.finished(runs, each) or _rebuild(client, experiment, each)
-            set_tags(client, run, _shown(each))
+            run = run_matching.find_finished(runs, each) or _rebuild(client, experiment, each)
+            # by these tags the UI's searches find a training
+            published = "no" if each.published is None else str(each.published)
+            set_tags(client, run, {"status": "current", "published": published, "mlflow.note.content": each.title})
             log_new(client, run, each.summary)
             current[each.identity.variant, each.identity.seed] = run.info.run_id
-        for run in run_matching.replaced(runs, current):
+        for run in run_matching.superseded(runs, current):
             set_tags(client, run, {"status": "superseded"})
     return current
 
 
-def measured(task: str, fingerprints: Sequence[str]) -> list[dict[str, float]]:
-    """The metrics of each training, clocks among them, as its latest finished live run holds them.
-
-    Returns:
-        One per fingerprint; empty where the store has no such run (a rebuilt one knows no clocks).
-
-    Raises:
-        InputError: the tracking store cannot be used.
-    """
-    with connected() as client:
-        runs = all_runs(client, experiment_id(client, task))
-    live = [run for run in runs if run.info.status == "FINISHED" and run.data.tags.get("record") in (LIVE, CLUSTER)]
-    found = {run.data.tags["fingerprint"]: dict(run.data.metrics) for run in reversed(live)}
-    return [found.get(fingerprint, {}) for fingerprint in fingerprints]
-
-
 def _unfinished_run(client: "MlflowClient", experiment: str, identity: Identity) -> "Run | None":
-    """The run that a killed training left behind; a finished one (trained again by force) is superseded."""
-    earlier = run_matching.earlier(all_runs(client, experiment), identity)
-    left = [run for run in earlier if run.info.status != "FINISHED"][:1]
-    for run in earlier:
-        if run not in left:
+    """The run of a killed training; a finished one, which is trained again by force, becomes superseded."""
+    current = run_matching.current_runs(all_runs(client, experiment), identity)
+    unfinished = [run for run in current if run.info.status != "FINISHED"][:1]
+    for run in current:
+        if run not in unfinished:
             set_tags(client, run, {"status": "superseded"})
-    return left[0] if left else None
+    return unfinished[0] if unfinished else None
 
 
 def _new_run(client: "MlflowClient", experiment: str, identity: Identity) -> "Run":
     return client.create_run(experiment, run_name=f"{identity.variant}-{identity.seed}")
 
 
-def _shown(each: Finished) -> dict[str, str]:
-    """The tags by which the UI's searches find a training, and its description."""
-    published = "no" if each.published is None else str(each.published)
-    return {"status": "current", "published": published, "mlflow.note.content": each.title}
-
-
 def _rebuild(client: "MlflowClient", experiment: str, each: Finished) -> "Run":
-    """Make a run from DVC's outputs."""
+    """Make a finished run from DVC's outputs."""
     run = _new_run(client, experiment, each.identity)
     run_id = run.info.run_id
     _describe(client, run_id, each.identity, {"record": "rebuilt"})
@@ -205,8 +183,8 @@ def _describe(client: "MlflowClient", run_id: str, identity: Identity, tags: Map
         "variant": identity.variant,
         "seed": str(identity.seed),
         "fingerprint": identity.fingerprint,
-        "data_hash": identity.data_hash,
-        "initialisation": initialisation.read(identity.task, identity.variant).initialisation,
+        "data_hash": identity.row.data_hash,
+        "initialisation": identity.row.initialisation,
         "status": "current",
     }
     client.log_batch(
@@ -224,7 +202,7 @@ def _dataset(identity: Identity) -> Any:
     splits = files.read_json(paths.balance(identity.task))["splits"]
     return Dataset(
         name=identity.task,
-        digest=identity.data_hash[:36],  # as long as MLflow takes it
+        digest=identity.row.data_hash[:36],  # as long as MLflow takes it
         source_type="local",
         source=json.dumps({"uri": str(paths.balance_manifest(identity.task))}),
         profile=json.dumps(splits),

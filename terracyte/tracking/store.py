@@ -7,31 +7,23 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+
+import psutil
 
 from terracyte.core import files, paths
 from terracyte.core.errors import InputError
 
 SERVER = "MLFLOW_TRACKING_URI"  # the variable by which users choose a store of their own
 
-# Read by mlflow when it is imported, and by its server; what the user has set stays.
-_SETTINGS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # a server that does not answer is reported within seconds, not after the default of minutes
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-    # its processes work for language models only
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-}
+_LONGEST_WAIT = 120  # seconds for the database to be free
+_SILENT_WAIT = 5  # of these, seconds before the user is told
 
 
 def uri() -> str:
     """MLflow's tracking URI."""
-    return os.environ.get(SERVER) or f"sqlite:///{_database().absolute()}"
+    return os.environ.get(SERVER) or f"sqlite:///{database().resolve()}"
 
 
 def is_server() -> bool:
@@ -39,65 +31,116 @@ def is_server() -> bool:
     return bool(os.environ.get(SERVER))
 
 
-def artifacts(task: str) -> str | None:
-    """Where a task's artifacts lie; None leaves it to the user's server."""
-    return None if is_server() else (paths.MLFLOW / "artifacts" / task).absolute().as_uri()
+def database() -> Path:
+    """The project's own database."""
+    return paths.mlflow() / "mlflow.db"
 
 
-def quieten() -> None:
-    """Set MLflow's environment; before it is imported."""
-    for name, value in _SETTINGS.items():
-        os.environ.setdefault(name, value)
+def experiment_name(task: str) -> str:
+    """MLflow's experiment of a task: `blood` in the project's root, `real/blood` in its folder `real`.
+
+    Raises:
+        InputError: the working directory lies outside the project.
+    """
+    return (paths.experiment() / task).as_posix()
+
+
+def model_name(task: str) -> str:
+    """The registered model of a task, without the slash, which MLflow refuses in it: `terracyte-real-blood`.
+
+    Raises:
+        InputError: the working directory lies outside the project.
+    """
+    return "-".join(("terracyte", *paths.experiment().parts, task))
+
+
+def artifacts(experiment: str) -> str | None:
+    """Where an experiment's artifacts lie; None leaves it to the user's server."""
+    return None if is_server() else (paths.mlflow() / "artifacts" / experiment).resolve().as_uri()
 
 
 def prepare() -> None:
-    """Set MLflow's environment; make the project's database where it is missing or older than MLflow.
+    """Make the project's database where it is missing or older than MLflow; wait for it where it is in use.
 
     Safe where several processes start at once: MLflow alone fails then. Takes about 10 s the first time.
 
     Raises:
         InputError: the database cannot be made or used.
     """
-    quieten()
     if is_server():
         return
-    prepared = paths.MLFLOW / "prepared"
+    prepared = paths.mlflow() / "prepared"
     version = importlib.metadata.version("mlflow")
     with locked():
-        if not _database().exists():
-            with files.atomic(_database()) as temporary:
+        if not database().exists():
+            with files.atomic(database()) as temporary:
                 _migrate(temporary)
-        elif not prepared.exists() or prepared.read_text(encoding="utf-8") != version:
-            _migrate(_database())
-        _write_ahead(_database())
-        files.write_text(prepared, version)
+            files.write_text(prepared, version)
+        _wait_until_writable()
+        if not prepared.exists() or prepared.read_text(encoding="utf-8") != version:
+            _migrate(database())
+            files.write_text(prepared, version)
 
 
 @contextmanager
 def locked() -> Iterator[None]:
     """Let one process of this machine through at a time."""
-    paths.MLFLOW.mkdir(parents=True, exist_ok=True)
-    with (paths.MLFLOW / "lock").open("w") as stream:
+    paths.mlflow().mkdir(parents=True, exist_ok=True)
+    with (paths.mlflow() / "lock").open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
 
-def _database() -> Path:
-    return paths.MLFLOW / "mlflow.db"
+def advice() -> str:
+    """What to do about a store that cannot be used; nothing that loses a record."""
+    if is_server():
+        return f"start the server or unset {SERVER}"
+    return f"see whether the disk is full; a database that is broken can be renamed ({database()}): a new one is made"
 
 
-def _migrate(database: Path) -> None:
-    command = [sys.executable, "-m", "mlflow", "db", "upgrade", f"sqlite:///{database.absolute()}"]
+def in_use() -> InputError:
+    """The error where another process has locked the database for too long."""
+    return InputError(f"MLflow's database {database()} is locked by {_users()}: end it or wait, then run this again")
+
+
+def _migrate(file: Path) -> None:
+    command = [sys.executable, "-m", "mlflow", "db", "upgrade", f"sqlite:///{file.resolve()}"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         problem = result.stderr.strip().splitlines()[-1]
-        raise InputError(f"{_database()} cannot be made or migrated ({problem}): delete {paths.MLFLOW}, it is rebuilt")
+        raise InputError(f"{database()} cannot be made or migrated ({problem}): {advice()}")
 
 
-def _write_ahead(database: Path) -> None:
-    """Let readers and a writer work at once; the mode is kept in the file."""
+def _wait_until_writable() -> None:
+    """Wait for other writers, and let readers and a writer work at once from here on (a mode kept in the file)."""
     try:
-        with closing(sqlite3.connect(database)) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
+        with closing(sqlite3.connect(database(), timeout=_SILENT_WAIT, isolation_level=None)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if not is_busy(error):
+                    raise
+                print(f"waiting for MLflow's database {database()}, locked by {_users()}", file=sys.stderr, flush=True)
+                connection.execute(f"PRAGMA busy_timeout = {1000 * (_LONGEST_WAIT - _SILENT_WAIT):.0f}")
+                connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+            connection.execute("PRAGMA journal_mode = WAL")
     except sqlite3.Error as error:
-        raise InputError(f"{database} cannot be used ({error}): delete {paths.MLFLOW}, it is rebuilt") from error
+        if is_busy(error):
+            raise in_use() from error
+        raise InputError(f"{database()} cannot be used ({error}): {advice()}") from error
+
+
+def is_busy(error: Exception) -> bool:
+    """Whether another process has locked the database."""
+    return "database is locked" in str(error)
+
+
+def _users() -> str:
+    """The other processes that have the database open, among them the one that has locked it."""
+    wanted, found = str(database().resolve()), []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.pid != os.getpid() and any(file.path == wanted for file in process.open_files()):
+                found.append(f"process {process.pid} ({' '.join(process.cmdline())[:80]})")
+    return " or ".join(found) or "another process"

@@ -11,10 +11,10 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from terracyte.configure.identity import Identity
 from terracyte.core import paths
 from terracyte.core.errors import InputError
 from terracyte.core.files import atomic_folder, read_json, write_json
+from terracyte.params.row import Identity
 from terracyte.train.weight_averaging import WeightAverage
 
 Epoch = dict[str, float]

@@ -1,4 +1,4 @@
-"""What a training reads of the project's folder, for machines that do not have it."""
+"""What a training reads of the experiment's folder, for machines that do not have it."""
 
 import numpy as np
 import pandas as pd
@@ -15,9 +15,10 @@ def of_training(task: Task, variant: str) -> Inputs:
     arrays = [paths.images(task.name), *([paths.masks(task.name)] if task.dense else [])]
     files = [
         paths.PARAMS,
+        paths.EXPERIMENT,
         paths.balance_manifest(task.name),
         paths.balance(task.name),
-        paths.tuned(task.name),
-        paths.weights(task.name, variant),
+        paths.config(task.name, variant),
+        paths.pretrained(variant),
     ]
     return Inputs(tuple(path for path in files if path.exists()), dict.fromkeys(arrays, ids))

@@ -1,4 +1,4 @@
-"""Trains one variant, once per seed: data and identity in, models, curves and records out."""
+"""Trains one row of the tables, once per seed: row and data in; models, curves and records out."""
 
 import dataclasses
 import shutil
@@ -9,23 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from keras import Model
 
-from terracyte import compute, params, tasks, tracking
+from terracyte import compute, tasks, tracking
 from terracyte.compute import Ask
-from terracyte.configure import initialisation
-from terracyte.configure.identity import Identity
 from terracyte.core import files, metric_files, paths
 from terracyte.core.errors import InputError
+from terracyte.core.hashing import code_hash
 from terracyte.models.precision import is_slow_here
 from terracyte.models.serialization import read_model, write_model
-from terracyte.params import Params
+from terracyte.params import Compute
+from terracyte.params.row import Identity, Row, data_hash
 from terracyte.tasks.task import Task
-from terracyte.train import checkpoints, data_parallel
-from terracyte.train import inputs as luggage
+from terracyte.train import checkpoints, data_parallel, inputs
 from terracyte.train.batches import read_rows
 from terracyte.train.checkpoints import Epoch
 from terracyte.train.fit import Fitted, Fitting
+
+# The packages that decide what a training gives: what dvc.yaml names as its dependencies.
+PACKAGES = ("images", "metrics", "models", "tasks", "train")
 
 # Digits after the point in files: float noise stays out of diffs.
 _DIGITS = 6
@@ -38,10 +39,17 @@ class Job:
     Attributes:
         identity: who the run is.
         title: what its variant shows, in a few words.
+        data_parallel: whether all devices share out each batch.
     """
 
     identity: Identity
     title: str
+    data_parallel: bool = False
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return f"{self.identity.variant} seed {self.identity.seed}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,61 +71,77 @@ class Trained:
     seconds: float
 
 
-def train_variant(settings: Params, name: str) -> None:
-    """Train a variant with each seed and write its models, curves and records.
+def train_row(row: Row, title: str, settings: Compute) -> None:
+    """Train a row with each of its seeds and write its models, curves and records.
 
     Nothing is written before the last seed is done; until then each seed's progress lies in
     `data/checkpoints/<variant>-<fingerprint>`, where a restarted training goes on. On a cluster the seeds are trained
     at the same time, each from its start.
 
+    Args:
+        row: what to train.
+        title: what it shows, in a few words; for MLflow.
+        settings: where to train.
+
     Raises:
-        InputError: the variant is unknown, nothing was balanced or fetched, or a training diverges.
+        InputError: the data are not those of the row, or a training diverges.
     """
-    task = tasks.make(settings.variant(name).task, settings)
-    identities = initialisation.identities(settings, name)
-    jobs = [Job(identity=identity, title=settings.variants[name].title) for identity in identities]
+    _check_data(row)
+    jobs = [Job(identity=each, title=title, data_parallel=settings.data_parallel) for each in row.identities]
     data_parallel.join()
     if data_parallel.number() > 0:
-        # it helps the process that writes
-        for identity in identities:
-            _fit(identity, lambda epoch, values: None)
+        _assist(jobs)
         return
-    if is_slow_here(precision := identities[0].config.precision):
+    if is_slow_here(precision := row.config.precision):
         print(
-            f"warning: {name}: this processor imitates {precision}: precision: float32 is faster here", file=sys.stderr
+            f"warning: {row.variant}: this processor imitates {precision}: precision: float32 is faster here",
+            file=sys.stderr,
         )
-    if settings.compute.engine == "ray":
-        trained = _train_elsewhere(settings, task, jobs)
-    else:
-        trained = {job.identity.seed: _train_here(job) for job in jobs}
-    _write(task, name, {seed: trained[seed] for seed in settings.seeds})
-    for identity in identities:
+    trained = _on_cluster(jobs, settings) if settings.engine == "ray" else _here(jobs)
+    _write(row, trained)
+    for identity in row.identities:
         shutil.rmtree(checkpoints.folder(identity), ignore_errors=True)
 
 
-def _train_here(job: Job) -> Trained:
-    """Train in this process; MLflow can be watched meanwhile."""
-    with tracking.training_run(job.identity, job.title) as run:
-        fitted, epochs = _fit(job.identity, run.log_epoch)
-        run.log_metrics({"training_seconds": fitted.seconds})
-        run.log_model(fitted.model)
-    return _trained(job.identity, fitted, epochs)
+def _check_data(row: Row) -> None:
+    if data_hash(row.task) != row.data_hash:
+        config = paths.config(row.task, row.variant)
+        raise InputError(f"{config} is of other data: run `dvc repro configure@{row.task}`")
 
 
-def _train_elsewhere(settings: Params, task: Task, jobs: list[Job]) -> dict[int, Trained]:
-    """Train on the cluster, by seed; MLflow has a run when its model has come home."""
-    tracking.check(task.name)
+def _here(jobs: list[Job]) -> list[Trained]:
+    """Train in this process, one seed after another; MLflow can be watched meanwhile."""
+    trained = []
+    for job in jobs:
+        with tracking.training_run(job.identity, job.title) as run:
+            fitted, epochs = _fit(job, run.log_epoch)
+            run.log_metrics({"training_seconds": fitted.seconds})
+            run.log_model(fitted.model)
+        trained.append(_trained(job.identity, fitted, epochs))
+    return trained
+
+
+def _assist(jobs: list[Job]) -> None:
+    """Take part in trainings whose results another process writes."""
+    for job in jobs:
+        _fit(job, lambda epoch, values: None)
+
+
+def _on_cluster(jobs: list[Job], settings: Compute) -> list[Trained]:
+    """Train on the cluster, all seeds at a time; MLflow has a run when its model has come home."""
+    row = jobs[0].identity.row
+    tracking.check(row.task)
     trained: dict[int, Trained] = {}
-    inputs = luggage.of_training(task, jobs[0].identity.variant)
-    for job, result in compute.run(run, jobs, settings.compute, inputs):
+    needed = inputs.of_training(tasks.of(row.task, row.spec), row.variant)
+    for job, result in compute.run(run, jobs, settings, needed):
         if isinstance(result, compute.Lost):
-            raise InputError(f"{_label(job.identity)}: {result}")
+            raise InputError(f"{job.label}: {result}")
         try:
             _record_arrived(job, result)
         except InputError as error:
-            print(f"warning: {_label(job.identity)}: {error}; the report records it", file=sys.stderr)
+            print(f"warning: {job.label}: {error}; the report records it", file=sys.stderr)
         trained[job.identity.seed] = result
-    return trained
+    return [trained[seed] for seed in row.seeds]
 
 
 def run(job: Job, ask: Ask) -> Trained:
@@ -126,59 +150,50 @@ def run(job: Job, ask: Ask) -> Trained:
     Raises:
         InputError: they are others than those of the job, or the training diverges.
     """
-    settings, identity = params.load(), job.identity
-    if identity not in initialisation.identities(settings, identity.variant):
-        raise InputError(f"{_label(identity)}: its inputs changed on their way: run the same command again")
-    fitted, epochs = _fit(identity, lambda epoch, values: None)
-    return _trained(identity, fitted, epochs)
+    _check_data(job.identity.row)
+    fitted, epochs = _fit(job, lambda epoch, values: None)
+    return _trained(job.identity, fitted, epochs)
 
 
-def _fit(identity: Identity, on_epoch: Callable[[int, Epoch], None]) -> tuple[Fitted, dict[int, Epoch]]:
+def _fit(job: Job, on_epoch: Callable[[int, Epoch], None]) -> tuple[Fitted, dict[int, Epoch]]:
     """The training, and its epochs as MLflow has them."""
-    settings, label = params.load(), _label(identity)
-    task = tasks.make(identity.task, settings)
+    row = job.identity.row
+    task = tasks.of(row.task, row.spec)
     epochs: dict[int, Epoch] = {}
 
     def tell(epoch: int, values: Epoch) -> None:
         epochs[epoch] = values
         on_epoch(epoch, values)
-        print(f"{label} epoch {epoch}:", " ".join(f"{k} {v:.4g}" for k, v in values.items()), flush=True)
+        print(f"{job.label} epoch {epoch}:", " ".join(f"{k} {v:.4g}" for k, v in values.items()), flush=True)
 
     fitted = Fitting(
-        label=label,
-        config=identity.config,
+        label=job.label,
+        config=row.config,
         training=read_rows(task, "train"),
         validation=read_rows(task, "validation"),
         class_weights=files.read_json(paths.balance(task.name))["class_weights"],
-        pretrained=initialisation.pretrained(task.name, identity.variant),
-        seed=identity.seed,
-        checkpoint=checkpoints.folder(identity),
+        pretrained=paths.backbone(row.variant),
+        seed=job.identity.seed,
+        checkpoint=checkpoints.folder(job.identity),
         on_epoch=tell,
-        data_parallel=settings.compute.data_parallel,
+        data_parallel=job.data_parallel,
     ).run()
     return fitted, epochs
 
 
-def _label(identity: Identity) -> str:
-    return f"{identity.variant} seed {identity.seed}"
-
-
 def _trained(identity: Identity, fitted: Fitted, epochs: Mapping[int, Epoch]) -> Trained:
-    task = tasks.make(identity.task, params.load())
+    scores = _scores(tasks.of(identity.task, identity.row.spec))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.keras"
+        write_model(file, fitted.model)
+        model = file.read_bytes()
     return Trained(
-        model=_bytes(fitted.model),
-        curve=_curve(task, identity, fitted),
-        record=_record(task, identity, fitted),
+        model=model,
+        curve=_curve(identity, fitted, scores),
+        record=_record(identity, fitted, scores),
         epochs=epochs,
         seconds=fitted.seconds,
     )
-
-
-def _bytes(model: Model) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "model.keras"
-        write_model(file, model)
-        return file.read_bytes()
 
 
 def _record_arrived(job: Job, trained: Trained) -> None:
@@ -192,40 +207,36 @@ def _record_arrived(job: Job, trained: Trained) -> None:
         run.log_model(read_model(file))
 
 
-def _write(task: Task, name: str, trained: Mapping[int, Trained]) -> None:
-    with files.atomic_folder(paths.models(task.name, name)) as folder:
-        for seed, result in trained.items():
-            (folder / paths.model(task.name, name, seed).name).write_bytes(result.model)
-    files.write_csv(paths.curves(task.name, name), pd.concat(result.curve for result in trained.values()))
-    records = {str(seed): dict(result.record) for seed, result in trained.items()}
-    metric_files.write(paths.training(task.name, name), _headline(task, records), records)
+def _write(row: Row, trained: list[Trained]) -> None:
+    scores = _scores(tasks.of(row.task, row.spec))
+    with files.atomic_folder(paths.models(row.task, row.variant)) as folder:
+        for seed, result in zip(row.seeds, trained, strict=True):
+            (folder / paths.model(row.task, row.variant, seed).name).write_bytes(result.model)
+    files.write_csv(paths.curves(row.task, row.variant), pd.concat(result.curve for result in trained))
+    records = {str(seed): dict(result.record) for seed, result in zip(row.seeds, trained, strict=True)}
+    means = {name: round(sum(record[name] for record in records.values()) / len(records), _DIGITS) for name in scores}
+    metric_files.write(paths.training(row.task, row.variant), means, records)
 
 
-def _curve(task: Task, identity: Identity, fitted: Fitted) -> pd.DataFrame:
+def _curve(identity: Identity, fitted: Fitted, scores: list[str]) -> pd.DataFrame:
     # named, because a restarted training reads its history back in another order
-    names = ["loss", "val_loss", *_scores(task)]
+    names = ["loss", "val_loss", *scores]
     curve = pd.DataFrame(fitted.history)[[*names, "learning_rate"]].round(dict.fromkeys(names, _DIGITS))
     curve.insert(0, "epoch", range(1, len(curve) + 1))
     curve.insert(0, "seed", identity.seed)
     return curve
 
 
-def _record(task: Task, identity: Identity, fitted: Fitted) -> dict[str, Any]:
+def _record(identity: Identity, fitted: Fitted, scores: list[str]) -> dict[str, Any]:
     return {
         "fingerprint": identity.fingerprint,
-        "data_hash": identity.data_hash,
-        "initialisation": initialisation.read(task.name, identity.variant).initialisation,
+        "data_hash": identity.row.data_hash,
+        "code": code_hash(*PACKAGES),
+        "initialisation": identity.row.initialisation,
         "best_epoch": fitted.best_epoch,
         "epochs": len(fitted.history),
         "parameters": fitted.model.count_params(),
-        **{name: round(fitted.scores[name], _DIGITS) for name in _scores(task)},
-    }
-
-
-def _headline(task: Task, records: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """The validation scores, mean over the seeds."""
-    return {
-        name: round(sum(record[name] for record in records.values()) / len(records), _DIGITS) for name in _scores(task)
+        **{name: round(fitted.scores[name], _DIGITS) for name in scores},
     }
 
 

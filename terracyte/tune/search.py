@@ -1,9 +1,8 @@
-"""Searches better values of a task's reference: trials, then a repetition of the best one with fresh seeds."""
+"""Searches better values of a task's reference: trials, then a confirmation of the best one with fresh seeds."""
 
 import fcntl
-import itertools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,15 +10,14 @@ import numpy as np
 from tqdm import tqdm
 
 from terracyte import compute, tasks
-from terracyte.configure.tuned_values import REFERENCE, WINNER
 from terracyte.core import paths
 from terracyte.core.errors import InputError
 from terracyte.params import Params
+from terracyte.params.search_space import REFERENCE, WINNER
 from terracyte.train import inputs
-from terracyte.tune import study as tuning
-from terracyte.tune import trial as trials
-from terracyte.tune.study import Attempt, Outcome, Study, Trial
-from terracyte.tune.trial import Job, Repeat
+from terracyte.tune import trial
+from terracyte.tune.study import Outcome, RunningTrial, Study, Trial, best_of
+from terracyte.tune.trial import ConfirmationJob, TrialJob
 
 Record = dict[str, Any]
 
@@ -38,14 +36,14 @@ def search(settings: Params, task: str) -> Record:
     tune = settings.tune[task]
     if not tune.trials:
         return {"variant": tune.variant, "trials": [], "chosen": REFERENCE, "values": {}}
-    with _alone(task):
-        study = trials.study(settings, task)
-        _try(settings, task, study)
-        tried = study.trials()
-        best = tuning.best(tried)
+    with _exclusive(task):
+        study = trial.open_study(settings, task)
+        _run_trials(settings, task, study)
+        trials = study.trials()
+        best = best_of(trials)
         if best is None:
-            failure = next((trial.failure for trial in tried if trial.failure), "all were pruned")
-            raise InputError(f"tune.{task}: none of {len(tried)} trials came to a score: {failure}")
+            failure = next((each.failure for each in trials if each.failure), "all were pruned")
+            raise InputError(f"tune.{task}: none of {len(trials)} trials came to a score: {failure}")
         confirmation = _confirm(settings, task, study, best)
     better = best.number > 0 and np.mean(confirmation[WINNER]) > np.mean(confirmation[REFERENCE])
     return {
@@ -59,42 +57,40 @@ def search(settings: Params, task: str) -> Record:
         "chosen": WINNER if better else REFERENCE,
         "values": dict(best.values) if better else {},
         "importances": study.importances(),
-        "trials": [_entry(trial) for trial in tried],
+        "trials": [_record(each) for each in trials],
     }
 
 
-def _try(settings: Params, task: str, study: Study) -> None:
+def _run_trials(settings: Params, task: str, study: Study) -> None:
+    """Begin what is pending, as long as there is time, and record what comes of it."""
     tune = settings.tune[task]
-    left = study.pending(tune.trials)
-    done = tune.trials - len(left)
-    under_way: dict[int, Attempt] = {}
+    pending = study.pending(tune.trials)
+    running: dict[int, RunningTrial] = {}
+    start = time.monotonic()
 
-    def begin(number: int) -> Job:
-        under_way[number] = study.begin(number)
-        return Job(task, study.name, number, under_way[number].values)
+    def jobs() -> Iterator[TrialJob]:
+        for number in pending:
+            if tune.minutes is not None and time.monotonic() - start >= 60 * tune.minutes:
+                return
+            running[number] = study.begin(number)
+            yield TrialJob(task, study.name, number, running[number].values)
 
-    def is_hopeless(job: Job, epoch: tuple[int, float]) -> bool:
-        return under_way[job.number].is_hopeless(*epoch)
+    def should_prune(job: TrialJob, epoch: tuple[int, float]) -> bool:
+        return running[job.number].should_prune(*epoch)
 
-    jobs = map(begin, _until(tune.minutes, left))
+    done = tune.trials - len(pending)
     with tqdm(total=tune.trials, initial=done, desc=f"tune {task}", unit="trial", disable=None) as bar:
-        for job, result in compute.run(trials.run, jobs, settings.compute, _inputs(settings, task), is_hopeless):
+        for job, result in compute.run(trial.run, jobs(), settings.compute, _inputs(settings, task), should_prune):
             if isinstance(result, compute.Lost):
                 result = Outcome(state="failed", failure=str(result))
-            under_way.pop(job.number).end(result)
+            running.pop(job.number).end(result)
             bar.update()
-            best = tuning.best(study.trials())
+            best = best_of(study.trials())
             bar.set_postfix(best=f"{best.score:.4f}" if best else "none")
 
 
 def _inputs(settings: Params, task: str) -> compute.Inputs:
     return inputs.of_training(tasks.make(task, settings), settings.tune[task].variant)
-
-
-def _until(minutes: float | None, numbers: Iterable[int]) -> Iterator[int]:
-    """The numbers, as long as there is time for another trial."""
-    begin = time.monotonic()
-    return itertools.takewhile(lambda _: minutes is None or time.monotonic() - begin < 60 * minutes, numbers)
 
 
 def _confirm(settings: Params, task: str, study: Study, best: Trial) -> dict[str, list[float]]:
@@ -103,16 +99,16 @@ def _confirm(settings: Params, task: str, study: Study, best: Trial) -> dict[str
     seeds = [tune.seed + 1 + number for number in range(tune.confirm)]
     if best.number == 0:
         return {"seeds": [], REFERENCE: [], WINNER: []}
-    chosen = {REFERENCE: trials.start(settings, task), WINNER: dict(best.values)}
+    compared = {REFERENCE: trial.reference_values(settings, task), WINNER: dict(best.values)}
     names = {REFERENCE: REFERENCE, WINNER: f"trial {best.number}"}
     jobs = [
-        Repeat(task, study.name, whose, values, seed)
+        ConfirmationJob(task, study.name, whose, values, seed)
         for seed in seeds
-        for whose, values in chosen.items()
+        for whose, values in compared.items()
         if study.remembered(f"{names[whose]} seed {seed}") is None
     ]
     with tqdm(total=len(jobs), desc=f"confirm {task}", unit="training", disable=None) as bar:
-        for job, result in compute.run(trials.repeat, jobs, settings.compute, _inputs(settings, task)):
+        for job, result in compute.run(trial.confirm, jobs, settings.compute, _inputs(settings, task)):
             if isinstance(result, compute.Lost):
                 raise InputError(f"tune.{task}: {job.whose} with seed {job.seed}: {result}")
             study.remember(f"{names[job.whose]} seed {job.seed}", result)
@@ -123,20 +119,20 @@ def _confirm(settings: Params, task: str, study: Study, best: Trial) -> dict[str
     return {"seeds": [float(seed) for seed in seeds], **scores}
 
 
-def _entry(trial: Trial) -> Record:
+def _record(finished: Trial) -> Record:
     return {
-        "number": trial.number,
-        "state": trial.state,
-        "score": trial.score,
-        "epochs": list(trial.epochs),
-        "values": dict(trial.values),
-        **({"failure": trial.failure} if trial.failure else {}),
+        "number": finished.number,
+        "state": finished.state,
+        "score": finished.score,
+        "epochs": list(finished.epochs),
+        "values": dict(finished.values),
+        **({"failure": finished.failure} if finished.failure else {}),
     }
 
 
 @contextmanager
-def _alone(task: str) -> Iterator[None]:
-    """One process at a time hands out trials: what is under way belongs to it."""
+def _exclusive(task: str) -> Iterator[None]:
+    """Let one process at a time hand out trials: it would take another's running ones for those of a killed process."""
     paths.STUDIES.mkdir(parents=True, exist_ok=True)
     with (paths.STUDIES / f"{task}.lock").open("w") as stream:
         try:

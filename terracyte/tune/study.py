@@ -1,4 +1,4 @@
-"""Optuna, the record of a search: its trials, what to try next, and which are hopeless. The only importer of optuna."""
+"""Optuna, the record of a search: its trials, what to try next, and which to prune. The only importer of optuna."""
 
 import dataclasses
 import os
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 STORAGE = "TERRACYTE_STUDIES"  # the variable by which users choose a database for all studies
 
 State = Literal["complete", "pruned", "failed"]
-_JOB, _FAILURE = "job", "failure"  # attributes of a trial
+_JOB, _FAILURE = "job", "failure"  # user attributes of a trial
 _DIGITS = 4  # significant ones of a searched number
-_PATIENT_TRIALS, _PATIENT_EPOCHS = 5, 1  # before which the median prunes nothing
+_STARTUP_TRIALS, _WARMUP_EPOCHS = 5, 1  # before which the median prunes nothing
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Trial:
 
     Attributes:
         number: 0 is the reference.
-        state: complete, pruned (hopeless, ended early), or failed.
+        state: complete, pruned (ended early, as hopeless), or failed.
         values: what was searched, by key.
         score: of the trained model by validation, higher is better; of a pruned trial that of its last epoch, of a
             failed one None.
@@ -60,7 +60,7 @@ class Outcome:
     failure: str = ""
 
 
-class Attempt:
+class RunningTrial:
     """A trial under way.
 
     Attributes:
@@ -72,8 +72,8 @@ class Attempt:
         self._study, self._trial = study, trial
         self._reported = set(study.trials[trial.number].intermediate_values)
 
-    def is_hopeless(self, epoch: int, score: float) -> bool:
-        """Record an epoch's score; whether further epochs are worth nothing.
+    def should_prune(self, epoch: int, score: float) -> bool:
+        """Record an epoch's score; whether the trial is hopeless beside the earlier ones.
 
         Args:
             epoch: from 1; one that was recorded before the trial's process died is passed over.
@@ -100,8 +100,8 @@ class Attempt:
 class Study:
     """A search that goes on where it ended.
 
-    A job is a trial to be; the same number always leads to the same trial, so that the one that a killed process
-    left behind is gone on with.
+    A job is a trial before it has begun. The same job always leads to the same trial, so that a trial of a killed
+    process is resumed.
 
     Args:
         name: studies of one name are one study: it must stand for all that trials depend on.
@@ -132,15 +132,19 @@ class Study:
         done = {each.user_attrs.get(_JOB) for each in known if each.state.is_finished()}
         return [job for job in range(trials) if job not in done]
 
-    def begin(self, job: int) -> Attempt:
-        """Choose what a job tries, or go on with the trial that a killed process has left.
+    def begin(self, job: int) -> RunningTrial:
+        """Choose what a job tries, or resume the trial of a killed process.
 
         Args:
             job: its number; 0 is the reference.
         """
         with _storage_errors():
-            trial = self._take(job)
-            return Attempt(self._study, trial, self._suggest(trial))
+            trial = self._ask(job)
+            values: dict[str, object] = {}
+            for key, dimension in self._tune.space.items():
+                if dimension.matters({**self._start, **values}):
+                    values[key] = _suggest(trial, key, dimension)
+            return RunningTrial(self._study, trial, values)
 
     def trials(self) -> list[Trial]:
         """The finished trials, by number."""
@@ -176,26 +180,19 @@ class Study:
             value: float | None = self._study.user_attrs.get(name)
         return value
 
-    def _take(self, job: int) -> "optuna.Trial":
-        """The job's trial: the one that a killed process left, or the next."""
+    def _ask(self, job: int) -> "optuna.Trial":
+        """The job's trial: the one that a killed process has left, or a new one."""
         import optuna
 
         self._study.sampler = _sampler(self._tune.seed, job, self._workers)
         ours = [each for each in self._study.get_trials(deepcopy=False) if each.user_attrs.get(_JOB) == job]
-        left = next((each for each in ours if each.state == optuna.trial.TrialState.RUNNING), None)
-        if left is not None:
-            return optuna.Trial(self._study, left._trial_id)
+        running = next((each for each in ours if each.state == optuna.trial.TrialState.RUNNING), None)
+        if running is not None:
+            return optuna.Trial(self._study, running._trial_id)
         if not ours:
             # made with its job, and the reference with its values: there is no moment at which a kill could part them
             self._study.enqueue_trial(dict(self._start) if job == 0 else {}, user_attrs={_JOB: job})
         return self._study.ask()
-
-    def _suggest(self, trial: "optuna.Trial") -> dict[str, object]:
-        values: dict[str, object] = {}
-        for key, dimension in self._tune.space.items():
-            if dimension.matters({**self._start, **values}):
-                values[key] = _suggested(trial, key, dimension)
-        return values
 
     def _trial(self, found: "optuna.trial.FrozenTrial") -> Trial:
         import optuna
@@ -209,22 +206,22 @@ class Study:
         return Trial(
             number=found.number,
             state=states[found.state],
-            values={key: _tidy(found.params[key]) for key in self._tune.space if key in found.params},
+            values={key: _rounded(found.params[key]) for key in self._tune.space if key in found.params},
             score=None if failed or found.value is None else float(found.value),
             epochs=tuple(float(found.intermediate_values[epoch]) for epoch in sorted(found.intermediate_values)),
             failure=str(found.user_attrs.get(_FAILURE, "")),
         )
 
 
-def _suggested(trial: "optuna.Trial", key: str, dimension: Dimension) -> object:
+def _suggest(trial: "optuna.Trial", key: str, dimension: Dimension) -> object:
     if dimension.choices is not None:
         return trial.suggest_categorical(key, dimension.choices)
     low, high = dimension.bounds
-    return _tidy(trial.suggest_float(key, low, high, log=dimension.scale == "log"))
+    return _rounded(trial.suggest_float(key, low, high, log=dimension.scale == "log"))
 
 
-def _tidy(value: object) -> object:
-    """A number as people would write it; the bounds of the space have no more digits."""
+def _rounded(value: object) -> object:
+    """A number of few digits, as people would write it; the bounds of the space have no more."""
     return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value
 
 
@@ -246,54 +243,28 @@ def _pruner(name: str) -> "optuna.pruners.BasePruner":
     if name == "hyperband":
         return optuna.pruners.HyperbandPruner()
     if name == "median":
-        return optuna.pruners.MedianPruner(_PATIENT_TRIALS, _PATIENT_EPOCHS)
+        return optuna.pruners.MedianPruner(_STARTUP_TRIALS, _WARMUP_EPOCHS)
     return optuna.pruners.NopPruner()
 
 
-def migrate(name: str, database: str) -> tuple[int, int]:
-    """Copy a study from its journal to a database; what is there already is left, so that a killed copy goes on.
+def _storage(name: str) -> "optuna.storages.BaseStorage":
+    """The user's database, into which a study of this machine is copied first, or a journal file.
 
-    Args:
-        name: of the study; it has a journal.
-        database: SQLAlchemy's address.
-
-    Returns:
-        Its trials in the journal, and those in the database afterwards.
-
-    Raises:
-        InputError: the database cannot be used, or holds other trials under this name.
+    Several processes of one machine write to a journal safely.
     """
     import optuna
+    from optuna.storages.journal import JournalFileBackend, JournalStorage
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with _storage_errors():
-        source = optuna.load_study(study_name=name, storage=_journal(name))
-        target = optuna.create_study(study_name=name, storage=database, direction=source.direction, load_if_exists=True)
-        trials, present = source.get_trials(deepcopy=False), target.get_trials(deepcopy=False)
-        for ours, theirs in zip(trials, present, strict=False):
-            if ours.state.is_finished() and (ours.params, ours.values) != (theirs.params, theirs.values):
-                raise InputError(f"{database} holds another trial {ours.number} of {name}: was it searched there, too?")
-        for key, value in source.user_attrs.items():
-            target.set_user_attr(key, value)
-        target.add_trials(trials[len(present) :])
-        return len(trials), len(target.get_trials(deepcopy=False))
-
-
-def _storage(name: str) -> "optuna.storages.BaseStorage":
-    """The user's database, or a journal file: several processes of one machine write to it safely."""
-    import optuna
-
-    url = os.environ.get(STORAGE)
-    return optuna.storages.RDBStorage(url) if url else _journal(name)
-
-
-def _journal(name: str) -> "optuna.storages.BaseStorage":
-    import optuna
-    from optuna.storages.journal import JournalFileBackend
-
-    journal = paths.STUDIES / f"{name}.journal"
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    return optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+    url, journal = os.environ.get(STORAGE), paths.STUDIES / f"{name}.journal"
+    if not url:
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        return JournalStorage(JournalFileBackend(str(journal)))
+    database = optuna.storages.RDBStorage(url)
+    if journal.exists() and name not in optuna.get_all_study_names(database):
+        local = JournalStorage(JournalFileBackend(str(journal)))
+        if name in optuna.get_all_study_names(local):
+            optuna.copy_study(from_study_name=name, from_storage=local, to_storage=database)
+    return database
 
 
 @contextmanager
@@ -312,7 +283,7 @@ def _storage_errors() -> Iterator[None]:
         ) from error
 
 
-def best(trials: Sequence[Trial]) -> Trial | None:
+def best_of(trials: Sequence[Trial]) -> Trial | None:
     """The complete trial with the highest score, the first of equals; None if there is none."""
     complete = [trial for trial in trials if trial.state == "complete" and trial.score is not None]
     return max(complete, key=lambda trial: (trial.score, -trial.number), default=None)

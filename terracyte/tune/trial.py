@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from terracyte import params, tasks
 from terracyte.compute import Ask
-from terracyte.configure import initialisation
-from terracyte.configure.identity import data_hash, digest
 from terracyte.core import files, paths, quiet
+from terracyte.core.hashing import digest, file_hash
 from terracyte.params import Params
+from terracyte.params.row import data_hash
 from terracyte.params.search_space import Values
 from terracyte.tune.study import Outcome, Study
 
@@ -18,7 +18,7 @@ Report = Callable[[int, float], None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
+class TrialJob:
     """A trial of a task's search.
 
     Attributes:
@@ -35,8 +35,8 @@ class Job:
 
 
 @dataclasses.dataclass(frozen=True)
-class Repeat:
-    """Values to be tried again with another seed.
+class ConfirmationJob:
+    """Values to be trained again with another seed.
 
     Attributes:
         task: whose search.
@@ -53,13 +53,13 @@ class Repeat:
     seed: int
 
 
-class HopelessError(Exception):
+class PrunedError(Exception):
     """A trial is not worth further epochs."""
 
 
-def study(settings: Params, task: str) -> Study:
+def open_study(settings: Params, task: str) -> Study:
     """The study of a task's search; another variant, space, pruner, seed or data is another study."""
-    tune = settings.tune[task]
+    tune, backbone = settings.tune[task], paths.backbone(settings.tune[task].variant)
     parts = {
         "config": dataclasses.asdict(settings.trial(task, {})),
         "space": {key: dimension.declared() for key, dimension in tune.space.items()},
@@ -68,37 +68,37 @@ def study(settings: Params, task: str) -> Study:
         "pruner": tune.pruner,
         "share": tune.share,
         "data": data_hash(task),
-        "weights": initialisation.read(task, tune.variant).sha256,
+        "weights": file_hash(backbone) if backbone else "",
     }
-    return Study(f"{task}-{digest(parts)[:12]}", tune, start(settings, task), settings.compute.workers)
+    return Study(f"{task}-{digest(parts)[:12]}", tune, reference_values(settings, task), settings.compute.workers)
 
 
-def start(settings: Params, task: str) -> dict[str, object]:
+def reference_values(settings: Params, task: str) -> dict[str, object]:
     """The reference's values of the searched keys, without those that its own values switch off."""
     reference = settings.reference[task]
     space = settings.tune[task].space
     return {key: reference[key] for key, dimension in space.items() if dimension.matters(reference)}
 
 
-def run(job: Job, ask: Ask) -> Outcome:
-    """Train, and ask after each epoch whether the trial is hopeless; a failure is an outcome, too."""
+def run(job: TrialJob, ask: Ask) -> Outcome:
+    """Train, and ask after each epoch whether to prune the trial; a failure is an outcome, too."""
     settings = params.load()
 
     def report(epoch: int, score: float) -> None:
         if ask((epoch, score)):
-            raise HopelessError
+            raise PrunedError
 
     seed, name = settings.tune[job.task].seed, f"{job.study}-{job.number}"
     try:
         return Outcome(state="complete", score=_train(settings, job.task, job.values, seed, name, report))
-    except HopelessError:
+    except PrunedError:
         return Outcome(state="pruned")
     except Exception as error:  # a network too large, a loss that is not finite, …: the search goes on
         return Outcome(state="failed", failure=" ".join((str(error) or type(error).__name__).split())[:300])
 
 
-def repeat(job: Repeat, ask: Ask) -> float:
-    """Train the values of a trial with another seed; the score.
+def confirm(job: ConfirmationJob, ask: Ask) -> float:
+    """Train values with another seed; the score.
 
     Raises:
         InputError: the training fails.
@@ -123,7 +123,7 @@ def _train(settings: Params, task_name: str, values: Values, seed: int, name: st
             training=part(read_rows(task, "train"), tune.share),
             validation=read_rows(task, "validation"),
             class_weights=files.read_json(paths.balance(task_name))["class_weights"],
-            pretrained=initialisation.pretrained(task_name, tune.variant),
+            pretrained=paths.backbone(tune.variant),
             seed=seed,
             checkpoint=checkpoint,
             on_epoch=lambda epoch, scores: report(epoch, round(scores[selection], 6)),

@@ -1,6 +1,6 @@
-"""What the data must keep to, as sentences about the rows of small tables; `expectations` judges them.
+"""The data's contracts, as sentences about the rows of small tables; `expectations` judges them.
 
-The tables come one after the other, since the later ones can be computed only where the earlier ones hold:
+The tables are made one after the other, since a later one can be computed only where the earlier ones hold:
 files (one row per .npy), images (the manifest), classes (one row per scored class).
 """
 
@@ -9,12 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from terracyte.core import paths
-from terracyte.core.errors import InputError
-from terracyte.ingest.manifest import STATISTICS
+from terracyte.core import files, paths
+from terracyte.images.statistics import STATISTICS
 from terracyte.params import Validate
 from terracyte.tasks.task import Task
 
@@ -58,14 +56,14 @@ class Table:
 
 
 def raw_tables(task: Task, manifest: pd.DataFrame, settings: Validate) -> Iterator[Table]:
-    """Tables of the raw form: its files, its images, its classes; lazy, see above.
+    """Tables of the raw form: its files, its images, its classes; each is made when it is asked for, see above.
 
     Raises:
         InputError: a file is missing or broken.
     """
     yield _files(task, manifest)
     contracts = [*_identity(), *_targets(task), *_statistics(), *_oddities(settings), *_repeats(task, settings)]
-    yield Table("images", "name", _with_repeats(task, manifest), contracts)
+    yield Table("images", "name", _count_repeats(task, manifest), contracts)
     yield _classes(task, manifest, settings)
 
 
@@ -90,9 +88,9 @@ def cleaned_tables(task: Task, cleaned: pd.DataFrame, reasons: Sequence[str], se
 
 def _files(task: Task, manifest: pd.DataFrame) -> Table:
     """One row per array: number of entries, shape of an entry, type; mean grey of the brightest image."""
-    rows = [_facts(paths.images(task.name), task.image_shape) | {"brightest": manifest["brightness"].max()}]
+    rows = [_describe_file(paths.images(task.name), task.image_shape) | {"brightest": manifest["brightness"].max()}]
     if task.dense:
-        rows.append(_facts(paths.masks(task.name), task.image_shape[:2]))
+        rows.append(_describe_file(paths.masks(task.name), task.image_shape[:2]))
     again = "run ingest again"
     contracts = [
         _among("entries", [len(manifest)], "each file has one entry per row of the manifest", again),
@@ -106,11 +104,8 @@ def _files(task: Task, manifest: pd.DataFrame) -> Table:
     return Table("files", "file", pd.DataFrame(rows), contracts)
 
 
-def _facts(path: Path, declared: tuple[int, ...]) -> dict[str, Any]:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} cannot be read ({error}): run ingest again") from error
+def _describe_file(path: Path, declared: tuple[int, ...]) -> dict[str, Any]:
+    array = files.map_array(path)
     shape, expected = ("x".join(map(str, each)) for each in (array.shape[1:], declared))
     return {
         "file": path.name, "entries": len(array), "shape": shape, "declared": expected, "dtype": str(array.dtype)
@@ -128,7 +123,7 @@ def _identity() -> list[Expected]:
 def _targets(task: Task) -> list[Expected]:
     classes = range(len(task.classes))
     if not task.dense:
-        advice = f"correct the label, or add its class to data.{task.name}.classes"
+        advice = f"correct the label, or add its class to tasks.{task.name}.classes"
         return [_among("label", classes, f"each label is one of 0 to {classes[-1]}", advice)]
     height, width, _ = task.image_shape
     return [
@@ -136,7 +131,7 @@ def _targets(task: Task) -> list[Expected]:
             f"each of the {height}x{width} pixels of a mask has one of the labels 0 to {classes[-1]}",
             "ExpectMulticolumnSumToEqual",
             {"column_list": [f"pixels_{k}" for k in classes], "sum_total": height * width},
-            f"correct the mask, or add its class to data.{task.name}.classes",
+            f"correct the mask, or add its class to tasks.{task.name}.classes",
         )
     ]
 
@@ -172,7 +167,7 @@ def _repeats(task: Task, settings: Validate) -> list[Expected]:
     return contracts
 
 
-def _with_repeats(task: Task, manifest: pd.DataFrame) -> pd.DataFrame:
+def _count_repeats(task: Task, manifest: pd.DataFrame) -> pd.DataFrame:
     """Add to each row how often its image content occurs, under how many targets, and how often its mask does."""
     contents = manifest.groupby("content_hash")
     target = "mask_hash" if task.dense else "label"
@@ -199,7 +194,7 @@ def _classes(task: Task, manifest: pd.DataFrame, settings: Validate) -> Table:
     contracts = [
         _between(
             "images", 1, None, "each class is present",
-            f"add images of the class, or remove it from data.{task.name}.classes",
+            f"add images of the class, or remove it from tasks.{task.name}.classes",
         ),
         _between("share", low, high, f"each class has a share of {low:g} to {high:g}"),
     ]  # fmt: skip

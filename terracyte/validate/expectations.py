@@ -18,7 +18,7 @@ from terracyte.validate.contracts import Expected, Table
 
 _EXAMPLES = 5  # per expectation, in the summary and in the Data Docs
 
-# Great Expectations' own page loads its looks and scripts from six foreign hosts; this one works offline.
+# Great Expectations' own page loads styles and scripts from six other hosts; this one works offline.
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title><style>
@@ -69,13 +69,11 @@ def page(task: str, suite: str) -> Path:
 
 def describe(summary: Mapping[str, Any]) -> str:
     """The summary as text: one line per expectation, with its count and first example where it does not hold."""
-    return "\n".join(_line(outcome) for outcome in summary["expectations"])
-
-
-def _line(outcome: Mapping[str, Any]) -> str:
-    mark = "✓" if outcome["success"] else "✗"
-    failure = "" if outcome["success"] else f": {_failure(outcome)}"
-    return f"{mark} {outcome['severity']:8}  {outcome['table']}: {outcome['name']}{failure}"
+    lines = []
+    for outcome in summary["expectations"]:
+        mark, failure = ("✓", "") if outcome["success"] else ("✗", f": {_failure(outcome)}")
+        lines.append(f"{mark} {outcome['severity']:8}  {outcome['table']}: {outcome['name']}{failure}")
+    return "\n".join(lines)
 
 
 def _failure(outcome: Mapping[str, Any]) -> str:
@@ -85,13 +83,15 @@ def _failure(outcome: Mapping[str, Any]) -> str:
 
 
 def _validate(task: str, suite: str, rows: int, tables: Iterable[Table]) -> dict[str, Any]:
-    context = _quiet_context()
+    context = _context()
     outcomes: list[dict[str, Any]] = []
     sections: list[str] = []
     refusal = None
     for table in tables:
         result = _run(context, table)
-        judged = _outcomes(table, result)
+        # by name: Great Expectations returns results in an order of its own
+        found = {each.expectation_config.description: each.to_json_dict() for each in result.results}
+        judged = [_outcome(table, contract, found[contract.sentence]) for contract in table.contracts]
         outcomes += judged
         sections += [f"<h2>{html.escape(table.name)}</h2>", *_render(result)]
         refusal = _refusal(table, judged)
@@ -112,7 +112,7 @@ def _refusal(table: Table, outcomes: Iterable[Mapping[str, Any]]) -> str | None:
     return None
 
 
-def _quiet_context() -> Any:
+def _context() -> Any:
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
@@ -149,12 +149,6 @@ def _expectation(contract: Expected) -> Any:
     kind = getattr(expectations, contract.kind)
     severity = "warning" if contract.advice is None else "critical"
     return kind(**contract.arguments, description=contract.sentence, severity=severity)
-
-
-def _outcomes(table: Table, result: Any) -> list[dict[str, Any]]:
-    """One outcome per contract of the table, in its order (Great Expectations has an order of its own)."""
-    found = {each.expectation_config.description: each.to_json_dict() for each in result.results}
-    return [_outcome(table, contract, found[contract.sentence]) for contract in table.contracts]
 
 
 def _outcome(table: Table, contract: Expected, found: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from stages import balance as stage
 from terracyte import params
-from terracyte.balance import balance, class_weights, describe, summarise
-from terracyte.balance.splitting import SPLITS, assign, group
+from terracyte.balance import class_weights
+from terracyte.balance.balancing import balance, describe, summarise
+from terracyte.balance.split import SPLITS, assign, group
 from terracyte.core import files, paths
 from terracyte.core.errors import InputError
 from tests.conftest import Edit
@@ -207,7 +208,7 @@ def test_summary_counts_what_is_there() -> None:
 @pytest.fixture
 def cleaned_mars(project: Path, edit: Edit) -> Path:
     """The cleaned form of 60 pictures in a project that declares them."""
-    values = {"data.mars.classes": list(MARS.classes), "data.mars.height": 32, "data.mars.width": 64}
+    values = {"tasks.mars.classes": list(MARS.classes), "tasks.mars.height": 32, "tasks.mars.width": 64}
     for key, value in (values | {"balance.mars.rare_class": "rock"}).items():
         edit(key, value)
     images, masks = textures(MARS, 60), random_masks(60)

@@ -14,13 +14,14 @@ import uvicorn
 from playwright.sync_api import Browser, Page, sync_playwright
 from starlette.applications import Starlette
 
-from terracyte import cli, params, tasks
+from terracyte import cli
 from terracyte.core import files, paths
-from terracyte.ingest.manifest import describe
+from terracyte.images.statistics import describe
 from terracyte.predict import predictor
 from terracyte.promote.champion import CARD
 from terracyte.serve.examples import examples
 from terracyte.serve.site import application
+from tests.conftest import TASKS
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 PROGRAM = next(filter(None, map(shutil.which, NAMES)), None)
@@ -59,10 +60,10 @@ def addresses(
     folder = tmp_path_factory.mktemp("pages")
     with contextlib.ExitStack() as running:
         blood, mars = (
-            running.enter_context(_served(task, champions_template, reported_template, folder)) for task in params.TASKS
+            running.enter_context(_served(task, champions_template, reported_template, folder)) for task in TASKS
         )
         yield {
-            "report": (reported_template / paths.REPORT_PAGE).as_uri(),
+            **{f"report of {task}": (reported_template / paths.report(task)).as_uri() for task in TASKS},
             "drift": _drift(champions_template, folder / "drift").as_uri(),
             "serving of blood": blood,
             "serving of mars": mars,
@@ -95,7 +96,7 @@ def _drift(champions: Path, folder: Path) -> Path:
     shutil.copytree(champions, folder)
     with contextlib.chdir(folder):
         images, balanced = np.load(paths.images("blood")), pd.read_parquet(paths.balance_manifest("blood"))
-        looks = describe(tasks.make("blood", params.load()), images[balanced["id"]])
+        looks = describe(images[balanced["id"]])
         files.write_table(paths.balance_manifest("blood"), balanced.join(looks))
         np.save("dark.npy", images // 8)
         with pytest.raises(SystemExit):  # by its exit code the command tells of the drift

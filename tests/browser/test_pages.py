@@ -19,7 +19,8 @@ if PROGRAM is None:
 pytestmark = pytest.mark.browser
 
 TITLES = {
-    "report": "Terracyte: report",
+    "report of blood": "Terracyte: report, blood",
+    "report of mars": "Terracyte: report, mars",
     "drift": "Terracyte: drift, blood",
     "serving of blood": "Terracyte: blood",
     "serving of mars": "Terracyte: mars",
@@ -83,7 +84,7 @@ def test_a_page_is_legible_in_both_schemes(name: str, open_page: Open, addresses
 
 @pytest.mark.parametrize(("task", "classes"), [("blood", 8), ("mars", 4)])
 def test_the_report_has_every_table(task: str, classes: int, open_page: Open, addresses: dict[str, str]) -> None:
-    page, _ = open_page(addresses["report"])
+    page, _ = open_page(addresses[f"report of {task}"])
     unfold(page)
     titles = [each["title"] for each in finished_project.VARIANTS.values() if each["task"] == task]
     found = tables(page, f"#{task}")

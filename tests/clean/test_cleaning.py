@@ -206,7 +206,7 @@ def test_table_names_each_reason() -> None:
 def raw_blood(project: Path, edit: Edit) -> Path:
     """The raw form of 40 pictures, one of them twice, in a project that declares them."""
     for key, value in {"classes": list(BLOOD.classes), "height": 48, "width": 48}.items():
-        edit(f"data.blood.{key}", value)
+        edit(f"tasks.blood.{key}", value)
     images = textures(BLOOD, 40)
     images[39] = images[0]
     paths.raw("blood").mkdir(parents=True)

@@ -14,13 +14,12 @@ from terracyte import compute, params
 from terracyte.compute import Inputs
 from terracyte.core import files, paths
 from terracyte.core.errors import InputError
-from terracyte.fetch import pretrained
 from terracyte.params import Compute
 from terracyte.tracking import store
 from terracyte.tune import study as tuning
 from terracyte.tune import trial as trials
 from terracyte.tune.study import Outcome
-from terracyte.tune.trial import Job
+from terracyte.tune.trial import TrialJob
 from tests import balanced_project
 from tests.compute import cluster_jobs
 from tests.compute.ray_cluster import Cluster, started, wait_for
@@ -59,7 +58,7 @@ def balanced(project: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None
     edit("tune.mars.change", {"epochs": 6, "patience": 6})
     edit("reference.mars.epochs", 2)
     edit("seeds", [0, 1])
-    pretrained.fetch(params.load(), "mars-final_short")
+    balanced_project.configure()
 
 
 def use(cluster: Cluster, edit: Edit, workers: int = 2) -> None:
@@ -138,12 +137,12 @@ def test_a_search_goes_on_when_a_node_is_lost(cluster: Cluster, edit: Edit) -> N
     assert [trial["number"] for trial in outcome["trials"]] == list(range(TRIALS))
     assert {trial["state"] for trial in outcome["trials"]} == {"complete"}
     assert all(len(trial["epochs"]) == 6 for trial in outcome["trials"])
-    study = trials.study(params.load(), "mars")
+    study = trials.open_study(params.load(), "mars")
     jobs = Counter(each.user_attrs["job"] for each in study._study.get_trials(deepcopy=False))
     assert jobs == dict.fromkeys(range(TRIALS), 1)
     # wherever a trial ran, and however often it was begun: its score is what its values score here
     for trial in outcome["trials"][:2]:
-        again = trials.run(Job("mars", study.name, trial["number"], trial["values"]), lambda epoch: False)
+        again = trials.run(TrialJob("mars", study.name, trial["number"], trial["values"]), lambda epoch: False)
         assert again == Outcome(state="complete", score=trial["score"])
 
 

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -15,41 +14,19 @@ import pandas as pd
 import pytest
 
 from terracyte import compute, params, tasks
-from terracyte.compute import Ask, Inputs
-from terracyte.compute.inputs import Parcel, pack
+from terracyte.compute import Inputs
+from terracyte.compute.inputs import Bundle, pack
 from terracyte.core import paths
 from terracyte.core.errors import InputError
 from terracyte.params import Compute
-from terracyte.train import inputs as luggage
+from terracyte.train.inputs import of_training
 from tests import balanced_project
+from tests.compute.local_jobs import converse, die_always, die_once, refuse, square
 from tests.conftest import ROOT
 
 
 def run(function: Any, jobs: Any, workers: int, **more: Any) -> Any:
     return compute.run(function, jobs, Compute(workers=workers), Inputs(), **more)
-
-
-def square(number: int, ask: Ask) -> tuple[int, int]:
-    time.sleep(0.05)
-    return number * number, os.getpid()
-
-
-def die_once(trace: Path, ask: Ask) -> str:
-    """Be killed the first time."""
-    if not trace.exists():
-        trace.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return "done"
-
-
-def die_always(trace: Path, ask: Ask) -> None:
-    with trace.open("a") as stream:
-        stream.write("x")
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def refuse(number: int, ask: Ask) -> int:
-    raise InputError(f"{number} is no good")
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -98,10 +75,6 @@ def test_a_job_that_kills_its_process_is_given_up(tmp_path: Path) -> None:
     assert "died 3 times (signal 9" in str(result)
 
 
-def converse(number: int, ask: Ask) -> list[int]:
-    return [ask(number + step) for step in range(3)]
-
-
 def test_jobs_ask_and_are_answered() -> None:
     results = dict(run(converse, [10, 20], 2, answer=lambda job, asked: 100 * job + asked))
     assert results == {10: [1010, 1011, 1012], 20: [2020, 2021, 2022]}
@@ -109,7 +82,7 @@ def test_jobs_ask_and_are_answered() -> None:
 
 def test_parts_keep_their_order_and_are_taken_one_by_one() -> None:
     parts = iter(range(5))
-    results = compute.spread(pow, parts, 2)
+    results = compute.parallel_map(pow, parts, 2)
     assert next(results) == 0
     assert next(parts) == 1
     assert list(results) == [4, 9, 16]
@@ -123,7 +96,7 @@ def test_an_error_reaches_the_caller() -> None:
 def test_processes_end_with_a_killed_parent(tmp_path: Path) -> None:
     trace = tmp_path / "pids"
     parent = subprocess.Popen(
-        [sys.executable, "-c", f"from tests.compute.test_local import wait_long; wait_long({str(trace)!r})"],
+        [sys.executable, "-c", f"from tests.compute.local_jobs import wait_long; wait_long({str(trace)!r})"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     _wait_for(lambda: trace.exists() and trace.read_text().endswith("\n"))
@@ -133,15 +106,6 @@ def test_processes_end_with_a_killed_parent(tmp_path: Path) -> None:
     _wait_for(lambda: not Path(f"/proc/{child}").exists())
 
 
-def wait_long(trace: str) -> None:
-    list(run(sleep, [trace], 1))
-
-
-def sleep(trace: str, ask: Ask) -> None:
-    Path(trace).write_text(f"{os.getpid()}\n")
-    time.sleep(600)
-
-
 def _wait_for(condition: object, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
@@ -149,8 +113,8 @@ def _wait_for(condition: object, seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
-def packed(inputs: Inputs) -> tuple[Parcel, list[Any]]:
-    """A parcel, and what is on its way."""
+def packed(inputs: Inputs) -> tuple[Bundle, list[Any]]:
+    """A bundle, and what was stored."""
     sent: list[Any] = []
 
     def put(value: Any) -> int:
@@ -160,18 +124,18 @@ def packed(inputs: Inputs) -> tuple[Parcel, list[Any]]:
     return pack(inputs, put), sent
 
 
-def test_a_parcel_brings_files_folders_and_rows(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bundle_brings_files_folders_and_rows(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(project / "node"))
-    monkeypatch.setattr("terracyte.compute.inputs._PIECE", 10)
+    monkeypatch.setattr("terracyte.compute.inputs._CHUNK_BYTES", 10)
     Path("deep/er").mkdir(parents=True)
-    Path("deep/er/text").write_text("more than one piece")
+    Path("deep/er/text").write_text("more than one chunk")
     Path("deep/empty").touch()
     images = np.arange(24, dtype=np.uint8).reshape(6, 4) + 1
     np.save("images.npy", images)
-    parcel, sent = packed(Inputs((Path("deep"), Path("params.yaml")), {Path("images.npy"): np.array([5, 0, 3])}))
-    folder = parcel.unpack("node", sent.__getitem__)
+    bundle, sent = packed(Inputs((Path("deep"), Path("params.yaml")), {Path("images.npy"): np.array([5, 0, 3])}))
+    folder = bundle.unpack("node", sent.__getitem__)
     assert folder.is_relative_to(project / "node")
-    assert (folder / "deep/er/text").read_text() == "more than one piece"
+    assert (folder / "deep/er/text").read_text() == "more than one chunk"
     assert (folder / "deep/empty").read_bytes() == b""
     assert (folder / "params.yaml").read_bytes() == Path("params.yaml").read_bytes()
     found = np.load(folder / "images.npy")
@@ -180,15 +144,15 @@ def test_a_parcel_brings_files_folders_and_rows(project: Path, monkeypatch: pyte
     assert not found[~kept].any()
     # a node unpacks it once
     sent.clear()
-    assert parcel.unpack("node", sent.__getitem__) == folder
-    parcel.remove("node")
+    assert bundle.unpack("node", sent.__getitem__) == folder
+    bundle.remove("node")
     assert list((project / "node/terracyte").iterdir()) == []
 
 
 @pytest.mark.parametrize("task", ["blood", "mars"])
 def test_images_of_the_test_split_stay_at_home(task: str, project: Path) -> None:
     balanced_project.write(project)
-    inputs = luggage.of_training(tasks.make(task, params.load()), "any")
+    inputs = of_training(tasks.make(task, params.load()), "any")
     manifest = pd.read_parquet(paths.balance_manifest(task))
     rows = {path: set(ids.tolist()) for path, ids in inputs.rows.items()}
     assert set(rows) == {paths.images(task), *([paths.masks(task)] if task == "mars" else [])}

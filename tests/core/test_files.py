@@ -1,7 +1,11 @@
 """Atomic writes and errors: whole or not at all, one line and exit code 2."""
 
 import errno
+import os
+import subprocess
+import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,9 @@ from numpy.typing import NDArray
 
 from terracyte.core import files
 from terracyte.core.errors import InputError, guarded
+from tests.conftest import ROOT
+
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 
 
 def fail_halfway(file: Path) -> None:
@@ -86,12 +93,89 @@ def test_tables_are_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a.csv").read_text() == "id,name\n1,a\n2,b\n"
 
 
+def test_what_a_killed_process_left_is_removed_by_the_next_write(tmp_path: Path) -> None:
+    script = f"""
+from pathlib import Path
+from terracyte.core import files
+with files.atomic(Path({str(tmp_path)!r}, "a.json")), files.atomic_folder(Path({str(tmp_path)!r}, "raw")) as folder:
+    (folder / "half").touch()
+    print(flush=True)
+    input()
+"""
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT) as process:
+        assert process.stdout
+        process.stdout.readline()
+        write_both(tmp_path)
+        temporaries = {path.name.rpartition("-")[0] for path in tmp_path.glob(".*")}
+        assert temporaries == {".a.partial", ".raw.partial"}  # their process is alive
+        process.kill()
+    write_both(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "raw"]
+
+
+def write_both(folder: Path) -> None:
+    files.write_json(folder / "a.json", {})
+    with files.atomic_folder(folder / "raw"):
+        pass
+
+
+def test_only_temporaries_of_the_same_path_are_removed(tmp_path: Path) -> None:
+    others = [".a.json", ".a-original.json", ".ab.partial-12345678.json"]
+    for name in others:
+        (tmp_path / name).touch()
+    files.write_json(tmp_path / "a.json", {})
+    assert {path.name for path in tmp_path.iterdir()} == {*others, "a.json"}
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("a.json", files.read_json),
+        ("a.parquet", files.read_table),
+        ("a.npz", files.read_arrays),
+        ("a.npy", files.map_array),
+    ],
+)
+def test_a_missing_or_damaged_file_is_one_line_with_the_command_that_makes_it(
+    name: str, read: Callable[[Path], object], tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    with pytest.raises(InputError, match=f"{name} is missing: run `dvc repro`"):
+        read(path)
+    for content in damaged(path):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=rf"(?s){name} is damaged \(.*\): delete it and run `dvc repro`"):
+            read(path)
+
+
+def damaged(path: Path) -> list[bytes]:
+    """Nothing, the first half of a sound file, and what Git leaves of a conflict."""
+    table = pd.DataFrame({"id": range(100)})
+    files.write_json(path.with_suffix(".json"), table["id"].tolist())
+    files.write_table(path.with_suffix(".parquet"), table)
+    files.write_arrays(path.with_suffix(".npz"), {"id": table["id"].to_numpy()})
+    np.save(path.with_suffix(".npy"), table["id"].to_numpy())
+    sound = path.read_bytes()
+    path.unlink()
+    return [b"", sound[: len(sound) // 2], b"<<<<<<< HEAD\n" + sound]
+
+
+def test_a_file_without_permission_is_not_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(IsADirectoryError):
+        files.read_json(tmp_path / "a.json")
+
+
 @pytest.mark.parametrize(
     ("error", "line"),
     [
         (InputError("what\n is wrong"), "error: what is wrong\n"),
         (OSError(errno.ENOSPC, "No space left on device", "x.npy"), "error: the disk is full while writing x.npy:"),
         (OSError(errno.ENOSPC, "No space left on device"), "error: the disk is full: free some space"),
+        (PermissionError(errno.EACCES, "Permission denied", "x.npy"), "error: x.npy: Permission denied\n"),
+        (OSError("no number"), "error: no number\n"),
+        (BrokenPipeError(), "error: BrokenPipeError\n"),
     ],
 )
 def test_what_people_see(capsys: pytest.CaptureFixture[str], error: Exception, line: str) -> None:
@@ -106,9 +190,40 @@ def test_what_people_see(capsys: pytest.CaptureFixture[str], error: Exception, l
     assert shown.count("\n") == 1
 
 
+def test_a_directory_where_a_file_is_due_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(SystemExit, match="2"):
+        guarded(lambda: files.write_json(tmp_path / "a.json", {}))
+    assert capsys.readouterr().err == f"error: {tmp_path}/a.json: Is a directory\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="this system has no /proc")
+def test_a_place_where_nothing_can_be_written_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        guarded(lambda: files.write_json(Path("/proc/x.json"), {}))
+    assert capsys.readouterr().err.startswith("error: /proc/")
+
+
+def test_ctrl_c_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit, match="130"):
+        guarded(main)
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_a_locale_without_the_check_mark() -> None:
+    script = "from terracyte.core.errors import guarded; guarded(lambda: print('✓ 5'))"
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=ENVIRONMENT | {"PYTHONIOENCODING": "latin-1"}, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"? 5\n", b"")
+
+
 def test_a_bug_keeps_its_traceback() -> None:
     def main() -> None:
-        raise PermissionError(errno.EACCES, "denied")
+        raise KeyError("denied")
 
-    with pytest.raises(PermissionError):
+    with pytest.raises(KeyError):
         guarded(main)

@@ -13,10 +13,11 @@ from scipy.stats import ks_2samp
 
 from terracyte import cli, params, tasks
 from terracyte.core import files, paths
-from terracyte.drift import command, report
+from terracyte.drift import report
 from terracyte.drift.comparison import compare, holm
+from terracyte.drift.examination import examine
 from terracyte.images.shift.corruptions import CORRUPTIONS, corrupt
-from terracyte.ingest.manifest import describe
+from terracyte.images.statistics import describe
 from terracyte.params import Drift
 from terracyte.predict import predictor
 from terracyte.promote import novelty
@@ -84,8 +85,8 @@ def test_what_never_varies_is_not_compared() -> None:
 @pytest.fixture
 def task(project: Path, edit: Edit) -> Task:
     """160 drawn cells: 100 for training, 30 for validation, 30 for test."""
-    edit("data.blood.height", 32)
-    edit("data.blood.width", 32)
+    edit("tasks.blood.height", 32)
+    edit("tasks.blood.width", 32)
     made = tasks.make("blood", params.load())
     random = np.random.default_rng(0)
     y, x = np.mgrid[:32, :32] - 16
@@ -96,7 +97,7 @@ def task(project: Path, edit: Edit) -> Task:
     paths.raw("blood").mkdir(parents=True)
     np.save(paths.images("blood"), images)
     split = np.repeat(["train", "validation", "test"], [100, 30, 30])
-    table = describe(made, images).assign(id=np.arange(IMAGES), label=np.arange(IMAGES) % 8, split=split)
+    table = describe(images).assign(id=np.arange(IMAGES), label=np.arange(IMAGES) % 8, split=split)
     files.write_table(paths.balance_manifest("blood"), table)
     return made
 
@@ -110,9 +111,9 @@ def validation(task: Task, damage: str | None = None, count: int = 30) -> tuple[
 
 
 def test_held_back_images_pass_and_damaged_ones_are_flagged(task: Task) -> None:
-    assert not command.examine(task, [validation(task)], None, SETTINGS).drifted
+    assert not examine(task, [validation(task)], None, SETTINGS).drifted
     for damage in CORRUPTIONS.keys() - {"jpeg", "pixelation", "stain"}:
-        outcome = command.examine(task, [validation(task, damage)], None, SETTINGS)
+        outcome = examine(task, [validation(task, damage)], None, SETTINGS)
         assert outcome.drifted, damage
         assert outcome.verdict.startswith("Drift in 30 images")
 
@@ -133,13 +134,13 @@ def champion(task: Task) -> predictor.Predictor:
 
 
 def test_the_champion_is_asked_about_images_that_it_does_not_know(task: Task, champion: predictor.Predictor) -> None:
-    outcome = command.examine(task, [validation(task, count=15)], champion, SETTINGS)
+    outcome = examine(task, [validation(task, count=15)], champion, SETTINGS)
     assert not outcome.drifted
     # the fifteen that came in are themselves of the validation split: they are not compared with themselves
     assert outcome.validation == 15
     names = {finding.name for finding in outcome.findings}
     assert {"brightness", "confidence", "unlikeness", "probability of basophil"} <= names
-    damaged = command.examine(task, [validation(task, "brightness_down")], champion, SETTINGS)
+    damaged = examine(task, [validation(task, "brightness_down")], champion, SETTINGS)
     assert {"brightness", "unlikeness", "probability of basophil"} <= {each.name for each in damaged.drifted}
     assert len(damaged.strangest) == SETTINGS.examples
 
@@ -147,7 +148,7 @@ def test_the_champion_is_asked_about_images_that_it_does_not_know(task: Task, ch
 def test_the_same_images_give_the_same_page_in_any_batches(task: Task, champion: predictor.Predictor) -> None:
     names, images = validation(task, "noise")
     pages = [
-        report.page(command.examine(task, batches, champion, SETTINGS))
+        report.page(examine(task, batches, champion, SETTINGS))
         for batches in ([(names, images)], [(names[:7], images[:7]), (names[7:], images[7:])])
     ]
     assert pages[0] == pages[1]
@@ -166,11 +167,25 @@ def test_the_command_says_it_by_its_exit_code(task: Task, tmp_path: Path, capsys
     for name, damage in (("clean", None), ("dark", "brightness_down")):
         np.save(tmp_path / f"{name}.npy", validation(task, damage)[1])
     assert run("clean.npy") == 0
-    assert run("dark.npy", "--output", "elsewhere") == 1
+    assert run("dark.npy", "--output", "elsewhere") == 3
     found: dict[str, Any] = json.loads(Path("elsewhere/summary.json").read_text())
     assert found["drift"]
     assert found["verdict"] in capsys.readouterr().out
     assert "<title>Terracyte: drift, blood</title>" in (paths.DATA / "drift/blood/index.html").read_text()
+
+
+def test_an_experiment_is_compared_with_its_own_images(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    np.save(outside / "dark.npy", validation(task, "brightness_down")[1])
+    (tmp_path / "dvc.yaml").touch()
+    monkeypatch.chdir(outside)
+    assert run("dark.npy", "--experiment", "..") == 3
+    assert (tmp_path / "data/drift/blood/summary.json").exists()
+    assert run("dark.npy", "--experiment", "..", "--output", "here") == 3
+    assert (outside / "here/index.html").exists()
 
 
 def test_bad_input_is_one_line_with_exit_code_2(task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,14 +8,14 @@ from terracyte import params, tasks
 from terracyte.core.errors import InputError
 from terracyte.evaluate import ranking
 from terracyte.tasks.task import Task
-from tests.conftest import ROOT
+from tests.conftest import ROOT, TASKS
 
 Runs = dict[int, dict[str, Any]]
 
 
-@pytest.fixture(params=params.TASKS)
+@pytest.fixture(params=TASKS)
 def task(request: pytest.FixtureRequest) -> Task:
-    return tasks.make(request.param, params.load(ROOT / "params.yaml"))
+    return tasks.make(request.param, params.load(ROOT))
 
 
 def runs(task: Task, *scores: float) -> Runs:

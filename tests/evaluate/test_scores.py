@@ -1,5 +1,6 @@
 """Scores of made-up predictions whose right answers are known, and the stage with a real, tiny model."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -12,11 +13,13 @@ from stages import evaluate as stage
 from terracyte import params, tasks
 from terracyte.core import files, metric_files, paths
 from terracyte.core.errors import InputError
-from terracyte.evaluate import predictions
+from terracyte.evaluate import confusions, predictions
 from terracyte.evaluate import scores as evaluation
 from terracyte.images.shift import copies
 from terracyte.params import Params
+from terracyte.params.row import read
 from terracyte.tasks.task import Task
+from tests.conftest import TASKS
 
 
 @pytest.fixture
@@ -34,7 +37,7 @@ def logits_of(task: Task, shown: "np.ndarray[tuple[int, ...], np.dtype[np.int64]
     return task.decode(30.0 * np.eye(len(task.classes))[shown])
 
 
-@pytest.mark.parametrize("name", params.TASKS)
+@pytest.mark.parametrize("name", TASKS)
 def test_tasks_keep_what_they_promise(settings: Params, name: str) -> None:
     task, rows = make(name), predictions.test_rows(name)
     truth = task.targets(rows)
@@ -44,14 +47,14 @@ def test_tasks_keep_what_they_promise(settings: Params, name: str) -> None:
     assert predicted.shape == truth.shape
     assert set(np.unique(predicted)) == set(task.scored_classes)
     assert list(task.scores(truth, kept)) == [task.headline, *task.other_scores]
-    confusion = evaluation.confusions(task, rows, [kept]).sum(axis=(0, 1))
+    confusion = confusions.confusions(task, rows, [kept]).sum(axis=(0, 1))
     assert task.scores(truth, kept)[task.headline] == pytest.approx(task.headline_score(confusion))
     of_classes = task.class_scores(confusion)
     assert task.class_headline in of_classes
     assert {values.shape for values in of_classes.values()} == {(len(task.classes),)}
 
 
-@pytest.mark.parametrize("name", params.TASKS)
+@pytest.mark.parametrize("name", TASKS)
 def test_right_predictions_score_one_and_are_not_difficult(settings: Params, name: str) -> None:
     task, rows = make(name), predictions.test_rows(name)
     truth = task.targets(rows)
@@ -136,11 +139,11 @@ def test_tasks_without_corruptions_have_no_scores_under_shift(settings: Params) 
 def test_a_variant_does_not_differ_from_itself(settings: Params) -> None:
     task, rows = make("blood"), predictions.test_rows("blood")
     kept = [predictions.stored("blood", "blood-cnn", seed, rows) for seed in (0, 1)]
-    confusions = evaluation.confusions(task, rows, kept)
-    assert evaluation.difference(task, confusions, confusions, settings.evaluate) == [0, 0]
+    same = confusions.confusions(task, rows, kept)
+    assert evaluation.difference(task, same, same, settings.evaluate) == [0, 0]
     worse = [predictions.stored("blood", "blood-baseline", seed, rows) for seed in (0, 1)]
-    assert evaluation.p_value(task, confusions, confusions, settings.evaluate) == 1
-    for count in (evaluation.confusions, evaluation.shifted_confusions):
+    assert evaluation.p_value(task, same, same, settings.evaluate) == 1
+    for count in (confusions.confusions, confusions.shifted_confusions):
         better, other = count(task, rows, kept), count(task, rows, worse)
         low, high = evaluation.difference(task, better, other, settings.evaluate)
         assert 0 < low < high
@@ -150,16 +153,16 @@ def test_a_variant_does_not_differ_from_itself(settings: Params) -> None:
 def test_copies_under_shift_stay_in_the_group_of_their_image(settings: Params) -> None:
     task, rows = make("blood"), predictions.test_rows("blood")
     kept = [predictions.stored("blood", "blood-cnn", seed, rows) for seed in (0, 1)]
-    clean, under_shift = evaluation.confusions(task, rows, kept), evaluation.shifted_confusions(task, rows, kept)
+    clean, under_shift = confusions.confusions(task, rows, kept), confusions.shifted_confusions(task, rows, kept)
     np.testing.assert_array_equal(under_shift.sum(axis=-1), 11 * clean.sum(axis=-1))
 
 
 def test_refuses_what_is_missing(settings: Params) -> None:
     paths.model("blood", "blood-cnn", 1).unlink()
     with pytest.raises(InputError, match=r"seed_1\.keras is missing: run `dvc repro train@blood-cnn`"):
-        predictions.trained("blood", "blood-cnn", (0, 1))
+        predictions.trained(read("blood", "blood-cnn"))
     with pytest.raises(InputError, match=r"seed_2\.keras is missing"):
-        predictions.trained("blood", "blood-baseline", (0, 2))
+        predictions.trained(dataclasses.replace(read("blood", "blood-baseline"), seeds=(0, 2)))
     rows = predictions.test_rows("blood")
     paths.balance_manifest("blood").unlink()
     with pytest.raises(InputError, match="run `dvc repro balance@blood`"):
@@ -176,10 +179,16 @@ def test_refuses_an_empty_test_split(settings: Params) -> None:
 
 
 def test_refuses_a_model_that_may_have_seen_the_test_split(settings: Params) -> None:
-    manifest = pd.read_parquet(paths.balance_manifest("mars"))
-    files.write_table(paths.balance_manifest("mars"), manifest.assign(split=manifest["split"].to_numpy()[::-1]))
-    with pytest.raises(InputError, match="trained on other data than"):
-        predictions.trained("mars", "mars-unet", settings.seeds)
+    with pytest.raises(InputError, match="seed 0 was trained with other params or data"):
+        predictions.trained(dataclasses.replace(read("mars", "mars-unet"), data_hash="of today"))
+
+
+def test_confusion_matrices_are_kept_without_loss(settings: Params, tmp_path: Path) -> None:
+    task, rows = make("mars"), predictions.test_rows("mars")
+    kept = [predictions.stored("mars", "mars-unet", seed, rows) for seed in (0, 1)]
+    held = confusions.read(paths.confusions("mars", "mars-unet"))
+    np.testing.assert_array_equal(held, confusions.confusions(task, rows, kept))
+    assert held.dtype == np.int64
 
 
 # Keras 3.15 on TensorFlow calls numpy's old protocol.

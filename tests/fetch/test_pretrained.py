@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from terracyte import params
-from terracyte.configure import identity, initialisation
 from terracyte.core import download, paths
 from terracyte.core.errors import InputError
-from terracyte.fetch import pretrained
+from terracyte.fetch import initialisation, pretrained
+from terracyte.fetch.initialisation import Initialisation
+from terracyte.params.row import Identity, Row
 from tests.conftest import ROOT, Edit
 
 NAME = "blood-cnn"
@@ -31,48 +32,50 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.fixture(autouse=True)
-def offline(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing answers; the port of the address is one that nobody serves."""
+def offline(project: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two rows; nothing answers: the port of the address is one that nobody serves."""
+    edit("rows", {NAME: "blood", "mars-unet_1": "mars"})
+    edit("override", {})
     monkeypatch.setattr(pretrained, "_SERVER", "http://127.0.0.1:9")
     PLACED.parent.mkdir(parents=True)
 
 
-def fetch(edit: Edit, **change: Any) -> initialisation.Origin:
+def fetch(edit: Edit, **change: Any) -> Initialisation:
     edit(f"variants.{NAME}.change", {**BACKBONE, **change})
-    pretrained.fetch(params.load(), NAME)
-    return initialisation.read("blood", NAME)
+    pretrained.fetch(params.load())
+    return initialisation.read(NAME)
 
 
 def test_a_placed_file_becomes_the_input_of_training(edit: Edit, real: bytes) -> None:
     PLACED.write_bytes(real)
     found = fetch(edit, weights="imagenet")
-    assert found == initialisation.Origin(initialisation="ImageNet", sha256=hashlib.sha256(real).hexdigest())
-    copy = initialisation.pretrained("blood", NAME)
+    assert found == Initialisation(name="ImageNet", sha256=hashlib.sha256(real).hexdigest())
+    copy = paths.backbone(NAME)
     assert copy is not None
     assert (copy.name, copy.read_bytes()) == ("backbone.weights.h5", real)
 
 
 def test_a_file_of_ones_own(edit: Edit, real: bytes) -> None:
     Path("mine.weights.h5").write_bytes(real)
-    assert fetch(edit, weights="mine.weights.h5").initialisation == "mine.weights.h5"
+    assert fetch(edit, weights="mine.weights.h5").name == "mine.weights.h5"
 
 
 def test_fetching_again_gives_the_same_and_leaves_nothing_behind(edit: Edit, real: bytes) -> None:
     PLACED.write_bytes(real)
     fetch(edit, weights="imagenet")
-    assert fetch(edit, weights="none") == initialisation.Origin(initialisation="random", sha256="")
-    assert initialisation.pretrained("blood", NAME) is None
-    assert [file.name for file in paths.weights("blood", NAME).iterdir()] == ["origin.json"]
+    assert fetch(edit, weights="none") == Initialisation(name="random", sha256="")
+    assert paths.backbone(NAME) is None
+    assert [file.name for file in paths.pretrained(NAME).iterdir()] == ["initialisation.json"]
 
 
 def test_what_cannot_be_had_is_an_error_that_names_the_file(edit: Edit) -> None:
     with pytest.raises(InputError, match=rf"could not be downloaded \(ConnectionError\): place them at {PLACED}"):
         fetch(edit, weights="imagenet")
-    assert not paths.weights("blood", NAME).exists()
+    assert not paths.PRETRAINED.exists()
 
 
 def test_what_cannot_be_had_may_be_random_and_is_told(edit: Edit, capsys: pytest.CaptureFixture[str]) -> None:
-    assert fetch(edit, weights="imagenet_or_none").initialisation == "random (ImageNet not to be had)"
+    assert fetch(edit, weights="imagenet_or_none").name == "random (ImageNet not to be had)"
     (line,) = capsys.readouterr().out.splitlines()
     assert str(PLACED) in line
     assert "starts from random weights" in line
@@ -93,8 +96,8 @@ def test_silence_ends_with_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_downloaded_file_is_used_again_offline(edit: Edit, real: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     checksum = hashlib.sha256(real).hexdigest()
     monkeypatch.setitem(pretrained.PUBLISHED, "mobilenet_v3_small_minimalistic", ("a/b.weights.h5", checksum))
-    paths.DOWNLOADS.mkdir(parents=True)
-    (paths.DOWNLOADS / "b.weights.h5").write_bytes(real)
+    paths.downloads().mkdir(parents=True)
+    (paths.downloads() / "b.weights.h5").write_bytes(real)
     assert fetch(edit, weights="imagenet").sha256 == checksum
 
 
@@ -118,7 +121,7 @@ def test_a_missing_file_is_one_line(edit: Edit) -> None:
 
 def test_architectures_without_backbone_start_at_random(edit: Edit) -> None:
     edit("reference.blood.weights", "imagenet")
-    assert fetch(edit, architecture="cnn").initialisation == "random"
+    assert fetch(edit, architecture="cnn").name == "random"
     with pytest.raises(InputError, match="but cnn has no pretrained backbone"):
         fetch(edit, architecture="cnn", weights="imagenet_or_none")
 
@@ -126,29 +129,51 @@ def test_architectures_without_backbone_start_at_random(edit: Edit) -> None:
 def test_the_stage_is_quick_without_a_backbone(project: Path) -> None:
     script = (
         "import sys\n"
-        "from terracyte import params, pretrained\n"
-        "pretrained.fetch(params.load(), 'mars-unet_1')\n"
+        "from terracyte import params\n"
+        "from terracyte.fetch import pretrained\n"
+        "pretrained.fetch(params.load())\n"
         "assert not {'keras', 'tensorflow', 'requests', 'mlflow'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", script], env={"PYTHONPATH": str(ROOT)}, check=True)
-    assert json.loads((paths.weights("mars", "mars-unet_1") / "origin.json").read_text()) == {
-        "initialisation": "random",
+    assert json.loads((paths.pretrained("mars-unet_1") / "initialisation.json").read_text()) == {
+        "name": "random",
         "sha256": "",
     }
 
 
 def test_the_weights_are_part_of_who_a_run_is() -> None:
-    config = params.load().config(NAME)
-    runs = [
-        identity.Identity(task="blood", variant=NAME, seed=0, config=config, data_hash="", weights_hash=weights)
-        for weights in ("", "a")
-    ]
-    assert runs[0].fingerprint != runs[1].fingerprint
+    settings = params.load()
+
+    def fingerprint(weights: str) -> str:
+        row = Row(
+            variant=NAME,
+            task="blood",
+            spec=settings.tasks["blood"],
+            config=settings.config(NAME),
+            seeds=(0,),
+            data_hash="",
+            initialisation="",
+            weights_hash=weights,
+        )
+        return Identity(row=row, seed=0).fingerprint
+
+    assert fingerprint("") != fingerprint("a")
+
+
+def test_a_backbone_is_fetched_once_for_all_its_rows(edit: Edit, real: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    PLACED.write_bytes(real)
+    edit("rows", {NAME: "blood", "blood-cnn_lean": "blood", "mars-unet_1": "mars"})
+    edit("variants.blood-cnn_lean.change", {**BACKBONE, "weights": "imagenet"})
+    checked: list[str] = []
+    monkeypatch.setattr(pretrained, "_check", lambda weights, settings, name: checked.append(name))
+    fetch(edit, weights="imagenet")
+    assert checked == [NAME]
+    assert paths.backbone("blood-cnn_lean") is not None
 
 
 def test_nothing_fetched_is_one_line() -> None:
-    with pytest.raises(InputError, match=f"run `dvc repro fetch@{NAME}`"):
-        initialisation.read("blood", NAME)
+    with pytest.raises(InputError, match="run `dvc repro fetch`"):
+        initialisation.read(NAME)
 
 
 def test_addresses_and_checksums_are_those_of_keras() -> None:

@@ -8,8 +8,7 @@ from terracyte.images.similarity import pairs as similarity
 from terracyte.images.similarity.hamming import hash_pairs
 from terracyte.images.similarity.histograms import histograms, isolation, nearest
 from terracyte.images.similarity.pairs import Pairs, components, similar_pairs, verify
-from terracyte.tasks.classification import Blood
-from tests.pictures import BLOOD, Images, blood_manifest, textures
+from tests.pictures import BLOOD, Images, blood_manifest, classification, textures
 
 
 @pytest.mark.parametrize(
@@ -76,7 +75,7 @@ def find(images: Images, correlation: float = 0.8) -> Pairs:
 
 def crops(down: int, right: int) -> Images:
     """Two crops of one slide, the second `down` and `right` of the first, and four other pictures."""
-    slide = textures(Blood(BLOOD.classes, (144, 144, 3)), 1, seed=3)[0]
+    slide = textures(classification(BLOOD.classes, (144, 144, 3)), 1, seed=3)[0]
     pair = [slide[48 + y : 96 + y, 48 + x : 96 + x] for y, x in ((0, 0), (down, right))]
     return np.concatenate([pair, textures(BLOOD, 4, seed=4)])
 

@@ -28,12 +28,15 @@ Refusal = Callable[[str], str]
 
 @pytest.fixture
 def declare(edit: Edit) -> Declare:
-    """Set a task's source in params.yaml: `declare("blood", source=..., path=...)`."""
+    """Set a task's source, and small images: `declare("blood", source=..., path=...)`."""
 
     def change(task: str, **values: Any) -> None:
         channels = 1 if task == "mars" else 3
         block = {"classes": CLASSES[task], "height": SIZE, "width": SIZE, "channels": channels}
-        edit(f"data.{task}", block | values)
+        for key in ("kind", "classes", "height", "width", "channels", "background", "corruptions"):
+            if key in values or key in block:
+                edit(f"tasks.{task}.{key}", values.pop(key, block.get(key)))
+        edit(f"sources.{task}", values)
 
     return change
 

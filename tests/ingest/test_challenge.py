@@ -175,7 +175,7 @@ def test_memory_does_not_grow_with_the_file(blood: Declare, monkeypatch: pytest.
     blood(images=images, labels=np.zeros(400))
     settings = params.load()
     tracemalloc.start()
-    count = sum(len(b.names) for b in read(tasks.make("blood", settings), settings.data["blood"]))
+    count = sum(len(b.names) for b in read(tasks.make("blood", settings), settings.experiment.sources["blood"]))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert count == 400

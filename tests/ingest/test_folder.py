@@ -110,7 +110,7 @@ def test_unreadable_files_are_refused(
     Path(file).write_bytes(damage(Path(file).read_bytes()))
     line = refusal("blood")
     assert line.startswith(f"error: {file} is ")
-    assert "set 'data.blood.unreadable' to skip" in line
+    assert "set 'sources.blood.unreadable' to skip" in line
 
 
 def test_sixteen_bits_are_refused(blood: None, refusal: Refusal) -> None:

@@ -18,15 +18,14 @@ from terracyte.core import files, paths
 from terracyte.core.errors import InputError
 from terracyte.ingest import raw
 from terracyte.ingest.sources.source import Batch
-from terracyte.tasks.classification import Blood
-from terracyte.tasks.segmentation import Mars
 from tests.conftest import ROOT, Edit
 from tests.ingest.conftest import CLASSES, Declare, Ingest, Refusal
+from tests.pictures import classification, segmentation
 
 FULL = Path("/dev/full")  # Linux: each write fails with "no space left"
 
-BLOOD = Blood(CLASSES["blood"], (32, 32, 3))
-MARS = Mars(CLASSES["mars"], (32, 32, 1))
+BLOOD = classification(CLASSES["blood"], (32, 32, 3))
+MARS = segmentation(CLASSES["mars"], (32, 32, 1))
 
 
 def blood_batch(start: int, count: int, **changes: Any) -> Batch:
@@ -116,12 +115,14 @@ def test_the_previous_raw_form_is_replaced(declare: Declare, ingest: Ingest) -> 
 
 def test_groups_of_another_source_than_folder_are_refused(declare: Declare, refusal: Refusal) -> None:
     declare("blood", source="challenge", path="blood.npz", group_column="patient")
-    assert "'data.blood.group_column' is 'patient', but the source 'challenge' declares no groups" in refusal("blood")
+    assert "'sources.blood.group_column' is 'patient', but the source 'challenge' declares no groups" in refusal(
+        "blood"
+    )
 
 
 def test_a_misspelt_parameter_is_refused(edit: Edit, refusal: Refusal) -> None:
-    edit("data.blood.hight", 96)
-    assert "'data.blood.hight' is unknown; did you mean 'height'?" in refusal("blood")
+    edit("tasks.blood.hight", 96)
+    assert "'tasks.blood.hight' is unknown; did you mean 'height'?" in refusal("blood")
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")

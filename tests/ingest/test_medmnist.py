@@ -191,7 +191,7 @@ def test_a_wrong_file_put_there_is_refused(declare: Declare, refusal: Refusal, c
 
 def test_mars_has_no_medmnist(declare: Declare, refusal: Refusal) -> None:
     declare("mars", source="medmnist", path="data/sources/medmnist.yaml")
-    assert "'data.mars.source' is 'medmnist', which has labels and no masks" in refusal("mars")
+    assert "'sources.mars.source' is 'medmnist', which has no masks" in refusal("mars")
 
 
 def test_an_index_without_the_size_is_refused(declare: Declare, refusal: Refusal) -> None:

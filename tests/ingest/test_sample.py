@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from terracyte import params, tasks
 from terracyte.core.errors import InputError
-from terracyte.ingest.manifest import describe
+from terracyte.images.statistics import describe
 from terracyte.ingest.sources import sample
 from terracyte.promote import novelty
 from tests.conftest import ROOT, Edit
@@ -51,16 +51,16 @@ class Drawn:
 def draw(task: str) -> Drawn:
     settings = params.load()
     made = tasks.make(task, settings)
-    batches = list(sample.read(made, settings.data[task]))
+    batches = list(sample.read(made, settings.experiment.sources[task]))
     images = np.concatenate([batch.images for batch in batches])
     targets = np.concatenate([np.asarray(batch.masks if made.dense else batch.labels) for batch in batches])
-    hashes = describe(made, images, targets if made.dense else None)["perceptual_hash"].to_numpy(np.uint64)
+    hashes = describe(images)["perceptual_hash"].to_numpy(np.uint64)
     return Drawn(
         images=images,
         targets=targets,
         defects=np.array([defect for batch in batches for defect in batch.defects or ()]),
         names=[name for batch in batches for name in batch.names],
-        recipe=params.read_yaml(Path(settings.data[task].path)),
+        recipe=params.read_yaml(Path(settings.experiment.sources[task].path)),
         distances=np.bitwise_count(hashes[:, None] ^ hashes),
     )
 
@@ -268,7 +268,7 @@ def test_terrains_differ_in_texture(mars: Drawn) -> None:
 def unlabelled() -> NDArray[np.uint8]:
     """The Mars pictures without masks, of the recipe in the working directory."""
     settings = params.load()
-    return np.concatenate(list(sample.unlabelled(tasks.make("mars", settings), settings.data["mars"])))
+    return np.concatenate(list(sample.unlabelled(tasks.make("mars", settings), settings.experiment.sources["mars"])))
 
 
 def test_pictures_without_masks_are_others_of_the_same_kind(mars: Drawn) -> None:
@@ -295,7 +295,7 @@ def test_the_number_of_pictures_without_masks_changes_nothing_else(
 
 def first_batch(task: str) -> Any:
     settings = params.load()
-    return next(sample.read(tasks.make(task, settings), settings.data[task]))
+    return next(sample.read(tasks.make(task, settings), settings.experiment.sources[task]))
 
 
 def rewrite(file: str, **changes: Any) -> None:
@@ -351,18 +351,18 @@ def test_more_copies_than_cells_are_refused(project: Path) -> None:
 
 
 def test_a_missing_recipe_is_refused(project: Path, edit: Edit) -> None:
-    edit("data.blood.path", "data/sources/blod.yaml")
-    with pytest.raises(InputError, match=r"data/sources/blod.yaml is missing: 'data.blood.path'"):
+    edit("sources.blood.path", "data/sources/blod.yaml")
+    with pytest.raises(InputError, match=r"data/sources/blod.yaml is missing: 'sources.blood.path'"):
         first_batch("blood")
 
 
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
-    [("data.mars.height", 128, "height, width and channels"), ("data.mars.classes", ["soil", "rock"], "the classes")],
+    [("tasks.mars.height", 128, "height, width and channels"), ("tasks.mars.classes", ["soil", "rock"], "the classes")],
 )
 def test_a_declaration_that_is_not_drawn_is_refused(
     project: Path, edit: Edit, path: str, value: Any, expected: str
 ) -> None:
     edit(path, value)
-    with pytest.raises(InputError, match=rf"{expected} in 'data.mars' are .*; declare these or choose another"):
+    with pytest.raises(InputError, match=rf"{expected} in 'tasks.mars' are .*; declare these or choose another"):
         first_batch("mars")

@@ -10,10 +10,10 @@ import pytest
 from tests.conftest import ROOT, Edit
 
 
-def preflight(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "terracyte.params.check", *arguments]
+def preflight(*arguments: str, folder: Path = Path()) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "terracyte.cli", "check", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 def assert_one_line(result: subprocess.CompletedProcess[str], *parts: str) -> None:
@@ -29,9 +29,16 @@ def test_a_sound_project_passes_silently(project: Path) -> None:
 
 
 def test_a_missing_source(edit: Edit) -> None:
-    edit("data.mars.source", "challenge")
-    edit("data.mars.path", "nowhere/mars.npz")
-    assert_one_line(preflight(), "'data.mars.path'", "'nowhere/mars.npz'")
+    edit("sources.mars.source", "challenge")
+    edit("sources.mars.path", "nowhere/mars.npz")
+    assert_one_line(preflight(), "'sources.mars.path'", "'nowhere/mars.npz'")
+
+
+def test_sources_are_seen_from_the_experiments_folder(project: Path) -> None:
+    (project / "dvc.yaml").touch()
+    (project / "elsewhere").mkdir()
+    result = preflight("--experiment", "..", folder=project / "elsewhere")
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_a_misspelt_parameter(edit: Edit) -> None:

@@ -1,25 +1,43 @@
 """params.yaml: what is wrong gets one line that names it; variants resolve by precedence."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from terracyte import params
+from terracyte.core import files, paths
 from terracyte.core.errors import InputError
-from terracyte.params import TASKS
-from tests.conftest import ROOT, Edit
+from terracyte.params import row
+from tests import balanced_project
+from tests.conftest import ROOT, TASKS, Edit
 
 
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
     [
-        ("data.blood.sorce", "sample", "'data.blood.sorce' is unknown; did you mean 'source'?"),
-        ("data.blood.source", "web", "'data.blood.source' is 'web' (str); it must be one of sample, challenge"),
-        ("data.mars.height", "64", "'data.mars.height' is '64' (str); it must be a whole number"),
-        ("data.mars.height", True, "'data.mars.height' is True (bool); it must be a whole number"),
-        ("data.mars.height", 8, "it must be between 32 and 4096"),
-        ("data.mars.classes", "soil", "'data.mars.classes' is 'soil' (str); it must be a list"),
+        ("sources.blood.sorce", "sample", "experiment.yaml: 'sources.blood.sorce' is unknown; did you mean 'source'?"),
+        ("sources.blood.source", "web", "'sources.blood.source' is 'web' (str); it must be one of sample, challenge"),
+        ("sources.moon", {"source": "sample", "path": "x"}, "experiment.yaml: 'sources.moon' is unknown"),
+        ("rows.blood-cn", "blood", "experiment.yaml: 'rows.blood-cn' is unknown; did you mean 'blood-cnn'?"),
+        ("rows.blood-cnn", "mars", "'rows.blood-cnn' is 'mars', but the variant's task is 'blood'"),
+        ("rows", {"blood-cnn": "blood"}, "'rows' has none of task mars: add one, or take its source out"),
+        (
+            "sources",
+            {"mars": {"source": "sample", "path": "x"}},
+            "'sources, for 'rows.blood-baseline'.blood' is unknown",
+        ),
+        ("rows.mars-final_with_adamw", "mars", "is compared with mars-final_short, which is no row here"),
+        ("override", {"clean.mars": {}}, "experiment.yaml: 'override.clean' is unknown; allowed: seeds, reference"),
+        ("override", {"reference.moon": {}}, "experiment.yaml: 'override.reference.moon' is unknown"),
+        ("override", {"reference.mars": {"widht": 1}}, "experiment.yaml: 'reference.mars.widht' is unknown; did you"),
+        ("override", {"reference.mars.width": "wide"}, "experiment.yaml: 'reference.mars.width' is 'wide' (str)"),
+        ("override", {"seeds": [-1]}, "experiment.yaml: 'seeds' is [-1]"),
+        ("tasks.mars.height", "64", "'tasks.mars.height' is '64' (str); it must be a whole number"),
+        ("tasks.mars.height", True, "'tasks.mars.height' is True (bool); it must be a whole number"),
+        ("tasks.mars.height", 8, "it must be between 32 and 4096"),
+        ("tasks.mars.classes", "soil", "'tasks.mars.classes' is 'soil' (str); it must be a list"),
         ("validate.mars.brightness", [1, 2, 3], "it must be a list of 2 values"),
         ("validate.mars.brightness", [1, 300], "'validate.mars.brightness' is 300"),
         ("balance.mars.weight_power", float("nan"), "it must be a finite number"),
@@ -32,7 +50,18 @@ from tests.conftest import ROOT, Edit
         ("seeds", [], "'seeds' is []"),
         ("cleen", {}, "'cleen' is unknown; did you mean 'clean'?"),
         ("reference.mars.widht", 16, "'reference.mars.widht' is unknown; did you mean 'width'?"),
-        ("variants.mars-unet_1.task", "moon", "it must be one of blood, mars"),
+        ("variants.mars-unet_1.task", "moon", "'variants.mars-unet_1.task.moon' is unknown; allowed: blood, mars"),
+        ("variants.mars-unet_1.like", "mars-unet_11", "'variants.mars-unet_1.like.mars-unet_11' is unknown; did you"),
+        ("variants.mars-unet_1.like", "blood-cnn", "'variants.mars-unet_1.like.blood-cnn' is unknown"),
+        ("variants.mars-unet_1.like", "mars-unet_2", "goes round in a circle: mars-unet_1 → mars-unet_2 → mars-unet_1"),
+        ("variants.mars-unet_1.seeds", [1, 1], "'variants.mars-unet_1.seeds' is [1, 1]"),
+        ("tasks.mars.kind", "detection", "it must be one of classification, segmentation"),
+        ("tasks.mars.background", "sky", "'tasks.<task>.background' is 'sky', which is none of the classes"),
+        ("tasks.mars.classes", ["background", "soil"], "at least two must be scored"),
+        ("tasks.mars.classes", ["background", "soil", "soil"], "each name may stand there once"),
+        ("tasks.mars.corruptions", ["noise"], "are for classification"),
+        ("tasks.blood.background", "platelet", "is for segmentation"),
+        ("tasks.blood.corruptions", ["fog"], "'tasks.blood.corruptions[0]' is 'fog'"),
         ("variants.mars-unet_1.change.squeze_excite", False, "did you mean 'squeeze_excite'?"),
         ("variants.mars-unet_1.change.flip", "diagonal", "it must be one of none, horizontal, both"),
         ("variants.mars-unet_1.change.dropout", 2.0, "'variants.mars-unet_1.change.dropout' is 2.0"),
@@ -90,8 +119,8 @@ def test_a_broken_file_is_one_line(project: Path, content: str, expected: str) -
 
 
 def test_no_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is missing: run from the project's root folder"):
-        params.load(tmp_path / "params.yaml")
+    with pytest.raises(InputError, match=r"params\.yaml is missing: run in an experiment's folder"):
+        params.load(tmp_path)
 
 
 def test_an_unknown_variant_is_named(project: Path) -> None:
@@ -100,7 +129,7 @@ def test_an_unknown_variant_is_named(project: Path) -> None:
 
 
 def test_precedence_is_reference_then_tuned_then_change() -> None:
-    settings = params.load(ROOT / "params.yaml")
+    settings = params.load(ROOT)
     reference = settings.reference["mars"]
     assert settings.config("mars-final_short").width == reference["width"]
     tuned = {"dropout": 0.77, "cutmix": 0.77}
@@ -110,14 +139,14 @@ def test_precedence_is_reference_then_tuned_then_change() -> None:
 
 
 def test_an_untuned_variant_keeps_the_reference_s_values() -> None:
-    settings = params.load(ROOT / "params.yaml")
+    settings = params.load(ROOT)
     tuned = {"dropout": 0.77}
     assert settings.config("mars-final_untuned", tuned) == settings.config("mars-final_short")
     assert settings.config("mars-final_short", tuned).dropout == 0.77
 
 
 def test_a_trial_is_the_tuned_variant_with_the_searched_values() -> None:
-    settings = params.load(ROOT / "params.yaml")
+    settings = params.load(ROOT)
     tune, trial = settings.tune["mars"], settings.trial("mars", {"dropout": 0.33})
     assert trial.dropout == 0.33
     assert trial.epochs == tune.change["epochs"] != settings.config("mars-final_short").epochs
@@ -136,5 +165,36 @@ def test_numbers_in_scientific_notation_are_numbers(edit: Edit, project: Path) -
 
 
 def test_tables_keep_the_order_of_the_file() -> None:
-    settings = params.load(ROOT / "params.yaml")
-    assert [name for task in TASKS for name in settings.variants_of(task)] == list(settings.variants)
+    settings = params.load(ROOT)
+    assert [name for task in TASKS for name in settings.rows_of(task)] == list(settings.experiment.rows)
+
+
+def test_a_variant_adds_to_the_one_that_it_is_like() -> None:
+    settings = params.load(ROOT)
+    one, two = settings.config("mars-unet_1"), settings.config("mars-unet_2")
+    differing = {key for key, value in dataclasses.asdict(two).items() if getattr(one, key) != value}
+    assert differing == set(settings.variants["mars-unet_2"].change)
+
+
+def test_an_override_is_merged_and_handed_on(edit: Edit) -> None:
+    edit("override", {"variants.mars-unet_1": {"change": {"epochs": 3}, "seeds": [4, 5]}, "seeds": [7]})
+    settings = params.load()
+    assert settings.config("mars-unet_1").cutmix == 0
+    assert settings.config("mars-unet_1").epochs == settings.config("mars-unet_2").epochs == 3
+    assert (settings.seeds_of("mars-unet_1"), settings.seeds_of("mars-unet_2")) == ((4, 5), (7,))
+
+
+def test_a_row_that_the_experiment_lacks_is_named(project: Path) -> None:
+    with pytest.raises(InputError, match=r"experiment\.yaml: 'rows\.mars-final_short' is unknown"):
+        params.load().row("mars-final_short")
+
+
+def test_what_configure_writes_is_read_back(project: Path) -> None:
+    balanced_project.write(project)
+    settings = params.load()
+    found = row.read("mars", "mars-unet_1")
+    assert found.config == settings.config("mars-unet_1")
+    assert (found.seeds, found.spec) == (settings.seeds, settings.tasks["mars"])
+    files.write_json(paths.config("mars", "mars-unet_1"), {"variant": "mars-unet_1"})
+    with pytest.raises(InputError, match=r"configs/mars-unet_1\.json: 'task' is missing"):
+        row.read("mars", "mars-unet_1")

@@ -14,8 +14,8 @@ from terracyte import cli, params, tasks
 from terracyte.core import files, paths
 from terracyte.core.errors import InputError
 from terracyte.predict import inputs, predictor
-from terracyte.predict.overlays import overlaid
 from terracyte.promote import champion
+from tests.conftest import TASKS
 
 pytestmark = pytest.mark.usefixtures("champions")
 
@@ -60,7 +60,7 @@ def refused(capsys: pytest.CaptureFixture[str], task: str, given: Path, *options
     return lines[0]
 
 
-@pytest.mark.parametrize("task", params.TASKS)
+@pytest.mark.parametrize("task", TASKS)
 def test_a_folder_becomes_a_table(task: str) -> None:
     table = predict(task, folder(task))
     assert list(table["image"]) == ["a/y.PNG", "a/z.png", "a.jpeg", "b.png", "c/d/e.jpg"]
@@ -86,13 +86,6 @@ def test_masks_become_overlays() -> None:
     with Image.open("out/overlays/b.png.png") as overlay:
         assert (overlay.mode, overlay.size) == ("RGB", (WIDTH, HEIGHT))
     assert not list(Path("out").rglob(".*"))
-
-
-def test_overlays_mix_image_and_colours() -> None:
-    labels = np.array([[1, 2]])
-    mixed = np.asarray(overlaid(np.array([[[0], [200]]], np.uint8), labels))
-    # 45 % of #c1693c; 55 % of 200 and 45 % of #56b4e9
-    assert mixed.tolist() == [[[87, 47, 27], [149, 191, 215]]]
 
 
 @pytest.mark.parametrize("size", [1, 2, 64])
@@ -139,7 +132,7 @@ def test_the_challenges_layout_of_masks_is_read() -> None:
         pd.testing.assert_frame_equal(table.drop(columns="image"), tables[0].drop(columns="image"))
 
 
-@pytest.mark.parametrize("task", params.TASKS)
+@pytest.mark.parametrize("task", TASKS)
 def test_one_image_is_enough(task: str) -> None:
     save(Path("one.png"), image(task))
     np.save("one.npy", image(task))
@@ -238,9 +231,9 @@ def test_refuses_without_a_champion_or_with_anothers(capsys: pytest.CaptureFixtu
     other = refused(capsys, "blood", given, "--model", str(paths.champion("mars")))
     assert "is the champion of mars, not of blood" in other
     assert "holds no champion" in refused(capsys, "blood", given, "--model", "nowhere")
-    (paths.champion("blood") / "familiarity.npz").unlink()
-    assert "familiarity.npz is missing" in refused(capsys, "blood", given)
-    (paths.champion("blood") / "champion.json").write_text("{")
+    (paths.champion("blood") / champion.NOVELTY).unlink()
+    assert "novelty.npz is missing" in refused(capsys, "blood", given)
+    (paths.champion("blood") / champion.RECORD).write_text("{")
     assert "champion.json is damaged" in refused(capsys, "blood", given)
 
 
@@ -289,6 +282,6 @@ def test_the_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_a_record_without_a_task_is_damaged() -> None:
-    files.write_json(paths.champion("blood") / "champion.json", [])
+    files.write_json(paths.champion("blood") / champion.RECORD, [])
     with pytest.raises(InputError, match="damaged"):
         champion.read_record(paths.champion("blood"))

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from terracyte import params, tasks
 from terracyte.core import files, paths
 from terracyte.promote import calibration
+from tests.conftest import TASKS
+from tests.pictures import segmentation
 
 DRAWS = 20_000
 
@@ -54,12 +56,12 @@ def test_a_worthless_network_becomes_humble() -> None:
 
 
 def test_background_has_no_probability() -> None:
-    task = tasks.named("mars", ("background", "soil", "rock"), (32, 32, 1))
+    task = segmentation(("background", "soil", "rock"), (32, 32, 1))
     logits = np.array([[[[9.0, 1.0, 1.0]]]], np.float32)
     assert calibration.probabilities(task, logits, 2.0) == pytest.approx(np.full((1, 1, 1, 2), 0.5))
 
 
-@pytest.mark.parametrize("name", params.TASKS)
+@pytest.mark.parametrize("name", TASKS)
 def test_a_champions_file_repeats_byte_for_byte(champions: Path, name: str) -> None:
     task, folder = tasks.make(name, params.load()), paths.champion(name)
     before = (folder / "calibration.json").read_bytes()

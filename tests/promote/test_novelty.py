@@ -1,5 +1,6 @@
 """Images unlike the training images: what is flagged, and what is not."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ from numpy.typing import NDArray
 from terracyte import params, tasks
 from terracyte.core import paths
 from terracyte.promote import novelty
-from terracyte.promote.novelty import FEATURES, Familiarity
+from terracyte.promote.champion import NOVELTY
+from terracyte.promote.novelty import FEATURES, NoveltyDetector
 from terracyte.tasks.task import Task
+from tests.conftest import TASKS
 from tests.pictures import BLOOD, MARS, textures
 
 TRAINING, VALIDATION = np.arange(300), np.arange(300, 400)
@@ -24,7 +27,8 @@ def pictures(task: Task) -> NDArray[np.uint8]:
     return np.asarray((gain * textures(task, 400).astype(float) + offset).clip(0, 255), np.uint8)
 
 
-def learnt(task: Task, share: float = 0.05) -> tuple[NDArray[np.uint8], Familiarity]:
+@functools.cache
+def learnt(task: Task, share: float = 0.05) -> tuple[NDArray[np.uint8], NoveltyDetector]:
     images = pictures(task)
     return images, novelty.fit(images, TRAINING, VALIDATION, share)
 
@@ -83,9 +87,9 @@ def test_equal_training_images_divide_by_nothing(task: Task) -> None:
     assert (known.distances(flat + 100) > 1).all()
 
 
-@pytest.mark.parametrize("name", params.TASKS)
+@pytest.mark.parametrize("name", TASKS)
 def test_a_champions_file_repeats_byte_for_byte(champions: Path, name: str) -> None:
-    path = paths.champion(name) / "familiarity.npz"
+    path = paths.champion(name) / NOVELTY
     before = path.read_bytes()
     novelty.write(tasks.make(name, params.load()), path, 0.25)
     assert path.read_bytes() == before

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,12 +13,11 @@ import pytest
 from terracyte import params, tasks
 from terracyte.core import paths
 from terracyte.core.errors import InputError
-from terracyte.retrain import command, comment, pipeline, results, revision
-from terracyte.retrain.comment import Comparison
+from terracyte.retrain import comment, results, retraining, revision
+from terracyte.retrain.comment import Comparison, Retrained
 from terracyte.retrain.gate import judge
-from terracyte.retrain.pipeline import Run
 from terracyte.retrain.results import Results
-from tests.conftest import ROOT
+from tests.conftest import ROOT, TASKS
 
 BLOOD = tasks.make("blood", params.load(ROOT / "params.yaml"))
 
@@ -49,14 +49,19 @@ def test_a_champion_within_or_above_its_interval_passes(accuracy: float) -> None
         (of({"cnn": scored(math.nan)}), "accuracy of the champion `cnn` is missing or no number; it was 80.0 %"),
         (of({"cnn": scored(None)}), "accuracy of the champion `cnn` is missing or no number"),
         (of({"cnn": {}}), "accuracy of the champion `cnn` is missing or no number"),
-        (of({"other": scored(0.99)}), "The champion `cnn` is no longer declared in params.yaml"),
-        (of({}, "cnn"), "The champion `cnn` has no scores (metrics/blood/scores/cnn.json is missing)"),
+        (of({"other": scored(0.99)}), "The champion `cnn` is no longer a row: keep it in experiment.yaml"),
+        (of({}, "cnn"), "The champion `cnn` has no scores: metrics/blood/scores/cnn.json is missing"),
     ],
 )
 def test_what_stops_a_change_is_said(head: Results, reason: str) -> None:
     verdict = judge(BLOOD, BASE, head)
     assert not verdict.passed
     assert reason in " ".join(verdict.reasons)
+
+
+def test_what_is_missing_is_named_by_its_experiment() -> None:
+    (reason,) = judge(BLOOD, BASE, of({}, "cnn"), Path("real")).reasons
+    assert "real/metrics/blood/scores/cnn.json" in reason
 
 
 @pytest.mark.parametrize(("accuracy", "passes"), [(0.91, True), (0.89, False)])
@@ -94,12 +99,16 @@ def test_a_champion_without_interval_is_no_licence_to_fall() -> None:
 @pytest.fixture
 def repository(finished: Path) -> Path:
     """The finished project as the one commit of a repository, before anything was promoted."""
-    for task in params.TASKS:
+    for task in TASKS:
         paths.promotion(task).unlink()
     git("init", "--quiet", "--initial-branch=main")
-    git("add", "--force", "params.yaml", "metrics")
-    git("-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "--quiet", "-m", "start")
+    commit(*(path.name for path in finished.glob("*.yaml")), "metrics")
     return finished
+
+
+def commit(*names: str) -> None:
+    git("add", "--force", *names)
+    git("-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "--quiet", "-m", "start")
 
 
 def git(*arguments: str) -> str:
@@ -108,41 +117,55 @@ def git(*arguments: str) -> str:
 
 def test_results_of_a_commit_stay_when_the_working_tree_changes(repository: Path) -> None:
     before = results.gather(BLOOD, revision.at(revision.common_commit("main")))
-    assert before == results.gather(BLOOD, revision.working_tree)
+    assert before == results.gather(BLOOD, revision.working_tree())
     assert (before.champion, before.promoted) == ("blood-cnn", False)  # the best by validation, the first of equals
     paths.scores("blood", "blood-cnn").unlink()
     paths.promotion("blood").write_text(json.dumps({"champion": {"variant": "blood-transfer"}}))
     assert results.gather(BLOOD, revision.at("HEAD")) == before
-    after = results.gather(BLOOD, revision.working_tree)
+    after = results.gather(BLOOD, revision.working_tree())
     assert (after.champion, after.promoted) == ("blood-transfer", True)
     assert not judge(BLOOD, before, after).passed
 
 
-def test_bad_input_is_one_line(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_experiment_in_a_folder_has_results_of_its_own(repository: Path) -> None:
+    real = Path("real")
+    shutil.copytree(paths.METRICS, real / paths.METRICS)
+    (real / paths.PARAMS).symlink_to(Path("..") / paths.PARAMS)
+    (real / paths.EXPERIMENT).write_text("rows: {blood-transfer: blood, mars-baseline: mars}\n", encoding="utf-8")
+    new = results.gather(BLOOD, revision.at("HEAD", real))
+    assert (new.variants, new.champion) == ((), None)  # the base does not have it yet
+    commit("real")
+    paths.scores("blood", "blood-transfer").unlink()
+    found = results.gather(BLOOD, revision.at("HEAD", real))
+    assert found == results.gather(BLOOD, revision.working_tree(real))
+    assert (found.variants, list(found.scores)) == (("blood-transfer",), ["blood-transfer"])
+
+
+def test_bad_input_is_one_line(repository: Path) -> None:
     with pytest.raises(InputError, match="no commit that 'elsewhere' and HEAD share"):
         revision.common_commit("elsewhere")
     paths.scores("blood", "blood-cnn").write_text("{")
     with pytest.raises(InputError, match=r"blood-cnn\.json is no JSON"):
-        results.gather(BLOOD, revision.working_tree)
+        results.gather(BLOOD, revision.working_tree())
     # the comment says it, too
-    monkeypatch.setattr("sys.argv", ["retrain", "--base", "elsewhere"])
     with pytest.raises(InputError):
-        command.main()
-    text = (command.OUTPUT / "comment.md").read_text(encoding="utf-8")
+        retraining.retrain("elsewhere", [Path()])
+    text = (retraining.OUTPUT / "comment.md").read_text(encoding="utf-8")
     assert text.startswith("## Retraining: failed")
     assert "elsewhere" in text
 
 
-def comparison(head: Results) -> Comparison:
-    return Comparison(task=BLOOD, base=BASE, head=head, verdict=judge(BLOOD, BASE, head))
+def retrained(head: Results, *changed: str, experiment: str = ".") -> Retrained:
+    found = Comparison(task=BLOOD, base=BASE, head=head, verdict=judge(BLOOD, BASE, head))
+    return Retrained(experiment=Path(experiment), changed=changed, comparisons=[found])
 
 
 def test_the_comment_shows_before_after_and_why_it_stopped() -> None:
-    run = Run(ran=("train@new", "evaluate@new"), cached=("train@cnn",))
-    head = of({"cnn": scored(0.5), "new": scored(0.9)})
-    text = comment.write("origin/main", 40 * "a", run, [comparison(head)], "| numbers |", promoted=False)
+    outcome = retrained(of({"cnn": scored(0.5), "new": scored(0.9)}), "train@new", "evaluate@new")
+    text = comment.write("origin/main", 40 * "a", [outcome], "| numbers |", promoted=False)
     assert "## Retraining: stopped by the gate" in text
-    assert "**1 training** (`new`). Other stages that ran: `evaluate@new`. From the run cache: `train@cnn`." in text
+    assert "Brought up to date: **1 training** (`new`); other stages: `evaluate@new`." in text
+    assert "\n### Blood\n" in text
     assert "**Stopped.** The accuracy of the champion `cnn` fell to 50.0 %" in text
     assert "| `cnn` (champion) | 80.0 | 50.0 | \u221230.0 | 70.0 | 70.0 | +0.0 |" in text
     assert "| `new` (new) | \u2013 | 90.0 | \u2013 |" in text
@@ -151,40 +174,31 @@ def test_the_comment_shows_before_after_and_why_it_stopped() -> None:
 
 
 def test_the_comment_says_that_nothing_ran_and_that_branches_promote_nothing() -> None:
-    text = comment.write("main", 40 * "a", Run(), [comparison(of({"cnn": scored(0.8)}))], "", promoted=False)
+    text = comment.write("main", 40 * "a", [retrained(of({"cnn": scored(0.8)}))], "", promoted=False)
     assert "## Retraining: passed" in text
     assert "no stage ran" in text
     assert "on the main branch only" in text
     assert "<details>" not in text
 
 
+def test_the_comment_names_the_experiment_in_a_folder() -> None:
+    root, real = retrained(BASE), retrained(of({"cnn": scored(0.5)}), "train@cnn", experiment="real")
+    text = comment.write("main", 40 * "a", [root, real], "", promoted=False)
+    assert "## Retraining: stopped by the gate" in text
+    assert "Nothing was out of date: no stage ran." in text
+    assert "Brought up to date in `real`: **1 training** (`cnn`)." in text
+    assert "\n### Blood\n" in text
+    assert "\n### Blood in `real`\n\n**Stopped.**" in text
+
+
 def test_names_cannot_break_out_of_the_comment() -> None:
     head = of({"cnn": scored(0.8), "a`\n\n# |<img>": scored(0.8)})
-    text = comment.write("main", 40 * "a", Run(), [comparison(head)], "", promoted=False)
+    text = comment.write("main", 40 * "a", [retrained(head)], "", promoted=False)
     assert "`a' # /<img>` (new)" in text
 
 
 def test_a_comment_fits_what_github_takes() -> None:
     long = of({f"variant-{i}": scored(0.8) for i in range(2000)})
-    text = comment.write("main", 40 * "a", Run(), [comparison(long)], "x" * comment.LIMIT, promoted=False)
+    text = comment.write("main", 40 * "a", [retrained(long)], "x" * comment.LIMIT, promoted=False)
     assert len(text) <= comment.LIMIT
     assert "too long" in text
-
-
-@pytest.mark.parametrize(
-    ("code", "output", "fetched"),
-    [(0, "Stage 'a' didn't change, skipping\n", False), (0, "Running stage 'a':\n", True), (255, "", True)],
-)
-def test_outputs_are_fetched_where_something_is_to_run(
-    code: int, output: str, fetched: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[str] = []
-
-    def answer(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        asked.append(arguments[0])
-        return subprocess.CompletedProcess(arguments, code if len(asked) == 1 else 0, output, "")
-
-    monkeypatch.setattr(pipeline, "_completed", answer)
-    monkeypatch.setattr(pipeline, "_repro", lambda *_: Run(ran=("a",)))
-    assert pipeline.finish(pull=True).ran == (("a",) if fetched else ())
-    assert asked == ["repro", "pull"][: 1 + fetched]

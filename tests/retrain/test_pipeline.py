@@ -5,6 +5,7 @@ Minutes: `pytest -m slow tests/retrain/test_pipeline.py`.
 
 import dataclasses
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,13 +19,14 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from terracyte.core import files, paths
-from terracyte.retrain import command as retrain
+from terracyte.retrain import retraining
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
 
 CLASSES = ("red", "green", "blue")
 KEPT = ("blood-baseline", "blood-cnn", "mars-baseline")
+TRAINED = re.compile(r"Running stage '(train@[^']+)'")
 BLOOD_DATA = {f"{stage}@blood" for stage in ("ingest", "validate", "clean", "balance")}
 
 
@@ -116,28 +118,26 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Team:
 
 
 def retrained(clone: Path, *options: str, expected: int = 0) -> dict[str, Any]:
-    """What the script says of itself, and that it changed no champion unless asked to."""
+    """The summary, and the variants that were trained here; it changed no champion unless asked to."""
     champions = sorted((clone / paths.METRICS).glob("*/promotion.json"))
     before = [path.read_bytes() for path in champions]
-    run([sys.executable, "-m", "terracyte.retrain.command", "--base", "origin/main", *options], clone, expected)
+    said = run([sys.executable, "-m", "terracyte.cli", "retrain", "--base", "origin/main", *options], clone, expected)
     if "--promote" not in options:
         assert [path.read_bytes() for path in champions] == before
-    found: dict[str, Any] = files.read_json(clone / retrain.OUTPUT / "summary.json")
-    return found
-
-
-def trained(summary: dict[str, Any]) -> list[str]:
-    return [stage for stage in summary["ran"] if stage.startswith("train@")]
+    found: dict[str, Any] = files.read_json(clone / retraining.OUTPUT / "summary.json")
+    (outcome,) = found.pop("experiments")
+    assert outcome["experiment"] == "."
+    return {**found, **outcome, "trained": TRAINED.findall(said)}
 
 
 def comment(clone: Path) -> str:
-    return (clone / retrain.OUTPUT / "comment.md").read_text(encoding="utf-8")
+    return (clone / retraining.OUTPUT / "comment.md").read_text(encoding="utf-8")
 
 
 def test_no_change_runs_nothing(team: Team) -> None:
     clone = team.clone("same")
     summary = retrained(clone)
-    assert (summary["ran"], summary["cached"]) == ([], [])
+    assert summary["changed"] == summary["trained"] == []
     assert not (clone / paths.models("blood", "blood-cnn")).exists()  # nothing was fetched that nothing needs
     assert "no stage ran" in comment(clone)
     assert run(["git", "status", "--porcelain"], clone) == ""
@@ -147,13 +147,13 @@ def test_a_changed_variant_is_one_training_and_none_for_the_next_clone(team: Tea
     clone = team.clone("wider")
     edit(clone, lambda content: content["variants"]["blood-cnn"]["change"].update(epochs=6))
     summary = retrained(clone)
-    assert trained(summary) == ["train@blood-cnn"]
+    assert summary["trained"] == ["train@blood-cnn"]
     assert "**1 training** (`blood-cnn`)" in comment(clone)
-    assert summary["ran"] == [f"{stage}@blood-cnn" for stage in ("fetch", "train", "evaluate")]
+    assert [stage for stage in summary["changed"] if stage.startswith("evaluate@")] == ["evaluate@blood-cnn"]
     # the run cache went with it: whoever has the same change trains nothing
     other = team.clone("wider-again")
     shutil.copy(clone / paths.PARAMS, other / paths.PARAMS)
-    assert trained(retrained(other)) == []
+    assert retrained(other)["trained"] == []
 
 
 def test_a_harmful_change_is_stopped(team: Team) -> None:
@@ -169,9 +169,9 @@ def test_new_data_run_the_data_stages_and_the_trainings_on_them(team: Team) -> N
     draw(team.pictures, 100, 6)
     clone = team.clone("new-data")
     summary = retrained(clone, "--update")
-    assert set(summary["ran"]) >= BLOOD_DATA
-    assert trained(summary) == ["train@blood-baseline", "train@blood-cnn"]
-    assert not any(stage.endswith("@mars") or "mars-" in stage for stage in summary["ran"])
+    assert set(summary["changed"]) >= BLOOD_DATA
+    assert summary["trained"] == ["train@blood-baseline", "train@blood-cnn"]
+    assert not any(stage.endswith("@mars") or "mars-" in stage for stage in summary["changed"])
     assert "The data changed" in comment(clone)
 
 
@@ -180,7 +180,7 @@ def test_champions_are_promoted_on_main_alone(team: Team) -> None:
     edit(clone, lambda content: content["variants"]["blood-cnn"]["change"].update(epochs=6))
     summary = retrained(clone, "--promote")
     assert summary["promoted"]
-    assert {"promote@blood", "promote@mars", "report"} <= set(summary["ran"])
+    assert {"promote@blood", "promote@mars", "report"} <= set(summary["changed"])
     assert files.read_json(clone / paths.promotion("blood"))["champion"]["variant"] == "blood-cnn"
     commit(clone, "results")
     # from here on it is the promoted champion that the gate holds on to
@@ -189,11 +189,11 @@ def test_champions_are_promoted_on_main_alone(team: Team) -> None:
     edit(branch, lambda content: content["variants"].pop("blood-cnn"))
     edit(branch, lambda content: content["tune"]["blood"].update(variant="blood-baseline"))
     retrained(branch, expected=1)
-    assert "**Stopped.** The champion `blood-cnn` is no longer declared in params.yaml" in comment(branch)
+    assert "**Stopped.** The champion `blood-cnn` is no longer a row" in comment(branch)
 
 
 def test_the_cache_alone_serves_where_there_is_no_remote(team: Team) -> None:
     clone = team.clone("cache-only")
     run(["dvc", "remote", "remove", "storage"], clone)
     shutil.copytree(team.folder / "start/.dvc/cache", clone / ".dvc/cache")
-    assert trained(retrained(clone)) == []
+    assert retrained(clone)["trained"] == []

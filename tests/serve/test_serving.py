@@ -31,7 +31,7 @@ from terracyte.serve import mlflow_model, uploads
 from terracyte.serve.examples import examples
 from terracyte.serve.mlflow_server import scoring_server
 from terracyte.serve.site import application
-from tests.conftest import ROOT
+from tests.conftest import ROOT, TASKS
 
 SIZE = 32
 JSON = "application/json"
@@ -86,7 +86,7 @@ class Site:
         return status, json.loads(answer)
 
 
-@pytest.fixture(scope="module", params=params.TASKS)
+@pytest.fixture(scope="module", params=TASKS)
 def served(
     request: pytest.FixtureRequest, champions_template: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Site, Predictor]]:

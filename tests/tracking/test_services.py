@@ -18,14 +18,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import pandas as pd
 import psutil
 import pytest
 
 from terracyte import params, tracking
-from terracyte.configure import initialisation
 from terracyte.core import files, paths
-from terracyte.fetch import pretrained
+from terracyte.params import row
 from terracyte.tracking import store
+from terracyte.tracking.run_matching import Finished
 from terracyte.tune import study as tuning
 from terracyte.tune import trial as trials
 from tests import balanced_project
@@ -97,8 +98,6 @@ def balanced(project: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None
     balanced_project.write(project)
     edit("tune.mars.trials", TRIALS)
     edit("compute.workers", WORKERS)
-    for name in ("mars-final_short", "mars-unet_1"):
-        pretrained.fetch(params.load(), name)
 
 
 @pytest.fixture
@@ -149,7 +148,7 @@ def test_four_workers_on_one_database_of_which_one_is_killed(
     monkeypatch.setenv(tuning.STORAGE, database("studies"))
     search = start("stages.tune", "mars")
     wait_for(lambda: len(workers_of(search)) == WORKERS or search.poll() is not None)
-    study = trials.study(params.load(), "mars")
+    study = trials.open_study(params.load(), "mars")
     wait_for(lambda: len(study.trials()) >= 3 or search.poll() is not None)
     workers_of(search)[1].kill()
     assert search.wait() == 0, Path("mars.log").read_text()
@@ -176,10 +175,10 @@ def test_trainings_side_by_side_are_recorded_by_a_server(server: Path) -> None:
     # the model went through the server: this process knows no folder of it
     assert experiment.artifact_location.startswith("mlflow-artifacts:")
     assert len(list(server.rglob("*.keras"))) == 2
-    assert not (paths.MLFLOW / "mlflow.db").exists()
+    assert not (paths.mlflow() / "mlflow.db").exists()
 
 
-def test_a_project_moves_to_shared_services_although_it_is_killed(
+def test_a_project_moves_to_shared_services_and_nothing_is_searched_twice(
     database: Callable[[str], str], server: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = os.environ[store.SERVER]
@@ -188,26 +187,23 @@ def test_a_project_moves_to_shared_services_although_it_is_killed(
     edit("compute.workers", 1)
     assert start("stages.tune", "mars").wait() == 0, Path("mars.log").read_text()
     assert start("stages.train", "mars-unet_1").wait() == 0, Path("mars-unet_1.log").read_text()
-    study = trials.study(params.load(), "mars")
-    client = mlflow.MlflowClient(address, address)
+    outcome, local = files.read_json(paths.tuning("mars")), trials.open_study(params.load(), "mars")
 
-    move = ["terracyte.tracking.migrate", "--studies", database("moved"), "--to", address]
-    killed = subprocess.Popen([sys.executable, "-m", *move])
-    wait_for(lambda: client.get_experiment_by_name("mars") or killed.poll() is not None)
-    killed.kill()
-    killed.wait()
-    for _ in range(2):  # it goes on, and once more changes nothing
-        subprocess.run([sys.executable, "-m", *move], check=True)
-        experiment = client.get_experiment_by_name("mars")
-        runs = client.search_runs([experiment.experiment_id])
-        names = Counter(run.info.run_name for run in runs)
-        assert names == Counter(["mars-unet_1-0", f"tuning {study.name}", *(f"trial {n}" for n in range(4))])
-        assert len(list(server.rglob("*.keras"))) == 1
-    # the team's store knows the training as if it had been recorded there, clocks included
     monkeypatch.setenv(store.SERVER, address)
-    (identity,) = initialisation.identities(params.load(), "mars-unet_1")
-    assert "images_per_second" in tracking.measured("mars", [identity.fingerprint])[0]
-    monkeypatch.setenv(tuning.STORAGE, move[2])
-    moved = trials.study(params.load(), "mars")
-    assert moved.trials() == study.trials()
+    monkeypatch.setenv(tuning.STORAGE, database("moved"))
+    moved = trials.open_study(params.load(), "mars")
+    assert moved.trials() == local.trials()
+    assert moved.pending(4) == []
     disconnect(moved)
+    assert start("stages.tune", "mars").wait() == 0, Path("mars.log").read_text()
+    assert files.read_json(paths.tuning("mars")) == outcome
+
+    (identity,) = row.read("mars", "mars-unet_1").identities
+    curves = pd.read_csv(paths.curves("mars", "mars-unet_1")).drop(columns="seed")
+    model = paths.model("mars", "mars-unet_1", identity.seed)
+    tracking.reconcile("mars", [Finished(identity=identity, title="", curves=curves, summary={}, model=model)])
+    client = mlflow.MlflowClient(address, address)
+    runs = client.search_runs([client.get_experiment_by_name("mars").experiment_id])
+    names = Counter(run.info.run_name for run in runs)
+    assert names == Counter(["mars-unet_1-0", f"tuning {moved.name}", *(f"trial {n}" for n in range(4))])
+    assert len(list(server.rglob("*.keras"))) == 1

@@ -1,32 +1,31 @@
 """MLflow's record: live, resumed, reconciled, rebuilt; in a store of its own for each test."""
 
-import base64
 import contextlib
 import dataclasses
 import json
-import os
 import shutil
-import zlib
-from collections.abc import Callable
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from terracyte import params, tracking
-from terracyte.configure import initialisation
-from terracyte.configure.identity import Identity
+from terracyte import params, tasks, tracking
 from terracyte.core import files, paths
 from terracyte.core.errors import InputError
-from terracyte.report import runs
+from terracyte.params.row import RANDOM, Identity, Row
+from terracyte.report import runs, ui
 from terracyte.serve import registry
 from terracyte.serve.registry import Entry
-from terracyte.tracking import store, views
+from terracyte.tracking import store
+from terracyte.tracking.client import connected
 from terracyte.tracking.run_matching import Finished
-from terracyte.tracking.views import CURRENT, View
 from tests.finished_project import TUNING
 
 mlflow = pytest.importorskip("mlflow")
@@ -34,32 +33,27 @@ mlflow = pytest.importorskip("mlflow")
 DATA_HASH = "0123456789abcdef" * 4
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty store, made once for all workers: MLflow's migrations take 10 s."""
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent
-    with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder):
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        store.prepare()
-    return folder / paths.MLFLOW
-
-
 @pytest.fixture(autouse=True)
-def empty_store(project: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    shutil.copytree(migrated, paths.MLFLOW)
+def trained(empty_store: None) -> None:
+    """What a training needs to be recorded, and leaves."""
     files.write_json(paths.balance("mars"), {"splits": {"train": {"images": 3}, "test": {"images": 1}}})
-    for variant in ("mars-unet_1", "mars-unet_final"):
-        initialisation.write("mars", variant, initialisation.RANDOM)
     paths.models("mars", "mars-unet_1").mkdir(parents=True)
     paths.model("mars", "mars-unet_1", 0).write_bytes(b"a model")
 
 
 def identity(variant: str = "mars-unet_1", data_hash: str = DATA_HASH) -> Identity:
-    config = params.load().config(variant)
-    return Identity(task="mars", variant=variant, seed=0, config=config, data_hash=data_hash, weights_hash="")
+    settings = params.load()
+    row = Row(
+        variant=variant,
+        task="mars",
+        spec=settings.tasks["mars"],
+        config=settings.config(variant),
+        seeds=(0,),
+        data_hash=data_hash,
+        initialisation=RANDOM,
+        weights_hash="",
+    )
+    return Identity(row=row, seed=0)
 
 
 def finished(who: Identity, title: str = "plain U-Net", **summary: float) -> Finished:
@@ -149,7 +143,7 @@ def test_trouble_while_training_is_told_once_and_leaves_the_run_to_reconcile(
 def test_a_store_out_of_reach_is_one_line_at_the_start(
     use: Callable[[], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv(store.SERVER, "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(InputError, match=r"http://127.0.0.1:9 cannot be used .*start the server"):
         use()
@@ -165,9 +159,96 @@ def test_a_store_made_in_another_folder_is_refused(project: Path, monkeypatch: p
 
 
 def test_a_broken_database_is_one_line() -> None:
-    (paths.MLFLOW / "mlflow.db").write_bytes(b"no database at all" * 1000)
-    with pytest.raises(InputError, match=r"not a database.*delete data/mlflow"):
+    (paths.mlflow() / "mlflow.db").write_bytes(b"no database at all" * 1000)
+    with pytest.raises(InputError, match=r"not a database.*renamed \(data/mlflow/mlflow.db\)"):
         tracking.reconcile("mars", [])
+
+
+@pytest.fixture
+def locker() -> Iterator["subprocess.Popen[str]"]:
+    """A process that has locked the database until it reads a line."""
+    code = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('BEGIN EXCLUSIVE'); print(1); input()"
+    command = [sys.executable, "-u", "-c", code, str(paths.mlflow() / "mlflow.db")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def test_a_locked_database_is_waited_for(
+    locker: "subprocess.Popen[str]", monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(store, "_SILENT_WAIT", 0.1)
+    threading.Timer(1, locker.kill).start()
+    tracking.reconcile("mars", [finished(identity())])
+    assert len(all_runs()) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("waiting for MLflow's database data/mlflow/mlflow.db, locked by process ")
+    assert f"process {locker.pid} (" in told
+
+
+def test_a_database_that_stays_locked_is_one_line_that_names_the_process(
+    locker: "subprocess.Popen[str]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "_SILENT_WAIT", 0.1)
+    monkeypatch.setattr(store, "_LONGEST_WAIT", 0.2)
+    with pytest.raises(InputError, match=rf"is locked by process {locker.pid} \(") as caught:
+        tracking.check("mars")
+    assert "delete" not in str(caught.value)
+
+
+def test_a_lock_in_the_middle_is_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InputError, match="is locked by another process"), connected():
+        raise mlflow.MlflowException("(sqlite3.OperationalError) database is locked [SQL: INSERT INTO runs ...]")
+    assert capsys.readouterr().err == ""
+
+
+@pytest.fixture
+def experiment_folder(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder `real` of the project, being the working directory, with a link to the root's dvc.yaml."""
+    (project / "dvc.yaml").touch()
+    folder = project / "real"
+    folder.mkdir()
+    shutil.copytree(project / "metrics", folder / "metrics")
+    shutil.copytree(project / "data/mars", folder / "data/mars")
+    for name in ("dvc.yaml", "params.yaml"):
+        (folder / name).symlink_to(f"../{name}")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_all_experiments_share_a_store_and_each_folder_has_its_own_runs(
+    project: Path, experiment_folder: Path, entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracking.reconcile("mars", [finished(identity(data_hash="f" * 64))])
+    registry.register("mars", [entry])
+    assert paths.mlflow() == Path("../data/mlflow")
+    assert not Path("data/mlflow").exists()
+    monkeypatch.chdir(project)
+    tracking.reconcile("mars", [finished(identity())])
+    client = mlflow.MlflowClient()
+    found = {each.name: each for each in client.search_experiments() if each.name != "Default"}
+    assert set(found) == {"mars", "real/mars"}
+    assert found["real/mars"].artifact_location == (project / "data/mlflow/artifacts/real/mars").as_uri()
+    current = {
+        name: [run.data.tags["data_hash"] for run in client.search_runs([each.experiment_id], "tags.fingerprint != ''")]
+        for name, each in found.items()
+    }
+    assert current == {"mars": [DATA_HASH], "real/mars": ["f" * 64]}
+    assert [model.name for model in client.search_registered_models()] == ["terracyte-real-mars"]
+    assert mlflow.pyfunc.load_model("models:/terracyte-real-mars@champion").metadata is not None
+
+
+def test_a_folder_outside_the_project_is_refused(
+    project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "dvc.yaml").touch()
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "dvc.yaml").symlink_to(project / "dvc.yaml")
+    monkeypatch.chdir(elsewhere)
+    with pytest.raises(InputError, match=f"{elsewhere} lies outside {project}"):
+        tracking.check("mars")
 
 
 def test_reconcile_adds_scores_to_the_live_run() -> None:
@@ -243,7 +324,7 @@ def test_a_fresh_clone_rebuilds_the_whole_record(
     before = tracking.reconcile("mars", records)
     clone = project / "clone"
     shutil.copytree(project, clone, ignore=shutil.ignore_patterns("mlflow", "clone"))
-    shutil.copytree(migrated, clone / paths.MLFLOW)
+    shutil.copytree(migrated, clone / paths.mlflow())
     monkeypatch.chdir(clone)
     after = tracking.reconcile("mars", records)
     assert set(after) == set(before)
@@ -282,17 +363,6 @@ def test_the_summary_of_a_run_is_flat_and_holds_numbers_only() -> None:
     assert runs.summary(training, scores) == expected
 
 
-def test_clocks_are_those_of_the_latest_live_run_and_are_never_made_up() -> None:
-    who = identity()
-    elsewhere = dataclasses.replace(who, seed=1)
-    for seconds in (10.0, 20.0):
-        with tracking.training_run(who, "plain U-Net") as live:
-            live.log_epoch(1, {"training_seconds": seconds})
-    tracking.reconcile("mars", [finished(elsewhere)])
-    runs = tracking.measured("mars", [who.fingerprint, elsewhere.fingerprint, "unknown"])
-    assert [run.get("training_seconds") for run in runs] == [20.0, None, None]
-
-
 def test_a_search_is_a_run_with_a_nested_run_per_trial() -> None:
     tracking.log_study("mars", TUNING)
     before = snapshot()
@@ -319,37 +389,39 @@ def test_another_search_supersedes_the_one_before() -> None:
 
 
 def test_no_search_leaves_no_run() -> None:
-    tracking.measured("mars", [])  # makes the experiment
+    tracking.check("mars")  # makes the experiment
     tracking.log_study("mars", {"variant": "mars-unet_final", "trials": [], "chosen": "reference", "values": {}})
     assert all_runs() == []
 
 
-def test_a_view_is_saved_as_the_ui_reads_it_and_its_search_finds_the_runs() -> None:
-    published = dataclasses.replace(finished(identity()), published=0.36)
-    tracking.reconcile("mars", [published, finished(identity("mars-unet_final"))])
-    search = f"{CURRENT} AND tags.published != 'no'"
-    view = View(key="steps", name="Steps", search=search, order="test_mean_iou", columns=("params.`seed`",))
-    views.save_views("mars", [view])
-    views.save_views("mars", [view])
-    experiment = mlflow.MlflowClient().get_experiment_by_name("mars")
-    saved = [json.loads(value) for key, value in experiment.tags.items() if key == "mlflow.sharedViewState.steps"]
-    assert [each["name"] for each in saved] == ["Steps"]
-    state = json.loads(zlib.decompress(base64.b64decode(saved[0]["state"].removeprefix("deflate;"))))
-    assert (state["searchFilter"], state["selectedColumns"]) == (search, ["params.`seed`"])
-    (run,) = mlflow.MlflowClient().search_runs([experiment.experiment_id], state["searchFilter"])
-    assert run.data.tags["variant"] == "mars-unet_1"
-    assert views.page("mars", "steps").endswith(
-        f"/{experiment.experiment_id}/runs?workflowType=machine_learning&viewStateShareKey=steps"
-    )
+def test_the_address_of_the_current_runs_finds_them_best_first() -> None:
+    second = finished(identity("mars-unet_final"), test_mean_iou=0.75)
+    tracking.reconcile("mars", [finished(identity(data_hash="f" * 64)), second])
+    tracking.reconcile("mars", [finished(identity()), second])
+    tracking.log_study("mars", TUNING)
+    client = mlflow.MlflowClient()
+    experiment = client.get_experiment_by_name("mars").experiment_id
+    shown = ui.pages(tasks.make("mars", params.load()), experiment, [])
+    assert list(shown) == ["current runs", "searches"]
+    assert {page.partition("?")[0] for page in shown.values()} == {f"/#/experiments/{experiment}/runs"}
+
+    def found(page: str) -> list[str]:
+        query = dict(parse_qsl(page.partition("?")[2], strict_parsing=True))
+        assert query["orderByAsc"] == "false"
+        runs = client.search_runs([experiment], query["searchFilter"], order_by=[f"{query['orderByKey']} DESC"])
+        return [run.info.run_name for run in runs]
+
+    assert found(shown["current runs"]) == ["mars-unet_final-0", "mars-unet_1-0"]
+    assert len(found(shown["searches"])) == 1 + len(TUNING["trials"])
 
 
-def test_a_comparison_names_the_current_runs_in_the_order_asked_for() -> None:
-    found = tracking.reconcile("mars", [finished(identity()), finished(identity("mars-unet_final"))])
-    both = [found["mars-unet_final", 0], found["mars-unet_1", 0]]
-    page = views.comparison("mars", ["mars-unet_final", "mars-unet_1"])
-    assert page is not None
-    assert json.loads(parse_qs(page.partition("?")[2])["runs"][0]) == both
-    assert views.comparison("mars", ["mars-unet_1", "mars-unet_4"]) is None
+def test_the_published_steps_are_compared_where_there_are_two() -> None:
+    task = tasks.make("mars", params.load())
+    page = ui.pages(task, "7", ["a", "b"])["the published steps side by side"]
+    assert page.startswith("/#/compare-runs?")
+    query = {name: json.loads(value) for name, value in parse_qsl(page.partition("?")[2])}
+    assert query == {"runs": ["a", "b"], "experiments": ["7"]}
+    assert list(ui.pages(task, "7", ["a"])) == ["current runs", "searches"]
 
 
 @pytest.fixture
@@ -398,6 +470,59 @@ def test_the_champion_is_a_version_that_can_be_loaded_and_knows_its_training(ent
     assert Path(mlflow.MlflowClient().download_artifacts(holder.info.run_id, "card.md")).read_text() == "# Card"
 
 
+def known_of_store(uri: str) -> Any:
+    """All that a store knows, without its own ids, clocks and files' places."""
+    client = mlflow.MlflowClient(uri, uri)
+    experiment = client.get_experiment_by_name("mars").experiment_id
+    runs = client.search_runs([experiment], "tags.status != 'superseded'")
+    own = ("mlflow.parentRunId", "mlflow.source.name", "mlflow.log-model.history", "record", "git_commit", "git_dirty")
+    described = [
+        (
+            run.info.run_name,
+            run.info.status,
+            {key: value for key, value in run.data.tags.items() if key not in own},
+            run.data.params,
+            run.data.metrics,
+            [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, "loss")],
+            [each.dataset.digest for each in run.inputs.dataset_inputs],
+        )
+        for run in runs
+    ]
+    (model,) = client.search_registered_models()
+    versions = [client.get_model_version(model.name, number) for number in model.aliases.values()]
+    models = [
+        (each.description, each.aliases, {key: each.tags[key] for key in ("fingerprints", "form", "variant")})
+        for each in versions
+    ]
+    return sorted(described, key=repr), model.name, model.aliases, models
+
+
+def test_another_store_gets_the_same_record_from_dvc(
+    entry: Entry, migrated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(migrated / "mlflow.db", tmp_path / "server.db")
+    trainings = [finished(identity()), finished(identity("mars-unet_final"))]
+    with tracking.training_run(identity(), "plain U-Net") as live:  # recorded while it was trained
+        live.log_epoch(1, {"loss": 2.0, "val_mean_iou": 0.25})
+        live.log_epoch(2, {"loss": 1.0})
+
+    def record() -> None:
+        tracking.reconcile("mars", trainings)
+        tracking.log_study("mars", TUNING)
+        registry.register("mars", [entry])
+
+    record()
+    own = known_of_store(store.uri())
+    monkeypatch.setenv(store.SERVER, f"sqlite:///{tmp_path / 'server.db'}")
+    record()
+    assert known_of_store(store.uri()) == own
+    for run in all_runs():
+        if "fingerprint" in run.data.tags:
+            assert [file.path for file in mlflow.MlflowClient().list_artifacts(run.info.run_id)] == ["model"]
+    model = mlflow.pyfunc.load_model("models:/terracyte-mars@champion")
+    assert model.predict(np.zeros((2, 8, 16, 1), np.float32)).shape == (2, 8, 16, 5)
+
+
 def test_registering_twice_changes_nothing_and_a_wiped_store_is_made_again(entry: Entry, migrated: Path) -> None:
     records = [finished(identity())]
     tracking.reconcile("mars", records)
@@ -406,8 +531,8 @@ def test_registering_twice_changes_nothing_and_a_wiped_store_is_made_again(entry
     tracking.reconcile("mars", records)
     registry.register("mars", [entry])
     assert (snapshot(), registered()) == before
-    shutil.rmtree(paths.MLFLOW)
-    shutil.copytree(migrated, paths.MLFLOW)
+    shutil.rmtree(paths.mlflow())
+    shutil.copytree(migrated, paths.mlflow())
     tracking.reconcile("mars", records)
     registry.register("mars", [entry])
     (version,) = registered()

@@ -13,10 +13,9 @@ import pytest
 
 from terracyte import params
 from terracyte.core import metric_files, paths
-from terracyte.fetch import pretrained
 from terracyte.tracking import store
 from tests import balanced_project
-from tests.conftest import ROOT, Edit
+from tests.conftest import ROOT, TASKS, Edit
 
 pytestmark = [
     pytest.mark.jax,
@@ -31,13 +30,12 @@ def balanced(project: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.delenv(store.SERVER, raising=False)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     balanced_project.write(project)
-    for task in params.TASKS:
+    for task in TASKS:
         # Lion takes the sign of each gradient: rounding would turn some around
         edit(f"reference.{task}.optimizer", "adamw")
         edit(f"reference.{task}.epochs", 3)
     edit("reference.mars.dropout", 0.2)
-    for name in NAMES:
-        pretrained.fetch(params.load(), name)
+    balanced_project.configure()
 
 
 def start(name: str, number: int, **environment: str) -> "subprocess.Popen[bytes]":

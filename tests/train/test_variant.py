@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 
 from terracyte import params
-from terracyte.configure.identity import data_hash
-from terracyte.core import metric_files, paths
-from terracyte.fetch import pretrained
+from terracyte.core import files, metric_files, paths
+from terracyte.core.errors import InputError
 from terracyte.models.serialization import read_model
+from terracyte.params import row
+from terracyte.params.row import data_hash
 from terracyte.train import checkpoints
 from tests import balanced_project
 from tests.conftest import ROOT, Edit
@@ -33,11 +34,12 @@ def no_tracking(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def train(name: str) -> dict[str, bytes]:
     """Train, and return the outputs' contents by path."""
-    from terracyte.train.variant import train_variant
+    from terracyte.train.variant import train_row
 
-    pretrained.fetch(params.load(), name)
-    train_variant(params.load(), name)
-    task = params.load().variants[name].task
+    balanced_project.configure()
+    settings = params.load()
+    task = settings.variants[name].task
+    train_row(row.read(task, name), settings.variants[name].title, settings.compute)
     outputs = [*paths.models(task, name).iterdir(), paths.curves(task, name), paths.training(task, name)]
     return {str(file): file.read_bytes() for file in outputs}
 
@@ -121,8 +123,6 @@ def test_twins_keep_their_progress_apart(project: Path, edit: Edit, monkeypatch:
 
 
 def test_outputs_stay_when_training_fails(project: Path, edit: Edit) -> None:
-    from terracyte.core.errors import InputError
-
     balanced_project.write(project)
     edit("reference.mars.epochs", 1)
     before = train("mars-unet_1")
@@ -140,6 +140,17 @@ def test_imitated_arithmetic_is_told(
     monkeypatch.setattr("terracyte.train.variant.is_slow_here", lambda precision: precision == "bfloat16")
     train("mars-baseline")
     assert "warning: mars-baseline: this processor imitates bfloat16" in capsys.readouterr().err
+
+
+def test_other_data_than_the_row_s_are_refused(project: Path) -> None:
+    balanced_project.write(project)
+    resolved = row.read("mars", "mars-baseline")
+    manifest = pd.read_parquet(paths.balance_manifest("mars"))
+    files.write_table(paths.balance_manifest("mars"), manifest.iloc[1:])
+    from terracyte.train.variant import train_row
+
+    with pytest.raises(InputError, match="is of other data: run `dvc repro configure@mars`"):
+        train_row(resolved, "", params.load().compute)
 
 
 def test_an_unknown_variant_is_one_line(project: Path) -> None:

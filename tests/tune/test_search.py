@@ -1,6 +1,8 @@
 """A search as the stage runs it: real trainings, in processes of their own."""
 
+import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,17 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from terracyte import compute, params
-from terracyte.configure import tuned_values
+from terracyte.configure import rows
 from terracyte.core import files, paths
 from terracyte.core.errors import InputError
+from terracyte.params.row import Identity
 from terracyte.tune import search, study
 from terracyte.tune import trial as trials
 from terracyte.tune.study import Outcome, Study
-from terracyte.tune.trial import Job, Repeat
+from terracyte.tune.trial import ConfirmationJob, TrialJob
 from tests import balanced_project
-from tests.conftest import ROOT, Edit
+from tests.conftest import ROOT, Edit, copy_settings
 
 SPACE = {
     "learning_rate": {"low": 1e-6, "high": 1e-1, "scale": "log"},
@@ -27,15 +31,29 @@ SPACE = {
 }
 
 
-@pytest.fixture(autouse=True)
-def balanced(project: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
-    from terracyte.fetch import pretrained
+TRIALS = 3  # where they are pretended; 2 where they are trained
 
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A balanced project with a short search: made once, to be copied."""
+
+    folder = tmp_path_factory.mktemp("balanced")
+    copy_settings(folder)
+    with contextlib.chdir(folder):
+        balanced_project.write(folder)
+        yaml = YAML()
+        content = yaml.load(paths.PARAMS)
+        content["tune"]["mars"].update(trials=TRIALS, space=SPACE, change={"epochs": 3, "patience": 3})
+        yaml.dump(content, paths.PARAMS)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def balanced(project: Path, template: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(study.STORAGE, raising=False)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    balanced_project.write(project)
-    edit("tune.mars.space", SPACE)
-    pretrained.fetch(params.load(), "mars-final_short")
+    shutil.copytree(template, project, dirs_exist_ok=True)
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, scores: dict[str, float], best: float = 0.9) -> list[Any]:
@@ -45,7 +63,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, scores: dict[str, float], best: flo
     def run(function: Any, jobs: Any, *_: Any) -> Any:
         for job in jobs:
             done.append(job)
-            if isinstance(job, Job):
+            if isinstance(job, TrialJob):
                 yield job, Outcome(state="complete", score=best if job.number == 2 else 0.5)
             else:
                 yield job, scores[job.whose]
@@ -54,29 +72,17 @@ def pretend(monkeypatch: pytest.MonkeyPatch, scores: dict[str, float], best: flo
     return done
 
 
-def test_trials_train_and_the_outcome_holds_them() -> None:
-    outcome = search.search(params.load(), "mars")
-    assert [trial["number"] for trial in outcome["trials"]] == [0, 1, 2]
-    assert {trial["state"] for trial in outcome["trials"]} == {"complete"}
-    assert all(len(trial["epochs"]) == 2 for trial in outcome["trials"])
-    assert outcome["trials"][0]["values"] == {"learning_rate": 5e-3, "dropout": 0.1}
-    assert outcome["best"]["score"] == max(trial["score"] for trial in outcome["trials"])
-    assert not list(paths.CHECKPOINTS.iterdir())
-    # nothing is left to do, so nothing is done
-    assert search.search(params.load(), "mars") == outcome
-
-
 def test_a_winner_that_stands_fresh_seeds_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     done = pretend(monkeypatch, {"reference": 0.5, "winner": 0.6})
     outcome = search.search(params.load(), "mars")
     assert outcome["chosen"] == "winner"
     assert outcome["best"]["number"] == 2
     assert outcome["values"] == outcome["best"]["values"] != {}
-    repeats = [job for job in done if isinstance(job, Repeat)]
+    repeats = [job for job in done if isinstance(job, ConfirmationJob)]
     assert {(job.whose, job.seed) for job in repeats} == {("reference", 1), ("winner", 1)}
     # they are not trained a third time
     assert search.search(params.load(), "mars") == outcome
-    assert len([job for job in done if isinstance(job, Repeat)]) == 2
+    assert len([job for job in done if isinstance(job, ConfirmationJob)]) == 2
 
 
 @pytest.mark.parametrize("winner", [0.4, 0.5])
@@ -91,7 +97,7 @@ def test_a_reference_that_is_best_is_not_repeated(monkeypatch: pytest.MonkeyPatc
     done = pretend(monkeypatch, {}, best=0.1)
     outcome = search.search(params.load(), "mars")
     assert (outcome["best"]["number"], outcome["chosen"], outcome["values"]) == (0, "reference", {})
-    assert all(isinstance(job, Job) for job in done)
+    assert all(isinstance(job, TrialJob) for job in done)
 
 
 def test_no_trials_are_no_search(edit: Edit) -> None:
@@ -109,27 +115,39 @@ def test_time_is_a_budget_too(edit: Edit, monkeypatch: pytest.MonkeyPatch) -> No
     assert done == []
 
 
-def test_a_search_without_any_score_says_why(edit: Edit) -> None:
-    edit("tune.mars.change.batch_size", 4)
-    paths.balance("mars").unlink()
-    files.write_json(paths.balance("mars"), {"class_weights": [0.0, float(2**1000), 1.0, 1.0]})
-    with pytest.raises(InputError, match=r"none of 3 trials came to a score: .*loss of epoch 1 is not finite"):
+def test_a_search_without_any_score_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(function: Any, jobs: Any, *_: Any) -> Any:
+        return ((job, Outcome(state="failed", failure="too large a network")) for job in jobs)
+
+    monkeypatch.setattr(compute, "run", run)
+    with pytest.raises(InputError, match=r"none of 3 trials came to a score: too large a network"):
         search.search(params.load(), "mars")
+
+
+def test_a_training_that_fails_is_a_failed_trial() -> None:
+    weights = {"class_weights": [0.0, 3e38, 1.0, 1.0]}
+    paths.balance("mars").unlink()
+    files.write_json(paths.balance("mars"), weights)
+    outcome = trials.run(TrialJob("mars", "a", 0, {}), lambda epoch: False)
+    assert outcome.state == "failed"
+    assert "loss of epoch 1 is not finite" in outcome.failure
 
 
 def test_another_process_that_searches_is_not_disturbed() -> None:
-    with search._alone("mars"), pytest.raises(InputError, match="another process is searching already"):
+    with search._exclusive("mars"), pytest.raises(InputError, match="another process is searching already"):
         search.search(params.load(), "mars")
 
 
-@pytest.mark.parametrize("path", ["tune.mars.seed", "tune.mars.share", "reference.mars.width"])
-def test_what_trials_depend_on_makes_another_study(edit: Edit, path: str) -> None:
-    name = trials.study(params.load(), "mars").name
+def test_what_trials_depend_on_makes_another_study(edit: Edit) -> None:
+    name = trials.open_study(params.load(), "mars").name
     edit("tune.mars.trials", 30)
     edit("compute.workers", 4)
-    assert trials.study(params.load(), "mars").name == name
-    edit(path, 1)
-    assert trials.study(params.load(), "mars").name != name
+    assert trials.open_study(params.load(), "mars").name == name
+    names = {name}
+    for path in ("tune.mars.seed", "tune.mars.share", "reference.mars.width"):
+        edit(path, 1)
+        names.add(trials.open_study(params.load(), "mars").name)
+    assert len(names) == 4
 
 
 def tune() -> "subprocess.Popen[bytes]":
@@ -144,14 +162,24 @@ def outputs() -> tuple[bytes, bytes]:
 
 
 def record() -> Study:
-    return trials.study(params.load(), "mars")
+    return trials.open_study(params.load(), "mars")
 
 
-def test_a_killed_search_goes_on_and_ends_as_if_it_had_not_been_killed(edit: Edit) -> None:
-    edit("tune.mars.change", {"epochs": 4, "patience": 4})
+def test_trials_train_and_a_killed_search_ends_as_if_it_had_not_been_killed(edit: Edit) -> None:
+    edit("tune.mars.trials", 2)
     whole = tune()
     assert whole.wait() == 0, Path("tune.log").read_text()
     expected = outputs()
+    outcome = files.read_json(paths.tuning("mars"))
+    assert [trial["number"] for trial in outcome["trials"]] == [0, 1]
+    assert {trial["state"] for trial in outcome["trials"]} == {"complete"}
+    assert all(len(trial["epochs"]) == 3 for trial in outcome["trials"])
+    assert outcome["trials"][0]["values"] == {"learning_rate": 5e-3, "dropout": 0.1}
+    assert outcome["best"]["score"] == max(trial["score"] for trial in outcome["trials"])
+    assert not list(paths.CHECKPOINTS.iterdir())
+    # nothing is left to do, so nothing is done
+    assert search.search(params.load(), "mars") == outcome
+
     for path in (*paths.STUDIES.glob("*.journal"), paths.tuning("mars"), paths.tuned("mars")):
         path.unlink()
     killed = tune()
@@ -170,16 +198,19 @@ def test_a_killed_search_goes_on_and_ends_as_if_it_had_not_been_killed(edit: Edi
 
 
 def test_tuned_values_are_what_training_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    from terracyte.configure import initialisation
-
     pretend(monkeypatch, {"reference": 0.5, "winner": 0.6})
     values = search.search(params.load(), "mars")["values"]
-    before = initialisation.identities(params.load(), "mars-final_short")[0]
-    tuned_values.write("mars", values)
-    after = initialisation.identities(params.load(), "mars-final_short")[0]
+    before = resolved("mars-final_short")
+    files.write_json(paths.tuned("mars"), values)
+    after = resolved("mars-final_short")
     assert before.fingerprint != after.fingerprint
     assert after.config.learning_rate == values["learning_rate"]
     tuned_file = paths.tuned("mars")
     tuned_file.unlink()
     with pytest.raises(InputError, match="run `dvc repro tune@mars`"):
-        initialisation.identities(params.load(), "mars-final_short")
+        resolved("mars-final_short")
+
+
+def resolved(name: str) -> Identity:
+    """The first training of a row, as it would be configured now."""
+    return next(row for row in rows.resolve(params.load(), "mars") if row.variant == name).identities[0]

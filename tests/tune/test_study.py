@@ -42,7 +42,7 @@ def score(values: Values, report: Callable[[int, float], None]) -> float:
     return total
 
 
-class HopelessError(Exception):
+class PrunedError(Exception):
     pass
 
 
@@ -51,12 +51,12 @@ def attempt(record: Study, job: int, objective: Callable[[Values, Callable[[int,
     begun = record.begin(job)
 
     def report(epoch: int, score: float) -> None:
-        if begun.is_hopeless(epoch, score):
-            raise HopelessError
+        if begun.should_prune(epoch, score):
+            raise PrunedError
 
     try:
         begun.end(Outcome(state="complete", score=objective(begun.values, report)))
-    except HopelessError:
+    except PrunedError:
         begun.end(Outcome(state="pruned"))
 
 
@@ -71,7 +71,7 @@ def test_the_first_trial_is_the_reference_and_later_ones_find_better() -> None:
     trials = record.trials()
     assert [trial.number for trial in trials] == list(range(TRIALS))
     assert dict(trials[0].values) == START
-    best = tuning.best(trials)
+    best = tuning.best_of(trials)
     assert best is not None
     assert best.number > 0
     assert (best.score or 0) > (trials[0].score or 0)
@@ -140,7 +140,7 @@ def killed_before_it_was_made(record: Study) -> None:
 
 
 def killed_before_it_chose(record: Study) -> None:
-    record._take(0)
+    record._ask(0)
 
 
 def killed_before_it_told(record: Study) -> None:
@@ -178,7 +178,7 @@ def test_hopeless_trials_end_early(pruner: str) -> None:
         for epoch in range(1, 10):
             try:
                 report(epoch, score(values, lambda *_: None))
-            except HopelessError:
+            except PrunedError:
                 ended.append(epoch)
                 raise
         return score(values, lambda *_: None)
@@ -189,7 +189,7 @@ def test_hopeless_trials_end_early(pruner: str) -> None:
     assert len(pruned) == len(ended) > 0
     assert [len(trial.epochs) for trial in pruned] == ended
     assert all(epoch < 9 for epoch in ended)
-    assert tuning.best(record.trials()) not in pruned
+    assert tuning.best_of(record.trials()) not in pruned
 
 
 def test_importances_name_what_decides() -> None:
@@ -216,6 +216,41 @@ def test_a_database_takes_the_place_of_the_journal(project: Path, monkeypatch: p
     run(study())
     assert study().trials() == journal
     assert (project / "studies.db").exists()
+
+
+def test_a_database_that_lacks_the_study_goes_on_from_the_journal(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(study("whole"))
+    journal = study()
+    run(journal, 6)
+    journal.begin(6).should_prune(1, 0.5)  # its process is killed
+    journal.remember("reference", 0.5)
+    monkeypatch.setenv(tuning.STORAGE, f"sqlite:///{project}/studies.db")
+    copied = study()
+    assert copied.trials() == journal.trials()
+    assert copied.remembered("reference") == 0.5
+    assert copied.pending(8) == [6, 7]
+    # what comes next is what the journal would have tried
+    run(copied)
+    expected = study_of_journal("whole", monkeypatch)
+    assert [trial.values for trial in copied.trials()] == [trial.values for trial in expected]
+    # a database that has the study keeps its own
+    assert study().trials() == copied.trials()
+    assert len(journal.trials()) == 6
+
+
+def study_of_journal(name: str, monkeypatch: pytest.MonkeyPatch) -> list[tuning.Trial]:
+    with monkeypatch.context() as patch:
+        patch.delenv(tuning.STORAGE)
+        return study(name).trials()
+
+
+def test_a_journal_without_the_study_is_passed_over(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths.STUDIES.mkdir(parents=True)
+    (paths.STUDIES / "mars-a.journal").touch()  # its process was killed before it wrote anything
+    monkeypatch.setenv(tuning.STORAGE, f"sqlite:///{project}/studies.db")
+    assert study().trials() == []
 
 
 def test_a_database_out_of_reach_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

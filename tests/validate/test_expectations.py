@@ -11,10 +11,10 @@ import pytest
 from terracyte import params, tasks
 from terracyte.core import paths
 from terracyte.core.errors import InputError
-from terracyte.ingest.manifest import describe
+from terracyte.images.statistics import describe, describe_masks
 from terracyte.tasks.task import Task
 from terracyte.validate import expectations
-from tests.conftest import Edit
+from tests.conftest import TASKS, Edit
 
 Change = Callable[[pd.DataFrame], object]
 
@@ -32,12 +32,12 @@ def write(name: str, images: int = 16) -> tuple[Task, pd.DataFrame]:
     turn = np.arange(images) % len(task.classes)
     paths.raw(name).mkdir(parents=True)
     np.save(paths.images(name), pixels)
-    masks = None
+    manifest = describe(pixels)
     if task.dense:
         masks = random.integers(0, 2, (images, *task.image_shape[:2]), np.uint8) * turn[:, None, None].astype(np.uint8)
         masks[np.arange(images), 0, np.arange(images)] = turn == 0  # two classes at least, no mask twice
         np.save(paths.masks(name), masks)
-    manifest = describe(task, pixels, masks)
+        manifest = pd.concat([manifest, describe_masks(masks, len(task.classes))], axis=1)
     manifest.insert(0, "id", np.arange(images))
     manifest.insert(1, "name", [f"picture {number}" for number in range(images)])
     return task, manifest if task.dense else manifest.assign(label=turn)
@@ -61,7 +61,7 @@ def put(column: str, row: int, value: object) -> Change:
     return lambda manifest: manifest.__setitem__(column, manifest[column].mask(manifest["id"] == row, value))
 
 
-@pytest.mark.parametrize("name", params.TASKS)
+@pytest.mark.parametrize("name", TASKS)
 def test_sound_data_pass_and_the_summary_repeats(name: str, edit: Edit) -> None:
     edit(f"validate.{name}.class_share", {"low": 0, "high": 1})
     task, manifest = write(name)
@@ -137,7 +137,7 @@ def test_masks_that_do_not_match_in_number_stop() -> None:
 def test_a_broken_array_is_one_line(damage: Callable[[bytes], bytes]) -> None:
     task, manifest = write("blood")
     paths.images("blood").write_bytes(damage(paths.images("blood").read_bytes()))
-    with pytest.raises(InputError, match=r"images.npy cannot be read .*run ingest again"):
+    with pytest.raises(InputError, match=r"images.npy is damaged .*: delete it and run `dvc repro`"):
         raw(task, manifest)
 
 

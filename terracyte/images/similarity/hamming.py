@@ -40,9 +40,9 @@ def hash_pairs(hashes: NDArray[np.uint64], bits: int) -> NDArray[np.int64]:
     parts = _best_parts(len(hashes), bits)
     if parts is None:
         starts = range(0, len(hashes), _ROWS)
-        found = list(compute.spread(_compare_rows, starts, hashes, bits))
+        found = list(compute.parallel_map(_compare_rows, starts, hashes, bits))
     else:
-        found = list(compute.spread(_join, _work(parts, bits), hashes, bits))
+        found = list(compute.parallel_map(_join, _work(parts, bits), hashes, bits))
     pairs = np.sort(np.concatenate([np.empty((0, 2), np.int64), *found]), axis=1)
     # a pair may be found by several of its parts; one number per pair sorts faster than two
     numbers = np.unique(pairs[:, 0] * len(hashes) + pairs[:, 1])

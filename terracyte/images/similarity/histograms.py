@@ -30,7 +30,7 @@ def histograms(images: NDArray[np.uint8], ids: NDArray[np.int64]) -> NDArray[np.
         (n, 512) for three channels, (n, 32) for one; each row sums to 1.
     """
     starts = tqdm(range(0, len(ids), _IMAGES), desc="counting colours", unit="chunk", disable=None)
-    parts = compute.spread(_count_all, (images[ids[start : start + _IMAGES]] for start in starts))
+    parts = compute.parallel_map(_count_all, (images[ids[start : start + _IMAGES]] for start in starts))
     channels = images.shape[-1]
     shares = np.empty((len(ids), _LEVELS[channels] ** channels), np.float32)
     for start, part in zip(range(0, len(ids), _IMAGES), parts, strict=True):

@@ -89,7 +89,7 @@ def verify(small: Rows, rows: NDArray[np.int64], correlation: float) -> Pairs:
     """
     progress = tqdm(range(0, len(rows), _PAIRS), desc="comparing images", unit="block", disable=None)
     blocks = ((small, rows[start : start + _PAIRS]) for start in progress)
-    found = list(compute.spread(_verify_block, (_with_thumbnails(*block) for block in blocks), correlation))
+    found = list(compute.parallel_map(_verify_block, (_with_thumbnails(*block) for block in blocks), correlation))
     if not found:
         return Pairs(rows, np.empty(0), np.empty(0))
     correlations, shifts = (np.concatenate(each) for each in zip(*found, strict=True))
@@ -133,7 +133,7 @@ def components(n: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
 def _thumbnails(images: NDArray[np.uint8], ids: NDArray[np.int64]) -> Iterator[Rows]:
     """(n, h', w') float32 thumbnails; on disk where they are many."""
     starts = tqdm(range(0, len(ids), _IMAGES), desc="shrinking images", unit="chunk", disable=None)
-    parts = compute.spread(_shrink, (images[ids[start : start + _IMAGES]] for start in starts))
+    parts = compute.parallel_map(_shrink, (images[ids[start : start + _IMAGES]] for start in starts))
     if len(ids) <= _IN_MEMORY:
         yield np.concatenate(list(parts))
         return

@@ -20,7 +20,7 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
     """
     if source.group_column is not None and source.source != "folder":
         raise InputError(
-            f"params.yaml: 'data.{task.name}.group_column' is {source.group_column!r}, but the source "
+            f"experiment.yaml: 'sources.{task.name}.group_column' is {source.group_column!r}, but the source "
             f"'{source.source}' declares no groups; set it to null"
         )
     return _reader(source.source).read(task, source)

@@ -56,7 +56,7 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
     """
     root = Path(source.path)
     if not root.is_dir():
-        raise InputError(f"{root} is no folder; change 'data.{task.name}.path' in params.yaml")
+        raise InputError(f"{root} is no folder; change 'sources.{task.name}.path' in experiment.yaml")
     samples = masked_samples(root) if task.dense else labelled_samples(task, root)
     names = [sample.image.relative_to(root).as_posix() for sample in samples]
     groups = declared_groups(root, source.group_column, names) if source.group_column else [""] * len(names)
@@ -99,7 +99,7 @@ def _readable(task: Task, source: Source, samples: Sequence[Sample]) -> Iterator
             unreadable.append(str(outcome))
         else:
             raise InputError(
-                f"{outcome}; repair or remove it, or set 'data.{task.name}.unreadable' to skip in params.yaml"
+                f"{outcome}; repair or remove it, or set 'sources.{task.name}.unreadable' to skip in experiment.yaml"
             )
     _report(Path(source.path), "unreadable", unreadable)
 

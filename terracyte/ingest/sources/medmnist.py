@@ -33,10 +33,10 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
     """
     if task.dense:
         raise InputError(
-            f"params.yaml: 'data.{task.name}.source' is 'medmnist', which has labels and no masks; choose another"
+            f"experiment.yaml: 'sources.{task.name}.source' is 'medmnist', which has no masks; choose another"
         )
     url, md5 = _index_entry(Path(source.path), source.download_size)
-    path = fetch(url, md5, paths.DOWNLOADS)
+    path = fetch(url, md5, paths.downloads())
     arrays = members(path, *(f"{split}_{kind}" for split in _SPLITS for kind in ("images", "labels")))
     images, labels = arrays[::2], arrays[1::2]
     for pictures, classes in zip(images, labels, strict=True):

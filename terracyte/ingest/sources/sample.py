@@ -69,7 +69,7 @@ def _recipe(task: Task, path: Path) -> Any:
     drawn = _SAMPLES[task.name]
     _check_declared(task, drawn)
     if not path.is_file():
-        raise InputError(f"{path} is missing: 'data.{task.name}.path' in params.yaml must name the sample's recipe")
+        raise InputError(f"{path} is missing: 'sources.{task.name}.path' in experiment.yaml must name a recipe")
     return build(drawn.recipe, read_yaml(path), "", file=str(path))
 
 
@@ -80,7 +80,7 @@ def _check_declared(task: Task, drawn: _Sample) -> None:
     ):
         if declared != fixed:
             raise InputError(
-                f"params.yaml: the {what} in 'data.{task.name}' are {list(declared)}, but the sample draws "
+                f"params.yaml: the {what} in 'tasks.{task.name}' are {list(declared)}, but the sample draws "
                 f"{list(fixed)}; declare these or choose another source"
             )
 

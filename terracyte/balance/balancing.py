@@ -1,0 +1,69 @@
+"""Cleaned manifest → splits, groups and weights, and what they amount to."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from terracyte.balance.class_weights import class_weights, repeats, sampling_weights
+from terracyte.balance.split import SPLITS, assign, group
+from terracyte.params import Balance
+from terracyte.tasks.task import Task
+
+# Columns that cleaning added: they say nothing about the rows that stay.
+_DECISIONS = ["keep", "reason", "duplicate_of"]
+
+
+def balance(task: Task, images: NDArray[np.uint8], cleaned: pd.DataFrame, settings: Balance) -> pd.DataFrame:
+    """Split the kept rows and weigh them.
+
+    Args:
+        task: whose rows.
+        images: (N, h, w, c) uint8, indexed by `id`; may be memory-mapped.
+        cleaned: the manifest with the decisions of cleaning.
+        settings: shares, similarity, weights.
+
+    Returns:
+        The kept rows without the decisions, with `split` (train, validation or test), `group` (from 0 on),
+        `sample_weight` (mean 1 over training rows; 1 elsewhere) and `repeats` (1 outside training).
+
+    Raises:
+        InputError: the data cannot be split as asked, or the rare class is unknown.
+    """
+    kept = cleaned[cleaned["keep"]].drop(columns=_DECISIONS).reset_index(drop=True)
+    shown = repeats(task, kept, settings)
+    groups = group(images, kept, settings)
+    splits = assign(task, kept, groups, settings)
+    training = splits == "train"
+    sample_weight = np.ones(len(kept))
+    sample_weight[training] = sampling_weights(task, kept[training], settings.weight_cap).round(6)
+    return kept.assign(split=splits, group=groups, sample_weight=sample_weight, repeats=np.where(training, shown, 1))
+
+
+def summarise(task: Task, balanced: pd.DataFrame, settings: Balance) -> dict[str, Any]:
+    """Class weights, and per split the numbers of images, groups and images (or pixels) of each class."""
+    training = balanced[balanced["split"] == "train"]
+    weights = class_weights(task, training, settings.weight_power, settings.weight_cap)
+    sizes = balanced["group"].value_counts()
+    return {
+        "class_weights": weights.round(6).tolist(),
+        "splits": {name: _count(task, balanced[balanced["split"] == name]) for name in SPLITS},
+        "groups": {"images_in_groups": int(sizes[sizes > 1].sum()), "largest": int(sizes.max())},
+    }
+
+
+def describe(summary: dict[str, Any]) -> str:
+    """The splits as a short table, classes in percent of their column's split."""
+    names = list(summary["splits"]["train"]["classes"])
+    lines = [f"{'split':12}{'images':>8}{'groups':>8}  " + "  ".join(names)]
+    for split, found in summary["splits"].items():
+        total = sum(found["classes"].values())
+        shares = (f"{found['classes'][name] / total:{len(name)}.1%}" for name in names)
+        lines.append(f"{split:12}{found['images']:8}{found['groups']:8}  " + "  ".join(shares))
+    return "\n".join(lines)
+
+
+def _count(task: Task, rows: pd.DataFrame) -> dict[str, Any]:
+    classes = dict(zip(task.classes, task.class_counts(rows).sum(axis=0).tolist(), strict=True))
+    return {"images": len(rows), "groups": int(rows["group"].nunique()), "classes": classes}

@@ -1,0 +1,135 @@
+"""Train, validation and test: no group of alike images is in two splits, and classes keep their shares."""
+
+import hashlib
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from terracyte.core.errors import InputError
+from terracyte.images.similarity.pairs import components, similar_pairs
+from terracyte.params import Balance
+from terracyte.tasks.task import Task
+
+SPLITS = ("train", "validation", "test")
+_MOST_HELD_OUT = 0.6  # by validation and test together
+_TOLERANCE = 0.2  # relative; a split's size may be off by that much
+
+
+def group(images: NDArray[np.uint8], kept: pd.DataFrame, settings: Balance) -> NDArray[np.int64]:
+    """Number the groups of images that must share a split.
+
+    Two images belong together if they are copies, if they look alike (perhaps shifted against each other), if
+    they declare the same group, or if a chain of such pairs connects them.
+
+    Args:
+        images: (N, h, w, c) uint8, indexed by `id`; may be memory-mapped.
+        kept: n rows of the manifest.
+        settings: how alike is alike.
+
+    Returns:
+        (n,) group numbers from 0 on, in the order of their first rows.
+    """
+    alike = similar_pairs(images, kept, settings.group_bits, settings.group_correlation).rows
+    copies = _links(kept["content_hash"])
+    declared = _links(kept["declared_group"].where(kept["declared_group"] != ""))
+    first_rows = components(len(kept), np.concatenate([alike, copies, declared]))
+    return np.unique(first_rows, return_inverse=True)[1].astype(np.int64)
+
+
+def assign(task: Task, kept: pd.DataFrame, groups: NDArray[np.int64], settings: Balance) -> NDArray[np.str_]:
+    """Split whole groups such that images, classes and strata all keep their shares (iterative stratification).
+
+    Groups go one by one, those that hold the largest part of any class first, to the split that still lacks most
+    of what they hold (after Sechidis et al. 2011, "On the stratification of multi-label data", with groups
+    instead of images and amounts instead of presence). Among equals the order is that of a seeded hash of their
+    contents: the split does not depend on the order of the rows.
+
+    Args:
+        task: gives classes and strata.
+        kept: n rows of the manifest.
+        groups: (n,) numbers from 0 on.
+        settings: shares and seed.
+
+    Returns:
+        (n,) of `SPLITS`.
+
+    Raises:
+        InputError: the shares leave too little for training, a scored class has too few groups to be in each
+            split, or groups are too large for the shares.
+    """
+    shares = _shares(task, settings)
+    _require_enough_groups(task, kept, groups)
+    parts = _parts(task, kept, groups)
+    contents = kept.groupby(groups)["content_hash"].min()
+    draws = [hashlib.sha256(f"{settings.seed} {content}".encode()).hexdigest() for content in contents]
+    lacking = np.ones((len(SPLITS), parts.shape[1]))
+    chosen = np.empty(len(parts), np.int64)
+    for number in np.lexsort([draws, -parts.max(axis=1).round(12)]):
+        # `lacking` is relative to each split's share; a draw goes to the largest split.
+        chosen[number] = int(np.argmax(lacking @ parts[number]))
+        lacking[chosen[number]] -= parts[number] / shares[chosen[number]]
+    splits = np.array(SPLITS)[chosen[groups]]
+    _require_shares(task, kept, groups, splits, shares)
+    return splits
+
+
+def _links(keys: pd.Series) -> NDArray[np.int64]:
+    """(p, 2) pairs that connect each row to the first row with its key; rows without a key stay alone."""
+    codes = pd.factorize(keys)[0]
+    known = np.flatnonzero(codes >= 0)
+    _, first = np.unique(codes[known], return_index=True)
+    return np.stack([known[first[codes[known]]], known], axis=1).astype(np.int64)
+
+
+def _shares(task: Task, settings: Balance) -> NDArray[np.float64]:
+    held_out = settings.validation + settings.test
+    if held_out > _MOST_HELD_OUT:
+        raise InputError(
+            f"params.yaml: 'balance.{task.name}.validation' and 'test' add up to {held_out:g}; "
+            f"together they may take {_MOST_HELD_OUT:g} at most"
+        )
+    return np.array([1 - held_out, settings.validation, settings.test])
+
+
+def _require_enough_groups(task: Task, kept: pd.DataFrame, groups: NDArray[np.int64]) -> None:
+    holds = task.class_counts(kept) > 0
+    for k in task.scored_classes:
+        found = len(np.unique(groups[holds[:, k]]))
+        if found < len(SPLITS):
+            raise InputError(
+                f"{task.name}: class '{task.classes[k]}' is in {found} independent group(s) of kept images, and "
+                f"each of {len(SPLITS)} splits needs one: add images of it, "
+                f"or raise 'balance.{task.name}.group_correlation'"
+            )
+
+
+def _parts(task: Task, kept: pd.DataFrame, groups: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(g, f) for each group its part of all images, of each class and of each stratum; each column sums to 1."""
+    strata = task.strata(kept)
+    amounts = np.concatenate(
+        [np.ones((len(kept), 1)), task.class_counts(kept), strata[:, None] == np.unique(strata)], axis=1
+    )
+    totals = np.zeros((groups.max() + 1, amounts.shape[1]))
+    np.add.at(totals, groups, amounts)
+    return np.asarray(totals / np.maximum(totals.sum(axis=0), 1))
+
+
+def _require_shares(
+    task: Task, kept: pd.DataFrame, groups: NDArray[np.int64], splits: NDArray[np.str_], shares: NDArray[np.float64]
+) -> None:
+    counts = task.class_counts(kept)
+    for name, share in zip(SPLITS, shares, strict=True):
+        found, wanted = int((splits == name).sum()), share * len(kept)
+        if abs(found - wanted) > max(1, _TOLERANCE * wanted):
+            raise InputError(
+                f"{task.name}: {len(kept)} kept images in groups of up to {np.bincount(groups).max()} cannot be split "
+                f"as asked: {name} would hold {found} instead of about {wanted:.0f}; "
+                f"add images, or raise 'balance.{task.name}.group_correlation'"
+            )
+        absent = [task.classes[k] for k in task.scored_classes if not counts[splits == name, k].any()]
+        if absent:
+            raise InputError(
+                f"{task.name}: the {name} split would hold no '{absent[0]}': "
+                f"raise 'balance.{task.name}.{name}', or add images of that class"
+            )

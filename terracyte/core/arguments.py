@@ -1,0 +1,29 @@
+"""Arguments that several commands share."""
+
+import argparse
+from pathlib import Path
+
+from terracyte.core.errors import InputError
+
+
+def add_experiment(parser: argparse.ArgumentParser) -> None:
+    """Declare `--experiment`; paths that the user gives stay relative to where the user stands."""
+    parser.add_argument(
+        "--experiment",
+        type=experiment,
+        default=Path(),
+        metavar="FOLDER",
+        help="folder of the experiment, such as real (the current one)",
+    )
+
+
+def experiment(text: str) -> Path:
+    """The type of `--experiment`.
+
+    Raises:
+        InputError: the folder is no experiment's.
+    """
+    folder = Path(text)
+    if not (folder / "dvc.yaml").is_file():
+        raise InputError(f"--experiment is {text!r}, which is no experiment: name a folder in which dvc.yaml lies")
+    return folder

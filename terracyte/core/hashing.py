@@ -1,0 +1,34 @@
+"""SHA-256 of values and files."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def digest(value: Mapping[str, Any]) -> str:
+    """SHA-256 of the canonical JSON of `value`, 64 hex digits."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def file_hash(*files: Path) -> str:
+    """SHA-256 over the bytes of files, in the given order, 64 hex digits."""
+    total = hashlib.sha256()
+    for file in files:
+        total.update(file.read_bytes())
+    return total.hexdigest()
+
+
+def code_hash(*packages: str) -> str:
+    """SHA-256 over the code of packages of terracyte, 12 hex digits: a code version that nothing else changes.
+
+    Args:
+        packages: their names, such as `train`; the order does not matter.
+    """
+    root = Path(__file__).parents[1]
+    code = sorted(path for name in packages for path in (root / name).rglob("*") if path.suffix in (".py", ".j2"))
+    total = hashlib.sha256()
+    for path in code:
+        total.update(f"{path.relative_to(root).as_posix()}\n".encode() + path.read_bytes())
+    return total.hexdigest()[:12]

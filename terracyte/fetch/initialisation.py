@@ -1,0 +1,47 @@
+"""What a variant's weights start from: what `fetch` found, as `configure` reads it."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+from terracyte.core import files, paths
+from terracyte.core.errors import InputError
+from terracyte.core.hashing import file_hash
+
+_LEGACY = ".h5"
+_SUFFIXES = (".weights.h5", _LEGACY)  # by its name Keras knows how to read a file
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Initialisation:
+    """Where a variant starts.
+
+    Attributes:
+        name: as tables show it: see `params.row`, or the name of the user's file.
+        sha256: of the weights' file; "" for random weights.
+    """
+
+    name: str
+    sha256: str
+
+
+def write(folder: Path, name: str, weights: Path | None = None) -> None:
+    """Fill a variant's folder, with a copy of the pretrained weights where there are any."""
+    folder.mkdir(parents=True)
+    if weights is not None:
+        suffix = next((each for each in _SUFFIXES if weights.name.endswith(each)), _LEGACY)
+        shutil.copyfile(weights, folder / f"backbone{suffix}")
+    found = Initialisation(name=name, sha256=file_hash(weights) if weights else "")
+    files.write_json(folder / "initialisation.json", dataclasses.asdict(found))
+
+
+def read(variant: str) -> Initialisation:
+    """What `write` has written.
+
+    Raises:
+        InputError: nothing was fetched yet.
+    """
+    path = paths.pretrained(variant) / "initialisation.json"
+    if not path.exists():
+        raise InputError(f"{path} is missing: run `dvc repro fetch`")
+    return Initialisation(**files.read_json(path))

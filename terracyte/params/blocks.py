@@ -1,0 +1,262 @@
+"""The blocks of params.yaml that belong to one stage each, as frozen dataclasses: a parameter is a field."""
+
+import dataclasses
+import re
+from typing import Literal
+
+from terracyte.core.errors import InputError
+from terracyte.params.schema import number
+
+Corruption = Literal[
+    "brightness_up",
+    "brightness_down",
+    "contrast_up",
+    "contrast_down",
+    "saturation",
+    "defocus_blur",
+    "motion_blur",
+    "noise",
+    "pixelation",
+    "jpeg",
+    "stain",
+]
+
+_ADDRESS = re.compile(r"auto|(ray://)?[\w.\-\[\]:]+:\d+")  # of a Ray cluster
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskSpec:
+    """What a task is.
+
+    Attributes:
+        kind: classification (a class for each image) or segmentation (a class for each pixel).
+        classes: class names in the order of their labels.
+        height, width, channels: of the raw images, in pixels; pictures of another size are resized to it.
+        background: name of the class that is neither scored nor predicted; null scores all. Segmentation only.
+        corruptions: names of the corruptions under which a model is scored as well; see `images.shift.corruptions`.
+            Classification only.
+    """
+
+    kind: Literal["classification", "segmentation"]
+    classes: tuple[str, ...]
+    height: int = number(32, 4096)
+    width: int = number(32, 4096)
+    channels: Literal[1, 3] = 3
+    background: str | None = None
+    corruptions: tuple[Corruption, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(set(self.classes)) < len(self.classes):
+            raise InputError(f"'tasks.<task>.classes' is {list(self.classes)}; each name may stand there once")
+        if self.background is not None and self.background not in self.classes:
+            raise InputError(f"'tasks.<task>.background' is {self.background!r}, which is none of the classes")
+        if self.background is not None and self.kind == "classification":
+            raise InputError("'tasks.<task>.background' is for segmentation; leave it out")
+        if self.corruptions and self.kind == "segmentation":
+            raise InputError("'tasks.<task>.corruptions' are for classification; leave them out")
+        if len(self.classes) - (self.background is not None) < 2:
+            raise InputError(
+                f"'tasks.<task>.classes' is {list(self.classes)}: at least two must be scored; "
+                "with `background: null` all are"
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Share:
+    """Declared bounds of a class's share of the images (blood) or of the pixels (mars)."""
+
+    low: float = number(0, 1)
+    high: float = number(0, 1)
+
+    def __post_init__(self) -> None:
+        _check_order("validate.<task>.class_share", self.low, self.high)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Validate:
+    """Recorded expectations; fatal ones need no parameter.
+
+    Attributes:
+        class_share: bounds that each class's share is expected to keep.
+        brightness: lowest and highest expected mean grey value of an image, 0-255.
+        contrast_low: lowest expected standard deviation of grey values, 0-255.
+        repeats_high: an image content is expected at most this many times.
+    """
+
+    class_share: Share
+    brightness: tuple[float, float] = number(0, 255)
+    contrast_low: float = number(0, 255)
+    repeats_high: int = number(1, 1_000_000)
+
+    def __post_init__(self) -> None:
+        _check_order("validate.<task>.brightness", *self.brightness)
+
+
+def _check_order(where: str, low: float, high: float) -> None:
+    if low > high:
+        raise InputError(f"'{where}' is {low:g} to {high:g}; the lower bound must come first")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Clean:
+    """Rules of cleaning.
+
+    Attributes:
+        repeated_image: an image content that occurs at least this often is an outlier as a whole.
+        repeated_labels: so is one that occurs under at least this many labels (or masks).
+        near_duplicate_bits: largest Hamming distance of the perceptual hashes (of 64 bits) of candidates for
+            near duplicates; pictures with like colours are candidates at any distance.
+        near_duplicate_correlation: smallest correlation of near duplicates, at their best small shift.
+        near_duplicate_mask: smallest share of equal mask pixels of near duplicates; neighbouring frames of a
+            rover that stands still differ in their masks. Tasks with masks only.
+        repeated_mask: a mask with more than one class that occurs at least this often is suspicious; its
+            images are outliers where they also share a part of their pixels.
+        distance: an image is off the task's distribution if its colour histogram is at least this far
+            (Hellinger, 0-1) from those of all but two other images.
+    """
+
+    repeated_image: int = number(2, 1_000_000)
+    repeated_labels: int = number(2, 1000)
+    near_duplicate_bits: int = number(0, 24)
+    near_duplicate_correlation: float = number(0.5, 1)
+    near_duplicate_mask: float = number(0, 1)
+    repeated_mask: int = number(2, 1_000_000)
+    distance: float = number(0, 1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Balance:
+    """Splits and weights.
+
+    Attributes:
+        validation, test: shares of the kept images, 0-0.4.
+        seed: of the split.
+        group_bits, group_correlation: as in `clean`, but looser and at any shift up to half the picture:
+            images alike enough to share a group.
+        weight_power: class weight = (mean frequency / class frequency) ** power; 0 is off, 1 full inverse.
+        weight_cap: largest class weight relative to the smallest.
+        rare_class: name of the class whose training images get `rare_repeats`; null for none.
+        rare_repeats: how many times an epoch shows a training image with the rare class.
+    """
+
+    validation: float = number(0.02, 0.4)
+    test: float = number(0.02, 0.4)
+    seed: int = number(0, 2**31 - 1)
+    group_bits: int = number(0, 24)
+    group_correlation: float = number(0.2, 1)
+    weight_power: float = number(0, 1)
+    weight_cap: float = number(1, 1000)
+    rare_class: str | None = None
+    rare_repeats: int = number(1, 20, default=1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Scoring of the test split.
+
+    Attributes:
+        bootstrap: resamples of the interval.
+        confidence: of the interval.
+        seed: of the resampling.
+    """
+
+    bootstrap: int = number(10, 100_000)
+    confidence: float = number(0.5, 0.999)
+    seed: int = number(0, 2**31 - 1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Promote:
+    """What a candidate must hold to become champion.
+
+    Attributes:
+        significance: it must be better than the champion with a p of the paired test below this.
+        class_drop: no class's score may fall by more, 0-1.
+        images: validation images on which its behaviour is tested, spread evenly.
+        flip_agreement: smallest share of decisions that stay when an image is mirrored; the reference's `flip` says
+            which mirrors keep the label.
+        gain, offset: changes of brightness: grey values times 1 - gain and 1 + gain, minus and plus offset (of 255).
+        brightness_agreement: smallest share of decisions that stay under them.
+        rounding: largest difference of the logits of an image alone and within a batch.
+        unfamiliar: share of the validation images that the champion calls unlike the training images.
+    """
+
+    significance: float = number(0.0001, 1)
+    class_drop: float = number(0, 1)
+    images: int = number(1, 100_000)
+    flip_agreement: float = number(0, 1)
+    gain: float = number(0, 0.5)
+    offset: float = number(0, 128)
+    brightness_agreement: float = number(0, 1)
+    rounding: float = number(0, 1)
+    unfamiliar: float = number(0, 0.5, default=0.01)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Drift:
+    """When incoming images count as unlike those before.
+
+    Attributes:
+        significance: of the tests together: how often images like those before are flagged all the same.
+        distance: smallest difference that counts: of the two distribution functions, 0-1.
+        examples: incoming images that the page shows.
+    """
+
+    significance: float = number(0.0001, 0.5)
+    distance: float = number(0, 1)
+    examples: int = number(1, 200)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Report:
+    """What the page shows.
+
+    Attributes:
+        examples: sample predictions per task.
+        hardest: hardest test images per task.
+        contact_sheet: images per sheet of removed images.
+    """
+
+    examples: int = number(1, 200)
+    hardest: int = number(1, 200)
+    contact_sheet: int = number(1, 400)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Fetch:
+    """Pretrained weights; `weights` of experiment.yaml names the folder in which files are looked for first.
+
+    Attributes:
+        timeout: in which a server must answer, in seconds.
+    """
+
+    timeout: float = number(0.1, 600)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Compute:
+    """Where work runs; no result depends on it but that of a search, on `workers`.
+
+    Attributes:
+        engine: local (this machine) or ray (a cluster): trials, the seeds of a training, and what `clean` computes of
+            images.
+        address: ray only: of the cluster: auto, HOST:PORT or ray://HOST:PORT; null for one on this machine that lasts
+            as long as the run, unless RAY_ADDRESS names another.
+        workers: trainings at a time. With one, the same inputs give the same search.
+        cpus, gpus: ray only: what each training is given of its node's processors and GPUs.
+        data_parallel: whether all devices that a training has share out each of its batches; see
+            `terracyte.train.data_parallel`.
+    """
+
+    engine: Literal["local", "ray"] = "local"
+    address: str | None = None
+    workers: int = number(1, 1024, default=1)
+    cpus: int = number(1, 1024, default=1)
+    gpus: int = number(0, 64, default=0)
+    data_parallel: bool = False
+
+    def __post_init__(self) -> None:
+        if self.address is not None and not _ADDRESS.fullmatch(self.address):
+            raise InputError(
+                f"'compute.address' is {self.address!r}; it must be auto, HOST:PORT, ray://HOST:PORT or null"
+            )

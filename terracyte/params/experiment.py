@@ -1,0 +1,76 @@
+"""experiment.yaml: where an experiment's images come from, which rows it has, and what it overrides in params.yaml."""
+
+import copy
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from terracyte.params.schema import check_keys
+
+# What the stages from `fetch` on read. The blocks of the stages before are the same in all experiments of a
+# params.yaml, so that DVC reruns nothing of theirs when an override changes.
+OVERRIDABLE = ("seeds", "reference", "variants", "tune")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where a task's images come from.
+
+    Attributes:
+        source: sample (drawn), challenge (the original .npz), folder (jpg/png), medmnist (download).
+        path: what the source reads: a recipe, a file or a folder, seen from the experiment's folder.
+        unreadable: folder only: skip unreadable files with a warning, or refuse them.
+        download_size: medmnist only: edge length of the offered images, in pixels.
+        group_column: folder only: name of a column of `groups.csv` (`file,<column>`) whose equal values
+            never straddle two splits, such as a patient or a rover's site; null for none.
+    """
+
+    source: Literal["sample", "challenge", "folder", "medmnist"]
+    path: str
+    unreadable: Literal["skip", "refuse"] = "refuse"
+    download_size: Literal[64, 128, 224] = 128
+    group_column: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """All of experiment.yaml.
+
+    Attributes:
+        root: the folder of `stages/` and `terracyte/`, seen from the experiment's; dvc.yaml uses it.
+        weights: the folder in which pretrained weights are looked for before anything is downloaded.
+        sources: by task.
+        rows: the variants that are trained and compared, in the order of the tables, each with its task.
+        override: dotted path in params.yaml → value; a mapping is merged into the one that stands there.
+    """
+
+    root: str
+    weights: str
+    sources: dict[str, Source]
+    rows: dict[str, str]
+    override: dict[str, object] = dataclasses.field(default_factory=dict)
+
+
+def overridden(blocks: Mapping[str, Any], override: Mapping[str, object]) -> dict[str, Any]:
+    """params.yaml with the experiment's changes.
+
+    Raises:
+        InputError: a path begins with a block that an experiment cannot override, or leads nowhere.
+    """
+    changed: dict[str, Any] = copy.deepcopy(dict(blocks))
+    for path, value in override.items():
+        block, *keys = path.split(".")
+        check_keys([block], OVERRIDABLE, "override")
+        node, place = changed, block
+        for key in keys:
+            node = node[block]
+            check_keys([key], node, f"override.{place}")
+            block, place = key, f"{place}.{key}"
+        node[block] = _merged(node[block], value)
+    return changed
+
+
+def _merged(old: object, new: object) -> object:
+    if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
+        return new
+    return {**old, **{key: _merged(old.get(key), value) for key, value in new.items()}}

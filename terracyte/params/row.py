@@ -1,0 +1,107 @@
+"""A row of the tables, resolved: what `configure` writes to `metrics/<task>/configs/<variant>.json` and the later
+stages read. A row's results depend on nothing that does not stand there, but on the data and the code."""
+
+import dataclasses
+from typing import Any
+
+from terracyte.core import files, paths
+from terracyte.core.errors import InputError
+from terracyte.core.hashing import digest, file_hash
+from terracyte.params import schema
+from terracyte.params.blocks import TaskSpec
+from terracyte.params.variant import Config
+
+# What weights start from, as tables show it; a user's own file has its name.
+RANDOM = "random"
+IMAGENET = "ImageNet"
+NOT_TO_BE_HAD = "random (ImageNet not to be had)"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row:
+    """A variant on one experiment's data.
+
+    Attributes:
+        variant, task: their names.
+        spec: what the task is.
+        config: the resolved configuration.
+        seeds: one training each.
+        data_hash: SHA-256 over the balanced manifest (which holds each image's and mask's hash) and the balance
+            summary (which holds the class weights).
+        initialisation: what the weights start from, as tables show it.
+        weights_hash: SHA-256 of the pretrained weights' file; "" for random weights.
+    """
+
+    variant: str
+    task: str
+    spec: TaskSpec
+    config: Config
+    seeds: tuple[int, ...]
+    data_hash: str
+    initialisation: str
+    weights_hash: str
+
+    @property
+    def identities(self) -> tuple["Identity", ...]:
+        """The trainings, one per seed."""
+        return tuple(Identity(row=self, seed=seed) for seed in self.seeds)
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """By seed, as JSON has it."""
+        return {str(each.seed): each.fingerprint for each in self.identities}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Identity:
+    """One training: a row and a seed."""
+
+    row: Row
+    seed: int
+
+    @property
+    def task(self) -> str:
+        """The row's task."""
+        return self.row.task
+
+    @property
+    def variant(self) -> str:
+        """The row's variant."""
+        return self.row.variant
+
+    @property
+    def config(self) -> Config:
+        """The row's configuration."""
+        return self.row.config
+
+    @property
+    def fingerprint(self) -> str:
+        """64 hex digits that change with configuration, task, data, pretrained weights and seed; the variant's name is
+        left out."""
+        row = self.row
+        parts: dict[str, Any] = {
+            "task": row.task,
+            "spec": dataclasses.asdict(row.spec),
+            "seed": self.seed,
+            "data": row.data_hash,
+            "weights": row.weights_hash,
+            "config": dataclasses.asdict(row.config),
+        }
+        return digest(parts)
+
+
+def read(task: str, variant: str) -> Row:
+    """Read a row back.
+
+    Raises:
+        InputError: it was not configured yet, or the file is damaged.
+    """
+    path = paths.config(task, variant)
+    if not path.exists():
+        raise InputError(f"{path} is missing: run `dvc repro configure@{task}`")
+    return schema.build(Row, files.read_json(path), "", str(path))
+
+
+def data_hash(task: str) -> str:
+    """SHA-256 over the balanced manifest and the balance summary of a task, as they are now."""
+    return file_hash(paths.balance_manifest(task), paths.balance(task))

@@ -1,0 +1,105 @@
+"""A retraining from its start to its verdict."""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from terracyte import params, tasks
+from terracyte.core import files, paths
+from terracyte.core.errors import InputError
+from terracyte.retrain import comment, pipeline, revision
+from terracyte.retrain.comment import Comparison, Retrained
+from terracyte.retrain.gate import judge
+from terracyte.retrain.results import gather
+
+OUTPUT = paths.DATA / "retraining"
+"""Seen from where the command is called: one retraining may be of several experiments."""
+
+
+def retrain(
+    base: str, experiments: Sequence[Path], *, promote: bool = False, push: bool = True, update: bool = False
+) -> bool:
+    """Bring every stage up to date, hold the results against those of the base, and write both to `OUTPUT`.
+
+    Args:
+        base: a revision that git knows; results are compared with the commit where HEAD's history left it.
+        experiments: folders of experiments in one repository.
+        promote: go on with `promote` and what follows it, once the gate has let all experiments pass. Without it no
+            champion changes: a branch only proposes.
+        push: send outputs and run cache to DVC's remote, where there is one.
+        update: first bring data that `dvc import-url` tracks up to its source.
+
+    Returns:
+        Whether the gate let the change pass.
+
+    Raises:
+        InputError: git does not know the base, parameters or results are malformed, or a stage failed; the comment
+            says which.
+    """
+    try:
+        return _retrain(base, list(dict.fromkeys(experiments)), promote, push, update)
+    except InputError as error:
+        files.write_text(OUTPUT / "comment.md", comment.failure(base, str(error)))
+        raise
+
+
+def _retrain(base: str, experiments: list[Path], promote: bool, push: bool, update: bool) -> bool:
+    repository = experiments[0]
+    commit = revision.common_commit(base, repository)
+    before = {}
+    for folder in experiments:
+        settings = params.load(folder)
+        of_task = [tasks.make(name, settings) for name in settings.task_names]
+        before[folder] = [(task, gather(task, revision.at(commit, folder))) for task in of_task]
+    remote = pipeline.has_remote(repository)
+    if update:
+        pipeline.update_imports(repository)
+    retrained = []
+    for folder, results in before.items():
+        changed = pipeline.score(folder, pull=remote)
+        comparisons = []
+        for task, old in results:
+            new = gather(task, revision.working_tree(folder))
+            verdict = judge(task, old, new, folder)
+            comparisons.append(Comparison(task=task, base=old, head=new, verdict=verdict))
+        retrained.append(Retrained(experiment=folder, changed=changed, comparisons=comparisons))
+    passed = all(each.passed for each in retrained)
+    if promote and passed:
+        retrained = [
+            dataclasses.replace(each, changed=[*each.changed, *pipeline.finish(each.experiment, pull=remote)])
+            for each in retrained
+        ]
+    if push and remote:
+        pipeline.push(repository)
+    _write(base, commit, retrained, promote and passed)
+    return passed
+
+
+def _write(base: str, commit: str, retrained: Sequence[Retrained], promoted: bool) -> None:
+    repository = retrained[0].experiment
+    details = _attempted(lambda: pipeline.metrics_difference(commit, repository))
+    _attempted(lambda: pipeline.plots_difference(commit, OUTPUT / "plots", repository))
+    text = comment.write(base, commit, retrained, details, promoted)
+    files.write_text(OUTPUT / "comment.md", text)
+    experiments = [
+        {
+            "experiment": each.experiment.as_posix(),
+            "changed": list(each.changed),
+            "verdicts": [dataclasses.asdict(comparison.verdict) for comparison in each.comparisons],
+        }
+        for each in retrained
+    ]
+    summary = {"base": commit, "promoted": promoted, "experiments": experiments}
+    files.write_json(OUTPUT / "summary.json", summary)
+    print(text.split("\n<details>")[0])
+    print(f"comment: {OUTPUT / 'comment.md'}; plots: {OUTPUT / 'plots' / 'index.html'}")
+
+
+def _attempted(difference: Callable[[], str]) -> str:
+    """What DVC says of both sides; a warning where it cannot, as when the base lacks a plot: the verdict stands."""
+    try:
+        return difference()
+    except InputError as error:
+        print(f"warning: {error}", file=sys.stderr)
+        return ""

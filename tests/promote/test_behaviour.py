@@ -1,0 +1,98 @@
+"""What the behaviour tests find: networks with one fault each, or none."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from terracyte import params, tasks
+from terracyte.core import files, paths
+from terracyte.core.errors import InputError
+from terracyte.promote import behaviour, checks, wording
+from terracyte.tasks.task import Task
+from tests.conftest import TASKS, Edit
+
+
+@pytest.mark.usefixtures("finished")
+def test_behaviour_is_tried_on_validation_images_only() -> None:
+    manifest = pd.read_parquet(paths.balance_manifest("blood"))
+    images = np.load(paths.images("blood"))
+    ids = manifest["id"][manifest["split"] == "validation"].to_numpy()
+    images[:] = 0
+    images[ids] = 1
+    np.save(paths.images("blood"), images)
+    task = tasks.make("blood", params.load())
+    for count, expected in ((5, 5), (10_000, len(ids))):
+        chosen = behaviour.validation_images(task, count)
+        assert chosen.shape == (expected, 32, 32, 3)
+        assert chosen.min() == 1
+    files.write_table(paths.balance_manifest("blood"), manifest[manifest["split"] != "validation"])
+    with pytest.raises(InputError, match="no row's split is 'validation'"):
+        behaviour.validation_images(task, 5)
+
+
+def network(task: Task, fault: str) -> Path:
+    """Write a network that decides by how light an image or pixel is, with one fault or none."""
+    import keras
+    from keras import layers, ops
+
+    from terracyte.models.serialization import write_model
+
+    images = keras.Input(task.image_shape)
+    grey = ops.mean(images, axis=-1, keepdims=True) / 255
+    if fault == "position":
+        grey = ops.pad(grey[:, :, :16], [[0, 0], [0, 0], [0, 16], [0, 0]])  # the right half is not looked at
+    if fault == "batch":
+        grey = grey - 0.1 * ops.mean(grey, axis=0, keepdims=True)
+    if fault == "infinite":
+        grey = grey + ops.log(ops.mean(grey, axis=(1, 2, 3), keepdims=True))  # of a black image
+    if fault == "nan":
+        grey = grey + np.nan
+    shown = grey if task.dense else ops.mean(grey, axis=(1, 2))
+    # far from all greys of the pictures, or within them
+    edge = 0.3 if fault != "edge" else 0.5
+    logits = [ops.zeros_like(shown) - 9, edge - shown, shown - edge, ops.zeros_like(shown) - 9]
+    model = keras.Model(images, layers.Concatenate(name="logits")(logits))
+    path = Path("network.keras")
+    write_model(path, model)
+    return path
+
+
+def pictures(task: Task, fault: str) -> behaviour.Images:
+    """(16, h, w, c): dark or light images, their right half otherwise lit than the left; or all of a middle grey."""
+    random = np.random.default_rng(0)
+    left, right = (random.choice([10, 240], (16, 1, 1, 1)) for _ in range(2))
+    if fault == "edge":
+        left = right = random.integers(124, 132, (16, 1, 1, 1))
+    halves = [np.broadcast_to(half, (16, 32, 16, task.image_shape[2])) for half in (left, right)]
+    return np.concatenate(halves, axis=2).astype(np.uint8)
+
+
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize(
+    ("fault", "failed"),
+    [
+        ("", []),
+        ("position", ["flips"]),
+        ("batch", ["batch_of_one"]),
+        ("infinite", ["empty_image"]),
+        ("edge", ["brightness"]),
+        ("nan", ["empty_image", "batch_of_one"]),
+    ],
+)
+def test_behaviour_tests_find_the_fault(project: Path, edit: Edit, name: str, fault: str, failed: list[str]) -> None:
+    for key, value in (("classes", ["a", "b", "c", "d"]), ("height", 32), ("width", 32)):
+        edit(f"tasks.{name}.{key}", value)
+    settings = params.load()
+    task, bounds = tasks.make(name, settings), settings.promote[name]
+    model, images = network(task, fault), pictures(task, fault)
+    found = behaviour.examine(task, model, images, "horizontal", bounds)
+    assert [check.name for check in found if not check.passed] == failed
+    assert checks.from_record(checks.to_record(found)) == found
+    if fault == "nan":
+        assert wording.sentence(found[-1]) == "Alone or in a batch, an image's outputs are not finite."
+    if not fault:
+        unflipped = behaviour.examine(task, model, images, "none", bounds)
+        assert wording.sentence(unflipped[0]) == "Mirror images are not tried: the reference's flip is none."
+        assert unflipped[1:] == found[1:]

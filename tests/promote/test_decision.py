@@ -1,0 +1,408 @@
+"""Who becomes champion: decisions on stored predictions, with made-up behaviour."""
+
+import contextlib
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stages import promote as stage
+from terracyte import params, tasks
+from terracyte.core import files, metric_files, paths
+from terracyte.core.errors import guarded
+from terracyte.core.hashing import file_hash
+from terracyte.evaluate import predictions
+from terracyte.evaluate import scores as evaluation
+from terracyte.models import seed_ensemble
+from terracyte.params import row
+from terracyte.promote import behaviour, calibration, checks, comparison, decision, novelty
+from terracyte.promote.champion import CARD, MODEL, RECORD, SCORES, prediction
+from terracyte.tasks.task import Task
+from tests import finished_project
+from tests.conftest import TASKS, Edit
+from tests.finished_project import BEHAVIOUR
+
+
+@pytest.fixture(autouse=True)
+def unpromoted(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A finished project without champions, whose models' files are empty and behave."""
+
+    @contextlib.contextmanager
+    def first(models: Sequence[Path]) -> Iterator[Path]:
+        yield models[0]
+
+    for task in TASKS:
+        shutil.rmtree(paths.champion(task))
+        paths.promotion(task).unlink()
+    monkeypatch.setattr(seed_ensemble, "model_file", first)
+    monkeypatch.setattr(behaviour, "examine", lambda *_: checks.from_record(BEHAVIOUR))
+    monkeypatch.setattr(calibration, "write", finished_project.calibrate)
+    monkeypatch.setattr(novelty, "write", lambda task, path, share: files.write_text(path, f"{task.name} {share}"))
+    monkeypatch.setattr(sys, "argv", ["promote", "blood"])
+
+
+def make(name: str = "blood") -> Task:
+    return tasks.make(name, params.load())
+
+
+def promote(best: str, task: str = "blood") -> dict[str, Any]:
+    """Let a variant validate best, by as little as it takes, and decide; the record."""
+    settings = params.load()
+    metric = f"val_{tasks.make(task, settings).selection}"
+    training = {name: metric_files.read(paths.training(task, name)) for name in settings.rows_of(task)}
+    highest = max(runs["0"][metric] for name, runs in training.items() if name != best)
+    for run in training[best].values():
+        run[metric] = max(run[metric], highest + 0.01)
+    metric_files.write(paths.training(task, best), {}, training[best])
+    return decide(task, settings)
+
+
+def decide(task: str = "blood", settings: params.Params | None = None) -> dict[str, Any]:
+    """What the stage does; the record, as it is written."""
+    settings = settings or params.load()
+    files.write_json(paths.promotion(task), decision.promote(tasks.make(task, settings), settings))
+    record: dict[str, Any] = files.read_json(paths.promotion(task))
+    return record
+
+
+def state(task: str = "blood") -> str:
+    """The hash of all that the stage writes."""
+    written = sorted(path for path in paths.champion(task).rglob("*") if path.is_file())
+    return " ".join(map(str, written)) + file_hash(paths.promotion(task), *written)
+
+
+def champion(task: str = "blood") -> dict[str, Any]:
+    about: dict[str, Any] = files.read_json(paths.champion(task) / RECORD)
+    return about
+
+
+def train_again(task: str = "blood") -> None:
+    """Train and evaluate every variant on the present data."""
+    settings = params.load()
+    finished_project.configure(task)
+    for variant in settings.rows_of(task):
+        finished_project.train(tasks.make(task, settings), variant)
+        finished_project.evaluate(tasks.make(task, settings), variant, settings)
+
+
+def edit_manifest(change: Callable[[pd.DataFrame], pd.DataFrame], task: str = "blood") -> None:
+    path = paths.balance_manifest(task)
+    files.write_table(path, change(pd.read_parquet(path)))
+
+
+def rescore(variant: str, right: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]) -> None:
+    """Let a variant of blood predict, of each true label, what `right` says; it is sure everywhere and under shift."""
+    task, settings = make(), params.load()
+    rows = predictions.test_rows("blood")
+    labels = right(task.targets(rows))
+    probabilities = np.eye(len(task.classes), dtype=np.float32)[labels]
+    copies = np.repeat(probabilities[:, None], len(task.corruptions), axis=1)
+    kept = {"id": rows["id"].to_numpy(np.int64), "probabilities": probabilities, "shift_probabilities": copies}
+    for seed in settings.seeds:
+        files.write_arrays(paths.prediction("blood", variant, seed), kept)
+    of_seeds = dict.fromkeys(settings.seeds, kept)
+    scores = evaluation.summarise(task, row.read("blood", variant), rows, of_seeds, settings.evaluate, kept)
+    metric_files.write(paths.scores("blood", variant), scores["mean"], scores)
+
+
+@pytest.mark.parametrize(("task", "best"), [("blood", "blood-cnn"), ("mars", "mars-unet")])
+def test_the_first_champion_only_has_to_behave(task: str, best: str) -> None:
+    record = promote(best, task)
+    assert record["promoted"]
+    assert "no champion to compare with" in record["reasons"][0]
+    assert (record["against"], record["history"], record["checks"]["comparison"]) == ([], [], None)
+    assert record["champion"] == champion(task)
+    about, scores = champion(task), metric_files.read(paths.scores(task, best))
+    assert (about["variant"], about["seeds"], about["score"]) == (best, [0, 1], scores["mean"][make(task).headline])
+    assert [about["score_low"], about["score_high"]] == scores["interval"][make(task).headline]
+    assert about["fingerprints"] == list(scores["fingerprints"].values())
+    assert (about["classes"], about["height"], about["channels"]) == (
+        list(make(task).classes),
+        32,
+        make(task).image_shape[2],
+    )
+    folder = paths.champion(task)
+    assert files.read_json(folder / SCORES) == scores
+    stored = files.read_arrays(folder / prediction(1))
+    assert np.array_equal(stored["id"], predictions.test_rows(task)["id"])
+    assert (folder / MODEL).exists()
+
+
+@pytest.mark.parametrize(
+    ("task", "best", "worse"), [("blood", "blood-cnn", "blood-baseline"), ("mars", "mars-unet", "mars-baseline")]
+)
+def test_a_second_run_changes_no_byte_whatever_was_decided(task: str, best: str, worse: str) -> None:
+    for candidate in (worse, best, worse):
+        promote(candidate, task)
+        before = state(task)
+        decide(task)
+        assert state(task) == before
+
+
+def test_a_better_candidate_becomes_champion_and_the_decision_before_is_kept() -> None:
+    promote("blood-baseline")
+    record = promote("blood-cnn")
+    assert record["promoted"]
+    assert champion()["variant"] == "blood-cnn"
+    found = record["checks"]["comparison"]
+    assert found["images"] == len(predictions.test_rows("blood"))
+    assert found["metric"] == "robust_accuracy"
+    scores = [metric_files.read(paths.scores("blood", name))["mean"] for name in ("blood-cnn", "blood-baseline")]
+    means = [(each["accuracy"] + each["shift_accuracy"]) / 2 for each in scores]
+    assert [found["candidate"], found["champion"]] == pytest.approx(means, abs=1e-5)
+    assert found["low"] < found["difference"] < found["high"]
+    assert 0 < found["p_value"] < found["significance"] == 0.05
+    assert found["classes"]["basophil"]["candidate"] == scores[0]["per_class"]["basophil"]["recall"]
+    assert f"on the {found['images']} test images that both were tested on" in record["reasons"][0]
+    (earlier,) = record["history"]
+    assert (earlier["candidate"], earlier["champion"], earlier["promoted"]) == (
+        "blood-baseline",
+        "blood-baseline",
+        True,
+    )
+
+
+def test_a_candidate_that_is_no_better_is_refused_and_the_champion_stays() -> None:
+    first = promote("blood-cnn")
+    kept = champion()
+    record = promote("blood-baseline")
+    assert (record["promoted"], record["candidate"]["variant"]) == (False, "blood-baseline")
+    assert "Not better than the champion blood-cnn" in record["against"][0]
+    assert champion() == kept == record["champion"] == first["champion"]
+    assert decision.describe(record).startswith("blood-baseline is refused (blood-cnn is champion)")
+    # chance alone: the two networks are as good as one another
+    record = promote("blood-transfer")
+    assert "not below 0.05" in record["against"][0]
+    assert [earlier["candidate"] for earlier in record["history"]] == ["blood-cnn", "blood-baseline"]
+
+
+def test_the_same_variant_trained_otherwise_is_a_candidate_like_any_other(
+    edit: Edit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    promote("blood-cnn")
+    kept = champion()
+    edit("reference.blood.dropout", 0.25)
+    train_again()
+    stage.main()
+    record = files.read_json(paths.promotion("blood"))
+    assert (record["promoted"], champion()) == (False, kept)
+    assert record["candidate"]["fingerprints"] != kept["fingerprints"]
+    assert record["checks"]["comparison"]["p_value"] == 1
+    assert "blood-cnn is refused (blood-cnn is champion): Not better than the champion" in capsys.readouterr().out
+
+
+def test_no_class_may_fall_by_more_than_the_bound(edit: Edit) -> None:
+    rescore("blood-baseline", lambda labels: np.zeros_like(labels))
+    promote("blood-baseline")
+    rescore("blood-cnn", lambda labels: np.where(labels == 0, 1, labels))
+    record = promote("blood-cnn")
+    assert not record["promoted"]
+    assert record["against"] == ["The recall of basophil falls by 100.0 points; 5.0 are allowed."]
+    edit("promote.blood.class_drop", 1.0)
+    record = decide()
+    assert record["promoted"]
+    assert "that of basophil falls most, by 100.0." in " ".join(record["reasons"])
+    assert len(record["history"]) == 2
+
+
+def test_who_does_not_behave_is_no_champion_even_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {**BEHAVIOUR, "flips": {"passed": False, "figure": 0.5, "bound": 0.9}}
+    monkeypatch.setattr(behaviour, "examine", lambda *_: checks.from_record(found))
+    record = promote("blood-cnn")
+    assert record["against"] == ["Mirror images keep 50.0 % of the decisions (not at least 90.0)."]
+    assert (record["promoted"], record["champion"]) == (False, {"variant": None})
+    assert list(paths.champion("blood").iterdir()) == []
+    before = state()
+    assert decide() == record
+    assert state() == before
+    monkeypatch.setattr(behaviour, "examine", lambda *_: checks.from_record(BEHAVIOUR))
+    assert decide()["promoted"]
+
+
+def test_why_the_champion_was_chosen_is_not_told_anew(edit: Edit) -> None:
+    promote("blood-baseline")
+    promote("blood-cnn")
+    chosen = champion()
+    edit("promote.blood.significance", 0.0001)
+    record = decide()
+    assert record["promoted"]
+    assert record["champion"] == chosen
+    # a refused candidate that is gone again
+    promote("blood-baseline")
+    record = promote("blood-cnn")
+    assert (record["promoted"], record["reasons"]) == (False, ["The candidate is the champion already."])
+    assert record["champion"] == chosen
+    assert [earlier["promoted"] for earlier in record["history"]] == [True, True, False]
+
+
+def test_a_champion_whose_variant_got_another_name_bears_it(edit: Edit) -> None:
+    promote("blood-cnn")
+    variants = dict(finished_project.VARIANTS)
+    variants["blood-plain"] = {**variants.pop("blood-cnn"), "title": "renamed"}
+    edit("variants", variants)
+    train_again()
+    record = promote("blood-plain")
+    assert (record["champion"]["variant"], record["champion"]["title"]) == ("blood-plain", "renamed")
+    assert champion() == record["champion"]
+    assert record["promoted"]
+
+
+def test_a_fresh_clone_makes_the_recorded_champion_again() -> None:
+    for candidate in ("blood-cnn", "blood-baseline"):
+        promote(candidate)
+        before = state()
+        shutil.rmtree(paths.champion("blood"))
+        decide()
+        assert champion()["variant"] == "blood-cnn"
+        assert state() == before
+
+
+def test_a_folder_of_another_champion_gives_way_to_the_recorded_one() -> None:
+    promote("blood-baseline")
+    shutil.copytree(paths.champion("blood"), "other")
+    promote("blood-cnn")
+    before = state()
+    shutil.rmtree(paths.champion("blood"))
+    Path("other").rename(paths.champion("blood"))  # as after `git pull` without `dvc checkout`
+    decide()
+    assert state() == before
+
+
+def test_a_lost_champion_is_told(edit: Edit) -> None:
+    promote("blood-cnn")
+    shutil.rmtree(paths.champion("blood"))
+    edit("variants", {name: each for name, each in finished_project.VARIANTS.items() if name != "blood-cnn"})
+    record = promote("blood-transfer")
+    assert record["promoted"]
+    assert "The champion blood-cnn is lost: data/blood/champion is empty" in record["reasons"][0]
+    assert [earlier["champion"] for earlier in record["history"]] == ["blood-cnn"]
+
+
+def test_a_champion_outlives_its_variant(edit: Edit) -> None:
+    promote("blood-cnn")
+    kept = state().partition(" ")[0], champion()
+    edit("variants", {name: each for name, each in finished_project.VARIANTS.items() if name != "blood-cnn"})
+    for removed in (paths.models("blood", "blood-cnn"), paths.predictions("blood", "blood-cnn")):
+        shutil.rmtree(removed)
+    record = promote("blood-baseline")
+    assert not record["promoted"]
+    assert (state().partition(" ")[0], champion()) == kept
+    assert record["checks"]["comparison"]["images"] == len(predictions.test_rows("blood"))
+
+
+def test_of_other_splits_only_the_common_images_count(edit: Edit) -> None:
+    edit("promote.blood.class_drop", 1.0)
+    promote("blood-baseline")
+    whole = predictions.test_rows("blood")
+    old = state()
+    moved, relabelled = whole["id"][:5].tolist(), whole["id"][5:7].tolist()
+
+    def change(manifest: pd.DataFrame) -> pd.DataFrame:
+        manifest = manifest[~manifest["id"].isin(moved)].copy()
+        manifest.loc[manifest["id"].isin(relabelled), "label"] = 0
+        return manifest
+
+    first = whole.loc[whole["id"].isin(relabelled), "label"]
+    edit_manifest(change)
+    train_again()
+    record = promote("blood-cnn")
+    found = record["checks"]["comparison"]
+    assert found["images"] == len(whole) - 5 - int((first != 0).sum())
+    assert found["metric"] == "accuracy"  # copies under shift depend on the whole split
+    assert record["promoted"]
+    assert state() != old
+    # the champion of other data stays as it is
+    edit_manifest(lambda manifest: manifest.iloc[:-1])
+    train_again()
+    old_folder = file_hash(*sorted(path for path in paths.champion("blood").rglob("*") if path.is_file()))
+    record = promote("blood-baseline")
+    assert not record["promoted"]
+    assert file_hash(*sorted(path for path in paths.champion("blood").rglob("*") if path.is_file())) == old_folder
+
+
+def test_images_are_matched_by_content_and_truth_not_by_id() -> None:
+    one = pd.DataFrame({"id": [0, 1, 2, 3], "content_hash": ["a", "b", "c", "c"], "target": ["0", "1", "2", "2"]})
+    other = pd.DataFrame({"id": [0, 1, 2], "content_hash": ["c", "a", "b"], "target": ["2", "0", "7"]})
+    here, there = comparison.common(one, other)
+    assert (here.tolist(), there.tolist()) == ([0, 2], [1, 0])
+
+
+def test_no_common_image_leaves_the_candidate_alone() -> None:
+    promote("blood-cnn")
+    edit_manifest(lambda manifest: manifest.assign(content_hash="new " + manifest["content_hash"]))
+    train_again()
+    record = promote("blood-baseline")
+    assert record["promoted"]
+    assert "blood-cnn was tested on none of the present test images" in record["reasons"][0]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        (
+            "tasks.mars.classes",
+            ["background", "soil", "bedrock", "sand", "boulder"],
+            "its classes were background, soil",
+        ),
+        ("tasks.mars.height", 64, "its images were 32x32 with 1 channels"),
+    ],
+)
+def test_other_classes_or_sizes_cannot_be_compared(edit: Edit, path: str, value: Any, expected: str) -> None:
+    promote("mars-unet", "mars")
+    edit(path, value)
+    summary = files.read_json(paths.balance("mars"))
+    for split in summary["splits"].values():
+        split["classes"] = dict.fromkeys(make("mars").classes, 1)
+    files.write_json(paths.balance("mars"), summary | {"changed": True})
+    train_again("mars")
+    record = promote("mars-baseline", "mars")
+    assert record["promoted"]
+    assert f"cannot be compared ({expected}" in record["reasons"][0]
+
+
+@pytest.mark.parametrize(
+    ("broken", "expected"),
+    [
+        (lambda: paths.promotion("blood").write_text("<<<<<<<"), "git checkout metrics/blood/promotion.json"),
+        (lambda: files.write_json(paths.promotion("blood"), {"champion": 1}), "promotion.json cannot be read"),
+        (lambda: (paths.champion("blood") / SCORES).unlink(), "dvc checkout data/blood/champion"),
+        (lambda: (paths.champion("blood") / RECORD).write_text("{"), "data/blood/champion is incomplete"),
+        (lambda: paths.scores("blood", "blood-cnn").unlink(), "run `dvc repro evaluate@blood-cnn`"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line_and_changes_nothing(
+    capsys: pytest.CaptureFixture[str], broken: Callable[[], object], expected: str
+) -> None:
+    promote("blood-cnn")
+    broken()
+    before = state()
+    with pytest.raises(SystemExit) as stop:
+        guarded(stage.main)
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert expected in line
+    assert state() == before
+
+
+def test_the_card_tells_data_scores_limits_and_how_it_was_chosen() -> None:
+    promote("blood-baseline")
+    promote("blood-cnn")
+    text, about = (paths.champion("blood") / CARD).read_text(encoding="utf-8"), champion()
+    assert text.startswith("# Blood: a network\n")
+    for expected in (
+        f"hash `{about['data_hash']}`",
+        "no diagnosis may rest on it",
+        "it knows nothing of real ones",
+        "| recall, basophil |",
+        "| stain |",
+        "- passed: Mirror images keep 95.0 % of the decisions (at least 90.0).",
+        "- Better than the champion blood-baseline",
+        f"- `{about['fingerprints'][1]}` (seed 1, starts from: random)",
+    ):
+        assert expected in text
+    assert "of the averaged model, which this one is" in text

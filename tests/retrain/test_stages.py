@@ -1,0 +1,126 @@
+"""What a retraining asks of DVC, on a pipeline of two stages in the root folder and in a sub-folder."""
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from terracyte.core import dvc, files, paths
+from terracyte.core.errors import InputError
+from terracyte.retrain import pipeline, retraining
+
+DVC_YAML = """
+vars: [experiment.yaml]
+stages:
+  evaluate:
+    cmd: python ${root}/copy.py source data/scores
+    deps: [source]
+    outs: [data/scores]
+  promote:
+    cmd: python ${root}/copy.py data/scores data/champion
+    deps: [data/scores]
+    outs: [data/champion]
+"""
+
+COPY = """
+import pathlib, sys
+source, target = map(pathlib.Path, sys.argv[1:])
+target.parent.mkdir(exist_ok=True)
+target.write_text(source.read_text())
+"""
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Path:
+    """An experiment in a sub-folder of a repository with a remote; the root folder is one, too."""
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    dvc.run("init", "--quiet", folder=tmp_path)
+    dvc.run("remote", "add", "--default", "storage", str(tmp_path / "storage"), folder=tmp_path)
+    (tmp_path / "copy.py").write_text(COPY)
+    for folder, root in ((tmp_path, "."), (tmp_path / "real", "..")):
+        folder.mkdir(exist_ok=True)
+        (folder / "dvc.yaml").write_text(DVC_YAML)
+        (folder / "experiment.yaml").write_text(f"root: {root}")
+        (folder / "source").write_text(f"of {folder.name}")
+    return tmp_path / "real"
+
+
+def test_what_changed_is_read_from_the_lock(
+    real: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")  # stages find their Python without an activated environment
+    assert pipeline.has_remote(real)
+    assert pipeline.score(real, pull=True) == ["evaluate"]
+    assert "Running stage 'evaluate'" in capfd.readouterr().out
+    assert pipeline.score(real, pull=True) == []
+    assert pipeline.finish(real, pull=True) == ["promote"]
+    pipeline.push(real)
+
+    # what is only missing is neither fetched nor run
+    for file in ("data/scores", "data/champion"):
+        (real / file).unlink()
+    assert pipeline.finish(real, pull=True) == []
+    assert not (real / "data/champion").exists()
+
+    # a run like an earlier one comes from the run cache, and counts as changed
+    (real / "source").write_text("new")
+    assert pipeline.score(real, pull=True) == ["evaluate"]
+    (real / "source").write_text("of real")
+    assert pipeline.score(real, pull=False) == ["evaluate"]
+    assert (real / "data/scores").read_text() == "of real"
+    assert not (real.parent / "data").exists()  # the experiment of the root folder was left alone
+
+
+def test_a_failure_is_told_by_the_last_line_of_dvc(real: Path) -> None:
+    (real / "source").unlink()
+    with pytest.raises(InputError, match=r"`dvc repro` failed: ERROR: failed to reproduce 'evaluate'"):
+        pipeline.score(real, pull=False)
+    with pytest.raises(InputError, match=r"`dvc status` failed: ERROR: .*'nothing'"):
+        dvc.run("status", "nothing", folder=real)
+
+
+def test_one_retraining_of_two_experiments(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stage = "stages: {evaluate: {cmd: echo scored > done, deps: [source], outs: [done]}}"
+    shutil.copytree(paths.METRICS, Path("real") / paths.METRICS)
+    for file in finished.glob("*.yaml"):
+        shutil.copy(file, "real")
+    for folder in (Path(), Path("real")):
+        (folder / "dvc.yaml").write_text(stage)
+        (folder / "source").write_text("before")
+    author = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+    for command in (["init", "--quiet"], ["add", "--all"], [*author, "commit", "--quiet", "-m", "start"]):
+        subprocess.run(["git", *command], check=True)
+    dvc.run("init", "--quiet")
+    champion = files.read_json(paths.promotion("blood"))["champion"]["variant"]
+    (Path("real") / paths.scores("blood", champion)).unlink()
+
+    assert not retraining.retrain("HEAD", [Path(), Path("real"), Path()])
+    summary = files.read_json(retraining.OUTPUT / "summary.json")
+    assert [(each["experiment"], each["changed"]) for each in summary["experiments"]] == [
+        (".", ["evaluate"]),
+        ("real", ["evaluate"]),
+    ]
+    stopped = [bool(verdict["reasons"]) for each in summary["experiments"] for verdict in each["verdicts"]]
+    assert stopped == [False, False, True, False]
+    assert f"**Stopped.** The champion `{champion}` has no scores: real/metrics" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ([{"changed deps": {"data/raw": "deleted"}}, {"changed outs": {"data/scores": "not in cache"}}], False),
+        ([{"changed deps": {"stages/train.py": "modified"}}], True),
+        ([{"changed deps": {"params.yaml": {"train.epochs": "deleted"}}}], True),
+        (["changed command"], True),
+    ],
+)
+def test_missing_data_make_no_stage_out_of_date(entries: list[Any], expected: bool) -> None:
+    assert pipeline._out_of_date({"stage": entries}) is expected
+
+
+def test_a_stage_is_changed_where_its_entry_is_new_or_another() -> None:
+    before = {"same": {"cmd": "a"}, "other": {"cmd": "a"}, "gone": {"cmd": "a"}}
+    after = {"same": {"cmd": "a"}, "other": {"cmd": "b"}, "new": {"cmd": "a"}}
+    assert pipeline.changed_stages(before, after) == ["other", "new"]

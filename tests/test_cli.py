@@ -1,0 +1,76 @@
+"""The command `terracyte`: what its sub-commands share."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from terracyte import cli
+from terracyte.core import paths
+from tests.conftest import ROOT
+
+HEAVY = "keras", "tensorflow", "numpy", "pandas", "mlflow", "matplotlib", "dvc", "ray", "optuna"
+
+
+def test_help_imports_no_large_library() -> None:
+    script = f"""
+import contextlib, sys
+from terracyte import cli
+for name in cli.COMMANDS:
+    with contextlib.suppress(SystemExit):
+        cli.main([name, "--help"])
+print("imported:", *sorted(set({HEAVY}) & sys.modules.keys()))
+"""
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "imported:"
+    for name in cli.COMMANDS:
+        assert f"usage: terracyte {name}" in result.stdout
+    assert "3: drift" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["predict", "blood", "in", "--output", "out"],
+        ["serve", "blood"],
+        ["drift", "blood", "in"],
+        ["retrain", "--base", "HEAD"],
+        ["ui"],
+        ["check"],
+    ],
+    ids=lambda command: str(command[0]),
+)
+def test_a_folder_that_is_no_experiment_is_refused(
+    command: list[str], project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main([*command, "--experiment", "data"])
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "error: --experiment is 'data', which is no experiment: name a folder in which dvc.yaml lies"
+
+
+def test_predict_uses_the_experiments_champion_and_the_users_paths(
+    champions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (champions / "dvc.yaml").touch()
+    outside = champions / "outside"
+    outside.mkdir()
+    shutil.copy(paths.images("blood"), outside / "images.npy")
+    monkeypatch.chdir(outside)
+    cli.main(["predict", "blood", "images.npy", "--output", "table.csv", "--experiment", ".."])
+    assert len(pd.read_csv(outside / "table.csv"))
+
+
+def test_ctrl_c_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("terracyte.params.check.run", interrupt)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["check"])
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "interrupted\n"
