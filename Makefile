@@ -56,7 +56,7 @@ test: setup ## ruff, mypy and pytest
 	@ruff check .
 	@ruff format --check .
 	@mypy
-	@pytest --numprocesses auto
+	@pytest --numprocesses auto --dist worksteal
 
 test-services: setup ## pytest with PostgreSQL and an MLflow server, both started and ended by the tests
 	@.venv/bin/pip install --quiet --disable-pip-version-check --editable ".[team]"
