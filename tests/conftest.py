@@ -44,13 +44,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@functools.cache
-def _parsed(text: str) -> Any:
-    from ruamel.yaml import YAML
-
-    return YAML(typ="safe", pure=True).load(text)
-
-
 @pytest.fixture
 def edit(project: Path) -> Edit:
     """Set one value of the project's params.yaml, or of its experiment.yaml, by its dotted path."""
@@ -58,7 +51,7 @@ def edit(project: Path) -> Edit:
     def change(path: str, value: Any) -> None:
         of_experiment = path.split(".")[0] in ("root", "weights", "sources", "rows", "override")
         file = project / ("experiment.yaml" if of_experiment else "params.yaml")
-        content = copy.deepcopy(_parsed(file.read_text(encoding="utf-8")))
+        content = yaml_files.read_yaml(file)
         *parents, last = path.split(".")
         node = content
         for parent in parents:
