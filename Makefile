@@ -11,6 +11,11 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)
 export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
+# Each training has one thread: several at once get more out of the cores than one on all of them, and what comes of a
+# training does not depend on how many cores there are.
+export OMP_NUM_THREADS ?= 1
+export TF_NUM_INTRAOP_THREADS ?= 1
+export TF_NUM_INTEROP_THREADS ?= 1
 
 # DVC runs one stage after another: so the data stages of WORKERS tasks, then as many rows, run side by side, and the last
 # DVC does what is left. It removes what a stage declares before it runs the stage: after a failure the previous outputs
@@ -56,7 +61,7 @@ test: setup ## ruff, mypy and pytest
 	@ruff check .
 	@ruff format --check .
 	@mypy
-	@pytest --numprocesses auto
+	@pytest --numprocesses auto --dist worksteal
 
 test-services: setup ## pytest with PostgreSQL and an MLflow server, both started and ended by the tests
 	@.venv/bin/pip install --quiet --disable-pip-version-check --editable ".[team]"

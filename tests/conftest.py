@@ -5,11 +5,14 @@ import copy
 import functools
 import json
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from terracyte.params import yaml_files
 
 ROOT = Path(__file__).parents[1]
 TASKS = ("blood", "mars")  # those of the root's experiment
@@ -23,6 +26,15 @@ def copy_settings(folder: Path) -> None:
         shutil.copy(ROOT / name, folder)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def parsed_once() -> Iterator[None]:
+    """YAML of equal text is parsed once: a tenth of a second for params.yaml, which most tests read several times."""
+    parse = functools.lru_cache(yaml_files.parse_yaml)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yaml_files, "parse_yaml", lambda text, path: copy.deepcopy(parse(text, path)))
+        yield
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty experiment with the root's params.yaml, experiment.yaml and recipes, being the working directory."""
@@ -32,13 +44,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@functools.cache
-def _parsed(text: str) -> Any:
-    from ruamel.yaml import YAML
-
-    return YAML(typ="safe", pure=True).load(text)
-
-
 @pytest.fixture
 def edit(project: Path) -> Edit:
     """Set one value of the project's params.yaml, or of its experiment.yaml, by its dotted path."""
@@ -46,13 +51,14 @@ def edit(project: Path) -> Edit:
     def change(path: str, value: Any) -> None:
         of_experiment = path.split(".")[0] in ("root", "weights", "sources", "rows", "override")
         file = project / ("experiment.yaml" if of_experiment else "params.yaml")
-        content = copy.deepcopy(_parsed(file.read_text(encoding="utf-8")))
+        content = yaml_files.read_yaml(file)
         *parents, last = path.split(".")
         node = content
         for parent in parents:
             node = node[parent]
         node[last] = value
-        file.write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML, and quick to write
+        # JSON is YAML but for its NaN, and is written in no time
+        file.write_text(json.dumps(content, indent=1).replace("NaN", ".nan"), encoding="utf-8")
 
     return change
 
@@ -77,6 +83,23 @@ def finished(project: Path, finished_template: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def reported_template(finished_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished project with the tables and the page of each task; MLflow is told nothing. To be copied or read."""
+    from stages import report
+    from terracyte.report import champions, runs
+
+    folder = tmp_path_factory.mktemp("reported")
+    shutil.copytree(finished_template, folder, dirs_exist_ok=True)
+    with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
+        for place, name in ((runs, "reconcile"), (champions, "register"), (runs, "log_report")):
+            patch.setattr(place, name, lambda *_: None)
+        for task in TASKS:
+            patch.setattr(sys, "argv", ["report", task])
+            report.main()
+    return folder
+
+
+@pytest.fixture(scope="session")
 def champions_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A balanced project with a champion of each task: made once, to be copied."""
     from tests import balanced_project, champions
@@ -90,8 +113,23 @@ def champions_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+# A second of processor time each: networks of champions, by the bytes of their models.
+_COMPILED: dict[bytes, Any] = {}
+
+
 @pytest.fixture
-def champions(project: Path, champions_template: Path) -> Path:
-    """A project, being the working directory, with balanced data and a champion of each task."""
+def champions(project: Path, champions_template: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project, being the working directory, with balanced data and a champion of each task, each compiled once."""
+    from terracyte.predict import predictor
+
+    compile_anew = predictor._compiled
+
+    def compiled(model: Path, image_shape: tuple[int, int, int]) -> Any:
+        content = model.read_bytes()
+        if content not in _COMPILED:
+            _COMPILED[content] = compile_anew(model, image_shape)
+        return _COMPILED[content]
+
+    monkeypatch.setattr(predictor, "_compiled", compiled)
     shutil.copytree(champions_template, project, dirs_exist_ok=True)
     return project

@@ -26,18 +26,26 @@ from tests.conftest import TASKS, Edit
 
 
 @pytest.fixture
+def reported(reported_template: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project whose report is made, being the working directory, to be read only."""
+    monkeypatch.chdir(reported_template)
+    return reported_template
+
+
+@pytest.fixture
 def logged(finished: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """In a finished project: what the report tells MLflow."""
     told: list[Any] = []
     monkeypatch.setattr(tracking, "reconcile", lambda task, runs: told.append((task, runs)))
+    monkeypatch.setattr(tracking, "log_study", lambda *_: None)
     monkeypatch.setattr(tracking, "log_report", lambda task, pages: told.append((task, pages)))
     monkeypatch.setattr(registry, "register", lambda task, entries: told.append((task, entries)))
     return told
 
 
-def report() -> None:
-    """Run the stage for both tasks."""
-    for task in TASKS:
+def report(*chosen: str) -> None:
+    """Run the stage for the chosen tasks, or for all."""
+    for task in chosen or TASKS:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", ["report", task])
             stage.main()
@@ -52,9 +60,8 @@ def ablation(task: str) -> dict[str, Any]:
     return {str(variant): row for variant, row in rows.items()}
 
 
-@pytest.mark.usefixtures("logged")
+@pytest.mark.usefixtures("reported")
 def test_rows_are_the_scores_in_the_order_of_params() -> None:
-    report()
     rows = ablation("mars")
     assert list(rows) == ["mars-baseline", "mars-unet"]
     baseline, row, scores = *rows.values(), metric_files.read(paths.scores("mars", "mars-unet"))
@@ -74,9 +81,8 @@ def test_rows_are_the_scores_in_the_order_of_params() -> None:
     assert np.isnan([baseline[name] for name in ("difference", "difference_low", "p_value", "published")]).all()
 
 
-@pytest.mark.usefixtures("logged")
+@pytest.mark.usefixtures("reported")
 def test_scores_under_shift_are_columns_where_the_task_has_them() -> None:
-    report()
     row, mean = ablation("blood")["blood-cnn"], metric_files.read(paths.scores("blood", "blood-cnn"))["mean"]
     assert row["shift_accuracy"] == mean["shift_accuracy"]
     assert row["shift_accuracy_low"] < row["shift_accuracy"] < row["shift_accuracy_high"]
@@ -87,9 +93,8 @@ def test_scores_under_shift_are_columns_where_the_task_has_them() -> None:
     assert "accuracy by corruption" in page("blood")
 
 
-@pytest.mark.usefixtures("logged")
+@pytest.mark.usefixtures("reported")
 def test_tables_say_what_a_variant_starts_from_if_any_owes_something_to_others() -> None:
-    report()
     main = {task: paths.ablation_markdown(task).read_text(encoding="utf-8").splitlines() for task in TASKS}
     assert main["blood"][0].endswith("| starts from |")
     assert [line.split(" | ")[-1] for line in main["blood"][2:5]] == ["random |", "random |", "ImageNet |"]
@@ -101,7 +106,7 @@ def test_tables_say_what_a_variant_starts_from_if_any_owes_something_to_others()
 def test_random_weights_in_place_of_pretrained_ones_are_told_everywhere() -> None:
     config = paths.config("blood", "blood-transfer")
     files.write_json(config, {**files.read_json(config), "initialisation": NOT_TO_BE_HAD})
-    report()
+    report("blood")
     told = "Random weights in place of pretrained ones, which were not to be had: "
     assert f"{told}<code>blood-transfer</code>." in page("blood")
     assert f"{told}`blood-transfer`." in paths.ablation_markdown("blood").read_text(encoding="utf-8")
@@ -109,8 +114,8 @@ def test_random_weights_in_place_of_pretrained_ones_are_told_everywhere() -> Non
 
 
 @pytest.mark.usefixtures("logged")
-def test_a_variant_more_or_less_is_a_row_more_or_less(edit: Edit) -> None:
-    report()
+def test_a_variant_more_or_less_is_a_row_more_or_less(edit: Edit, reported_template: Path) -> None:
+    shutil.copytree(reported_template, ".", dirs_exist_ok=True)
     before, kept = ablation("blood"), paths.ablation_csv("mars").read_bytes()
     added = {"task": "blood", "title": "one more", "change": {"width": 8}}
     edit("variants", {**finished_project.VARIANTS, "blood-wide": added})
@@ -178,16 +183,15 @@ def test_a_candidate_that_was_trained_anew_meanwhile_is_not_registered() -> None
 
 
 @pytest.mark.usefixtures("logged")
-def test_a_second_report_changes_no_byte() -> None:
-    report()
+def test_a_second_report_changes_no_byte(reported_template: Path) -> None:
+    shutil.copytree(reported_template, ".", dirs_exist_ok=True)
     before = finished_project.outputs()
     report()
     assert finished_project.outputs() == before
 
 
-@pytest.mark.usefixtures("logged")
+@pytest.mark.usefixtures("reported")
 def test_every_line_of_a_markdown_table_has_its_cells() -> None:
-    report()
     text = paths.ablation_markdown("mars").read_text(encoding="utf-8")
     assert r"a network \| with a pipe" in text
     for block in text.split("\n\n"):
@@ -195,10 +199,9 @@ def test_every_line_of_a_markdown_table_has_its_cells() -> None:
         assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) <= 1
 
 
-@pytest.mark.usefixtures("logged")
+@pytest.mark.usefixtures("reported")
 @pytest.mark.parametrize("task", TASKS)
 def test_the_page_is_whole_and_alone(task: str) -> None:
-    report()
     html = page(task)
     for name, variant in finished_project.VARIANTS.items():
         assert (name in html) == (variant["task"] == task)
@@ -218,7 +221,7 @@ def test_the_page_is_whole_and_alone(task: str) -> None:
 @pytest.mark.usefixtures("logged")
 def test_the_page_escapes_what_it_shows(edit: Edit) -> None:
     edit("variants.blood-cnn.title", "<b>bold</b> & more")
-    report()
+    report("blood")
     html = page("blood")
     assert "&lt;b&gt;bold&lt;/b&gt; &amp; more" in html
     assert "<b>bold</b>" not in html

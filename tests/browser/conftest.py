@@ -1,0 +1,104 @@
+"""Every page that people open, finished and served on this machine, and a headless browser to open it with."""
+
+import contextlib
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, Page, sync_playwright
+from starlette.applications import Starlette
+
+from terracyte import cli
+from terracyte.core import files, paths
+from terracyte.images.statistics import describe
+from terracyte.predict import predictor
+from terracyte.promote.champion import CARD
+from terracyte.serve.examples import examples
+from terracyte.serve.site import application
+from tests.conftest import TASKS
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+PROGRAM = next(filter(None, map(shutil.which, NAMES)), None)
+
+Open = Callable[[str], tuple[Page, list[str]]]
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    # Not for the whole session: while Playwright runs, no other test of this process could call `asyncio.run`.
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=PROGRAM) as launched:
+        yield launched
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Open]:
+    """Opens an address in a fresh browser profile: the page, and a list of its faults, which grows with them."""
+    with browser.new_page() as page:
+        faults: list[str] = []
+        page.on("console", lambda said: faults.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("requestfailed", lambda request: faults.append(f"{request.url} {request.failure}"))
+
+        def open_page(address: str) -> tuple[Page, list[str]]:
+            page.goto(address, wait_until="networkidle")
+            return page, faults
+
+        yield open_page
+
+
+@pytest.fixture(scope="package")
+def addresses(
+    reported_template: Path, champions_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
+    """Where each page is, by the name that the tests give it."""
+    folder = tmp_path_factory.mktemp("pages")
+    with contextlib.ExitStack() as running:
+        blood, mars = (
+            running.enter_context(_served(task, champions_template, reported_template, folder)) for task in TASKS
+        )
+        yield {
+            **{f"report of {task}": (reported_template / paths.report(task)).as_uri() for task in TASKS},
+            "drift": _drift(champions_template, folder / "drift").as_uri(),
+            "serving of blood": blood,
+            "serving of mars": mars,
+            "card": f"{blood}/card",
+        }
+
+
+@contextlib.contextmanager
+def _served(task: str, champions: Path, finished: Path, folder: Path) -> Iterator[str]:
+    """The site of a task's champion, with a model card that has everything in it; without MLflow behind it."""
+    champion = folder / task
+    shutil.copytree(champions / paths.champion(task), champion)
+    shutil.copy(finished / paths.champion(task) / CARD, champion)
+    with contextlib.chdir(champions):
+        read = predictor.read(champion, task)
+        site = application(read, champion, Starlette(), examples(read.task))
+    server = uvicorn.Server(uvicorn.Config(site, log_level="warning", ws="none"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def _drift(champions: Path, folder: Path) -> Path:
+    """The page of a drift in blood images that are darker than those of the training."""
+    shutil.copytree(champions, folder)
+    with contextlib.chdir(folder):
+        images, balanced = np.load(paths.images("blood")), pd.read_parquet(paths.balance_manifest("blood"))
+        looks = describe(images[balanced["id"]])
+        files.write_table(paths.balance_manifest("blood"), balanced.join(looks))
+        np.save("dark.npy", images // 8)
+        with pytest.raises(SystemExit):  # by its exit code the command tells of the drift
+            cli.main(["drift", "blood", "dark.npy"])
+        return Path("data/drift/blood/index.html").absolute()
