@@ -2,9 +2,6 @@
 
 import argparse
 
-import numpy as np
-import pandas as pd
-
 from terracyte import params, tasks
 from terracyte.balance import balancing
 from terracyte.core import files, paths
@@ -18,8 +15,8 @@ def main() -> None:
     name = parser.parse_args().task
     settings = params.load()
     task = tasks.make(name, settings)
-    images = np.load(paths.images(name), mmap_mode="r")
-    cleaned = pd.read_parquet(paths.clean_manifest(name))
+    images = files.map_array(paths.images(name))
+    cleaned = files.read_table(paths.clean_manifest(name))
     balanced = balancing.balance(task, images, cleaned, settings.balance[name])
     summary = balancing.summarise(task, balanced, settings.balance[name])
     files.write_table(paths.balance_manifest(name), balanced)

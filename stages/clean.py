@@ -2,9 +2,6 @@
 
 import argparse
 
-import numpy as np
-import pandas as pd
-
 from terracyte import compute, params, tasks
 from terracyte.clean import decide
 from terracyte.clean.rules import Raw
@@ -20,11 +17,11 @@ def main() -> None:
     name = parser.parse_args().task
     settings = params.load()
     task = tasks.make(name, settings)
-    masks = np.load(paths.masks(name), mmap_mode="r") if task.dense else None
-    raw = Raw(task, np.load(paths.images(name), mmap_mode="r"), masks)
+    masks = files.map_array(paths.masks(name)) if task.dense else None
+    raw = Raw(task, files.map_array(paths.images(name)), masks)
     with compute.using(settings.compute):
-        table = decide.decide(raw, pd.read_parquet(paths.raw_manifest(name)), settings.clean[name])
-    planted = pd.read_parquet(paths.planted(name)) if paths.planted(name).exists() else None
+        table = decide.decide(raw, files.read_table(paths.raw_manifest(name)), settings.clean[name])
+    planted = files.read_table(paths.planted(name)) if paths.planted(name).exists() else None
     summary = decide.summarise(table, planted)
     validation = expectations.validate_cleaned(task, table, decide.REASONS, settings.validate[name])
     files.write_table(paths.clean_manifest(name), table)

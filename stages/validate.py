@@ -2,8 +2,6 @@
 
 import argparse
 
-import pandas as pd
-
 from terracyte import params, tasks
 from terracyte.core import files, paths
 from terracyte.core.errors import guarded
@@ -16,7 +14,7 @@ def main() -> None:
     parser.add_argument("task", help="a name of params.yaml: tasks")
     name = parser.parse_args().task
     settings = params.load()
-    manifest = pd.read_parquet(paths.raw_manifest(name))
+    manifest = files.read_table(paths.raw_manifest(name))
     summary = expectations.validate_raw(tasks.make(name, settings), manifest, settings.validate[name])
     files.write_json(paths.validation(name), summary)
     print(expectations.describe(summary))

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-from terracyte.compute import local
 from terracyte.compute.jobs import ATTEMPTS, Ask, Inputs, Job, Lost, Result, no_reply
 from terracyte.params import Compute
 
@@ -44,6 +43,8 @@ def run(
         from terracyte.compute import cluster
 
         return cluster.run(function, jobs, compute, inputs, answer)
+    from terracyte.compute import local  # here: most stages start no processes
+
     return local.run(function, jobs, compute.workers, answer)
 
 

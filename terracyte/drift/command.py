@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Compare, write page and summary, and exit with `DRIFT` where there is one.
 
     Raises:
-        InputError: the input, the manifest or the champion cannot be used; nothing is written then.
+        InputError: the input, the manifest or the champion cannot be used; then nothing is written.
     """
     # Imported here: `--help` needs none of it.
     from terracyte import params, tasks

@@ -1,4 +1,4 @@
-"""Incoming images and those of the training → what is told of a drift."""
+"""Compares incoming images with those of the training, for one report."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,35 +18,35 @@ from terracyte.tasks.task import Task
 def examine(
     task: Task, batches: Iterable[Batch], champion: Predictor | None, settings: Drift, folder: Path = Path()
 ) -> Report:
-    """Hold incoming images against those of the training; the same images give the same report.
+    """Compare incoming images with those of the training; the same images give the same report.
 
     Args:
-        task: whose they are.
+        task: of the images.
         batches: names of b images, and the images (b, h, w, c) uint8, 0-255.
-        champion: whose opinion counts; None for none.
+        champion: its outputs are compared, too; None for none.
         settings: when a difference counts.
-        folder: of the experiment whose images they are held against.
+        folder: of the experiment whose images are the reference.
 
     Raises:
-        InputError: there is no image, or one is unreadable, or no manifest.
+        InputError: there is no image, one is unreadable, or there is no manifest.
     """
-    known = measurement.manifest(task, "train", folder)
-    measured = measurement.incoming(task, batches, champion, known, settings.examples)
-    reference = measurement.training_looks(known)
-    opinions = measurement.validation_opinions(task, champion, measured.hashes, folder) if champion else {}
-    values = {**measured.looks, **measured.opinions}
-    # training images, spread evenly
-    spread = np.linspace(0, len(known) - 1, min(settings.examples, len(known))).astype(np.int64)
+    known = measurement.read_manifest(task, "train", folder)
+    measured = measurement.measure(task, batches, champion, known, settings.examples)
+    outputs = measurement.validation_outputs(task, champion, measured.hashes, folder) if champion else {}
+    reference = {**measurement.training_statistics(known), **outputs}
+    incoming = {**measured.statistics, **measured.outputs}
+    # training images, evenly spaced
+    chosen = np.linspace(0, len(known) - 1, min(settings.examples, len(known))).astype(np.int64)
     images = np.load(folder / paths.images(task.name), mmap_mode="r")
     return Report(
         task=task,
-        images=len(next(iter(measured.looks.values()))),
+        images=len(next(iter(measured.statistics.values()))),
         training=len(known),
-        validation=len(next(iter(opinions.values()), ())),
+        validation=len(next(iter(outputs.values()), ())),
         champion=str(champion.record["variant"]) if champion else "",
-        findings=compare({**reference, **opinions}, values, settings),
-        reference={**reference, **opinions},
-        incoming=values,
+        findings=compare(reference, incoming, settings),
+        reference=reference,
+        incoming=incoming,
         strangest=measured.strangest,
-        usual=[(f"image {place}", np.asarray(images[place])) for place in known["id"].iloc[spread].tolist()],
+        usual=[(f"image {place}", np.asarray(images[place])) for place in known["id"].iloc[chosen].tolist()],
     )

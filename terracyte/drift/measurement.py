@@ -1,4 +1,4 @@
-"""Images → the numbers that are compared: how they look, and what the champion makes of them."""
+"""What is compared of images: statistics of their pixels, and the champion's outputs."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -25,81 +25,81 @@ Batch = tuple[Sequence[str], NDArray[np.uint8]]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Measured:
-    """Numbers of n images.
+    """What was measured of n images.
 
     Attributes:
-        looks: statistics of the manifest by name, (n,).
-        opinions: of the champion by name, (n,): its confidence, the mean probability of each class, and how unlike the
-            training images it finds them; empty without a champion.
-        hashes: of the images' contents, (n,).
-        strangest: names and images (h, w, c) of those farthest from the reference, the farthest first.
+        statistics: those of the manifest by name, (n,).
+        outputs: of the champion by name, (n,): its confidence, the mean probability of each class, and the distance
+            from the training images; empty without a champion.
+        hashes: of the images' contents.
+        strangest: names and images (h, w, c) of those farthest from the training images, the farthest first.
     """
 
-    looks: dict[str, Numbers]
-    opinions: dict[str, Numbers]
+    statistics: dict[str, Numbers]
+    outputs: dict[str, Numbers]
     hashes: frozenset[str]
     strangest: list[tuple[str, NDArray[np.uint8]]]
 
 
-def incoming(
+def measure(
     task: Task, batches: Iterable[Batch], champion: Predictor | None, known: pd.DataFrame, show: int
 ) -> Measured:
-    """Measure images; memory grows with their numbers, not with their pixels.
+    """Measure incoming images, batch by batch; of their pixels only those of the strangest are kept.
 
     Args:
-        task: whose they are.
+        task: of the images.
         batches: the images.
-        champion: whose opinion counts; None for none.
-        known: the manifest's rows of the training images: what is usual.
-        show: how many of the strangest are kept.
+        champion: gives the outputs; None for none.
+        known: the manifest's rows of the training images.
+        show: how many of the strangest images are kept.
 
     Raises:
         InputError: there are no images, or one is unreadable.
     """
-    looks, opinions, strangest = [], [], list[tuple[float, str, NDArray[np.uint8]]]()
+    statistics, outputs, strangest = [], [], list[tuple[float, str, NDArray[np.uint8]]]()
     for names, images in batches:
         table = describe(images)
-        looks.append(table)
-        judged = _opinions(champion, images) if champion else pd.DataFrame(index=table.index)
-        opinions.append(judged)
-        oddity = judged[UNLIKENESS].to_numpy() if champion else _oddity(table, known)
-        strangest += zip(oddity.tolist(), names, images, strict=True)
+        statistics.append(table)
+        predicted = _outputs(champion, images) if champion else pd.DataFrame(index=table.index)
+        outputs.append(predicted)
+        strangeness = predicted[UNLIKENESS].to_numpy() if champion else _largest_z_score(table, known)
+        strangest += zip(strangeness.tolist(), names, images, strict=True)
         strangest = sorted(strangest, key=lambda each: (-each[0], each[1]))[:show]
-    if not looks:
+    if not statistics:
         raise InputError(f"there is no image to compare: give at least one {task.name} image")
-    table = pd.concat(looks)
+    table = pd.concat(statistics)
     return Measured(
-        looks={name: table[name].to_numpy(np.float64) for name in STATISTICS},
-        opinions=_columns(pd.concat(opinions)),
+        statistics=_columns(table[list(STATISTICS)]),
+        outputs=_columns(pd.concat(outputs)),
         hashes=frozenset(table["content_hash"]),
         strangest=[(name, image) for _, name, image in strangest],
     )
 
 
-def training_looks(known: pd.DataFrame) -> dict[str, Numbers]:
+def training_statistics(known: pd.DataFrame) -> dict[str, Numbers]:
     """The same statistics of the training images, as the manifest holds them."""
-    return {name: known[name].to_numpy(np.float64) for name in STATISTICS}
+    return _columns(known[list(STATISTICS)])
 
 
-def validation_opinions(
+def validation_outputs(
     task: Task, champion: Predictor, left_out: frozenset[str], folder: Path = Path()
 ) -> dict[str, Numbers]:
-    """What the champion makes of validation images: those of training it knows by heart.
+    """The champion's outputs for validation images; those for training images would be too confident.
 
     Args:
-        task: the champion's.
-        champion: who is asked.
-        left_out: contents that are not to be taken, since they are among the incoming images.
+        task: of the champion.
+        champion: gives the outputs.
+        left_out: hashes of contents that are left out, because they are among the incoming images.
         folder: of the experiment.
     """
-    rows = manifest(task, "validation", folder)
+    rows = read_manifest(task, "validation", folder)
     ids = rows["id"][~rows["content_hash"].isin(left_out)].to_numpy(np.int64)
     images = np.load(folder / paths.images(task.name), mmap_mode="r")
-    parts = [_opinions(champion, images[ids[start : start + _BATCH]]) for start in range(0, len(ids), _BATCH)]
+    parts = [_outputs(champion, images[ids[start : start + _BATCH]]) for start in range(0, len(ids), _BATCH)]
     return _columns(pd.concat(parts)) if parts else {}
 
 
-def manifest(task: Task, split: str, folder: Path = Path()) -> pd.DataFrame:
+def read_manifest(task: Task, split: str, folder: Path = Path()) -> pd.DataFrame:
     """The rows of one split of the balanced manifest of the experiment in `folder`.
 
     Raises:
@@ -112,22 +112,22 @@ def manifest(task: Task, split: str, folder: Path = Path()) -> pd.DataFrame:
     return rows[rows["split"] == split]
 
 
-def _opinions(champion: Predictor, images: NDArray[np.uint8]) -> pd.DataFrame:
+def _outputs(champion: Predictor, images: NDArray[np.uint8]) -> pd.DataFrame:
     found = champion.predict(images)
     shares = found.probabilities.reshape(len(images), -1, len(champion.classes)).mean(axis=1, dtype=np.float64)
     columns = {f"probability of {name}": shares[:, k] for k, name in enumerate(champion.classes)}
     unlikeness = np.sqrt(champion.novelty.distances(images))
-    # rounded: beyond it lies float noise, which differs between processors
+    # rounded, because further digits differ between processors
     return pd.DataFrame({UNLIKENESS: unlikeness, CONFIDENCE: found.confidence, **columns}).round(6)
 
 
-def _oddity(table: pd.DataFrame, known: pd.DataFrame) -> Numbers:
-    """(n,): the largest number of standard deviations by which a statistic lies off the training images' mean."""
+def _largest_z_score(table: pd.DataFrame, known: pd.DataFrame) -> Numbers:
+    """(n,): the largest distance of a statistic from the training images' mean, in standard deviations."""
     names = list(STATISTICS)
-    usual = known[names].to_numpy(np.float64)
-    spread = usual.std(axis=0)
-    off = np.abs(table[names].to_numpy(np.float64) - usual.mean(axis=0)) / np.where(spread > 0, spread, 1)
-    return np.asarray(off.max(axis=1))
+    training = known[names].to_numpy(np.float64)
+    deviation = training.std(axis=0)
+    distance = np.abs(table[names].to_numpy(np.float64) - training.mean(axis=0))
+    return np.asarray((distance / np.where(deviation > 0, deviation, 1)).max(axis=1))
 
 
 def _columns(table: pd.DataFrame) -> dict[str, Numbers]:

@@ -1,4 +1,4 @@
-"""The raw form: what every source is brought into, and what nothing ever rewrites."""
+"""The raw form into which every source is brought; no later stage changes it."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -37,7 +37,7 @@ def write(task: Task, batches: Iterable[Batch], folder: Path, origin: str) -> No
     if task.dense:
         columns.append(describe_masks(np.load(masks, mmap_mode="r"), len(task.classes)))
     manifest = pd.concat(columns, axis=1)
-    _refuse_absent_classes(task, manifest, origin)
+    _require_all_classes(task, manifest, origin)
     files.write_table(folder / paths.raw_manifest(task.name).name, manifest)
     if (rows["defect"] != "").any():
         files.write_table(folder / paths.planted(task.name).name, rows[["id", "defect"]])
@@ -51,16 +51,16 @@ def write_unlabelled(task: Task, batches: Iterable[NDArray[np.uint8]], folder: P
         batches: (b, h, w, c) each; memory does not grow with their number.
         folder: as for `write`.
     """
-    waiting = iter(batches)
-    first = next(waiting, None)
+    remaining = iter(batches)
+    first = next(remaining, None)
     if first is not None:
         with growing_array(folder / paths.unlabelled(task.name).name, task.image_shape) as images:
-            for batch in itertools.chain([first], waiting):
+            for batch in itertools.chain([first], remaining):
                 images.append(batch)
 
 
 class GrowingArray:
-    """A .npy file of bytes that grows along its first axis at constant memory."""
+    """A .npy file of bytes that grows along its first axis, at constant memory."""
 
     def __init__(self, stream: IO[bytes], row_shape: tuple[int, ...]) -> None:
         self._stream, self._row_shape, self._rows = stream, row_shape, 0
@@ -99,12 +99,15 @@ def _write_arrays(
         images = stack.enter_context(growing_array(images_path, task.image_shape))
         masks = stack.enter_context(growing_array(masks_path, task.image_shape[:2])) if task.dense else None
         for batch in _with_progress(batches, origin):
-            _check_form(task, batch, origin)
+            _require_form(task, batch, origin)
             targets = _targets(task, batch, origin)
             images.append(batch.images)
             if masks is not None:
                 masks.append(targets.astype(np.uint8))
-            tables.append(_rows(batch, None if task.dense else targets))
+            label = {} if task.dense else {"label": targets}
+            empty = [""] * len(batch.names)
+            groups, defects = batch.groups or empty, batch.defects or empty
+            tables.append(pd.DataFrame({"name": batch.names, **label, "declared_group": groups, "defect": defects}))
     if not tables:
         raise InputError(f"{origin} holds no image; at least one of each class is needed")
     table = pd.concat(tables, ignore_index=True)
@@ -120,15 +123,7 @@ def _with_progress(batches: Iterable[Batch], origin: str) -> Iterator[Batch]:
             progress.update(len(batch.images))
 
 
-def _rows(batch: Batch, labels: NDArray[np.int64] | None) -> pd.DataFrame:
-    empty = [""] * len(batch.names)
-    label = {} if labels is None else {"label": labels}
-    return pd.DataFrame(
-        {"name": batch.names, **label, "declared_group": batch.groups or empty, "defect": batch.defects or empty}
-    )
-
-
-def _check_form(task: Task, batch: Batch, origin: str) -> None:
+def _require_form(task: Task, batch: Batch, origin: str) -> None:
     targets = batch.masks if task.dense else batch.labels
     kind = "masks" if task.dense else "labels"
     wanted = (len(batch.names), *task.image_shape)
@@ -156,7 +151,7 @@ def _targets(task: Task, batch: Batch, origin: str) -> NDArray[np.int64]:
     return values.astype(np.int64)
 
 
-def _refuse_absent_classes(task: Task, manifest: pd.DataFrame, origin: str) -> None:
+def _require_all_classes(task: Task, manifest: pd.DataFrame, origin: str) -> None:
     counts = task.class_counts(manifest).sum(axis=0)
     absent = [f"'{task.classes[k]}' ({k})" for k in task.scored_classes if counts[k] == 0]
     if absent:

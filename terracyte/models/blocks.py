@@ -19,14 +19,17 @@ def rescaled_input(
 
     Args:
         image_shape: (h, w, c).
-        standardize: bring each image to a mean of 0 and a variance of 1 instead, over its pixels and channels
-            alike: exposure and contrast, which say little about what is seen, are taken out.
         dropout: share of values that become middle grey in training, so that no single pixel is trusted
             (Srivastava et al. 2014, https://jmlr.org/papers/v15/srivastava14a.html); 0-1.
+        standardize: bring each image to a mean of 0 and a variance of 1 instead, over all its pixels and channels:
+            this removes exposure and contrast, which say little about what is seen.
+
+    Returns:
+        The input, and the rescaled images (b, h, w, c) float32 with dropout applied.
     """
     images = keras.Input(image_shape, name="images")
     if standardize:
-        # epsilon: a variance of 1 grey value, so that empty images stay finite and nearly empty ones quiet
+        # epsilon: a variance of 1 grey value, so that empty images stay finite and noise is not amplified
         x = layers.LayerNormalization(
             (1, 2, 3), epsilon=1.0, center=False, scale=False, dtype="float32", name="standardization"
         )(images)
@@ -51,7 +54,7 @@ def normalised_convolution(x: Any, filters: int, config: Config, name: str, size
         padding="same",
         use_bias=False,
         kernel_initializer="he_normal",
-        kernel_regularizer=kernel_penalty(config),
+        kernel_regularizer=kernel_regularizer(config),
         name=f"{name}_convolution",
     )(x)
     return layers.BatchNormalization(momentum=0.9, name=f"{name}_normalisation")(x)
@@ -103,9 +106,10 @@ def squeeze_excite(x: Any, name: str, reduction: int = 8) -> Any:
 
 
 def attention_gate(shortcut: Any, coarse: Any, config: Config, name: str) -> Any:
-    """Additive attention (arXiv 1804.03999): scale each pixel of a shortcut by how much the coarser level asks for it.
+    """Additive attention gate (arXiv 1804.03999): scale each pixel of a shortcut by a weight in (0, 1).
 
-    The gate is computed at the coarse resolution, where it costs little, and enlarged.
+    The weight is computed from the shortcut and the coarser level, at the coarse resolution, where it costs little,
+    and upsampled.
 
     Args:
         shortcut: (b, h, w, f) features of the encoder.
@@ -120,14 +124,15 @@ def attention_gate(shortcut: Any, coarse: Any, config: Config, name: str) -> Any
     offered = normalised_convolution(shortcut, filters, config, f"{name}_offered", size=2, stride=2)
     wanted = normalised_convolution(coarse, filters, config, f"{name}_wanted", size=1)
     gate = layers.Activation("relu", name=f"{name}_relu")(layers.Add(name=f"{name}_add")([offered, wanted]))
-    penalty = kernel_penalty(config)
-    gate = layers.Conv2D(1, 1, activation="sigmoid", kernel_regularizer=penalty, name=f"{name}_sigmoid")(gate)
+    gate = layers.Conv2D(
+        1, 1, activation="sigmoid", kernel_regularizer=kernel_regularizer(config), name=f"{name}_sigmoid"
+    )(gate)
     gate = layers.UpSampling2D(2, interpolation="bilinear", name=f"{name}_upsampling")(gate)
     return layers.Multiply(name=f"{name}_scale")([shortcut, gate])
 
 
-def kernel_penalty(config: Config) -> Any:
-    """L1 and L2 penalty of a kernel, or None where both are 0."""
+def kernel_regularizer(config: Config) -> Any:
+    """Keras' L1L2 penalty of a kernel, or None where `l1` and `l2` are both 0."""
     if config.l1 or config.l2:
         return keras.regularizers.L1L2(l1=config.l1, l2=config.l2)
     return None

@@ -4,16 +4,19 @@ import keras
 from keras import layers
 
 from terracyte.core.errors import InputError
-from terracyte.models.blocks import convolution, kernel_penalty, rescaled_input, residual
+from terracyte.models.blocks import convolution, kernel_regularizer, rescaled_input, residual
 from terracyte.models.problem import Problem
 from terracyte.params.variant import Config
 
 
 def build(config: Config, problem: Problem) -> keras.Model:
-    """A stem that quarters the resolution, then `depth` stages of `width * 2**i` filters that halve it.
+    """A stem that quarters the resolution, then `depth` residual stages; stage i has `width * 2**i` filters.
+
+    Each stage but the first halves the resolution.
 
     Args:
-        config: `width`, `depth`, `squeeze_excite`, `input_dropout`, `dropout` (before the head), `l1`, `l2`.
+        config: `width`, `depth`, `squeeze_excite`, `standardize`, `input_dropout`, `dropout` (before the head), `l1`
+            and `l2` matter.
         problem: with labels.
 
     Returns:
@@ -26,7 +29,7 @@ def build(config: Config, problem: Problem) -> keras.Model:
         raise InputError("params.yaml: 'architecture: cnn' needs a task with labels; choose unet")
     filters = [config.width * 2**stage for stage in range(config.depth)]
 
-    # Stem: most of the cost of a network lies in its first pixels
+    # Stem: quarters the resolution at once, because layers at full resolution cost the most
     images, x = rescaled_input(problem.image_shape, config.input_dropout, config.standardize)
     x = convolution(x, filters[0] // 2, config, "stem_1", stride=2)
     x = convolution(x, filters[0], config, "stem_2")
@@ -39,6 +42,6 @@ def build(config: Config, problem: Problem) -> keras.Model:
     # Head
     x = layers.GlobalAveragePooling2D(name="pooling")(x)
     x = layers.Dropout(config.dropout, name="dropout")(x)
-    penalty = kernel_penalty(config)
-    logits = layers.Dense(problem.classes, kernel_regularizer=penalty, dtype="float32", name="logits")(x)
+    regularizer = kernel_regularizer(config)
+    logits = layers.Dense(problem.classes, kernel_regularizer=regularizer, dtype="float32", name="logits")(x)
     return keras.Model(images, logits, name="cnn")

@@ -1,4 +1,4 @@
-"""One model out of several of the same form, which errs less than each of them (deep ensembles, arXiv 1612.01474)."""
+"""Deep ensembles (arXiv 1612.01474): one model that averages several, and errs less than each of them."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ def averaged(models: Sequence[keras.Model]) -> keras.Model:
         models: of the same input and output; they are renamed, as a model's layers need different names.
 
     Returns:
-        A model like any other; the only one of `models` where there is but one.
+        A model of the same input and output; `models[0]` itself where it is the only one.
     """
     if len(models) == 1:
         return models[0]

@@ -1,4 +1,4 @@
-"""Repeatable use of a network: random seeds, and predictions batch by batch."""
+"""Random seeds and deterministic kernels, and predictions batch by batch."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 def make_repeatable(seed: int) -> None:
-    """Seed everything that Keras draws from, and choose kernels that give the same sums each time."""
+    """Seed all random numbers of Keras, and use kernels that give the same result each time."""
     # also restarts the numbering of layers, whose names go into the saved model
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
@@ -22,12 +22,12 @@ def make_repeatable(seed: int) -> None:
 def predict(
     model: keras.Model, images: NDArray[np.uint8], ids: NDArray[np.int64], batch_size: int
 ) -> Iterator[NDArray[np.float32]]:
-    """Logits of chosen images, batch by batch, so that neither images nor logits fill the memory.
+    """Logits of chosen images, batch by batch, so that neither all images nor all logits are in memory at once.
 
     Args:
         model: see `terracyte.models`.
         images: (N, h, w, c) uint8, memory-mapped.
-        ids: (n,) places of the images to predict, in order.
+        ids: (n,) indices into `images`, in the order of the result.
         batch_size: images per step; the last batch may hold fewer.
 
     Yields:

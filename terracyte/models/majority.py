@@ -1,4 +1,4 @@
-"""The trivial predictor: class shares of the training images, whatever the image shows."""
+"""The trivial baseline: predicts the class shares of the training images for every image."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ from terracyte.models.blocks import rescaled_input
 from terracyte.models.problem import Problem
 from terracyte.params.variant import Config
 
-# Keeps the logit of a class that never occurs finite.
+# A lower bound keeps the logit of a class that never occurs finite.
 _SMALLEST_SHARE = 1e-7
 
 
@@ -16,7 +16,7 @@ def build(config: Config, problem: Problem) -> keras.Model:
     """A model without trainable weights whose logits are log(class share), the best constant there is.
 
     Args:
-        config: nothing of it matters.
+        config: not used.
         problem: `class_shares` are the prediction.
 
     Returns:

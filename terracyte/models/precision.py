@@ -1,4 +1,4 @@
-"""The arithmetic of a training: single precision throughout, or half of it where that is faster."""
+"""The arithmetic of a training: single precision, or mixed precision (arXiv 1710.03740) where that is faster."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,20 +9,19 @@ import keras
 
 Precision = Literal["float32", "bfloat16"]
 
-# Keras' name for: computed in bfloat16, with weights, their gradients' sums and the logits in single precision.
+# Keras' names. mixed_bfloat16 computes in bfloat16 and keeps the weights in float32.
 _POLICIES: dict[Precision, str] = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
-
-# What Linux tells of the processor, and its word there for units that multiply matrices of bfloat16.
-_PROCESSOR, _UNITS = Path("/proc/cpuinfo"), "amx_bf16"
+_CPU_INFO = Path("/proc/cpuinfo")  # on Linux
+_BFLOAT16_FLAG = "amx_bf16"  # of processors with units that multiply matrices of bfloat16
 
 
 @contextmanager
-def arithmetic(precision: Precision) -> Iterator[None]:
-    """Let networks that are built in the block compute in `precision`, with weights in float32 (arXiv 1710.03740).
+def computing_in(precision: Precision) -> Iterator[None]:
+    """Make networks that are built in the block compute in `precision`; their weights are float32 in any case.
 
-    A network built outside takes over the weights of one that was built inside, and computes in single precision.
-    bfloat16 has the range of float32, so that no loss has to be scaled.
+    So a network that is built outside the block can take over their weights, and computes in single precision.
+    bfloat16 has the range of float32, therefore the loss needs no scaling.
     """
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(_POLICIES[precision])
@@ -33,7 +32,7 @@ def arithmetic(precision: Precision) -> Iterator[None]:
 
 
 def is_slow_here(precision: Precision) -> bool:
-    """Whether this machine has to imitate the arithmetic, at several times the cost of float32; False where unknown."""
-    if precision == "float32" or keras.distribution.list_devices("gpu") or not _PROCESSOR.exists():
+    """Whether this machine emulates `precision` at several times the cost of float32; False where unknown."""
+    if precision == "float32" or keras.distribution.list_devices("gpu") or not _CPU_INFO.exists():
         return False
-    return _UNITS not in _PROCESSOR.read_text().split()
+    return _BFLOAT16_FLAG not in _CPU_INFO.read_text().split()

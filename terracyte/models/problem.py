@@ -1,4 +1,4 @@
-"""What a network must map to what, and where it starts."""
+"""The form of a task's images and classes: what a builder needs beside the configuration."""
 
 import dataclasses
 from pathlib import Path
@@ -11,8 +11,7 @@ class Problem:
     Attributes:
         image_shape: (h, w, c) in pixels.
         dense: True where each pixel has a class, False where each image has one.
-        class_shares: share of each class in the training images (of pixels where dense), summing to 1;
-            k of them.
+        class_shares: (k,) share of each class in the training images (of pixels where dense), summing to 1.
         pretrained: weights of the backbone, in one of Keras' formats; None starts from random ones.
     """
 
@@ -23,5 +22,5 @@ class Problem:
 
     @property
     def classes(self) -> int:
-        """k."""
+        """Number of classes, k."""
         return len(self.class_shares)

@@ -1,11 +1,8 @@
 """Models on disk, in Keras' own format."""
 
-import itertools
 import json
 import re
 import zipfile
-from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +12,16 @@ from terracyte.core.errors import InputError
 from terracyte.core.files import atomic
 
 _METADATA, _CONFIG = "metadata.json", "config.json"
-# Numbers of the process's objects and of Sequential's nameless inputs, which Keras only compares.
-_COUNTED = (re.compile(rb'(?<="shared_object_id": )\d+'), re.compile(rb'(?<="input_layer_)\d+(?=")'))
+# Ids that depend on what the process has built before, and of which Keras only needs that they differ: those of shared
+# objects, and those in the default names of Sequential's inputs.
+_PROCESS_IDS = (re.compile(rb'(?<="shared_object_id": )\d+'), re.compile(rb'(?<="input_layer_)\d+(?=")'))
 
 
 def write_model(path: Path, model: keras.Model) -> None:
     """Write `model` (architecture and weights, no optimizer) atomically; the same model gives the same bytes.
 
-    Keras puts the clock into the archive's entries and its metadata, and memory addresses and what the process
-    has built before into its configuration: all are replaced.
+    Keras writes the time into the archive's entries and its metadata, and ids that differ from process to process into
+    its configuration: both are replaced.
     """
     with atomic(path) as temporary:
         model.save(temporary)
@@ -31,30 +29,25 @@ def write_model(path: Path, model: keras.Model) -> None:
             entries = {name: archive.read(name) for name in archive.namelist()}
         metadata = json.loads(entries[_METADATA])
         entries[_METADATA] = json.dumps({**metadata, "date_saved": ""}).encode()
-        entries[_CONFIG] = _renumbered(entries[_CONFIG])
+        for ids in _PROCESS_IDS:
+            entries[_CONFIG] = _renumbered(entries[_CONFIG], ids)
         with zipfile.ZipFile(temporary, "w") as archive:
             for name, content in entries.items():
-                # a ZipInfo of its own carries the earliest date of the format
+                # a fresh ZipInfo carries the earliest date of the format
                 archive.writestr(zipfile.ZipInfo(name), content)
 
 
-def _renumbered(config: bytes) -> bytes:
-    """The configuration with whatever Keras only compares counted from 1."""
-    for pattern in _COUNTED:
-        config = pattern.sub(_counter(), config)
-    return config
-
-
-def _counter() -> Callable[[re.Match[bytes]], bytes]:
-    numbers: defaultdict[bytes, int] = defaultdict(itertools.count(1).__next__)
-    return lambda found: str(numbers[found[0]]).encode()
+def _renumbered(config: bytes, ids: re.Pattern[bytes]) -> bytes:
+    """The configuration with its `ids` counted from 1, in order of appearance."""
+    numbers = {old: str(new).encode() for new, old in enumerate(dict.fromkeys(ids.findall(config)), start=1)}
+    return ids.sub(lambda match: numbers[match[0]], config)
 
 
 def read_model(path: Path) -> keras.Model:
-    """Read a model; nothing in the file is executed.
+    """Read a model without executing code from the file.
 
     Raises:
-        InputError: the file is missing or no Keras model.
+        InputError: the file is missing or not a Keras model.
     """
     try:
         model: Any = keras.saving.load_model(path, compile=False, safe_mode=True)

@@ -1,7 +1,6 @@
-"""Test-time flips: one model out of a network and the mirror images of its input."""
+"""Test-time flips: one model that averages a network over the mirror images of its input."""
 
-from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import keras
 from keras import layers, ops
@@ -9,12 +8,9 @@ from keras import layers, ops
 # Axes of images (b, h, w, c) and of logits (b, h, w, k).
 _HEIGHT, _WIDTH = 1, 2
 
-# A way to mirror images, and the way back.
-_Mirror = tuple[Callable[[Any], Any], Callable[[Any], Any]]
-
 
 def averaged(model: keras.Model, flip: Literal["none", "horizontal", "both"]) -> keras.Model:
-    """A model whose logits are the mean of `model`'s over the mirrors of an image, each turned back.
+    """A model whose logits are the mean of `model`'s over the mirror images of an image, each mirrored back.
 
     Logits are averaged, not probabilities (that is, the geometric mean of the probabilities up to a factor),
     so that the result is a model like any other. It holds `model` as a layer and shares its weights.
@@ -29,40 +25,25 @@ def averaged(model: keras.Model, flip: Literal["none", "horizontal", "both"]) ->
     """
     if flip == "none":
         return model
-    images = keras.Input(model.input_shape[1:], name="images")
-    logits = [back(model(there(images))) for there, back in _mirrors(model, flip)]
-    whole = keras.Model(images, layers.Average(name="mean")(logits), name=f"{model.name}_{flip}_flips")
-    _name_operations(whole)
-    return whole
-
-
-def _mirrors(model: keras.Model, flip: str) -> Iterator[_Mirror]:
     dense = len(model.output_shape) == len(model.input_shape)
-    _, height, width, _ = model.input_shape
-    axes: list[tuple[int, ...]] = [(), (_WIDTH,)]
-    if flip == "both":
-        axes += [(_HEIGHT,), (_HEIGHT, _WIDTH)]
-    for chosen in axes:
-        mirror = _flipping(chosen)
-        yield mirror, mirror if dense else _unchanged
-        if flip == "both" and height == width and not dense:
-            yield _transposing(mirror), _unchanged
-
-
-def _flipping(axes: tuple[int, ...]) -> Callable[[Any], Any]:
-    return (lambda x: ops.flip(x, axes)) if axes else _unchanged
-
-
-def _transposing(mirror: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda x: ops.swapaxes(mirror(x), _HEIGHT, _WIDTH)
-
-
-def _unchanged(x: Any) -> Any:
-    return x
-
-
-def _name_operations(model: keras.Model) -> None:
-    """Number the operations anew: Keras counts them per process, and their names go into the saved model."""
-    operations = [each for each in model.operations if not isinstance(each, keras.Layer)]
-    for number, operation in enumerate(operations):
+    images = keras.Input(model.input_shape[1:], name="images")
+    logits = []
+    for axes, transposed in _symmetries(model, flip, dense):
+        mirrored = ops.flip(images, axes) if axes else images
+        output = model(ops.swapaxes(mirrored, _HEIGHT, _WIDTH) if transposed else mirrored)
+        logits.append(ops.flip(output, axes) if axes and dense else output)
+    mean = keras.Model(images, layers.Average(name="mean")(logits), name=f"{model.name}_{flip}_flips")
+    # Keras' own names count on from one model to the next, and go into the saved model
+    for number, operation in enumerate(each for each in mean.operations if not isinstance(each, keras.Layer)):
         operation.name = f"mirror_{number}"
+    return mean
+
+
+def _symmetries(model: keras.Model, flip: str, dense: bool) -> list[tuple[tuple[int, ...], bool]]:
+    """The axes along which an image is flipped, and whether it is transposed afterwards."""
+    _, height, width, _ = model.input_shape
+    if flip == "horizontal":
+        return [((), False), ((_WIDTH,), False)]
+    transpositions = [False, True] if height == width and not dense else [False]
+    flips: list[tuple[int, ...]] = [(), (_WIDTH,), (_HEIGHT,), (_HEIGHT, _WIDTH)]
+    return [(axes, transposed) for axes in flips for transposed in transpositions]

@@ -9,7 +9,7 @@ import keras
 from keras import layers
 
 from terracyte.core.errors import InputError
-from terracyte.models.blocks import kernel_penalty, rescaled_input
+from terracyte.models.blocks import kernel_regularizer, rescaled_input
 from terracyte.models.problem import Problem
 from terracyte.params.variant import Config
 
@@ -18,7 +18,8 @@ Application = Callable[..., keras.Model]
 
 _BACKBONE = "backbone"
 _SMALLEST_EDGE = 32  # of the applications' input, in pixels
-# Of batch normalisation that starts from nothing. Keras' 0.999 in MobileNetV3 needs thousands of steps to forget it.
+# Momentum of batch normalisation in backbones without pretrained weights: with the 0.999 of Keras' MobileNetV3 the
+# statistics need thousands of steps to follow the training, more than a small task has.
 _MOMENTUM = 0.9
 
 
@@ -31,15 +32,15 @@ def classifier(
 ) -> keras.Model:
     """Resizing, backbone with global average pooling, dropout and a dense layer.
 
-    The backbone holds its own preprocessing, and grey images are shown to it as colours.
+    The backbone includes its own preprocessing. Grey images are repeated into its three channels.
 
     Args:
         config: `size`, `resolution`, `input_dropout`, `dropout`, and `l1` and `l2` of the dense layer's kernel:
-            penalties on a pretrained backbone would pull it away from what it knows.
+            penalties on a pretrained backbone would pull its weights away from their pretrained values.
         problem: with labels.
         sizes: the family's networks by `config.size`.
-        adapt: changes the backbone once its weights are loaded.
-        options: of the network.
+        adapt: network → network with the same outputs; called after the weights are loaded.
+        options: further arguments of the network's constructor.
 
     Returns:
         Images (b, h, w, c), 0-255 → logits (b, k).
@@ -62,41 +63,33 @@ def classifier(
     network = sizes[config.size](
         include_top=False, weights=None, input_shape=(*edges, 3), pooling="avg", name=_BACKBONE, **options
     )
-    if problem.pretrained is not None:
-        _load(network, problem.pretrained)
-    else:
-        _hasten(network)
+    _initialise(network, problem.pretrained)
     network = adapt(network)
-    _name_operations(network)
+    # Keras' own names count on from one model to the next, and go into the saved model
+    for number, operation in enumerate(network.operations):
+        operation.name = f"{_BACKBONE}_{number}"
 
     x = layers.Dropout(config.dropout, name="dropout")(network(x))
-    penalty = kernel_penalty(config)
-    logits = layers.Dense(problem.classes, kernel_regularizer=penalty, dtype="float32", name="logits")(x)
+    regularizer = kernel_regularizer(config)
+    logits = layers.Dense(problem.classes, kernel_regularizer=regularizer, dtype="float32", name="logits")(x)
     return keras.Model(images, logits, name=config.architecture)
 
 
-def train_share(model: keras.Model, share: float) -> None:
-    """Let the last `share` of a pretrained backbone's layers be trained, and the head; compile anew after it.
+def set_trainable_share(model: keras.Model, share: float) -> None:
+    """Make the head and the last `share` of the backbone's layers trainable; compile the model again afterwards.
 
-    Batch normalisation stays as it is, which in Keras also means that it works with its own statistics: they are
-    better than those of a small task's batches.
+    Batch normalisation stays frozen, which in Keras also means that it uses its pretrained statistics: they are better
+    than those of a small task's batches.
 
     Args:
         model: made by `classifier`.
-        share: 0-1; 0 trains the head only; layers without weights don't count.
+        share: of the layers with weights, 0-1; 0 trains the head only.
     """
     weighted = [layer for layer in model.get_layer(_BACKBONE).layers if layer.weights]
     frozen = round((1 - share) * len(weighted))
-    # one by one: `backbone.trainable = True` reaches no layer where it was true before
+    # one by one: `backbone.trainable = True` changes no layer where it was True before
     for number, layer in enumerate(weighted):
         layer.trainable = number >= frozen and not isinstance(layer, layers.BatchNormalization)
-
-
-def _hasten(network: keras.Model) -> None:
-    """Let the statistics of batch normalisation follow training within a small task's steps."""
-    for layer in network.layers:
-        if isinstance(layer, layers.BatchNormalization):
-            layer.momentum = _MOMENTUM
 
 
 def _check(config: Config, problem: Problem, sizes: Mapping[str, Application], edges: tuple[int, ...]) -> None:
@@ -112,19 +105,22 @@ def _check(config: Config, problem: Problem, sizes: Mapping[str, Application], e
         )
 
 
-def _name_operations(network: keras.Model) -> None:
-    """Number the operations: the names that Keras makes up go on counting from one model to the next."""
-    for number, operation in enumerate(network.operations):
-        operation.name = f"{_BACKBONE}_{number}"
+def _initialise(network: keras.Model, pretrained: Path | None) -> None:
+    if pretrained is not None:
+        _load_weights(network, pretrained)
+        return
+    for layer in network.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = _MOMENTUM
 
 
-def _load(network: keras.Model, path: Path) -> None:
+def _load_weights(network: keras.Model, path: Path) -> None:
     try:
         with warnings.catch_warnings():
             # Keras only warns where it leaves some layers with random weights
             warnings.simplefilter("error", UserWarning)
             network.load_weights(path)
-    # h5py and Keras answer a foreign, cut or empty file with these
+    # h5py and Keras raise these on a foreign, truncated or empty file
     except (OSError, ValueError, KeyError, IndexError, AttributeError, TypeError, UserWarning) as error:
         problem = "holds no weights of this backbone" if path.exists() else "is missing"
         raise InputError(f"{path} {problem} or is damaged: put the right file there, or change 'weights'") from error

@@ -9,7 +9,7 @@ from terracyte.core.errors import InputError
 from terracyte.models.blocks import (
     attention_gate,
     convolution,
-    kernel_penalty,
+    kernel_regularizer,
     rescaled_input,
     residual,
     squeeze_excite,
@@ -21,20 +21,20 @@ from terracyte.params.variant import Config
 def build(config: Config, problem: Problem) -> keras.Model:
     """A U-Net whose level i has `width * 2**i` filters, `depth` levels in all.
 
-    With `patch` above 1 the first level stands for squares of pixels: a strided convolution reads them, and the logits
-    of all their pixels come out of it together.
+    With `patch` above 1 the first level works on squares of `patch` x `patch` pixels: a strided convolution reads them,
+    and the last layer gives the logits of all their pixels at once.
 
     Args:
         config: `width`, `depth`, `patch`, `residual` (each level's convolutions are a residual block), `attention` (the
-            decoder gates what it takes from the encoder), `squeeze_excite`, `dropout` (of the bottleneck),
-            `l1`, `l2`.
-        problem: with masks; h and w multiples of patch * 2 ** (depth - 1).
+            decoder gates the encoder's shortcuts), `squeeze_excite`, `standardize`, `input_dropout`, `dropout` (of the
+            bottleneck), `l1` and `l2` matter.
+        problem: with masks; h and w are multiples of patch * 2 ** (depth - 1).
 
     Returns:
         Images (b, h, w, c), 0-255 → logits (b, h, w, k).
 
     Raises:
-        InputError: the task has no masks, or the images cannot be divided so often.
+        InputError: the task has no masks, or h or w is no such multiple.
     """
     _check(config, problem)
     filters = [config.width * 2**level for level in range(config.depth)]
@@ -45,12 +45,12 @@ def build(config: Config, problem: Problem) -> keras.Model:
         x = convolution(x, filters[0], config, "patches", size=config.patch, stride=config.patch)
     shortcuts = []
     for level, width in enumerate(filters[:-1]):
-        x = _level(x, width, config, f"encoder_{level}")
+        x = _convolutions(x, width, config, f"encoder_{level}")
         shortcuts.append(x)
         x = layers.MaxPooling2D(2, name=f"encoder_{level}_pooling")(x)
 
     # Bottleneck
-    x = _level(x, filters[-1], config, "bottleneck")
+    x = _convolutions(x, filters[-1], config, "bottleneck")
     x = layers.Dropout(config.dropout, name="dropout")(x)
 
     # Decoder
@@ -61,15 +61,16 @@ def build(config: Config, problem: Problem) -> keras.Model:
         x = convolution(x, filters[level], config, f"decoder_{level}_up", size=1)
         x = layers.UpSampling2D(2, interpolation="bilinear", name=f"decoder_{level}_upsampling")(x)
         x = layers.Concatenate(name=f"decoder_{level}_shortcut")([x, shortcut])
-        x = _level(x, filters[level], config, f"decoder_{level}")
+        x = _convolutions(x, filters[level], config, f"decoder_{level}")
 
     channels = problem.classes * config.patch**2
-    logits = layers.Conv2D(channels, 1, kernel_regularizer=kernel_penalty(config), dtype="float32", name="logits")(x)
-    return keras.Model(images, _pixels(logits, config.patch), name="unet")
+    regularizer = kernel_regularizer(config)
+    logits = layers.Conv2D(channels, 1, kernel_regularizer=regularizer, dtype="float32", name="logits")(x)
+    return keras.Model(images, _depth_to_space(logits, config.patch), name="unet")
 
 
-def _pixels(x: Any, patch: int) -> Any:
-    """Channels to pixels (sub-pixel convolution, arXiv 1609.05158): (b, h, w, patch² k) → (b, patch h, patch w, k)."""
+def _depth_to_space(x: Any, patch: int) -> Any:
+    """Sub-pixel rearrangement (arXiv 1609.05158): (b, h, w, patch² k) → (b, patch h, patch w, k)."""
     if patch == 1:
         return x
     _, height, width, channels = x.shape
@@ -79,7 +80,7 @@ def _pixels(x: Any, patch: int) -> Any:
     return layers.Reshape((patch * height, patch * width, classes), dtype="float32", name="pixels")(x)
 
 
-def _level(x: Any, filters: int, config: Config, name: str) -> Any:
+def _convolutions(x: Any, filters: int, config: Config, name: str) -> Any:
     if config.residual:
         return residual(x, filters, config, name)
     x = convolution(x, filters, config, f"{name}_1")

@@ -1,4 +1,4 @@
-"""What a server says of an image, as JSON takes it."""
+"""The server's answers as JSON, and the checks of its input."""
 
 from typing import Any
 
@@ -16,24 +16,24 @@ def answers(predictor: Predictor, images: NDArray[np.uint8]) -> list[dict[str, A
     """One answer per image (b, h, w, c).
 
     Returns:
-        `class` (not for tasks with masks), `confidence` (0-1, calibrated), `unfamiliar`, `probabilities` by class; for
-        tasks with masks instead of these `shares` of the pixels by class, and `mask` (h, w) of labels.
+        For tasks with labels `class`, `confidence` (0-1, calibrated), `unfamiliar` and `probabilities` by class; for
+        tasks with masks `confidence`, `unfamiliar`, `shares` of the pixels by class, and `mask` (h, w) of labels.
     """
     predictions = predictor.predict(images)
     values, confidence = shares(predictor, predictions), predictions.confidence
-    found = []
+    result = []
     for row, labels in enumerate(predictions.labels):
         common = {"confidence": round(float(confidence[row]), _DIGITS), "unfamiliar": bool(predictions.unfamiliar[row])}
-        of_classes = dict(zip(predictor.classes, np.round(values[row], _DIGITS).tolist(), strict=True))
+        by_class = dict(zip(predictor.classes, np.round(values[row], _DIGITS).tolist(), strict=True))
         if predictor.task.dense:
-            found.append({**common, "shares": of_classes, "mask": labels.tolist()})
+            result.append({**common, "shares": by_class, "mask": labels.tolist()})
         else:
-            found.append({"class": predictor.task.classes[labels], **common, "probabilities": of_classes})
-    return found
+            result.append({"class": predictor.task.classes[labels], **common, "probabilities": by_class})
+    return result
 
 
 def problem(images: NDArray[Any]) -> str | None:
-    """What is wrong with a batch (b, h, w, c), in a sentence; None for nothing."""
+    """What is wrong with a batch (b, h, w, c), in one sentence; None where nothing is."""
     if not len(images):
         return "the batch is empty: send at least one image"
     if len(images) > LARGEST_BATCH:

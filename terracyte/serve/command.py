@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     folder = arguments.model or arguments.experiment / paths.champion(arguments.task)
     champion.read_record(folder, arguments.task)
-    with _listening(arguments.port) as listener:
+    with _listen(arguments.port) as listener:
         print(f"{arguments.task}: reading {folder} …", flush=True)
         import uvicorn
 
@@ -54,12 +54,12 @@ def run(arguments: argparse.Namespace) -> None:
             server.run(sockets=[listener])
 
 
-def _listening(port: int) -> socket.socket:
+def _listen(port: int) -> socket.socket:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, port))
-        listener.listen()  # from here on the port is taken; whoever comes too early waits
+        listener.listen()  # from here on the port is taken; early requests wait
     except (OSError, OverflowError) as error:
         listener.close()
         why = error.strerror if isinstance(error, OSError) else "ports end at 65535"

@@ -1,4 +1,4 @@
-"""Pictures to try the page with: validation images of this checkout, never test images."""
+"""Example pictures of the page: validation images of this checkout, never test images."""
 
 import dataclasses
 import io
@@ -17,11 +17,11 @@ _COUNT = 8
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """A picture to click.
+    """A picture that visitors can click.
 
     Attributes:
-        title: what it shows.
-        png: the file.
+        title: its class.
+        png: the content of the file.
     """
 
     title: str
@@ -29,9 +29,9 @@ class Example:
 
 
 def examples(task: Task, folder: Path = Path()) -> list[Example]:
-    """Validation images of each class; none where the experiment in `folder` lacks images of the champion's form.
+    """Validation images of each scored class, eight in all; none where `folder` has no images of the task's shape.
 
-    Of masks: those that hold most of a class, and the one in the middle between most and least.
+    For tasks with masks these are images with much of the class, and with a medium amount.
     """
     manifest, file = folder / paths.balance_manifest(task.name), folder / paths.images(task.name)
     if not (manifest.exists() and file.exists()):
@@ -45,12 +45,12 @@ def examples(task: Task, folder: Path = Path()) -> list[Example]:
     return [
         Example(task.classes[k], png(picture(images[row])))
         for k in task.scored_classes
-        for row in ids[_typical(counts[:, k], max(1, _COUNT // len(task.scored_classes)))]
+        for row in ids[_evenly_spaced(counts[:, k], max(1, _COUNT // len(task.scored_classes)))]
     ]
 
 
-def _typical(amounts: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
-    """Places of images from the largest amount of a class down; none without any."""
+def _evenly_spaced(amounts: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
+    """Indices of images from the largest amount (n,) of a class down to the smallest above 0, evenly spaced."""
     ordered = np.argsort(-amounts, kind="stable")[: np.count_nonzero(amounts)]
     steps = np.arange(min(wanted, len(ordered))) * len(ordered) // max(wanted, 1)
     return np.asarray(ordered[steps])

@@ -22,7 +22,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from terracyte.core.errors import InputError
 from terracyte.predict.predictor import Predictor
@@ -32,7 +32,7 @@ from terracyte.rendering.pictures import PALETTE, overlaid
 from terracyte.serve import uploads
 from terracyte.serve.answers import answers
 from terracyte.serve.examples import Example, picture, png
-from terracyte.serve.sentences import Sentences, bounded_body, refusal
+from terracyte.serve.middleware import PlainErrors, SecurityHeaders, bounded_body, refusal
 
 _PAGE = Path(__file__).with_name("page")
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
@@ -41,17 +41,12 @@ _CARD = """<!doctype html>
 <title>Model card: {}</title><link rel="icon" href="data:,"><link rel="stylesheet" href="page.css"></head>
 <body><p><a href="./">Back</a></p>{}</body></html>
 """
-_HOSTS = ["127.0.0.1", "localhost"]  # another name means that a foreign page found a way to this machine
-_HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-}
+# Requests under another host name come from a foreign page (DNS rebinding), and are refused.
+_HOSTS = ["127.0.0.1", "localhost"]
 
 
 def application(predictor: Predictor, folder: Path, mlflow: ASGIApp, examples: list[Example]) -> Starlette:
-    """The application.
+    """The web application, for this machine's browser only.
 
     Args:
         predictor: the champion.
@@ -59,23 +54,23 @@ def application(predictor: Predictor, folder: Path, mlflow: ASGIApp, examples: l
         mlflow: MLflow's scoring server of the same champion.
         examples: pictures to click.
     """
-    site, scoring = _Site(predictor, folder / CARD, examples), Sentences(mlflow)
+    site, scoring = _Site(predictor, folder / CARD, examples), PlainErrors(mlflow)
     routes = [
-        _file("/", "page.html", "text/html"),
-        _file("/page.css", "page.css", "text/css"),
-        _file("/page.js", "page.js", "text/javascript"),
+        _file_route("/", "page.html", "text/html"),
+        _file_route("/page.css", "page.css", "text/css"),
+        _file_route("/page.js", "page.js", "text/javascript"),
         Route("/about", site.about),
         Route("/card", site.card),
         Route("/examples/{number:int}", site.example),
         Route("/predict", site.predict, methods=["POST"]),
         *(Route(path, scoring) for path in ("/invocations", "/ping", "/health", "/version")),
     ]
-    middleware = [Middleware(_Headers), Middleware(TrustedHostMiddleware, allowed_hosts=_HOSTS)]
+    middleware = [Middleware(SecurityHeaders), Middleware(TrustedHostMiddleware, allowed_hosts=_HOSTS)]
     return Starlette(routes=routes, middleware=middleware)
 
 
 class _Site:
-    """The page's own requests."""
+    """Answers the page's own requests."""
 
     def __init__(self, predictor: Predictor, card: Path, examples: list[Example]) -> None:
         self._predictor, self._card, self._examples = predictor, card, examples
@@ -100,28 +95,12 @@ class _Site:
         if body is None:
             return refusal(f"the file is larger than {uploads.LARGEST_FILE >> 20} MiB: choose a smaller one", 413)
         try:
-            return JSONResponse(await run_in_threadpool(_shown, self._predictor, body))
+            return JSONResponse(await run_in_threadpool(_predict, self._predictor, body))
         except InputError as error:
             return refusal(str(error), 400)
 
 
-class _Headers:
-    """Adds `_HEADERS` to every answer: the page loads nothing from elsewhere and is shown in no frame."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_more(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                more = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
-                message = {**message, "headers": [*message.get("headers", []), *more]}
-            await send(message)
-
-        await self._app(scope, receive, send_more)
-
-
-def _file(path: str, name: str, kind: str) -> Route:
+def _file_route(path: str, name: str, kind: str) -> Route:
     content = (_PAGE / name).read_bytes()
 
     async def show(_: Request) -> Response:
@@ -133,6 +112,7 @@ def _file(path: str, name: str, kind: str) -> Route:
 def _about(predictor: Predictor, card: bool, examples: list[Example]) -> dict[str, Any]:
     task, record = predictor.task, predictor.record
     height, width, channels = task.image_shape
+    colours = [PALETTE[k % len(PALETTE)] if task.dense else "" for k in task.scored_classes]
     return {
         "task": task.name,
         "variant": record["variant"],
@@ -142,21 +122,15 @@ def _about(predictor: Predictor, card: bool, examples: list[Example]) -> dict[st
         "dense": task.dense,
         "size": [width, height],
         "channels": channels,
-        "classes": _legend(predictor),
+        "classes": [{"name": name, "colour": each} for name, each in zip(predictor.classes, colours, strict=True)],
         "card": card,
         "examples": [{"title": each.title, "url": f"examples/{n}"} for n, each in enumerate(examples)],
         "largest_file": uploads.LARGEST_FILE,
     }
 
 
-def _legend(predictor: Predictor) -> list[dict[str, str]]:
-    dense = predictor.task.dense
-    colours = [PALETTE[k % len(PALETTE)] if dense else "" for k in predictor.task.scored_classes]
-    return [{"name": name, "colour": each} for name, each in zip(predictor.classes, colours, strict=True)]
-
-
-def _shown(predictor: Predictor, content: bytes) -> dict[str, Any]:
-    """What the page shows of a picture file.
+def _predict(predictor: Predictor, content: bytes) -> dict[str, Any]:
+    """The prediction of a picture file as the page shows it, with the picture and an overlay of the mask.
 
     Raises:
         InputError: it is no picture, or too large.
@@ -164,11 +138,11 @@ def _shown(predictor: Predictor, content: bytes) -> dict[str, Any]:
     image, note = uploads.decode(predictor.task, content)
     (answer,) = answers(predictor, image[None])
     mask = answer.pop("mask", None)
-    pictures = {"image": _uri(picture(image))}
+    pictures = {"image": _data_uri(picture(image))}
     if mask is not None:
-        pictures["overlay"] = _uri(overlaid(image, np.array(mask)))
+        pictures["overlay"] = _data_uri(overlaid(image, np.array(mask)))
     return {**answer, **pictures, "note": note}
 
 
-def _uri(picture: Image.Image) -> str:
+def _data_uri(picture: Image.Image) -> str:
     return f"data:image/png;base64,{base64.b64encode(png(picture)).decode('ascii')}"

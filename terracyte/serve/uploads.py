@@ -24,10 +24,10 @@ def decode(task: Task, content: bytes) -> tuple[NDArray[np.uint8], str]:
         content: of the file.
 
     Returns:
-        (h, w, c), and a note on what was done to it; "" for nothing.
+        The image (h, w, c), and a note on its scaling; "" where it was not scaled.
 
     Raises:
-        InputError: it is no readable picture, or too large.
+        InputError: it is not a readable jpg or png, or too large.
     """
     height, width, channels = task.image_shape
     _check_size(content)
@@ -42,7 +42,7 @@ def decode(task: Task, content: bytes) -> tuple[NDArray[np.uint8], str]:
 
 
 def _check_size(content: bytes) -> None:
-    """Refuse what is no picture or has too many pixels before a pixel is decoded."""
+    """Refuse other files, and pictures with too many pixels, before any pixel is decoded."""
     if not content:
         raise InputError("the file is empty: choose a jpg or png")
     try:

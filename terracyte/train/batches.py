@@ -1,4 +1,4 @@
-"""Batches of memory-mapped images, in an order and with changes that depend on seed and epoch alone."""
+"""Batches of memory-mapped images, whose order and augmentation depend on seed and epoch alone."""
 
 import dataclasses
 from typing import Any, Literal
@@ -14,13 +14,13 @@ from terracyte.images.augmentation import Augmentation
 from terracyte.params.variant import Config
 from terracyte.tasks.task import Task
 
-# Streams of random numbers drawn from one seed.
+# Separate streams of random numbers of one seed.
 _ORDER, _AUGMENTATION = 0, 1
 
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Some rows of the balanced manifest, their pixels still on disk.
+    """Rows of the balanced manifest with their targets; the pixels stay on disk.
 
     Attributes:
         task: whose rows they are.
@@ -39,7 +39,7 @@ class Rows:
 
     @property
     def ids(self) -> NDArray[np.int64]:
-        """(n,): the rows' places in `images`."""
+        """(n,) indices of the rows into `images`."""
         return self.manifest["id"].to_numpy(np.int64)
 
 
@@ -51,7 +51,7 @@ def read_rows(task: Task, split: Literal["train", "validation"]) -> Rows:
         split: train or validation; the test split is for `evaluate` alone.
 
     Raises:
-        InputError: nothing was balanced yet, or the split is empty.
+        InputError: there is no balanced manifest yet, or the split is empty.
     """
     path = paths.balance_manifest(task.name)
     if not path.exists():
@@ -65,7 +65,7 @@ def read_rows(task: Task, split: Literal["train", "validation"]) -> Rows:
 
 
 def part(rows: Rows, share: float) -> Rows:
-    """A random part of the rows, the same each time, in their order.
+    """A random part of the rows, in their order; the same rows and share give the same part.
 
     Args:
         rows: of one split.
@@ -78,17 +78,16 @@ def part(rows: Rows, share: float) -> Rows:
     )
 
 
-def shares(targets: NDArray[Any], classes: int) -> NDArray[np.float32]:
+def one_hot(targets: NDArray[Any], classes: int) -> NDArray[np.float32]:
     """Labels (b,) or masks (b, h, w) as one-hot class shares (..., k)."""
-    one_hot: NDArray[np.float32] = np.eye(classes, dtype=np.float32)[targets]
-    return one_hot
+    return np.asarray(np.eye(classes, dtype=np.float32)[targets])
 
 
 class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no types
     """One epoch of training batches: (images, class shares).
 
-    The same `seed`, `epoch` and index give the same batch, whatever was drawn before. Batches are all of one
-    size: the rows that don't fill the last one wait for another epoch's order.
+    The same `seed`, `epoch` and index give the same batch, in whatever order batches are asked for. All batches have
+    the same size: rows that would not fill the last one are left out of this epoch.
 
     Args:
         rows: of the training split.
@@ -109,7 +108,7 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras shi
         self.batch_size = min(config.batch_size, len(self.order))
 
     def __len__(self) -> int:
-        """Batches of the epoch."""
+        """Number of batches in the epoch."""
         return len(self.order) // self.batch_size
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -120,8 +119,8 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras shi
         images, targets = self.rows.images[self.rows.ids[chosen]], self.rows.targets[chosen]
         if self.rows.task.dense:
             changed, masks = self.augmentation(images, targets, random)
-            return changed, shares(masks, classes)
-        return self.augmentation(images, shares(targets, classes), random)
+            return changed, one_hot(masks, classes)
+        return self.augmentation(images, one_hot(targets, classes), random)
 
 
 def _order(manifest: pd.DataFrame, config: Config, random: np.random.Generator) -> NDArray[np.int64]:

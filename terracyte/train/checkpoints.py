@@ -1,4 +1,4 @@
-"""Progress of an unfinished training on disk, so that a killed one goes on as if nothing had happened."""
+"""Checkpoints: the state of an unfinished training on disk, so that a killed one resumes with the same result."""
 
 import dataclasses
 import shutil
@@ -19,19 +19,19 @@ from terracyte.train.weight_averaging import WeightAverage
 
 Epoch = dict[str, float]
 
-# What of `Progress` is no array.
+# The fields of `Progress` that go into JSON; the others are arrays.
 _SUMMARY = ("history", "best_epoch", "seconds")
 
 
 @dataclasses.dataclass
 class Progress:
-    """What a training has come to.
+    """The finished epochs of a training, and its best weights so far.
 
     Attributes:
-        history: one mapping of names to values per finished epoch.
-        best_epoch: the epoch (from 1) that validated best; 0 before the first.
+        history: the values of each finished epoch by name.
+        best_epoch: the epoch (from 1) with the best validation score; 0 before the first.
         best_weights: the model's weights after it, in the order of `model.get_weights()`.
-        seconds: that the finished epochs took.
+        seconds: duration of the finished epochs.
     """
 
     history: list[Epoch] = dataclasses.field(default_factory=list)
@@ -40,30 +40,30 @@ class Progress:
     seconds: float = 0.0
 
     def add(self, values: Epoch, selection: str, model: keras.Model) -> None:
-        """Take in one more epoch; the first of equals in `values[selection]` stays the best."""
+        """Add an epoch; it becomes the best one where its `values[selection]` exceeds that of all before it."""
         if not self.history or values[selection] > self.history[self.best_epoch - 1][selection]:
             self.best_epoch, self.best_weights = len(self.history) + 1, model.get_weights()
         self.history.append(values)
 
 
 def folder(identity: Identity) -> Path:
-    """Where the progress of one training lies; variants of one configuration may be trained at the same time."""
+    """The folder of one training. Variants of equal configuration (and fingerprint) may be trained at the same time."""
     return paths.CHECKPOINTS / f"{identity.variant}-{identity.fingerprint}"
 
 
-def write(place: Path, model: keras.Model, average: WeightAverage | None, progress: Progress) -> None:
-    """Keep the state after an epoch; a kill at any moment leaves this epoch or the one before.
+def write(directory: Path, model: keras.Model, average: WeightAverage | None, progress: Progress) -> None:
+    """Write the state after an epoch; a kill at any moment leaves this state or the one before.
 
     The state is all that the next epochs depend on: weights, the optimizer's moments and step count, the
     state of the layers' random seeds, and the average of the weights.
 
     Args:
-        place: one sub-folder `epoch_<n>` per kept epoch; older ones are removed.
+        directory: of the training; the state becomes its only sub-folder, `epoch_<n>`.
         model: compiled.
         average: of its weights; None for none.
-        progress: up to and with this epoch.
+        progress: this epoch included.
     """
-    newest = place / f"epoch_{len(progress.history):05d}"
+    newest = directory / f"epoch_{len(progress.history):05d}"
     with atomic_folder(newest) as temporary:
         np.savez(temporary / "state.npz", *(ops.convert_to_numpy(v) for v in _variables(model)))
         np.savez(temporary / "best_weights.npz", *progress.best_weights)
@@ -71,41 +71,44 @@ def write(place: Path, model: keras.Model, average: WeightAverage | None, progre
             np.savez(temporary / "average.npz", np.array(average.steps), *average.weights)
         summary = {name: getattr(progress, name) for name in _SUMMARY}
         write_json(temporary / "progress.json", summary)
-    for kept in place.iterdir():
-        if kept != newest:
-            shutil.rmtree(kept)
+    for state in directory.iterdir():
+        if state != newest:
+            shutil.rmtree(state)
 
 
-def finished_epochs(place: Path) -> int:
-    """Epochs of the newest kept state, 0 where none is kept."""
-    return max((int(kept.name.removeprefix("epoch_")) for kept in place.glob("epoch_*")), default=0)
+def finished_epochs(directory: Path) -> int:
+    """The epoch of the newest state, 0 where there is none."""
+    return max((int(state.name.removeprefix("epoch_")) for state in directory.glob("epoch_*")), default=0)
 
 
-def restore(place: Path, model: keras.Model, average: WeightAverage | None) -> Progress:
-    """Put `model` (compiled) and `average` into the newest kept state; nothing happens where none is kept.
+def restore(directory: Path, model: keras.Model, average: WeightAverage | None) -> Progress:
+    """Set `model` (compiled) and `average` to the newest state; where there is none, they stay as they are.
+
+    Returns:
+        The progress up to that state; empty where there is none.
 
     Raises:
         InputError: the checkpoint is damaged, or belongs to another version of the code.
     """
-    kept = sorted(place.glob("epoch_*"))
-    if not kept:
+    states = sorted(directory.glob("epoch_*"))
+    if not states:
         return Progress()
+    newest = states[-1]
     try:
-        state = _arrays(kept[-1] / "state.npz")
-        for variable, value in zip(_variables(model), state, strict=True):
+        for variable, value in zip(_variables(model), _arrays(newest / "state.npz"), strict=True):
             variable.assign(value)
         if average is not None:
-            steps, *average.weights = _arrays(kept[-1] / "average.npz")
+            steps, *average.weights = _arrays(newest / "average.npz")
             average.steps = int(steps)
-        summary = read_json(kept[-1] / "progress.json")
-        return Progress(best_weights=_arrays(kept[-1] / "best_weights.npz"), **summary)
+        summary = read_json(newest / "progress.json")
+        return Progress(best_weights=_arrays(newest / "best_weights.npz"), **summary)
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         advice = "remove the folder to train from the start"
-        raise InputError(f"{kept[-1]} is damaged, or was written by other code: {advice}") from error
+        raise InputError(f"{newest} is damaged, or was written by other code: {advice}") from error
 
 
 def _variables(model: keras.Model) -> list[Any]:
-    # the list includes the seeds of dropout layers
+    # the model's include the seeds of dropout layers
     return [*model.variables, *model.optimizer.variables]
 
 

@@ -1,10 +1,10 @@
 """One training on several devices, of one machine or of several: Keras' data parallelism on its JAX backend.
 
-Each batch is shared out among all devices of all processes; every device has all weights, and the gradients are those
-of the whole batch. So the network is the one that a single device would have trained, but for rounding. Processes are
-Keras' own matter: `KERAS_DISTRIBUTION_JOB_ADDRESSES` (HOST:PORT of the first one), `KERAS_DISTRIBUTION_NUM_PROCESSES`
-and `KERAS_DISTRIBUTION_PROCESS_ID` (from 0 on) say who takes part. They work in one folder, which only the first one
-writes to.
+Each batch is split among all devices of all processes; every device holds all weights, and the gradients are those of
+the whole batch. So the trained network is that of a single device, except for rounding. Processes are configured by
+Keras' own variables `KERAS_DISTRIBUTION_JOB_ADDRESSES` (HOST:PORT of the first process),
+`KERAS_DISTRIBUTION_NUM_PROCESSES` and `KERAS_DISTRIBUTION_PROCESS_ID` (from 0 on). They share one folder, to which only
+the first process writes.
 """
 
 import os
@@ -16,11 +16,11 @@ import keras
 
 from terracyte.core.errors import InputError
 
-_PROCESSES, _NUMBER = "KERAS_DISTRIBUTION_NUM_PROCESSES", "KERAS_DISTRIBUTION_PROCESS_ID"
+_PROCESSES, _RANK = "KERAS_DISTRIBUTION_NUM_PROCESSES", "KERAS_DISTRIBUTION_PROCESS_ID"
 
 
 def join() -> None:
-    """Meet the other processes, where there are any; before anything is computed.
+    """Connect to the other processes, if any; call it before anything is computed.
 
     Raises:
         InputError: the backend is another, or the processes do not come together.
@@ -36,21 +36,24 @@ def join() -> None:
 
 
 def processes() -> int:
-    """How many train together."""
+    """Number of processes that train together."""
     return int(os.environ.get(_PROCESSES) or 1)
 
 
-def number() -> int:
-    """Of this process, from 0 on; 0 is the one that writes."""
-    return int(os.environ.get(_NUMBER) or 0) if processes() > 1 else 0
+def rank() -> int:
+    """Number of this process, from 0 on; process 0 is the one that writes."""
+    return int(os.environ.get(_RANK) or 0) if processes() > 1 else 0
 
 
 @contextmanager
-def over_devices(batch_size: int) -> Iterator[None]:
-    """Let networks that are built and trained in the block share out each batch among all devices.
+def distributed(batch_size: int) -> Iterator[None]:
+    """Make networks that are built and trained in the block split each batch among all devices.
+
+    Args:
+        batch_size: images per batch, of all processes together.
 
     Raises:
-        InputError: the backend is another than JAX, or the batch cannot be shared out evenly.
+        InputError: the backend is not JAX, or the batch cannot be split evenly.
     """
     _require_jax()
     devices = len(keras.distribution.list_devices())
@@ -61,10 +64,10 @@ def over_devices(batch_size: int) -> Iterator[None]:
 
 
 @contextmanager
-def alone(model: keras.Model) -> Iterator[keras.Model]:
-    """The network as this process can use it by itself, for batches of any size.
+def undistributed(model: keras.Model) -> Iterator[keras.Model]:
+    """The network for use by this process alone, with batches of any size.
 
-    Within `over_devices` that is a copy: each process validates the whole split, and comes to the same scores.
+    Within `distributed` that is a copy: each process validates the whole split, and gets the same scores.
     """
     distribution = keras.distribution.distribution()
     if distribution is None:
@@ -79,10 +82,10 @@ def alone(model: keras.Model) -> Iterator[keras.Model]:
         keras.distribution.set_distribution(distribution)
 
 
-class Share(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no types
-    """The part of each batch that this process feeds to its devices.
+class Shard(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no types
+    """This process's part of each batch.
 
-    Every process prepares the whole batch, since images are mixed with others of their batch.
+    Every process prepares the whole batch, because augmentations such as CutMix mix the images of a batch.
 
     Args:
         batches: a PyDataset of tuples of arrays with the same first axis, which the number of processes divides.
@@ -93,14 +96,14 @@ class Share(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no type
         self.batches = batches
 
     def __len__(self) -> int:
-        """Batches of the epoch."""
+        """Number of batches in the epoch."""
         return len(self.batches)
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
-        """The batch's part, in the order of the processes."""
+        """The part of a batch, in the order of the processes."""
         batch = self.batches[index]
         size = len(batch[0]) // processes()
-        return tuple(array[number() * size : (number() + 1) * size] for array in batch)
+        return tuple(array[rank() * size : (rank() + 1) * size] for array in batch)
 
 
 def _require_jax() -> None:

@@ -1,4 +1,4 @@
-"""Fits a network to a task: batches, loss, phases, early stopping, and going on after a kill."""
+"""The training loop: batches, loss, phases, early stopping, checkpoints, and resuming after a kill."""
 
 import contextlib
 import dataclasses
@@ -13,19 +13,18 @@ from tqdm import tqdm
 
 from terracyte import models
 from terracyte.core.errors import InputError
-from terracyte.models import transfer
+from terracyte.models import test_time_flips, transfer
 from terracyte.models.inference import make_repeatable
-from terracyte.models.precision import arithmetic
+from terracyte.models.precision import computing_in
 from terracyte.models.problem import Problem
 from terracyte.params.variant import Config
 from terracyte.tasks.task import Task
-from terracyte.train import checkpoints, class_offsets, losses, optimizers, phases
-from terracyte.train import data_parallel as parallel
+from terracyte.train import checkpoints, class_offsets, data_parallel, losses, optimizers, phases
 from terracyte.train.batches import Rows, TrainingBatches
 from terracyte.train.checkpoints import Epoch, Progress
 from terracyte.train.losses import WeightedCrossEntropy
 from terracyte.train.phases import Phase
-from terracyte.train.validation import Validation, as_used, validate
+from terracyte.train.validation import Validation, validate
 from terracyte.train.weight_averaging import WeightAverage
 
 OnEpoch = Callable[[int, Epoch], None]
@@ -36,12 +35,12 @@ class Fitted:
     """The result of a training.
 
     Attributes:
-        model: as it will be used, with the weights of the best epoch; not compiled.
-        scores: of `model`, as `selection.Validation` gives them.
+        model: with the weights of the best epoch, test-time flips and class offsets; not compiled.
+        scores: of `model`, see `Validation.scores`.
         best_epoch: counted from 1.
-        history: per epoch `loss` (of the augmented batches, penalties included), the scores of
-            `selection.Validation` and `learning_rate` at its end.
-        seconds: that the epochs took, killed processes' finished ones included.
+        history: per epoch `loss` (of the augmented batches, penalties included), `Validation.scores`, and
+            `learning_rate` at its end.
+        seconds: duration of all epochs, including those before a restart.
     """
 
     model: keras.Model
@@ -53,20 +52,20 @@ class Fitted:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Fitting:
-    """One training: everything that its result depends on, and where its progress is kept.
+    """One training: everything that its result depends on, and the folder of its checkpoints.
 
     Attributes:
-        label: what error messages and the progress bar call it.
+        label: its name in error messages and the progress bar.
         config: the resolved configuration.
         training, validation: rows of the two splits.
         class_weights: (k,) of `balance`; see `loss_weights`.
         pretrained: weights of the backbone; None starts from random ones.
         seed: of weights, order, augmentation and dropout.
-        checkpoint: folder of the progress.
-        on_epoch: receives the epoch's number (from 1) and values; after a restart it receives the epochs
-            before it once more, so that a record begun anew is complete. `images_per_second` comes with
-            epochs that were trained in this process only.
-        data_parallel: whether all devices share out each batch; see `terracyte.train.data_parallel`.
+        checkpoint: folder of the checkpoints.
+        on_epoch: called with the number (from 1) and the values of each epoch; after a restart also with those of the
+            earlier epochs, so that a new record is complete. Only epochs that were trained in this process have
+            `images_per_second`.
+        data_parallel: whether each batch is split among all devices; see `terracyte.train.data_parallel`.
     """
 
     label: str
@@ -90,35 +89,35 @@ class Fitting:
         """
         make_repeatable(self.seed)
         validation = Validation(self._loss(), self.validation, self.config.batch_size)
-        with parallel.over_devices(self.config.batch_size) if self.data_parallel else contextlib.nullcontext():
-            progress = self._progress(validation)
-        best = models.build(self.config, self._problem())
-        best.set_weights(progress.best_weights)
-        used = as_used(best, self.config)
-        if self.config.class_offsets and best.trainable_variables:
-            class_offsets.add(best, validation.offsets(used))
+        with data_parallel.distributed(self.config.batch_size) if self.data_parallel else contextlib.nullcontext():
+            progress = self._run_epochs(validation)
+        network = models.build(self.config, self._problem())
+        network.set_weights(progress.best_weights)
+        model = test_time_flips.averaged(network, self.config.flip) if self.config.test_time_flips else network
+        if self.config.class_offsets and network.trainable_variables:
+            class_offsets.add(network, validation.offsets(model))
         return Fitted(
-            model=used,
-            # epochs are compared without test-time flips, which take up to eight passes
-            scores=validation.scores(used),
+            model=model,
+            # the epochs' own scores are without test-time flips, which take up to eight passes
+            scores=validation.scores(model),
             best_epoch=progress.best_epoch,
             history=progress.history,
             seconds=progress.seconds,
         )
 
-    def _progress(self, validation: Validation) -> Progress:
-        """All epochs, those before a restart included."""
-        with arithmetic(self.config.precision):
+    def _run_epochs(self, validation: Validation) -> Progress:
+        """Resume from the newest checkpoint, if any, and train the remaining epochs."""
+        with computing_in(self.config.precision):
             model = models.build(self.config, self._problem())
         average = WeightAverage(model, self.config.weight_averaging) if self.config.weight_averaging else None
-        # a checkpoint holds the state of the optimizer that trained its last epoch
+        # the checkpoint holds the state of the optimizer of its last epoch's phase
         self._compile(model, self._phase(max(checkpoints.finished_epochs(self.checkpoint), 1)))
         progress = checkpoints.restore(self.checkpoint, model, average)
         for epoch, values in enumerate(progress.history, start=1):
             self.on_epoch(epoch, values)
         while not self._finished(model, progress):
-            self._epoch(model, average, validation, progress)
-            if parallel.number() == 0:
+            self._run_epoch(model, average, validation, progress)
+            if data_parallel.rank() == 0:
                 checkpoints.write(self.checkpoint, model, average, progress)
         return progress
 
@@ -144,7 +143,7 @@ class Fitting:
 
     def _compile(self, model: keras.Model, phase: Phase) -> None:
         if phase.share is not None:
-            transfer.train_share(model, phase.share)
+            transfer.set_trainable_share(model, phase.share)
         steps = len(TrainingBatches(self.training, self.config, self.seed, epoch=1))
         # measured on 2 cores: XLA was the slower one in 5 of 6 pairs of runs
         model.compile(optimizers.make(self.config, phase.rate, steps * phase.epochs), self._loss(), jit_compile=False)
@@ -154,11 +153,11 @@ class Fitting:
         done = len(progress.history)
         if not model.trainable_variables:
             return done == 1
-        # what a head gains says nothing about the phase after it
+        # patience starts anew with the last phase
         stale = done - max(progress.best_epoch, self._phase(self.config.epochs).first - 1)
         return done == self.config.epochs or stale >= self.config.patience
 
-    def _epoch(
+    def _run_epoch(
         self, model: keras.Model, average: WeightAverage | None, validation: Validation, progress: Progress
     ) -> None:
         epoch, start = len(progress.history) + 1, time.monotonic()
@@ -168,12 +167,13 @@ class Fitting:
         if model.trainable_variables:
             loss, images = self._train(model, average, epoch)
         else:
-            loss, images = self._look(model), len(self.training)
+            loss, _ = validate(model, self._loss(), self.training, self.config.batch_size)
+            images = len(self.training)
         speed = images / (time.monotonic() - start)
         with average.applied() if average else contextlib.nullcontext():
-            with parallel.alone(model) as judged:
-                values = {"loss": loss, **validation.scores(judged), "learning_rate": _rate(model)}
-            self._check(epoch, values)
+            with data_parallel.undistributed(model) as copy:
+                values = {"loss": loss, **validation.scores(copy), "learning_rate": _learning_rate(model)}
+            self._check_finite(epoch, values)
             progress.add(values, f"val_{self._task.selection}", model)
         progress.seconds += time.monotonic() - start
         self.on_epoch(epoch, {**values, "images_per_second": speed})
@@ -184,16 +184,12 @@ class Fitting:
         callbacks = [EpochBar(title, len(batches)), keras.callbacks.TerminateOnNaN()]
         if average is not None:
             callbacks.append(average)
-        # one epoch per call: Keras would fetch the next epoch's first batches ahead of its beginning
-        shared = parallel.Share(batches) if self.data_parallel else batches
-        fitted = model.fit(shared, shuffle=False, verbose=0, callbacks=callbacks)
+        # one epoch per call: Keras would prepare the first batches of the next epoch before this one ends
+        shard = data_parallel.Shard(batches) if self.data_parallel else batches
+        fitted = model.fit(shard, shuffle=False, verbose=0, callbacks=callbacks)
         return float(fitted.history["loss"][0]), len(batches) * batches.batch_size
 
-    def _look(self, model: keras.Model) -> float:
-        """The loss of a model that has nothing to train."""
-        return validate(model, self._loss(), self.training, self.config.batch_size)[0]
-
-    def _check(self, epoch: int, values: Epoch) -> None:
+    def _check_finite(self, epoch: int, values: Epoch) -> None:
         if not (math.isfinite(values["loss"]) and math.isfinite(values["val_loss"])):
             raise InputError(
                 f"{self.label}: the loss of epoch {epoch} is not finite (loss {values['loss']}, val_loss"
@@ -206,8 +202,8 @@ def loss_weights(config: Config, task: Task, balanced: Sequence[float]) -> list[
 
     Args:
         config: `class_weights` and `ignore_background` matter.
-        task: whose background weighs 1, the mean of the others, or nothing.
-        balanced: (k,) weights of `balance`, with a mean of 1 over the scored classes.
+        task: its background weighs 1 (the mean of the other classes), or 0 with `ignore_background`.
+        balanced: (k,) class weights of `balance`, with a mean of 1 over the scored classes.
     """
     weights = [float(weight) if config.class_weights else 1.0 for weight in balanced]
     if task.background is not None:
@@ -215,13 +211,13 @@ def loss_weights(config: Config, task: Task, balanced: Sequence[float]) -> list[
     return weights
 
 
-def _rate(model: keras.Model) -> float:
-    """The learning rate of the next step, in six digits: single precision holds no more."""
+def _learning_rate(model: keras.Model) -> float:
+    """The learning rate of the next step, rounded to six digits because single precision holds no more."""
     return float(f"{float(ops.convert_to_numpy(model.optimizer.learning_rate)):.6g}")
 
 
 class EpochBar(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
-    """A progress bar of one epoch's batches, on terminals only; it leaves no line behind."""
+    """A progress bar of one epoch's batches, shown on terminals only and removed at the end."""
 
     def __init__(self, title: str, batches: int) -> None:
         super().__init__()
@@ -233,5 +229,5 @@ class EpochBar(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships n
         self.bar.update()
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self.bar.close()

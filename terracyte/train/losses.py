@@ -1,4 +1,4 @@
-"""The loss that every network is trained with: cross entropy, for masks with an overlap term on top."""
+"""The training loss: weighted cross entropy, for masks optionally with an overlap term (Dice or Lovász-Softmax)."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from terracyte.params.variant import Config
 Overlap = Callable[[Any, Any], Any]
 
 # A logit so low that softmax gives exactly 0.
-_NEVER = -1e9
+_MASKED_LOGIT = -1e9
 
 
 @keras.saving.register_keras_serializable(package="terracyte")
@@ -28,9 +28,9 @@ class WeightedCrossEntropy(keras.losses.Loss):  # type: ignore[misc]  # Keras sh
         l_i  = (1 - s) Σ_k w_k t_ik n_ik + s W_i (Σ_{k: w_k > 0} n_ik) / K
         loss = Σ_i l_i / Σ_i W_i
 
-    Dividing by the summed weights (not by their number) keeps the loss, and thus the learning rate, on one
-    scale whatever the weights are and however much of a batch is ignored. A class of weight 0 is ignored: its
-    images or pixels count neither above nor below the line. At the edges: uniform logits give log(number of
+    Dividing by the sum of the weights (not by the number of pixels) makes the scale of the loss independent of the
+    weights and of how much of a batch is ignored. A class of weight 0 is ignored: its images or pixels count neither
+    in the numerator nor in the denominator. At the edges: uniform logits give log(number of
     classes); a confident right answer gives 0 (with s = 0); a batch of ignored pixels only gives 0, not NaN.
 
     Args:
@@ -85,11 +85,11 @@ class WeightedCrossEntropy(keras.losses.Loss):  # type: ignore[misc]  # Keras sh
 
 @keras.saving.register_keras_serializable(package="terracyte")
 class OverlapLoss(WeightedCrossEntropy):
-    """The weighted cross entropy plus `overlap_weight` times an overlap term, which stands for the IoU.
+    """The weighted cross entropy plus `overlap_weight` times an overlap term, a differentiable stand-in for 1 - IoU.
 
-    The term sees the probabilities among the classes of positive weight, at the pixels whose true class is
-    one of them, and weighs the classes that occur in the batch alike: neither class weights nor label
-    smoothing enter it. `sums`, and so the loss on the validation split, is the cross entropy alone.
+    The term is computed from the probabilities among the classes of positive weight, at the pixels whose true class
+    is one of them, and is the unweighted mean over the classes that occur in the batch: neither class weights nor
+    label smoothing enter it. `sums`, and so the loss on the validation split, is the cross entropy alone.
 
     Args:
         class_weights: (k,) weights w >= 0, at least one of them positive.
@@ -120,7 +120,7 @@ class OverlapLoss(WeightedCrossEntropy):
         classes = len(self.class_weights)
         # (n, k): every pixel of the batch, and no probability for classes that do not count
         truth = ops.reshape(targets * ops.cast(scored, targets.dtype), (-1, classes))
-        probabilities = ops.softmax(ops.reshape(ops.where(scored, logits, _NEVER), (-1, classes)))
+        probabilities = ops.softmax(ops.reshape(ops.where(scored, logits, _MASKED_LOGIT), (-1, classes)))
         return _OVERLAPS[self.overlap](truth, probabilities)
 
     def get_config(self) -> dict[str, Any]:
@@ -129,7 +129,7 @@ class OverlapLoss(WeightedCrossEntropy):
 
 
 def soft_dice(truth: Any, probabilities: Any) -> Any:
-    """Soft Dice loss (arXiv 1606.04797, with plain sums below the line) over all pixels of a batch.
+    """Soft Dice loss (arXiv 1606.04797, with plain sums in the denominator) over all pixels of a batch.
 
     For pixels i, classes k, truth t (all zeros: the pixel is ignored), probabilities p and labelled pixels L:
 
@@ -152,8 +152,8 @@ def soft_dice(truth: Any, probabilities: Any) -> Any:
 def lovasz_softmax(truth: Any, probabilities: Any) -> Any:
     """Lovász-Softmax (arXiv 1705.08790): the convex extension of each class's Jaccard loss, 1 - IoU.
 
-    A class's errors |t - p| are sorted, the largest first; the j-th counts by what the Jaccard loss grows
-    when that pixel joins the j - 1 wrong ones before it. Hard predictions thus give exactly 1 - IoU. The mean
+    A class's errors |t - p| are sorted, the largest first; the j-th is weighted by the growth of the Jaccard loss
+    when that pixel is added to the j - 1 wrong ones before it. Hard predictions thus give exactly 1 - IoU. The mean
     runs over the classes that occur; a perfect batch gives 0, a total miss 1, one without labelled pixels 0.
 
     Args:
@@ -171,7 +171,7 @@ def lovasz_softmax(truth: Any, probabilities: Any) -> Any:
 
 
 def _jaccard_growth(truth: Any) -> Any:
-    """By what 1 - I/U grows with each wrong pixel, in rows (k, n) of sorted one-hot truth.
+    """The growth of 1 - I/U with each wrong pixel, (k, n), from rows (k, n) of sorted one-hot truth.
 
     A missed pixel of the class lowers the intersection by 1, a false one widens the union by 1. Written out
     as 1/U and I/(U(U - 1)): the difference of neighbouring ratios would lose most digits of single precision.
@@ -179,12 +179,12 @@ def _jaccard_growth(truth: Any) -> Any:
     missed = ops.cumsum(truth, axis=-1)
     intersection = ops.sum(truth, axis=-1, keepdims=True) - missed
     union = intersection + missed + ops.cumsum(1 - truth, axis=-1)
-    # a union of 1 can only be one missed pixel, or belong to a class that does not occur
+    # where the union is 1, the second term is 0 or belongs to a class that does not occur
     return truth / union + (1 - truth) * intersection / (union * ops.maximum(union - 1, 1))
 
 
 def _mean_of_present(losses: Any, areas: Any) -> Any:
-    """Mean of the (k,) losses whose class has an area, 0 where none has."""
+    """Mean of the (k,) losses over the classes with a positive area; 0 where there is none."""
     present = ops.cast(areas > 0, losses.dtype)
     return ops.divide_no_nan(ops.sum(losses * present), ops.sum(present))
 

@@ -1,4 +1,4 @@
-"""Optimizers and the learning rate's course."""
+"""Optimizers and learning-rate schedules."""
 
 from typing import Any
 
@@ -7,16 +7,16 @@ import keras
 from terracyte.params.variant import Config
 
 # The cosine schedule ends at this share of its peak.
-_FINAL_RATE = 0.01
+_FINAL_SHARE = 0.01
 
 
 def make(config: Config, peak: float, steps: int) -> keras.optimizers.Optimizer:
-    """Lion (arXiv 2302.06675) or AdamW (arXiv 1711.05101); biases and normalisations do not decay.
+    """Lion (arXiv 2302.06675) or AdamW (arXiv 1711.05101); without weight decay of biases and normalisations.
 
     Args:
         config: `optimizer`, `schedule`, `warmup`, `beta_1`, `beta_2` and `weight_decay` matter.
         peak: the highest learning rate.
-        steps: over which the schedule runs.
+        steps: length of the schedule.
     """
     rate: Any = peak
     if config.schedule == "cosine":
@@ -31,5 +31,5 @@ def _cosine(peak: float, steps: int, warmup: int) -> keras.optimizers.schedules.
     """A linear rise from 0 over `warmup` steps, then half a cosine (arXiv 1608.03983) over the others."""
     decay = keras.optimizers.schedules.CosineDecay
     if warmup == 0:
-        return decay(peak, steps, alpha=_FINAL_RATE)
-    return decay(0.0, steps - warmup, alpha=_FINAL_RATE, warmup_target=peak, warmup_steps=warmup)
+        return decay(peak, steps, alpha=_FINAL_SHARE)
+    return decay(0.0, steps - warmup, alpha=_FINAL_SHARE, warmup_target=peak, warmup_steps=warmup)

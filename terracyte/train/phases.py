@@ -1,4 +1,4 @@
-"""The phases of a training: a new head first, then the backbone that it sits on."""
+"""The phases of transfer learning: first the new head alone, then the backbone with it."""
 
 import dataclasses
 
@@ -12,7 +12,8 @@ class Phase:
     Attributes:
         first, last: epochs, counted from 1, both included.
         rate: highest learning rate.
-        share: of the backbone's layers, from its end, that are trained; None where there is no pretrained one.
+        share: share of the backbone's layers that are trained, counted from its end, 0-1; None without pretrained
+            weights.
     """
 
     first: int
@@ -22,15 +23,15 @@ class Phase:
 
     @property
     def epochs(self) -> int:
-        """How many."""
+        """Number of epochs."""
         return self.last - self.first + 1
 
 
 def plan(config: Config, pretrained: bool) -> tuple[Phase, ...]:
     """The phases of a whole training.
 
-    A frozen backbone of random weights would learn nothing: without pretrained ones all is trained at once, at
-    the full rate. So it is with `head_epochs: 0`. `fine_tune_depth: 0` trains the head alone in all epochs.
+    Without pretrained weights there is one phase, which trains everything at the full rate: a frozen random backbone
+    would be of no use. The same holds for `head_epochs: 0`. With `fine_tune_depth: 0` all epochs train the head alone.
 
     Args:
         config: `epochs`, `learning_rate`, `head_epochs`, `fine_tune_rate` and `fine_tune_depth` matter.

@@ -89,7 +89,7 @@ def train_row(row: Row, title: str, settings: Compute) -> None:
     _check_data(row)
     jobs = [Job(identity=each, title=title, data_parallel=settings.data_parallel) for each in row.identities]
     data_parallel.join()
-    if data_parallel.number() > 0:
+    if data_parallel.rank() > 0:
         _assist(jobs)
         return
     if is_slow_here(precision := row.config.precision):

@@ -1,5 +1,6 @@
 import dataclasses
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -224,6 +225,16 @@ def test_stage_writes_decisions_and_counts(raw_blood: Path, monkeypatch: pytest.
     assert written.loc[~written["keep"], "reason"].to_dict() == {39: "exact_duplicate"}
     assert files.read_json(paths.cleaning("blood"))["kept"] == 39
     assert paths.validation_cleaned("blood").exists()
+
+
+@pytest.mark.parametrize("path", [paths.raw_manifest, paths.images])
+def test_stage_names_a_damaged_file(
+    path: Callable[[str], Path], raw_blood: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path("blood").write_bytes(path("blood").read_bytes()[:100])
+    monkeypatch.setattr(sys, "argv", ["clean", "blood"])
+    with pytest.raises(InputError, match=rf"{path('blood')} is damaged .*: delete it and run `dvc repro`"):
+        clean.main()
 
 
 @pytest.mark.filterwarnings("ignore:module 'sre_constants' is deprecated:DeprecationWarning")

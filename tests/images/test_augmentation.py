@@ -111,8 +111,8 @@ def test_both_never_transposes_an_oblong() -> None:
 
 def test_masks_follow_turns() -> None:
     images, masks = batch(16)
-    placements = geometry.turns(16, 0.5, 0.2, random())
-    turned, followed = geometry.place(images.astype(np.float32), masks, placements)
+    transforms = geometry.rotations_and_zooms(16, 0.5, 0.2, random())
+    turned, followed = geometry.warp(images.astype(np.float32), masks, transforms)
     assert followed is not None
     assert set(np.unique(followed)) <= set(range(5))
     # bilinear and nearest sampling may part only where classes meet
@@ -130,7 +130,9 @@ def _windows(mask: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
 
 def test_no_turn_is_the_identity() -> None:
     images, masks = batch()
-    turned, followed = geometry.place(images.astype(np.float32), masks, geometry.turns(8, 0.0, 0.0, random()))
+    turned, followed = geometry.warp(
+        images.astype(np.float32), masks, geometry.rotations_and_zooms(8, 0.0, 0.0, random())
+    )
     np.testing.assert_array_equal(turned, images)
     np.testing.assert_array_equal(followed, masks)
 
@@ -138,7 +140,7 @@ def test_no_turn_is_the_identity() -> None:
 def test_a_quarter_turn_is_exact() -> None:
     images = random().random((1, 8, 8, 1)).astype(np.float32)
     masks = random().integers(0, 5, (1, 8, 8)).astype(np.uint8)
-    turned, followed = geometry.place(images, masks, geometry.affine(angle=np.pi / 2))
+    turned, followed = geometry.warp(images, masks, geometry.affine(angle=np.pi / 2))
     assert followed is not None
     np.testing.assert_allclose(turned[0], np.rot90(images[0], 1), atol=1e-5)
     np.testing.assert_array_equal(followed[0], np.rot90(masks[0], 1))
@@ -146,7 +148,7 @@ def test_a_quarter_turn_is_exact() -> None:
 
 def test_a_shift_moves_by_whole_pixels() -> None:
     images, masks = batch(1)
-    moved, followed = geometry.place(images.astype(np.float32), masks, geometry.affine(shift_x=8.0, shift_y=-8.0))
+    moved, followed = geometry.warp(images.astype(np.float32), masks, geometry.affine(shift_x=8.0, shift_y=-8.0))
     assert followed is not None
     np.testing.assert_array_equal(moved[0, 8:, :-8], images[0, :-8, 8:])
     np.testing.assert_array_equal(50 * followed[..., None], moved)
@@ -154,7 +156,7 @@ def test_a_shift_moves_by_whole_pixels() -> None:
 
 def test_shears_leave_the_centre_line() -> None:
     image = random().random((1, 9, 9, 1)).astype(np.float32)
-    sheared, _ = geometry.place(image, None, geometry.affine(shear_x=0.5))
+    sheared, _ = geometry.warp(image, None, geometry.affine(shear_x=0.5))
     np.testing.assert_allclose(sheared[0, 4], image[0, 4], atol=1e-6)
     np.testing.assert_allclose(sheared[0, 6, :-1], image[0, 6, 1:], atol=1e-6)
 
@@ -162,14 +164,14 @@ def test_shears_leave_the_centre_line() -> None:
 def test_zoom_keeps_the_centre_and_enlarges() -> None:
     image = np.zeros((1, 33, 33, 1), np.float32)
     image[0, 12:21, 12:21] = 1
-    enlarged, _ = geometry.place(image, None, geometry.affine(scale=0.5))
+    enlarged, _ = geometry.warp(image, None, geometry.affine(scale=0.5))
     assert enlarged[0, 16, 16] == 1
     assert enlarged.sum() == pytest.approx(4 * image.sum(), rel=0.15)
 
 
 def test_turns_leave_no_black_corners() -> None:
     white = np.full((16, 32, 32, 1), 200, np.float32)
-    turned, _ = geometry.place(white, None, geometry.turns(16, 0.5, 0.4, random()))
+    turned, _ = geometry.warp(white, None, geometry.rotations_and_zooms(16, 0.5, 0.4, random()))
     np.testing.assert_allclose(turned, 200, atol=1e-3)
 
 
@@ -257,7 +259,7 @@ def test_colour_follows_the_formulas_of_keras() -> None:
     images = planes()
     factor = np.array([0.2, 0.5, 1, 1.5, 3, 9], np.float32)
     turn = np.array([0.5, -0.5, 0, 0.1, -0.1, 0.3], np.float32)
-    changed = appearance._hue_turned(images, factor[:, None, None], turn[:, None, None])
+    changed = appearance._shift_hue(images, factor[:, None, None], turn[:, None, None])
     # value range 1: that of the layer's saturation
     saturation = keras.layers.RandomSaturation(1.0, value_range=(0, 1), data_format="channels_first")
     expected = saturation.transform_images(keras.ops.convert_to_tensor(images), {"factor": factor})
@@ -297,8 +299,8 @@ def test_blur_keeps_flat_images_and_their_borders() -> None:
 def test_blur_is_a_gaussian() -> None:
     point = np.zeros((1, 1, 41, 41), np.float32)
     point[0, 0, 20, 20] = 1
-    blurred = appearance._blurring(41, np.array([2.0], np.float32)) @ point
-    blurred = blurred @ appearance._blurring(41, np.array([2.0], np.float32)).swapaxes(2, 3)
+    blurred = appearance._blur_matrices(41, np.array([2.0], np.float32)) @ point
+    blurred = blurred @ appearance._blur_matrices(41, np.array([2.0], np.float32)).swapaxes(2, 3)
     assert blurred.sum() == pytest.approx(1, abs=1e-4)
     assert blurred[0, 0, 20, 24] / blurred[0, 0, 20, 20] == pytest.approx(np.exp(-2), rel=1e-3)
     assert blurred[0, 0, 23, 24] / blurred[0, 0, 20, 20] == pytest.approx(np.exp(-25 / 8), rel=1e-3)
@@ -371,7 +373,7 @@ def test_a_batch_is_mixed_in_one_way() -> None:
 def test_masks_follow_randaugment() -> None:
     images, masks = batch(64)
     chains = policy.Chains(np.full((64, 2), "shift_x"), np.full((64, 2), 8 / (2 * 0.3 * 32), np.float32))
-    moved, followed = geometry.place(images.astype(np.float32), masks, chains.placements(32, 32))
+    moved, followed = geometry.warp(images.astype(np.float32), masks, chains.transforms(32, 32))
     assert followed is not None
     np.testing.assert_allclose(moved[:, :, :-8], images[:, :, 8:], atol=1e-2)
     np.testing.assert_array_equal(followed[:, :, :-8], masks[:, :, 8:])

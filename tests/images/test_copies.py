@@ -90,4 +90,4 @@ def test_only_predictions_read_the_test_copy() -> None:
         for file in (ROOT / folder).rglob("*.py")
         if "test_copy" in file.read_text(encoding="utf-8")
     }
-    assert readers == {"shift.py", "predictions.py"}
+    assert readers == {"copies.py", "predictions.py"}

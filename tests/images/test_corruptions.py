@@ -1,12 +1,13 @@
 """Each corruption damages, the more the severer; on a drawn cell."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from terracyte import params, tasks
 from terracyte.images.shift.corruptions import CORRUPTIONS, SEVERITIES, corrupt
-from tests.conftest import ROOT
 
 
 def cell(size: int = 96) -> NDArray[np.uint8]:
@@ -27,8 +28,8 @@ def change(name: str, severity: float) -> float:
     return float(np.mean([np.abs(damaged(name, severity, seed) - cell().astype(float)).mean() for seed in range(8)]))
 
 
-def test_the_task_is_scored_under_all_eleven() -> None:
-    blood = tasks.make("blood", params.load(ROOT / "params.yaml"))
+def test_the_task_is_scored_under_all_eleven(project: Path) -> None:
+    blood = tasks.make("blood", params.load())
     assert blood.corruptions == tuple(CORRUPTIONS)
     assert len(CORRUPTIONS) == 11
 

@@ -28,14 +28,13 @@ Refusal = Callable[[str], str]
 
 @pytest.fixture
 def declare(edit: Edit) -> Declare:
-    """Set a task's source, and small images: `declare("blood", source=..., path=...)`."""
+    """Set a task's source, and that its images are small: `declare("blood", source=..., path=...)`."""
 
     def change(task: str, **values: Any) -> None:
-        channels = 1 if task == "mars" else 3
-        block = {"classes": CLASSES[task], "height": SIZE, "width": SIZE, "channels": channels}
-        for key in ("kind", "classes", "height", "width", "channels", "background", "corruptions"):
-            if key in values or key in block:
-                edit(f"tasks.{task}.{key}", values.pop(key, block.get(key)))
+        dense = task == "mars"
+        kind = {"kind": "segmentation", "background": "background"} if dense else {"kind": "classification"}
+        channels = values.pop("channels", 1 if dense else 3)
+        edit(f"tasks.{task}", kind | {"classes": CLASSES[task], "height": SIZE, "width": SIZE, "channels": channels})
         edit(f"sources.{task}", values)
 
     return change

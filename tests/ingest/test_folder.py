@@ -1,6 +1,8 @@
 """Folders of pictures: the layouts they may have, and what is refused, skipped or reported."""
 
+import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -128,6 +130,12 @@ def test_only_unreadable_files_are_no_images(blood: None, declare: Declare, refu
 def test_a_missing_folder_is_named(declare: Declare, refusal: Refusal) -> None:
     declare("blood", source="folder", path="nowhere")
     assert "nowhere is no folder" in refusal("blood")
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file names are always UTF-8")
+def test_a_name_that_is_not_utf_8_is_shown(blood: None, refusal: Refusal) -> None:
+    Path("cells/Basophil/b.png").rename(os.fsdecode(b"cells/Basophil/\xff.png"))
+    assert r"cells/Basophil holds '\udcff.png', whose name is not UTF-8: rename it" in refusal("blood")
 
 
 def test_unknown_and_missing_classes_are_named(blood: None, refusal: Refusal) -> None:

@@ -113,11 +113,19 @@ def test_the_previous_raw_form_is_replaced(declare: Declare, ingest: Ingest) -> 
     assert list(Path("data/blood").iterdir()) == [paths.raw("blood")]
 
 
+def test_what_a_killed_ingest_left_is_removed(declare: Declare, ingest: Ingest) -> None:
+    left = Path("data/blood/.raw.partial-8charact")
+    left.mkdir(parents=True)
+    (left / "images.npy").write_text("half")
+    declare_challenge(declare, 3)
+    ingest("blood")
+    assert list(Path("data/blood").iterdir()) == [paths.raw("blood")]
+
+
 def test_groups_of_another_source_than_folder_are_refused(declare: Declare, refusal: Refusal) -> None:
     declare("blood", source="challenge", path="blood.npz", group_column="patient")
-    assert "'sources.blood.group_column' is 'patient', but the source 'challenge' declares no groups" in refusal(
-        "blood"
-    )
+    line = refusal("blood")
+    assert "'sources.blood.group_column' is 'patient', but the source 'challenge' declares no groups" in line
 
 
 def test_a_misspelt_parameter_is_refused(edit: Edit, refusal: Refusal) -> None:
@@ -155,7 +163,9 @@ def test_the_command_refuses_in_one_line_with_exit_code_2(declare: Declare) -> N
     declare("blood", source="challenge", path="nowhere.npz")
     done = run_ingest("blood")
     assert done.returncode == 2
-    assert done.stderr.splitlines() == ["error: nowhere.npz is missing; put it there or change the path in params.yaml"]
+    assert done.stderr.splitlines() == [
+        "error: nowhere.npz is missing; put it there or change the path in experiment.yaml"
+    ]
     assert done.stdout == ""
 
 

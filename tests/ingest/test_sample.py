@@ -284,7 +284,7 @@ def test_pictures_without_masks_are_others_of_the_same_kind(mars: Drawn) -> None
 def test_the_number_of_pictures_without_masks_changes_nothing_else(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sample, "_BATCH", 12)
+    monkeypatch.setattr(sample, "_BATCH", 6)
     before = first_batch("mars")
     rewrite("mars_sample.yaml", unlabelled=3)
     after = first_batch("mars")
@@ -307,7 +307,7 @@ def rewrite(file: str, **changes: Any) -> None:
 
 @pytest.mark.parametrize("task", ["blood", "mars"])
 def test_the_seed_decides_on_every_byte(project: Path, monkeypatch: pytest.MonkeyPatch, task: str) -> None:
-    monkeypatch.setattr(sample, "_BATCH", 12)
+    monkeypatch.setattr(sample, "_BATCH", 6)
     first, second = first_batch(task), first_batch(task)
     assert first.images.tobytes() == second.images.tobytes()
     assert first.defects == second.defects
@@ -319,10 +319,10 @@ def test_the_seed_decides_on_every_byte(project: Path, monkeypatch: pytest.Monke
 def test_a_picture_does_not_depend_on_the_batch_it_is_in(
     project: Path, monkeypatch: pytest.MonkeyPatch, task: str
 ) -> None:
-    monkeypatch.setattr(sample, "_BATCH", 12)
+    monkeypatch.setattr(sample, "_BATCH", 6)
     larger = first_batch(task).images
-    monkeypatch.setattr(sample, "_BATCH", 5)
-    assert np.array_equal(first_batch(task).images, larger[:5])
+    monkeypatch.setattr(sample, "_BATCH", 4)
+    assert np.array_equal(first_batch(task).images, larger[:4])
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,10 @@ def test_a_missing_recipe_is_refused(project: Path, edit: Edit) -> None:
 
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
-    [("tasks.mars.height", 128, "height, width and channels"), ("tasks.mars.classes", ["soil", "rock"], "the classes")],
+    [
+        ("tasks.mars.height", 128, "height, width and channels"),
+        ("tasks.mars.classes", ["background", "soil", "rock"], "the classes"),
+    ],
 )
 def test_a_declaration_that_is_not_drawn_is_refused(
     project: Path, edit: Edit, path: str, value: Any, expected: str

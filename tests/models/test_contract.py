@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,15 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from keras.src.applications.convnext import ConvNeXt  # Keras exports its sizes only
 
 from terracyte import models
 from terracyte.core.errors import InputError
-from terracyte.models import convnext, ensemble, precision
+from terracyte.models import ensemble, precision
 from terracyte.models.problem import Problem
 from terracyte.models.serialization import read_model, write_model
 from terracyte.models.test_time_flips import averaged
 from terracyte.params.variant import Config
+from tests import backbones
 
 BLOOD = Problem(image_shape=(32, 32, 3), dense=False, class_shares=(0.25, 0.5, 0.25))
 MARS = Problem(image_shape=(16, 32, 1), dense=True, class_shares=(0.4, 0.3, 0.2, 0.1))
@@ -37,7 +38,7 @@ CASES = {
     "majority-labels": (config("majority"), BLOOD),
     "majority-masks": (config("majority"), MARS),
     "mobilenet_v3": (config("mobilenet_v3", size="small"), BLOOD),
-    "mobilenet_v3-minimalistic": (config("mobilenet_v3", size="small", minimalistic=True), BLOOD),
+    "mobilenet_v3-minimalistic": (config("mobilenet_v3", size="small", minimalistic=True, resolution=48), BLOOD),
     "unet": (config("unet"), MARS),
     "unet-squeeze_excite": (config("unet", squeeze_excite=True), MARS),
     "unet-residual": (config("unet", residual=True), MARS),
@@ -60,11 +61,8 @@ def seed() -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def small_convnext() -> Iterator[None]:
-    """ConvNeXt with a block per stage: the smallest of Keras' sizes has 28 million weights."""
-    network = functools.partial(ConvNeXt, depths=(1, 1, 1, 1), projection_dims=(8, 16, 32, 64))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(convnext._SIZES, "tiny", network)
+def small_backbones() -> Iterator[None]:
+    with backbones.small():
         yield
 
 
@@ -77,6 +75,15 @@ def fresh(case: str) -> keras.Model:
 def shared(case: str) -> keras.Model:
     """A model that several tests look at and none changes."""
     return fresh(case)
+
+
+@functools.cache
+def saved(case: str) -> bytes:
+    """The file of `shared(case)`."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.keras"
+        write_model(file, shared(case))
+        return file.read_bytes()
 
 
 def images(problem: Problem, size: int = 4) -> Any:
@@ -106,7 +113,7 @@ def test_maps_images_to_logits(case: str) -> None:
 
 @each_case
 def test_half_precision_is_nearly_the_same_network(case: str) -> None:
-    with precision.arithmetic("bfloat16"):
+    with precision.computing_in("bfloat16"):
         half = fresh(case)
     assert {variable.dtype for variable in half.trainable_variables} <= {"float32"}
     logits, expected = (predict(model, images(CASES[case][1])) for model in (half, shared(case)))
@@ -118,7 +125,7 @@ def test_half_precision_is_nearly_the_same_network(case: str) -> None:
 @pytest.mark.parametrize(("flags", "slow"), [("avx2 amx_bf16 amx_tile", False), ("avx2 avx512_bf16", True)])
 def test_imitated_arithmetic_is_noticed(tmp_path: Path, monkeypatch: Any, flags: str, slow: bool) -> None:
     (tmp_path / "cpuinfo").write_text(f"flags\t\t: {flags}\n")
-    monkeypatch.setattr(precision, "_PROCESSOR", tmp_path / "cpuinfo")
+    monkeypatch.setattr(precision, "_CPU_INFO", tmp_path / "cpuinfo")
     monkeypatch.setattr(keras.distribution, "list_devices", lambda kind: [])
     assert precision.is_slow_here("bfloat16") == slow
     assert not precision.is_slow_here("float32")
@@ -126,7 +133,7 @@ def test_imitated_arithmetic_is_noticed(tmp_path: Path, monkeypatch: Any, flags:
 
 @each_case
 def test_survives_saving(case: str, tmp_path: Path) -> None:
-    write_model(tmp_path / "model.keras", shared(case))
+    (tmp_path / "model.keras").write_bytes(saved(case))
     again = read_model(tmp_path / "model.keras")
     x = images(CASES[case][1])
     np.testing.assert_array_equal(predict(again, x), predict(shared(case), x))
@@ -134,11 +141,8 @@ def test_survives_saving(case: str, tmp_path: Path) -> None:
 
 @each_case
 def test_saves_the_same_bytes(case: str, tmp_path: Path) -> None:
-    contents = []
-    for file, model in ((tmp_path / "first.keras", shared(case)), (tmp_path / "second.keras", fresh(case))):
-        write_model(file, model)
-        contents.append(file.read_bytes())
-    assert contents[0] == contents[1]
+    write_model(tmp_path / "model.keras", fresh(case))
+    assert (tmp_path / "model.keras").read_bytes() == saved(case)
 
 
 @each_trained
@@ -267,16 +271,22 @@ def test_flipped_models_save_the_same_bytes(case: str, tmp_path: Path) -> None:
     assert contents[0] == contents[1]
 
 
-def test_flipped_models_need_keras_alone(tmp_path: Path) -> None:
+def test_saved_models_need_keras_alone(tmp_path: Path) -> None:
+    cases = {
+        "cnn": averaged(shared("cnn"), "both"),
+        "unet-all": averaged(shared("unet-all"), "both"),
+        "convnext": shared("convnext"),
+        "mobilenet_v3": shared("mobilenet_v3"),
+    }
     expected = {}
-    for case in ("cnn", "unet-all"):
-        mean, problem = averaged(shared(case), "both"), CASES[case][1]
-        write_model(tmp_path / f"{case}.keras", mean)
-        np.save(tmp_path / f"{case}_images.npy", images(problem))
-        expected[case] = predict(mean, images(problem))
+    for case, model in cases.items():
+        shown = images(CASES[case][1])
+        write_model(tmp_path / f"{case}.keras", model)
+        np.save(tmp_path / f"{case}_images.npy", shown)
+        expected[case] = predict(model, shown)
     script = (
         "import keras, numpy\n"
-        "for case in ('cnn', 'unet-all'):\n"
+        f"for case in {tuple(cases)}:\n"
         "    model = keras.saving.load_model(f'{case}.keras', safe_mode=True)\n"
         "    numpy.save(case, model(numpy.load(f'{case}_images.npy')))\n"
     )

@@ -13,7 +13,7 @@ from terracyte.core import paths
 from terracyte.core.errors import InputError
 from terracyte.params.variant import Config
 from terracyte.tasks.task import Task
-from terracyte.train.batches import Rows, TrainingBatches, read_rows, shares
+from terracyte.train.batches import Rows, TrainingBatches, one_hot, read_rows
 from tests import balanced_project
 
 
@@ -129,8 +129,8 @@ def test_colour_of_grey_images_is_refused(settings: params.Params) -> None:
         TrainingBatches(rows, config(saturation=0.5), seed=0, epoch=1)
 
 
-def test_shares_are_one_hot() -> None:
-    np.testing.assert_array_equal(shares(np.array([[1, 0]]), 3), [[[0, 1, 0], [1, 0, 0]]])
+def test_one_hot() -> None:
+    np.testing.assert_array_equal(one_hot(np.array([[1, 0]]), 3), [[[0, 1, 0], [1, 0, 0]]])
 
 
 def test_missing_or_empty_splits_are_refused(settings: params.Params) -> None:

@@ -1,7 +1,9 @@
 """Each fatal expectation stops with the value named; oddities are recorded; both are on a page."""
 
+import functools
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,14 +21,22 @@ from tests.conftest import TASKS, Edit
 Change = Callable[[pd.DataFrame], object]
 
 
-@pytest.fixture(autouse=True)
-def settings(project: object) -> params.Params:
+pytestmark = pytest.mark.usefixtures("project")
+
+
+@functools.cache
+def parsed(text: str) -> params.Params:
     return params.load()
+
+
+def settings() -> params.Params:
+    """The project's parameters; parsed once for all tests that do not change them."""
+    return parsed(Path("params.yaml").read_text(encoding="utf-8"))
 
 
 def write(name: str, images: int = 16) -> tuple[Task, pd.DataFrame]:
     """The raw form of noise pictures without a defect; each holds one class, in turn (mars: and background)."""
-    task = tasks.make(name, params.load())
+    task = tasks.make(name, settings())
     random = np.random.default_rng(0)
     pixels = random.integers(0, 255, (images, *task.image_shape), np.uint8)
     turn = np.arange(images) % len(task.classes)
@@ -44,12 +54,12 @@ def write(name: str, images: int = 16) -> tuple[Task, pd.DataFrame]:
 
 
 def raw(task: Task, manifest: pd.DataFrame) -> dict[str, Any]:
-    return expectations.validate_raw(task, manifest, params.load().validate[task.name])
+    return expectations.validate_raw(task, manifest, settings().validate[task.name])
 
 
 def cleaned(task: Task, manifest: pd.DataFrame) -> dict[str, Any]:
     reasons = ["exact_duplicate", "off_distribution"]
-    return expectations.validate_cleaned(task, manifest, reasons, params.load().validate[task.name])
+    return expectations.validate_cleaned(task, manifest, reasons, settings().validate[task.name])
 
 
 def failures(summary: dict[str, Any]) -> dict[str, int]:

@@ -56,7 +56,7 @@ class Augmentation:
     def __call__(
         self, images: NDArray[np.uint8], targets: Targets, random: np.random.Generator
     ) -> tuple[Images, Targets]:
-        """Change a batch: first where things are, then how they look, then what lies over them.
+        """Change a batch: first geometry, then appearance, then mixtures with other images.
 
         Args:
             images: (b, h, w, c), 0-255.
@@ -67,34 +67,34 @@ class Augmentation:
             Images (b, h, w, c) float32, 0-255, and targets of the given shape and dtype.
         """
         masks = targets if self.dense else None
-        planes, masks = self._placed(images, masks, random)
-        planes = self._dressed(planes, random)
-        planes, targets = self._mixed(planes, targets if masks is None else masks, random)
+        planes, masks = self._move(images, masks, random)
+        planes = self._recolour(planes, random)
+        planes, targets = self._mix(planes, targets if masks is None else masks, random)
         return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), targets
 
-    def _placed(
+    def _move(
         self, images: NDArray[np.uint8], masks: Targets | None, random: np.random.Generator
     ) -> tuple[appearance.Planes, Targets | None]:
         config, (size, height, width, _) = self.config, images.shape
         images, masks = geometry.flip(images, masks, config.flip, random)
-        placements = geometry.turns(size, config.rotation, config.zoom, random)
+        transforms = geometry.rotations_and_zooms(size, config.rotation, config.zoom, random)
         if config.policy == "randaugment":
             chains = policy.randaugment(size, self.channels, config.policy_strength, random)
-            placements = placements @ chains.placements(height, width)
-        placed, masks = geometry.place(images.astype(np.float32), masks, placements)
+            transforms = transforms @ chains.transforms(height, width)
+        moved, masks = geometry.warp(images.astype(np.float32), masks, transforms)
         if config.policy == "augmix":
-            return policy.augmix(placed, config.policy_strength, random), masks
-        planes = np.ascontiguousarray(placed.transpose(0, 3, 1, 2))
+            return policy.augmix(moved, config.policy_strength, random), masks
+        planes = np.ascontiguousarray(moved.transpose(0, 3, 1, 2))
         return chains(planes) if config.policy == "randaugment" else planes, masks
 
-    def _dressed(self, planes: appearance.Planes, random: np.random.Generator) -> appearance.Planes:
+    def _recolour(self, planes: appearance.Planes, random: np.random.Generator) -> appearance.Planes:
         config = self.config
         planes = appearance.relight(planes, config.brightness, config.contrast, random)
         planes = appearance.recolour(planes, config.saturation, config.hue, random)
         planes = appearance.blur(planes, config.blur, random)
         return mixing.erase(planes, config.erasing, random)
 
-    def _mixed(
+    def _mix(
         self, planes: appearance.Planes, targets: Targets, random: np.random.Generator
     ) -> tuple[appearance.Planes, Targets]:
         drawn = random.random()

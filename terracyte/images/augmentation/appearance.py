@@ -1,4 +1,4 @@
-"""How things look: light, colour and sharpness.
+"""Changes of appearance: light, colour and sharpness.
 
 Everything here takes planes, (b, c, h, w) float32 in 0-255: with a channel's pixels side by side NumPy is ten
 times as fast as over channels-last images. The formulas are those of Keras' layers, whose parameters are drawn
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Planes = NDArray[np.float32]
 
-# A full strength lowers the contrast by this share (a tenth of it would leave nothing to recognise).
+# A full strength lowers the contrast by up to this share; lowered by all of it, nothing could be recognised.
 _FADING = 0.8
 # A full strength spans saturation factors of 1/9 to 9.
 _SATURATION_SPAN = 0.8
@@ -67,11 +67,11 @@ def recolour(planes: Planes, saturation: float, hue: float, random: np.random.Ge
     # a few images at a time stay in the processor's cache: 4 ms instead of 11
     for start in range(0, len(planes), _CACHED):
         part = slice(start, start + _CACHED)
-        changed[part] = _hue_turned(planes[part], factor[part], turn[part])
+        changed[part] = _shift_hue(planes[part], factor[part], turn[part])
     return changed
 
 
-def _hue_turned(planes: Planes, factor: Planes, turn: Planes) -> Planes:
+def _shift_hue(planes: Planes, factor: Planes, turn: Planes) -> Planes:
     """Saturation times `factor`, hue plus `turn`, each (b, 1, 1); the value stays."""
     red, green, blue = planes[:, 0], planes[:, 1], planes[:, 2]
     value = np.maximum(np.maximum(red, green), blue)
@@ -113,13 +113,13 @@ def blur(planes: Planes, probability: float, random: np.random.Generator) -> Pla
         return planes
     planes = planes.copy()
     # an image between two matrix products, rows and columns; not NumPy's, whose threads fight with the backend's
-    rows, columns = _blurring(height, sigma), _blurring(width, sigma).swapaxes(2, 3)
+    rows, columns = _blur_matrices(height, sigma), _blur_matrices(width, sigma).swapaxes(2, 3)
     planes[chosen] = ops.convert_to_numpy(ops.matmul(ops.matmul(rows, planes[chosen]), columns))
     return planes
 
 
-def _blurring(length: int, sigma: NDArray[np.float32]) -> Planes:
-    """(b, 1, length, length): each row the weights with which one blurred pixel sees the others."""
+def _blur_matrices(length: int, sigma: NDArray[np.float32]) -> Planes:
+    """(b, 1, length, length): each row holds the weights of all pixels in one blurred pixel."""
     seen, at = np.arange(length, dtype=np.float32), np.arange(length, dtype=np.float32)[:, None]
     images = [seen, -1 - seen, 2 * length - 1 - seen]
     distances = np.stack([image - at for image in images])[:, None, None]

@@ -1,4 +1,4 @@
-"""Where things are: mirrors, and everything affine in one sampling."""
+"""Geometric changes: mirrors, and all affine transforms in one resampling."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 Images = NDArray[np.float32]
 Masks = NDArray[np.integer[Any]]
-# (b, 3, 3): from output to input places, in pixels from the image's centre, x before y.
-Placements = NDArray[np.float64]
+# (b, 3, 3): affine, from output to input positions, in pixels from the image's centre, x before y.
+Transforms = NDArray[np.float64]
 
 
 def flip(
@@ -49,7 +49,7 @@ def _mirror(
     return pixels
 
 
-def turns(size: int, rotation: float, zoom: float, random: np.random.Generator) -> Placements:
+def rotations_and_zooms(size: int, rotation: float, zoom: float, random: np.random.Generator) -> Transforms:
     """Random rotations and zooms about the centre.
 
     Args:
@@ -69,8 +69,8 @@ def affine(
     shear_y: NDArray[np.float64] | float = 0.0,
     shift_x: NDArray[np.float64] | float = 0.0,
     shift_y: NDArray[np.float64] | float = 0.0,
-) -> Placements:
-    """Placements of a batch from its parameters, numbers or (b,): shear, then rotation and scale, then shift.
+) -> Transforms:
+    """Transforms of a batch from their parameters, numbers or (b,): shear, then rotation and scale, then shift.
 
     Args:
         angle: in radians; the image turns counterclockwise.
@@ -89,42 +89,42 @@ def affine(
     return np.stack([np.atleast_1d(row) for row in rows], axis=-1).reshape(-1, 3, 3).astype(np.float64)
 
 
-def place(images: Images, masks: Masks | None, placements: Placements) -> tuple[Images, Masks | None]:
-    """Sample each image, and its mask, at other places; beyond its border it mirrors itself, so it is never black.
+def warp(images: Images, masks: Masks | None, transforms: Transforms) -> tuple[Images, Masks | None]:
+    """Transform each image and its mask; beyond its border the image is mirrored, so nothing turns black.
 
-    Rotation, zoom and a policy's shears and shifts are one matrix and one sampling: Keras' layers RandomRotation,
+    Rotation, zoom and a policy's shears and shifts are one matrix and one resampling: Keras' layers RandomRotation,
     RandomZoom, RandomShear and RandomTranslation would sample, and soften, four times over at 12 ms each.
 
     Args:
         images: (b, h, w, c), sampled bilinearly.
         masks: (b, h, w), sampled at the nearest pixel: no class is invented; or None.
-        placements: (b, 3, 3); images under an identity are left alone.
+        transforms: (b, 3, 3); under an identity an image stays as it is.
     """
-    moved = (np.abs(placements - np.eye(3)) > 0).any(axis=(1, 2))
+    moved = (np.abs(transforms - np.eye(3)) > 0).any(axis=(1, 2))
     if not moved.any():
         return images, masks
-    transforms = _transforms(placements[moved], *images.shape[1:3])
+    vectors = _keras_vectors(transforms[moved], *images.shape[1:3])
     images = images.copy()
-    images[moved] = _sampled(images[moved], transforms, "bilinear")
+    images[moved] = _resample(images[moved], vectors, "bilinear")
     if masks is not None:
         masks = masks.copy()
         # class numbers are whole in float32, and the nearest one stays whole
-        masks[moved] = _sampled(masks[moved][..., None].astype(np.float32), transforms, "nearest")[..., 0]
+        masks[moved] = _resample(masks[moved][..., None].astype(np.float32), vectors, "nearest")[..., 0]
     return images, masks
 
 
-def _sampled(pixels: Images, transforms: Images, interpolation: str) -> Images:
+def _resample(pixels: Images, vectors: Images, interpolation: str) -> Images:
     from keras import ops
 
-    sampled = ops.image.affine_transform(pixels, transforms, interpolation, "reflect", data_format="channels_last")
+    sampled = ops.image.affine_transform(pixels, vectors, interpolation, "reflect", data_format="channels_last")
     result: Images = ops.convert_to_numpy(sampled)
     return result
 
 
-def _transforms(placements: Placements, height: int, width: int) -> Images:
+def _keras_vectors(transforms: Transforms, height: int, width: int) -> Images:
     """As `keras.ops.image.affine_transform` takes them: (b, 8), from the upper left pixel."""
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
-    linear = placements[:, :2, :2]
-    shifts = placements[:, :2, 2] + centre - linear @ centre
+    linear = transforms[:, :2, :2]
+    shifts = transforms[:, :2, 2] + centre - linear @ centre
     rows = np.concatenate([linear, shifts[:, :, None]], axis=2).reshape(-1, 6)
     return np.pad(rows, ((0, 0), (0, 2))).astype(np.float32)

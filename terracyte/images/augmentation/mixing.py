@@ -1,4 +1,4 @@
-"""What lies over what: erased boxes, boxes of other images, and other images as a whole.
+"""Mixtures: erased boxes, boxes of other images, blends of two images.
 
 Keras' layers RandomErasing, CutMix and MixUp do the pasting; what they paste is drawn here, from the caller's
 generator. (Their own draws would be: noise of which half is black; a box whose share of the image is not that of
@@ -29,7 +29,7 @@ def _layer(name: str) -> Any:
     return getattr(keras.layers, name)(seed=0, data_format="channels_first", dtype="float32")
 
 
-def _array(tensor: Any) -> NDArray[Any]:
+def _as_numpy(tensor: Any) -> NDArray[Any]:
     from keras import ops
 
     array: NDArray[Any] = ops.convert_to_numpy(tensor)
@@ -39,7 +39,7 @@ def _array(tensor: Any) -> NDArray[Any]:
 def erase(planes: Planes, probability: float, random: np.random.Generator) -> Planes:
     """Cover a box of some images with one colour, drawn about the image's own colours (arXiv 1708.04896).
 
-    Masks are to stay as they are: what lies under the box has to be told from what surrounds it.
+    Masks stay as they are: the network has to infer what is under the box from its surroundings.
 
     Args:
         planes: (b, c, h, w), 0-255.
@@ -60,7 +60,7 @@ def erase(planes: Planes, probability: float, random: np.random.Generator) -> Pl
         "apply_erasing": np.ones(len(before), np.bool_),
         "fill_value": colours.clip(0, 255),
     }
-    planes[chosen] = _array(_layer("RandomErasing").transform_images(before, transformation))
+    planes[chosen] = _as_numpy(_layer("RandomErasing").transform_images(before, transformation))
     return planes
 
 
@@ -85,12 +85,12 @@ def cutmix(planes: Planes, targets: Targets, dense: bool, random: np.random.Gene
         "mix_weight": (1 - pasted.mean(axis=(1, 2, 3))).astype(np.float32),
     }
     layer = _layer("CutMix")
-    mixed = _array(layer.transform_images(planes, transformation))
+    mixed = _as_numpy(layer.transform_images(planes, transformation))
     if dense:
         # through float32, which holds class numbers exactly
         masks = layer.transform_segmentation_masks(targets[:, None], transformation)
-        return mixed, _array(masks)[:, 0].astype(targets.dtype)
-    return mixed, _array(layer.transform_labels(targets, transformation))
+        return mixed, _as_numpy(masks)[:, 0].astype(targets.dtype)
+    return mixed, _as_numpy(layer.transform_labels(targets, transformation))
 
 
 def mixup(planes: Planes, shares: Targets, random: np.random.Generator) -> tuple[Planes, Targets]:
@@ -107,8 +107,8 @@ def mixup(planes: Planes, shares: Targets, random: np.random.Generator) -> tuple
         "permutation_order": random.permutation(size),
     }
     layer = _layer("MixUp")
-    images = _array(layer.transform_images(planes, transformation))
-    return images, _array(layer.transform_labels(shares, transformation))
+    images = _as_numpy(layer.transform_images(planes, transformation))
+    return images, _as_numpy(layer.transform_labels(shares, transformation))
 
 
 def boxes(
@@ -127,11 +127,11 @@ def boxes(
         horizontal: (b,) sides of the boxes in shares of the width.
         random: drawn from.
     """
-    rows, columns = _spans(height, vertical, random), _spans(width, horizontal, random)
+    rows, columns = _intervals(height, vertical, random), _intervals(width, horizontal, random)
     return rows[:, None, :, None] & columns[:, None, None, :]
 
 
-def _spans(length: int, shares: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.bool_]:
+def _intervals(length: int, shares: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.bool_]:
     sides = np.rint(shares * length)
     starts = np.floor(random.random(len(shares)) * (length - sides + 1))
     places = np.arange(length)

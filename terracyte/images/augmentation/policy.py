@@ -35,7 +35,7 @@ def _layer(name: str, **arguments: Any) -> Any:
     return getattr(keras.layers, name)(dtype="float32", **arguments)
 
 
-def _changed(layer: Any, planes: Planes, transformation: dict[str, Any] | None = None) -> Planes:
+def _apply(layer: Any, planes: Planes, transformation: dict[str, Any] | None = None) -> Planes:
     from keras import ops
 
     tensor = ops.convert_to_tensor(planes, dtype="float32")
@@ -43,41 +43,42 @@ def _changed(layer: Any, planes: Planes, transformation: dict[str, Any] | None =
     return changed
 
 
-def _broad(amounts: Amounts) -> Amounts:
+def _per_image(amounts: Amounts) -> Amounts:
+    """(b,) → (b, 1, 1, 1), to be combined with planes."""
     return amounts[:, None, None, None]
 
 
 def _autocontrast(planes: Planes, _: Amounts) -> Planes:
     # each channel as an image: the layer looks at the axes of channels-last images
     single = planes.reshape(-1, *planes.shape[2:], 1)
-    return _changed(_layer("AutoContrast"), single).reshape(planes.shape)
+    return _apply(_layer("AutoContrast"), single).reshape(planes.shape)
 
 
 def _posterize(planes: Planes, amounts: Amounts) -> Planes:
     lost = np.rint(np.abs(amounts) * _BITS).astype(np.uint8)
-    return _changed(_layer("RandomPosterization", factor=8, seed=0), planes, {"shift_factor": lost})
+    return _apply(_layer("RandomPosterization", factor=8, seed=0), planes, {"shift_factor": lost})
 
 
 def _solarize(planes: Planes, amounts: Amounts) -> Planes:
     # white lies below the threshold of no amount
-    thresholds = 256 * (1 - np.abs(_broad(amounts)))
+    thresholds = 256 * (1 - np.abs(_per_image(amounts)))
     transformation = {"additions": np.zeros_like(thresholds), "thresholds": thresholds}
-    return _changed(_layer("Solarization", seed=0), planes, transformation)
+    return _apply(_layer("Solarization", seed=0), planes, transformation)
 
 
 def _colour(planes: Planes, amounts: Amounts) -> Planes:
     layer = _layer("RandomColorDegeneration", factor=1.0, seed=0, data_format="channels_first")
-    return _changed(layer, planes, {"factor": _FACTOR * _broad(amounts)})
+    return _apply(layer, planes, {"factor": _FACTOR * _per_image(amounts)})
 
 
 def _contrast(planes: Planes, amounts: Amounts) -> Planes:
     layer = _layer("RandomContrast", factor=1.0, seed=0, data_format="channels_first")
-    return _changed(layer, planes, {"contrast_factor": 1 + _FACTOR * _broad(amounts)})
+    return _apply(layer, planes, {"contrast_factor": 1 + _FACTOR * _per_image(amounts)})
 
 
 def _brightness(planes: Planes, amounts: Amounts) -> Planes:
     layer = _layer("RandomBrightness", factor=1.0, seed=0)
-    return _changed(layer, planes, {"rgb_delta": 255 / 2 * _broad(amounts)})
+    return _apply(layer, planes, {"rgb_delta": 255 / 2 * _per_image(amounts)})
 
 
 def _sharpness(planes: Planes, amounts: Amounts) -> Planes:
@@ -85,7 +86,7 @@ def _sharpness(planes: Planes, amounts: Amounts) -> Planes:
     padded = np.pad(planes, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="symmetric")
     single = padded.reshape(-1, *padded.shape[2:], 1)
     factor = (1 + _FACTOR * amounts.repeat(planes.shape[1])) / 2
-    changed = _changed(_layer("RandomSharpness", factor=1.0, seed=0), single, {"factor": factor})
+    changed = _apply(_layer("RandomSharpness", factor=1.0, seed=0), single, {"factor": factor})
     return changed.reshape(padded.shape)[:, :, 1:-1, 1:-1]
 
 
@@ -105,8 +106,8 @@ _POINTWISE: dict[str, Callable[[Planes, Amounts], Planes]] = {
 class Chains:
     """A chain of changes for each image.
 
-    A chain's changes of place are one matrix, and come before its other changes: those look at single pixels, or
-    at few about them, so that the order matters little, while each sampling costs time and sharpness.
+    A chain's geometric changes are one matrix, and come before its other changes: those look at single pixels, or
+    at few about them, so that the order matters little, while each resampling costs time and sharpness.
 
     Attributes:
         names: (b, depth) of changes; "" for none.
@@ -116,19 +117,19 @@ class Chains:
     names: NDArray[np.str_]
     amounts: Amounts
 
-    def placements(self, height: int, width: int) -> geometry.Placements:
-        """The chains' changes of place, for images of a height and a width in pixels."""
-        made = np.eye(3)[None].repeat(len(self.names), axis=0)
+    def transforms(self, height: int, width: int) -> geometry.Transforms:
+        """The chains' geometric changes, for images of a height and a width in pixels."""
+        product = np.eye(3)[None].repeat(len(self.names), axis=0)
         for names, amounts in zip(self.names.T, self.amounts.T.astype(np.float64), strict=True):
             angle, shear_x, shear_y, shift_x, shift_y = (np.where(names == name, amounts, 0) for name in _GEOMETRIC)
-            made = made @ geometry.affine(
+            product = product @ geometry.affine(
                 angle=_ANGLE * angle,
                 shear_x=_SHEAR * shear_x,
                 shear_y=_SHEAR * shear_y,
                 shift_x=_SHIFT * width * shift_x,
                 shift_y=_SHIFT * height * shift_y,
             )
-        return made
+        return product
 
     def __call__(self, planes: Planes) -> Planes:
         """The chains' other changes of planes (b, c, h, w) in 0-255."""
@@ -171,7 +172,7 @@ def augmix(images: geometry.Images, strength: float, random: np.random.Generator
     lengths = random.integers(1, _AUGMIX_DEPTH + 1, (len(names), 1))
     names = np.where(np.arange(_AUGMIX_DEPTH) < lengths, names, "")
     chains = Chains(names, strength * random.uniform(-1, 1, names.shape).astype(np.float32))
-    copies, _ = geometry.place(images.repeat(_AUGMIX_CHAINS, axis=0), None, chains.placements(height, width))
+    copies, _ = geometry.warp(images.repeat(_AUGMIX_CHAINS, axis=0), None, chains.transforms(height, width))
     changed = chains(copies.transpose(0, 3, 1, 2))
     share = random.random((size, 1))
     weights = (1 - share) * random.dirichlet(np.ones(_AUGMIX_CHAINS), size)

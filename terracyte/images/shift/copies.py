@@ -1,4 +1,4 @@
-"""Copies of the images under shift: what chooses models, and what scores them.
+"""Copies of the images under shift: one that chooses models, and one that scores them.
 
 An image's damage depends on its id, the corruption and the copy's own seed alone, so that neither batches nor
 their order matter. The two copies share no image, no random number and no strength: the validation copy's
@@ -21,7 +21,7 @@ Images = NDArray[np.uint8]
 
 
 def validation_copy(images: Images, ids: NDArray[np.int64]) -> Images:
-    """The given images, each under one corruption at one severity, dealt evenly; it may choose models.
+    """The given images, each under one corruption at one severity, all pairs equally often; they may choose models.
 
     Args:
         images: (N, h, w, c), memory-mapped.
@@ -31,12 +31,12 @@ def validation_copy(images: Images, ids: NDArray[np.int64]) -> Images:
         (n, h, w, c), in the order of `ids`.
     """
     names = list(CORRUPTIONS)
-    dealt = _dealt(len(ids), len(names) * len(_HALFWAY), np.random.default_rng(_VALIDATION))
+    drawn = _balanced_draw(len(ids), len(names) * len(_HALFWAY), np.random.default_rng(_VALIDATION))
     shown = np.empty((len(ids), *images.shape[1:]), np.uint8)
     bar = tqdm(ids, desc="validation copy under shift", unit="image", leave=False, disable=None)
     for row, place in enumerate(bar):
-        step, column = divmod(int(dealt[row]), len(names))
-        random = _random(_VALIDATION, int(place), column)
+        step, column = divmod(int(drawn[row]), len(names))
+        random = _generator(_VALIDATION, int(place), column)
         shown[row] = corrupt(images[place], names[column], _HALFWAY[step], random)
     return shown
 
@@ -55,7 +55,7 @@ def test_severities(images: int, corruptions: int) -> NDArray[np.int64]:
         (n, corruptions): 1 to 5.
     """
     random = np.random.default_rng(_TEST)
-    return np.stack([1 + _dealt(images, len(SEVERITIES), random) for _ in range(corruptions)], axis=1)
+    return np.stack([1 + _balanced_draw(images, len(SEVERITIES), random) for _ in range(corruptions)], axis=1)
 
 
 def test_copy(images: Images, ids: NDArray[np.int64], name: str, severities: NDArray[np.int64]) -> Images:
@@ -72,13 +72,13 @@ def test_copy(images: Images, ids: NDArray[np.int64], name: str, severities: NDA
     """
     column = list(CORRUPTIONS).index(name)
     pairs = zip(ids.tolist(), severities.tolist(), strict=True)
-    return np.stack([corrupt(images[place], name, step, _random(_TEST, place, column)) for place, step in pairs])
+    return np.stack([corrupt(images[place], name, step, _generator(_TEST, place, column)) for place, step in pairs])
 
 
-def _dealt(images: int, hands: int, random: np.random.Generator) -> NDArray[np.int64]:
-    """(images,): 0 to hands - 1, each as often as the others (once more where they don't go evenly)."""
-    return random.permutation(np.arange(images) % hands)
+def _balanced_draw(images: int, choices: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """(images,) numbers from 0 to choices - 1 in random order, each as often as the others or once more."""
+    return random.permutation(np.arange(images) % choices)
 
 
-def _random(seed: int, place: int, column: int) -> np.random.Generator:
+def _generator(seed: int, place: int, column: int) -> np.random.Generator:
     return np.random.default_rng([seed, place, column])

@@ -22,13 +22,13 @@ _TASK = 40  # masks per part of the work: the hashes are sorted anew for each
 _CHUNK = 2**16  # comparisons at a time, whose arrays fit a core's cache: half the time of 2**20
 _ROWS = 20_000  # of the exhaustive search at a time
 
-# Seconds on one core of 2.5 GHz: they decide which way is taken, and nothing else.
+# Seconds on one core of 2.5 GHz: they only decide which algorithm is used.
 _EXHAUSTIVE_COMPARISON, _COMPARISON, _ROW, _MASK = 6e-10, 5e-9, 2e-8, 5e-5
 
 
 @dataclasses.dataclass(frozen=True)
-class _Masks:
-    """A part of the work: hashes whose bits from `shift` on, `width` many, differ exactly in one of `masks`."""
+class _JoinTask:
+    """A part of the work: pairs of hashes whose `width` bits from `shift` on differ by exactly one of `masks`."""
 
     shift: int
     width: int
@@ -42,7 +42,7 @@ def hash_pairs(hashes: NDArray[np.uint64], bits: int) -> NDArray[np.int64]:
         starts = range(0, len(hashes), _ROWS)
         found = list(compute.parallel_map(_compare_rows, starts, hashes, bits))
     else:
-        found = list(compute.parallel_map(_join, _work(parts, bits), hashes, bits))
+        found = list(compute.parallel_map(_join, _tasks(parts, bits), hashes, bits))
     pairs = np.sort(np.concatenate([np.empty((0, 2), np.int64), *found]), axis=1)
     # a pair may be found by several of its parts; one number per pair sorts faster than two
     numbers = np.unique(pairs[:, 0] * len(hashes) + pairs[:, 1])
@@ -51,19 +51,19 @@ def hash_pairs(hashes: NDArray[np.uint64], bits: int) -> NDArray[np.int64]:
 
 def _best_parts(n: int, bits: int) -> int | None:
     """Into how many parts to divide hashes; None where it costs least to compare all with all."""
-    costs = {parts: _cost(n, bits, parts) for parts in range(3, 9) if _BITS // parts > bits // parts}
+    costs = {parts: _seconds(n, bits, parts) for parts in range(3, 9) if _BITS // parts > bits // parts}
     parts = min(costs, key=lambda parts: costs[parts])
     return parts if costs[parts] < n * n * _EXHAUSTIVE_COMPARISON else None
 
 
-def _cost(n: int, bits: int, parts: int) -> float:
+def _seconds(n: int, bits: int, parts: int) -> float:
     """About how many seconds `_join` takes for all parts."""
     width = _BITS // parts
     masks = parts * sum(math.comb(width, flips) for flips in range(bits // parts + 1))
     return float(masks * (_MASK + n * _ROW + n * n / 2**width / 2 * _COMPARISON))
 
 
-def _work(parts: int, bits: int) -> Iterator[_Masks]:
+def _tasks(parts: int, bits: int) -> Iterator[_JoinTask]:
     edges = [_BITS * part // parts for part in range(parts + 1)]
     for start, end in itertools.pairwise(edges):
         places = [
@@ -71,7 +71,7 @@ def _work(parts: int, bits: int) -> Iterator[_Masks]:
         ]
         masks = [sum(1 << place for place in each) for each in places]
         for first in range(0, len(masks), _TASK):
-            yield _Masks(start, end - start, tuple(masks[first : first + _TASK]))
+            yield _JoinTask(start, end - start, tuple(masks[first : first + _TASK]))
 
 
 def _compare_rows(start: int, hashes: NDArray[np.uint64], bits: int) -> NDArray[np.int64]:
@@ -87,7 +87,7 @@ def _compare_rows(start: int, hashes: NDArray[np.uint64], bits: int) -> NDArray[
     return np.asarray(pairs[pairs[:, 0] < pairs[:, 1]])
 
 
-def _join(part: _Masks, hashes: NDArray[np.uint64], bits: int) -> NDArray[np.int64]:
+def _join(part: _JoinTask, hashes: NDArray[np.uint64], bits: int) -> NDArray[np.int64]:
     """The pairs that one part of the work finds."""
     # 32 bits per number: half the memory to go through
     values = ((hashes >> np.uint64(part.shift)) & np.uint64((1 << part.width) - 1)).astype(np.int32)
@@ -100,14 +100,14 @@ def _join(part: _Masks, hashes: NDArray[np.uint64], bits: int) -> NDArray[np.int
         # each group with the one that `mask` leads to, once; with itself, each row with the rows after it
         others = sorted_values ^ np.int32(mask)
         first = np.maximum(limits[others], following)
-        found.append(order[_near(sorted_hashes, first, limits[others + 1], bits)])
+        found.append(order[_pairs_within(sorted_hashes, first, limits[others + 1], bits)])
     return np.concatenate(found)
 
 
-def _near(
+def _pairs_within(
     hashes: NDArray[np.uint64], first: NDArray[np.int32], last: NDArray[np.int32], bits: int
 ) -> NDArray[np.int64]:
-    """(p, 2): each row with those of the rows from `first` up to `last` that its hash is near to."""
+    """(p, 2): each row with those of the rows from `first` up to `last` whose hashes differ in at most `bits` bits."""
     counts = np.maximum(last - first, 0)
     totals = np.cumsum(counts, dtype=np.int64)
     found = [np.empty((0, 2), np.int64)]

@@ -30,7 +30,7 @@ def histograms(images: NDArray[np.uint8], ids: NDArray[np.int64]) -> NDArray[np.
         (n, 512) for three channels, (n, 32) for one; each row sums to 1.
     """
     starts = tqdm(range(0, len(ids), _IMAGES), desc="counting colours", unit="chunk", disable=None)
-    parts = compute.parallel_map(_count_all, (images[ids[start : start + _IMAGES]] for start in starts))
+    parts = compute.parallel_map(_count_part, (images[ids[start : start + _IMAGES]] for start in starts))
     channels = images.shape[-1]
     shares = np.empty((len(ids), _LEVELS[channels] ** channels), np.float32)
     for start, part in zip(range(0, len(ids), _IMAGES), parts, strict=True):
@@ -59,10 +59,10 @@ def nearest(shares: NDArray[np.float32], neighbours: int) -> tuple[NDArray[np.fl
         above 65,536 rows the search is approximate, and -1 stands for a neighbour that it did not find.
     """
     used = np.asarray(shares.any(axis=0))
-    index = _index(shares, used)
+    index = _search_index(shares, used)
     size = len(shares) if len(shares) <= _EXHAUSTIVE else _POINTS
     parts = [
-        index.search(_points(shares[start : start + size], used), min(neighbours + 1, len(shares)))
+        index.search(_root_shares(shares[start : start + size], used), min(neighbours + 1, len(shares)))
         for start in range(0, len(shares), size)
     ]
     found, rows = (np.concatenate(each) for each in zip(*parts, strict=True))
@@ -75,7 +75,7 @@ def nearest(shares: NDArray[np.float32], neighbours: int) -> tuple[NDArray[np.fl
 
 
 def isolation(shares: NDArray[np.float32], channels: int, neighbours: int) -> NDArray[np.float64]:
-    """How far each row is from the crowd.
+    """How far each row is from most others.
 
     Args:
         shares: (n, d) of `histograms`.
@@ -91,12 +91,12 @@ def isolation(shares: NDArray[np.float32], channels: int, neighbours: int) -> ND
     return distances[:, -1]
 
 
-def _points(shares: NDArray[np.float32], used: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _root_shares(shares: NDArray[np.float32], used: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Square roots: their inner product is the Bhattacharyya coefficient, 1 - Hellinger distance²."""
     return np.ascontiguousarray(np.sqrt(shares[:, used]))
 
 
-def _count_all(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _count_part(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.concatenate([count_levels(images[start : start + _CHUNK]) for start in range(0, len(images), _CHUNK)])
 
 
@@ -113,13 +113,13 @@ def count_levels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(counts / numbered.shape[1], np.float32)
 
 
-def _index(shares: NDArray[np.float32], used: NDArray[np.bool_]) -> Any:
+def _search_index(shares: NDArray[np.float32], used: NDArray[np.bool_]) -> Any:
     import faiss
 
     n, dimensions = len(shares), int(used.sum())
     exact = faiss.IndexFlatIP(dimensions)
     if n <= _EXHAUSTIVE:
-        exact.add(_points(shares, used))
+        exact.add(_root_shares(shares, used))
         return exact
     cells = int(4 * n**0.5)
     # half precision: half the memory
@@ -127,7 +127,7 @@ def _index(shares: NDArray[np.float32], used: NDArray[np.bool_]) -> Any:
     inverted = faiss.IndexIVFScalarQuantizer(exact, dimensions, cells, half, faiss.METRIC_INNER_PRODUCT)
     inverted.nprobe = _PROBES
     sample = np.random.default_rng(0).choice(n, min(n, _TRAINED * cells), replace=False)
-    inverted.train(_points(shares[np.sort(sample)], used))
+    inverted.train(_root_shares(shares[np.sort(sample)], used))
     for start in range(0, n, _POINTS):
-        inverted.add(_points(shares[start : start + _POINTS], used))
+        inverted.add(_root_shares(shares[start : start + _POINTS], used))
     return inverted

@@ -133,7 +133,7 @@ def components(n: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
 def _thumbnails(images: NDArray[np.uint8], ids: NDArray[np.int64]) -> Iterator[Rows]:
     """(n, h', w') float32 thumbnails; on disk where they are many."""
     starts = tqdm(range(0, len(ids), _IMAGES), desc="shrinking images", unit="chunk", disable=None)
-    parts = compute.parallel_map(_shrink, (images[ids[start : start + _IMAGES]] for start in starts))
+    parts = compute.parallel_map(_thumbnails_of, (images[ids[start : start + _IMAGES]] for start in starts))
     if len(ids) <= _IN_MEMORY:
         yield np.concatenate(list(parts))
         return
@@ -141,10 +141,10 @@ def _thumbnails(images: NDArray[np.uint8], ids: NDArray[np.int64]) -> Iterator[R
         for part in parts:
             stream.write(part.data)
         stream.flush()
-        yield _OnDisk(stream, (len(ids), *part.shape[1:]))
+        yield _RowsOnDisk(stream, (len(ids), *part.shape[1:]))
 
 
-class _OnDisk:
+class _RowsOnDisk:
     """(n, ...) float32 in a file, of which the rows that are asked for are read."""
 
     def __init__(self, stream: IO[bytes], shape: tuple[int, ...]) -> None:
@@ -156,7 +156,7 @@ class _OnDisk:
         return np.asarray(array[rows])
 
 
-def _shrink(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _thumbnails_of(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     chunks = (images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK))
     return np.concatenate([thumbnails(grey(chunk)).astype(np.float32) for chunk in chunks])
 
@@ -188,16 +188,12 @@ def _overlap_correlations(
     order = np.argsort(which, kind="stable")
     ends = np.cumsum(np.bincount(which, minlength=len(distinct)))
     for (down, right), members in zip(distinct, np.split(order, ends[:-1]), strict=True):
-        if _overlap(centred.shape[1:], down, right) >= _OVERLAP:
+        if (1 - abs(down) / centred.shape[1]) * (1 - abs(right) / centred.shape[2]) >= _OVERLAP:
             for start in range(0, len(members), _BLOCK):
                 block = members[start : start + _BLOCK]
                 left, other = rows[block].T
                 found[block] = _correlations(_crop(centred[left], down, right), _crop(centred[other], -down, -right))
     return found
-
-
-def _overlap(shape: tuple[int, ...], down: int, right: int) -> float:
-    return (1 - abs(down) / shape[0]) * (1 - abs(right) / shape[1])
 
 
 def _crop(values: NDArray[np.float32], down: int, right: int) -> NDArray[np.float32]:

@@ -4,7 +4,6 @@ import itertools
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter
 
 _EDGE = 48  # pixels: geometric mean of height and width; details below are noise of cameras and compression
 _MEAN_WINDOW = 9  # thumbnail pixels
@@ -30,6 +29,9 @@ def thumbnails(values: NDArray[np.float64]) -> NDArray[np.float64]:
     Returns:
         (n, h', w') with h' · w' about 48²: (local value - local mean) / (local standard deviation + 1).
     """
+    # Imported here: `validate` needs the names of the statistics only, and SciPy takes a third of a second.
+    from scipy.ndimage import uniform_filter
+
     _, height, width = values.shape
     block = max(1, round((height * width) ** 0.5 / _EDGE))
     rows, columns = height // block, width // block

@@ -141,39 +141,35 @@ def draw(rng: Generator, name: str, bluish: bool) -> NDArray[np.uint8]:
     radius = pick(rng, anatomy.radius)
     image = smear.slide(rng, colours, clearance=radius)
     centre = (CENTRE + rng.normal(0, 1.5), CENTRE + rng.normal(0, 1.5))
-    _cell(rng, image, anatomy, colours, centre, radius)
+    _draw_cell(rng, image, anatomy, colours, centre, radius)
     return to_bytes(smear.photograph(rng, image, colours))
 
 
-def _cell(
+def _draw_cell(
     rng: Generator, image: NDArray[np.float32], anatomy: Anatomy, colours: smear.Stain, centre: Point, radius: float
 ) -> None:
     outline = wobbly(rng, SHAPE, centre, radius, anatomy.wobble, stretch=pick(rng, (1.0, 1.25)))
     outline += noise(rng, SHAPE, 1.2) * pick(rng, anatomy.ragged)
+    pale, dark = np.array(anatomy.cytoplasm, np.float64)
     body = np.empty_like(image)
-    body[:] = _between(rng, anatomy.cytoplasm)
+    body[:] = pale + rng.random() * (dark - pale)
     body -= (noise(rng, SHAPE, 1.0) * 5 + noise(rng, SHAPE, 5) * 5)[..., None]
     body -= 22 * np.exp(-(((outline + 1) / 1.3) ** 2))[..., None]  # the membrane, seen edge-on
-    _vacuoles(rng, body, anatomy, centre, radius)
-    nucleus = _nucleus(rng, body, anatomy, centre, radius)
+    _draw_vacuoles(rng, body, anatomy, centre, radius)
+    nucleus = _draw_nucleus(rng, body, anatomy, centre, radius)
     for granules in anatomy.granules:
-        _granules(rng, body, granules, nucleus)
+        _draw_granules(rng, body, granules, nucleus)
     paint(image, coverage(outline, 1.4), body * np.asarray(colours.gain, np.float32))
 
 
-def _between(rng: Generator, colours: tuple[Colour, Colour]) -> NDArray[np.float64]:
-    first, second = np.array(colours, np.float64)
-    return np.asarray(first + rng.random() * (second - first))
-
-
-def _vacuoles(rng: Generator, body: NDArray[np.float32], anatomy: Anatomy, centre: Point, radius: float) -> None:
+def _draw_vacuoles(rng: Generator, body: NDArray[np.float32], anatomy: Anatomy, centre: Point, radius: float) -> None:
     for _ in range(rng.integers(anatomy.vacuoles[0], anatomy.vacuoles[1] + 1)):
         at = around(centre, rng.uniform(0, 2 * np.pi), radius * pick(rng, (0.6, 0.95)))
         size = pick(rng, (1.2, 3.2))
         paint(body, coverage(ellipse(SHAPE, at, (size, size)), 2) * 0.8, (236, 222, 226))
 
 
-def _nucleus(rng: Generator, body: NDArray[np.float32], anatomy: Anatomy, centre: Point, radius: float) -> Field:
+def _draw_nucleus(rng: Generator, body: NDArray[np.float32], anatomy: Anatomy, centre: Point, radius: float) -> Field:
     """Paint the nucleus, if there is one; returns its coverage."""
     if not anatomy.nuclei:
         return np.zeros(SHAPE, np.float32)
@@ -191,7 +187,7 @@ def _nucleus(rng: Generator, body: NDArray[np.float32], anatomy: Anatomy, centre
     return covered
 
 
-def _granules(rng: Generator, body: NDArray[np.float32], granules: Granules, nucleus: Field) -> None:
+def _draw_granules(rng: Generator, body: NDArray[np.float32], granules: Granules, nucleus: Field) -> None:
     field = noise(rng, SHAPE, pick(rng, granules.grain))
     threshold = np.quantile(field, 1 - pick(rng, granules.density))
     opacity = np.clip((field - threshold) * 1.6, 0, 1)

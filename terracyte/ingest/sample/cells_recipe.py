@@ -1,4 +1,4 @@
-"""The plan of the blood sample: cells by class, and what is wrong among them."""
+"""The blood sample: how many cells of each class, and which planted defects."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from terracyte.params.schema import check_keys, number
 CLASSES = tuple(cells.ANATOMIES)
 IMAGE_SHAPE = (*SHAPE, 3)
 
-# The original's second joke hides under one label only.
+# In the original data the second joke occurs under one label only.
 _SINGLE_LABEL = CLASSES.index("monocyte")
 
 
@@ -25,8 +25,8 @@ class PlantedCells(Planted):
     """Defects of the blood sample.
 
     Attributes:
-        repeated_image: copies of a joke picture, spread over all labels.
-        repeated_image_one_label: copies of another one, all under one label.
+        repeated_image: copies of a joke picture under all labels.
+        repeated_image_one_label: copies of another joke picture, all under one label.
     """
 
     repeated_image: int = number(0, 10_000)

@@ -1,4 +1,4 @@
-"""What does not belong into a data set: jokes, an alien, pictures of something else, altered copies."""
+"""Defects to plant: joke pictures, an alien, pictures of something else, altered copies."""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +25,7 @@ Shape = tuple[int, int]
 Image = NDArray[np.uint8]
 
 
-def _layers(shape: Shape, ground: Any, layers: list[tuple[Field, Any]]) -> NDArray[np.float32]:
+def _paint_layers(shape: Shape, ground: Any, layers: list[tuple[Field, Any]]) -> NDArray[np.float32]:
     image = np.empty((*shape, 3), np.float32)
     image[:] = ground
     for distance, colour in layers:
@@ -44,7 +44,7 @@ def smiley(shape: Shape) -> Image:
         (capsule(shape, (y - 12, x - 28), (y - 12, x + 28), 1.5), (20, 20, 30)),
         (mouth, (110, 40, 20)),
     ]
-    return to_bytes(_layers(shape, (60, 130, 90), layers))
+    return to_bytes(_paint_layers(shape, (60, 130, 90), layers))
 
 
 def duck(shape: Shape) -> Image:
@@ -58,7 +58,7 @@ def duck(shape: Shape) -> Image:
         (ellipse(shape, (y + 12, x + 12), (14, 8), 0.3), (228, 182, 30)),
         (polygon(shape, [(y + 27, -9), (y + 27, 2 * x + 9), (2 * y + 9, 2 * x + 9), (2 * y + 9, -9)]), (70, 150, 210)),
     ]
-    return to_bytes(_layers(shape, (205, 232, 240), layers))
+    return to_bytes(_paint_layers(shape, (205, 232, 240), layers))
 
 
 JOKES: tuple[Callable[[Shape], Image], ...] = (smiley, duck)
@@ -133,7 +133,7 @@ def _house(rng: Generator, shape: Shape) -> NDArray[np.float32]:
     door = polygon(shape, [(y + 10, x - 5), (y + 10, x + 5), (y + 26, x + 5), (y + 26, x - 5)])
     meadow = y + 22 - grid(*shape)[0]
     layers = [(meadow, (90, 180, 70)), (walls, (240, 225, 180)), (roof, (200, 50, 40)), (door, (110, 70, 40))]
-    return _layers(shape, (150, 205, 250), layers)
+    return _paint_layers(shape, (150, 205, 250), layers)
 
 
 ODDITIES: tuple[Callable[[Generator, Shape], NDArray[np.float32]], ...] = (

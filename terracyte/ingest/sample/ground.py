@@ -72,7 +72,7 @@ class Camera:
 
 
 def noise_table(rng: Generator) -> Field:
-    """What all the noise of a scene is looked up in."""
+    """The table in which all noise of a scene is looked up."""
     return noise(rng, (_TABLE, _TABLE), 1.0)
 
 
@@ -94,13 +94,11 @@ class Terrain(abc.ABC):
             grain = scale / 2**octave
             # Grains smaller than a far pixel fade out instead of flickering.
             visible = np.exp(-((0.6 * view.distance / grain) ** 2))
-            total += visible * self._lookup(view.y / grain, view.x / grain, octave) / 2**octave
+            # Grains of the table are two cells wide; each octave looks elsewhere in it.
+            at = np.stack([2 * (view.y / grain) + 37 * octave, 2 * (view.x / grain) + 91 * octave])
+            found = np.asarray(ndimage.map_coordinates(self._table, at, order=1, mode="grid-wrap"), np.float32)
+            total += visible * found / 2**octave
         return total
-
-    def _lookup(self, y: Field, x: Field, octave: int) -> Field:
-        # Grains of the table are two cells wide; each octave looks elsewhere in it.
-        at = np.stack([2 * y + 37 * octave, 2 * x + 91 * octave])
-        return np.asarray(ndimage.map_coordinates(self._table, at, order=1, mode="grid-wrap"), np.float32)
 
 
 class Soil(Terrain):

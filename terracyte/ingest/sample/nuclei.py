@@ -70,10 +70,9 @@ def _chain(rng: Generator, shape: Shape, centre: Point, radius: float, lobes: in
     for _ in range(lobes):
         centres.append(around(centre, angle, radius * pick(rng, (0.5, 0.72))))
         angle += pick(rng, step)
-    parts = [_lobe(rng, shape, at, radius * pick(rng, size)) for at in centres]
+    parts = []
+    for at in centres:
+        lobe = radius * pick(rng, size)
+        parts.append(wobbly(rng, shape, at, lobe, wobble=0.07, stretch=pick(rng, (1.0, 1.6))))
     threads = [capsule(shape, a, b, radius * pick(rng, (0.04, 0.14))) for a, b in pairwise(centres)]
     return union([*parts, *threads], 0.7)
-
-
-def _lobe(rng: Generator, shape: Shape, centre: Point, radius: float) -> Field:
-    return wobbly(rng, shape, centre, radius, wobble=0.07, stretch=pick(rng, (1.0, 1.6)))

@@ -1,4 +1,4 @@
-"""Plans of a sample: which pictures it holds, in which order, and which of them are defects."""
+"""The plan of a sample: which pictures it holds, in which order, and which of them are defects."""
 
 import dataclasses
 from collections.abc import Callable
@@ -23,6 +23,7 @@ class Picture:
 
 
 Draw = Callable[[], Picture]
+# Makes another ground truth of a given one.
 Contradict = Callable[[Generator, Any], Any]
 
 
@@ -60,9 +61,9 @@ class Planted:
 
 
 class Plan:
-    """A sample in the making; nothing is drawn before its turn.
+    """A sample that is being planned; a picture is drawn only when it is asked for.
 
-    Entries lie in random order, but a copy lies behind its original: what comes first is genuine.
+    The order is random, but a copy comes after its original: of equal pictures the first is genuine.
 
     Attributes:
         rng: decides on the plan; each picture is drawn with a generator of its own.
@@ -101,12 +102,12 @@ class Plan:
         for _ in range(planted.near_duplicate):
             self._copy("near_duplicate", partial(_altered, self.next_seed()))
         for _ in range(planted.conflicting_duplicate):
-            original = self._copy("conflicting_duplicate", partial(_contradicted, self.next_seed(), contradict))
+            original = self._copy("conflicting_duplicate", partial(_relabelled, self.next_seed(), contradict))
             marked = dataclasses.replace(self._entries[original], defect="conflicting_duplicate")
             self._entries[original] = marked
         for kind in range(planted.off_distribution):
-            ground_truth = self._entries[self._choose()].draw
-            self.add(partial(_changed, ground_truth, partial(_odd, self.next_seed(), kind)), "off_distribution")
+            ground_truth = self._entries[self._choose_original()].draw
+            self.add(partial(_changed, ground_truth, partial(_replaced, self.next_seed(), kind)), "off_distribution")
 
     def finish(self) -> list[Entry]:
         """The entries in the order of the sample."""
@@ -114,14 +115,14 @@ class Plan:
 
     def _copy(self, defect: str, change: Callable[[Picture], Picture]) -> int:
         """Add a changed copy of a genuine picture; returns the original's index."""
-        original = self._choose()
+        original = self._choose_original()
         self._copyable.remove(original)
         draw, position = self._entries[original].draw, self._entries[original].position
-        behind = position + (1 - position) * float(self.rng.random())
-        self._entries.append(Entry(partial(_changed, draw, change), behind, defect))
+        later = position + (1 - position) * float(self.rng.random())
+        self._entries.append(Entry(partial(_changed, draw, change), later, defect))
         return original
 
-    def _choose(self) -> int:
+    def _choose_original(self) -> int:
         if not self._copyable:
             raise InputError(
                 f"{self._recipe}: 'planted' asks for more copies than there are genuine pictures; lower its numbers"
@@ -142,11 +143,11 @@ def _altered(seed: tuple[int, ...], picture: Picture) -> Picture:
     return dataclasses.replace(picture, image=image)
 
 
-def _contradicted(seed: tuple[int, ...], contradict: Contradict, picture: Picture) -> Picture:
+def _relabelled(seed: tuple[int, ...], contradict: Contradict, picture: Picture) -> Picture:
     return dataclasses.replace(picture, target=contradict(np.random.default_rng(seed), picture.target))
 
 
-def _odd(seed: tuple[int, ...], kind: int, picture: Picture) -> Picture:
+def _replaced(seed: tuple[int, ...], kind: int, picture: Picture) -> Picture:
     height, width, channels = picture.image.shape
     image = defects.oddity(np.random.default_rng(seed), kind, (height, width, channels))
     return dataclasses.replace(picture, image=image)

@@ -1,4 +1,4 @@
-"""What surrounds a cell on a blood smear: the stained slide, red cells, debris, and how the camera saw it."""
+"""What surrounds a cell on a blood smear: the stained slide, red cells and debris; and the camera."""
 
 import dataclasses
 
@@ -36,10 +36,10 @@ class Stain:
 def stain(rng: Generator, bluish: bool) -> Stain:
     """A slide's stain: the usual cream, or the rare bluish one of a few genuine slides."""
     if bluish:
-        return Stain(_vary(rng, (222, 222, 237)), _vary(rng, (187, 182, 203)), (0.95, 0.97, 1.15), 0.9)
+        return Stain(_vary_colour(rng, (222, 222, 237)), _vary_colour(rng, (187, 182, 203)), (0.95, 0.97, 1.15), 0.9)
     red, green, blue = rng.normal(1, 0.035, 3)
     blur = pick(rng, (0.9, 1.5)) if rng.random() < 0.08 else pick(rng, (0.3, 0.6))
-    return Stain(_vary(rng, (250, 224, 200), 2), _vary(rng, (199, 167, 161), 6), (red, green, blue), blur)
+    return Stain(_vary_colour(rng, (250, 224, 200), 2), _vary_colour(rng, (199, 167, 161), 6), (red, green, blue), blur)
 
 
 def slide(rng: Generator, colours: Stain, clearance: float) -> NDArray[np.float32]:
@@ -49,9 +49,9 @@ def slide(rng: Generator, colours: Stain, clearance: float) -> NDArray[np.float3
     image += noise(rng, SHAPE, 18)[..., None] * 1.2
     start = rng.uniform(0, 2 * np.pi)
     for turn in np.arange(0, 2 * np.pi - 0.5, pick(rng, (0.8, 1.5))):
-        _red_cell(rng, image, colours, start + turn + rng.normal(0, 0.12), clearance)
+        _draw_red_cell(rng, image, colours, start + turn + rng.normal(0, 0.12), clearance)
     if rng.random() < 0.25:
-        _debris(rng, image)
+        _draw_debris(rng, image)
     return image
 
 
@@ -63,13 +63,13 @@ def photograph(rng: Generator, image: NDArray[np.float32], colours: Stain) -> ND
     return np.asarray(sharp * exposure * tint + grain, np.float32)
 
 
-def _vary(rng: Generator, colour: Colour, spread: float = 3.0) -> Colour:
+def _vary_colour(rng: Generator, colour: Colour, spread: float = 3.0) -> Colour:
     common = rng.normal(0, spread)
     red, green, blue = (channel + common + rng.normal(0, spread / 2) for channel in colour)
     return red, green, blue
 
 
-def _red_cell(rng: Generator, image: NDArray[np.float32], colours: Stain, angle: float, clearance: float) -> None:
+def _draw_red_cell(rng: Generator, image: NDArray[np.float32], colours: Stain, angle: float, clearance: float) -> None:
     radius = pick(rng, (14.5, 19.0))
     centre = around((CENTRE, CENTRE), angle, max(clearance, 16) + radius * pick(rng, (0.95, 1.8)))
     distance = wobbly(rng, SHAPE, centre, radius, wobble=0.05, stretch=pick(rng, (1.0, 1.35)))
@@ -82,7 +82,7 @@ def _red_cell(rng: Generator, image: NDArray[np.float32], colours: Stain, angle:
     image *= 1 - thickness[..., None] * absorbed.astype(np.float32)
 
 
-def _debris(rng: Generator, image: NDArray[np.float32]) -> None:
+def _draw_debris(rng: Generator, image: NDArray[np.float32]) -> None:
     at = around((CENTRE, CENTRE), rng.uniform(0, 2 * np.pi), pick(rng, (36, 50)))
     radius = pick(rng, (1.0, 5.0))
     speck: Field = ellipse(SHAPE, at, (radius, radius * pick(rng, (0.6, 1.0))), rng.uniform(0, np.pi))

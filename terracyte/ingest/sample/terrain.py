@@ -78,17 +78,20 @@ class Scene:
         self._camera = Camera(float(np.exp(rng.uniform(np.log(14), np.log(130)))), pick(rng, (1.0, 2.0)))
         self._stride = (pick(rng, (-6, 6)), float(rng.choice([-1, 1])) * pick(rng, (14, 26)))
         self._boulders = [Boulder(rng, self._camera) for _ in range(place.boulders)]
-        self._sun = -pick(rng, (0.35, 2.8))  # from above the picture, or the eye takes stones for holes
+        self._sun = -pick(rng, (0.35, 2.8))  # from above the picture, else stones look like holes
         self._exposure = float(np.clip(rng.normal(67, 17), 36, 98))
 
     def photograph(self, frame: int = 0) -> tuple[NDArray[np.uint8], Mask]:
         """Image (64, 128, 1) and mask (64, 128) from position number `frame` of the drive."""
         camera = dataclasses.replace(self._camera, y=self._stride[0] * frame, x=self._stride[1] * frame)
-        relief, tone, labels = self._ground(camera.view())
+        relief, tone, labels = self._draw_ground(camera.view())
         for boulder in self._boulders:
-            self._add(boulder, camera, relief, tone, labels)
-        image = (self._exposure * tone * self._light(relief))[..., None]
-        # What belongs to the rover stays where it is while the ground moves by.
+            self._draw_boulder(boulder, camera, relief, tone, labels)
+        down, right = np.gradient(relief)
+        towards_sun = -(np.sin(self._sun) * down + np.cos(self._sun) * right)
+        light = np.asarray(np.clip(1 + 0.55 * towards_sun, 0.3, 1.9), np.float32)
+        image = (self._exposure * tone * light)[..., None]
+        # The rover's parts stay where they are in the picture while the ground moves by.
         fixed = np.random.default_rng((*self._seed, 1))
         if self._place.shadow:
             rover.cast_shadow(fixed, image)
@@ -97,9 +100,9 @@ class Scene:
         moving = np.random.default_rng((*self._seed, 2, frame))
         for name in self._place.left_out:
             labels[LEFT_OUT[name](moving, labels)] = BACKGROUND
-        return _develop(moving, image), labels
+        return _expose(moving, image), labels
 
-    def _ground(self, view: View) -> tuple[Field, Field, Mask]:
+    def _draw_ground(self, view: View) -> tuple[Field, Field, Mask]:
         """Relief in pixels, tone and labels of the bare ground."""
         layout = next(iter(self._surfaces.values()))
         # Each terrain claims the ground by a slow noise field of its own; the first one is favoured.
@@ -112,7 +115,7 @@ class Scene:
         labels = np.asarray(list(self._surfaces), np.uint8)[claims.argmax(axis=0)]
         return np.asarray(height / view.distance, np.float32), np.asarray(tone, np.float32), labels
 
-    def _add(self, boulder: Boulder, camera: Camera, relief: Field, tone: Field, labels: Mask) -> None:
+    def _draw_boulder(self, boulder: Boulder, camera: Camera, relief: Field, tone: Field, labels: Mask) -> None:
         distance, dome = boulder.seen(camera)
         behind = boulder.seen(camera, shift=(-np.sin(self._sun), -np.cos(self._sun)))[0]
         tone *= 1 - 0.6 * coverage(behind, 2)
@@ -121,13 +124,8 @@ class Scene:
         relief += body * (dome - relief)
         labels[distance < 0] = BIG_ROCK
 
-    def _light(self, relief: Field) -> Field:
-        down, right = np.gradient(relief)
-        towards_sun = -(np.sin(self._sun) * down + np.cos(self._sun) * right)
-        return np.asarray(np.clip(1 + 0.55 * towards_sun, 0.3, 1.9), np.float32)
 
-
-def _develop(rng: Generator, image: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _expose(rng: Generator, image: NDArray[np.float32]) -> NDArray[np.uint8]:
     rows, columns = grid(*SHAPE)
     vignette = 1 - 0.12 * (((columns - WIDTH / 2) / WIDTH) ** 2 * 4 + ((rows - HEIGHT / 2) / HEIGHT) ** 2)
     focused = ndimage.gaussian_filter(image, (0.4, 0.4, 0)) * vignette[..., None] * rng.normal(1, 0.06)

@@ -1,4 +1,4 @@
-"""The plan of the Mars sample: single views, drives, unvaried ground, and what is wrong among them."""
+"""The Mars sample: how many single views, drives and views of one terrain, and which planted defects."""
 
 import dataclasses
 from functools import partial
@@ -16,7 +16,7 @@ from terracyte.params.schema import number
 CLASSES = terrain.CLASSES
 IMAGE_SHAPE = (*SHAPE, 1)
 
-# The ground whose mask the aliens share: three terrains and a big rock, as in the original.
+# The place whose mask the aliens share: three terrains and a big rock, as in the original.
 _SHARED = Place(terrains=(SOIL, SAND, BEDROCK), boulders=1, left_out=("seams", "edges"))
 
 

@@ -12,7 +12,7 @@ from terracyte.tasks.task import Task
 
 
 def read(task: Task, source: Source) -> Iterator[Batch]:
-    """Read the source that params.yaml declares, batch by batch.
+    """Read the source that experiment.yaml declares, batch by batch.
 
     Raises:
         InputError: the source cannot be used; the message names the file, the place in it, the value
@@ -57,4 +57,4 @@ def _reader(name: str) -> Reader:
             from terracyte.ingest.sources import medmnist
 
             return medmnist
-    raise InputError(f"params.yaml: the source '{name}' has no reader")
+    raise InputError(f"experiment.yaml: the source '{name}' has no reader")

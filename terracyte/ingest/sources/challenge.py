@@ -25,7 +25,11 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
         InputError: the file is missing, damaged, or not of the form above; a pixel is NaN or out of range.
     """
     path = Path(source.path)
-    return _masked(task, path) if task.dense else _labelled(task, path)
+    if task.dense:
+        return _masked(task, path)
+    images, labels = members(path, "images", "labels")
+    expect_shape(images, None, *task.image_shape)
+    return labelled(images, labels)
 
 
 def unlabelled(task: Task, source: Source) -> Iterator[NDArray[np.uint8]]:
@@ -43,12 +47,6 @@ def unlabelled(task: Task, source: Source) -> Iterator[NDArray[np.uint8]]:
     scale = full_scale(images, images.chunks())
     for first, chunk in images.chunks():
         yield to_pixels(images, chunk, scale, first).reshape(-1, channels, height, width).transpose(0, 2, 3, 1)
-
-
-def _labelled(task: Task, path: Path) -> Iterator[Batch]:
-    images, labels = members(path, "images", "labels")
-    expect_shape(images, None, *task.image_shape)
-    return labelled(images, labels)
 
 
 def _masked(task: Task, path: Path) -> Iterator[Batch]:

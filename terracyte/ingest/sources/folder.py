@@ -60,7 +60,7 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
     samples = masked_samples(root) if task.dense else labelled_samples(task, root)
     names = [sample.image.relative_to(root).as_posix() for sample in samples]
     groups = declared_groups(root, source.group_column, names) if source.group_column else [""] * len(names)
-    _report(root, "hidden", hidden(root))
+    _warn(root, "hidden", hidden(root))
     loaded = _readable(task, source, samples)
     while part := list(itertools.islice(loaded, _BATCH)):
         targets = np.stack([target for _, (_, target) in part])
@@ -88,7 +88,7 @@ def unlabelled(task: Task, source: Source) -> Iterator[NDArray[np.uint8]]:
 
 
 def _readable(task: Task, source: Source, samples: Sequence[Sample]) -> Iterator[tuple[int, _Loaded]]:
-    """Yield (index, picture and target) of readable samples; refuse or report the others."""
+    """Yield (index, picture and target) of readable samples; refuse the others, or warn of them."""
     without_background = task.background is not None and _numbered_without_background(task, samples)
     load = functools.partial(_load, task, without_background)
     unreadable = []
@@ -101,7 +101,7 @@ def _readable(task: Task, source: Source, samples: Sequence[Sample]) -> Iterator
             raise InputError(
                 f"{outcome}; repair or remove it, or set 'sources.{task.name}.unreadable' to skip in experiment.yaml"
             )
-    _report(Path(source.path), "unreadable", unreadable)
+    _warn(Path(source.path), "unreadable", unreadable)
 
 
 def _in_threads(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[_Result]:
@@ -140,7 +140,7 @@ def _class_numbers(task: Task, mask: NDArray[Any], without_background: bool) -> 
 def _numbered_without_background(task: Task, samples: Sequence[Sample]) -> bool:
     """Whether masks are numbered as in AI4Mars; the module's docstring says how that is recognised."""
     highest, unlabelled_seen = len(task.classes) - 1, False
-    scan = _in_threads(functools.partial(_holds, values=(highest, _NO_CLASS)), samples)
+    scan = _in_threads(functools.partial(_mask_holds, values=(highest, _NO_CLASS)), samples)
     for holds_highest, holds_unlabelled in tqdm(scan, "numbering of masks", len(samples), disable=None):
         if holds_highest:
             return False
@@ -155,7 +155,7 @@ def _numbered_without_background(task: Task, samples: Sequence[Sample]) -> bool:
     return unlabelled_seen
 
 
-def _holds(sample: Sample, values: Sequence[int]) -> list[bool]:
+def _mask_holds(sample: Sample, values: Sequence[int]) -> list[bool]:
     try:
         mask = load_mask(sample.mask) if sample.mask else np.empty(0)
     except UnreadableError:  # reported when the sample is read
@@ -163,6 +163,6 @@ def _holds(sample: Sample, values: Sequence[int]) -> list[bool]:
     return [bool((mask == value).any()) for value in values]
 
 
-def _report(root: Path, kind: str, names: list[str]) -> None:
+def _warn(root: Path, kind: str, names: list[str]) -> None:
     if names:
         tqdm.write(f"warning: {root}: {len(names)} {kind} files left out: {shown(names)}", file=sys.stderr)

@@ -35,7 +35,7 @@ def _read(path: Path, column: str) -> dict[str, str]:
             return {row["file"]: row[column] or "" for row in reader}
     except FileNotFoundError as error:
         raise InputError(
-            f"{path} is missing, but 'group_column' is '{column}' in params.yaml; write it or set that to null"
+            f"{path} is missing, but 'group_column' is '{column}' in experiment.yaml; write it or set that to null"
         ) from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} is no CSV file in UTF-8: {error}") from error

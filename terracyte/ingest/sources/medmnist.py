@@ -1,6 +1,6 @@
 """BloodMNIST of MedMNIST v2+ (arXiv 2110.14795), downloaded once into `data/downloads/`.
 
-Its labels are those of the challenge: 0 basophil … 7 platelet. Its own splits are joined: `balance` splits anew.
+Its labels are those of the challenge: 0 basophil … 7 platelet. Its own splits are joined; `balance` makes new ones.
 """
 
 import dataclasses
@@ -37,12 +37,14 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
         )
     url, md5 = _index_entry(Path(source.path), source.download_size)
     path = fetch(url, md5, paths.downloads())
+    height, width, channels = task.image_shape
     arrays = members(path, *(f"{split}_{kind}" for split in _SPLITS for kind in ("images", "labels")))
     images, labels = arrays[::2], arrays[1::2]
     for pictures, classes in zip(images, labels, strict=True):
-        expect_shape(pictures, None, source.download_size, source.download_size, task.image_shape[2])
+        expect_shape(pictures, None, source.download_size, source.download_size, channels)
         for batch in labelled(pictures, classes):
-            yield dataclasses.replace(_resized(task, batch), total=sum(map(len, images)))
+            resized = [resize_image(Image.fromarray(image), height, width) for image in batch.images]
+            yield dataclasses.replace(batch, images=np.stack(resized), total=sum(map(len, images)))
 
 
 def unlabelled(task: Task, source: Source) -> Iterator[NDArray[np.uint8]]:
@@ -56,9 +58,3 @@ def _index_entry(path: Path, size: int) -> tuple[str, str]:
         return str(index[size]["url"]), str(index[size]["md5"])
     except (KeyError, TypeError) as error:
         raise InputError(f"{path} must give 'url' and 'md5' of the edge length {size}") from error
-
-
-def _resized(task: Task, batch: Batch) -> Batch:
-    height, width, _ = task.image_shape
-    images = [resize_image(Image.fromarray(image), height, width) for image in batch.images]
-    return dataclasses.replace(batch, images=np.stack(images))

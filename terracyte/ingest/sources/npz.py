@@ -60,7 +60,9 @@ class Member:
         with _open(self.path) as archive, archive.open(f"{self.key}.npy") as stream:
             _read_header(stream)
             for start in range(0, len(self), at_once):
-                block = self._block(stream, min(at_once, len(self) - start))
+                shape = (min(at_once, len(self) - start), *self.shape[1:])
+                data = stream.read(self.dtype.itemsize * math.prod(shape))
+                block = np.frombuffer(data, self.dtype).reshape(shape, order="F" if self.fortran else "C")
                 for first in range(0, len(block), rows):
                     yield start + first, block[first : first + rows]
             stream.read(1)  # reaching the end makes zipfile compare the checksum
@@ -72,11 +74,6 @@ class Member:
             InputError: the file is truncated or damaged.
         """
         return np.concatenate([rows for _, rows in self.chunks()])
-
-    def _block(self, stream: IO[bytes], rows: int) -> NDArray[Any]:
-        shape = (rows, *self.shape[1:])
-        data = stream.read(self.dtype.itemsize * math.prod(shape))
-        return np.frombuffer(data, self.dtype).reshape(shape, order="F" if self.fortran else "C")
 
 
 def names(path: Path) -> list[str]:
@@ -111,7 +108,7 @@ def _open(path: Path) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(path) as archive:
             yield archive
     except FileNotFoundError as error:
-        raise InputError(f"{path} is missing; put it there or change the path in params.yaml") from error
+        raise InputError(f"{path} is missing; put it there or change the path in experiment.yaml") from error
     except _DAMAGE as error:
         raise InputError(f"{path} is truncated, damaged or no .npz file ({error}); copy it again") from error
 

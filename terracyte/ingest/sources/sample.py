@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terracyte.core.errors import InputError
-from terracyte.ingest.sample import cells_recipe as cells
-from terracyte.ingest.sample import terrain_recipe as terrain
+from terracyte.ingest.sample import cells_recipe, terrain_recipe
 from terracyte.ingest.sample.plan import Entry
 from terracyte.ingest.sources.source import Batch
 from terracyte.params import Source, read_yaml
@@ -22,7 +21,7 @@ _BATCH = 64
 
 @dataclasses.dataclass(frozen=True)
 class _Sample:
-    """What can be drawn for a task: recipe, plans of what has targets and what has none, form of the pictures."""
+    """What can be drawn for a kind of task: its recipe, the plans of pictures with and without targets, their form."""
 
     recipe: type[Any]
     plan: Callable[[Any, str], list[Entry]]
@@ -31,16 +30,16 @@ class _Sample:
     image_shape: tuple[int, int, int]
 
 
-_SAMPLES = {
-    "blood": _Sample(cells.Recipe, cells.plan, cells.unlabelled, cells.CLASSES, cells.IMAGE_SHAPE),
-    "mars": _Sample(
-        terrain.Recipe,
-        terrain.plan,
-        terrain.unlabelled,
-        terrain.CLASSES,
-        terrain.IMAGE_SHAPE,
-    ),
-}
+_CELLS = _Sample(
+    cells_recipe.Recipe, cells_recipe.plan, cells_recipe.unlabelled, cells_recipe.CLASSES, cells_recipe.IMAGE_SHAPE
+)
+_TERRAIN = _Sample(
+    terrain_recipe.Recipe,
+    terrain_recipe.plan,
+    terrain_recipe.unlabelled,
+    terrain_recipe.CLASSES,
+    terrain_recipe.IMAGE_SHAPE,
+)
 
 
 def read(task: Task, source: Source) -> Iterator[Batch]:
@@ -51,7 +50,7 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
             not those of the drawings.
     """
     path = Path(source.path)
-    return _batches(task, _SAMPLES[task.name].plan(_recipe(task, path), str(path)), path.stem)
+    return _batches(task, _sample(task).plan(_recipe(task, path), str(path)), path.stem)
 
 
 def unlabelled(task: Task, source: Source) -> Iterator[NDArray[np.uint8]]:
@@ -61,28 +60,29 @@ def unlabelled(task: Task, source: Source) -> Iterator[NDArray[np.uint8]]:
         InputError: see `read`.
     """
     path = Path(source.path)
-    for entry in _SAMPLES[task.name].unlabelled(_recipe(task, path), str(path)):
+    for entry in _sample(task).unlabelled(_recipe(task, path), str(path)):
         yield entry.draw().image[None]
 
 
 def _recipe(task: Task, path: Path) -> Any:
-    drawn = _SAMPLES[task.name]
-    _check_declared(task, drawn)
-    if not path.is_file():
-        raise InputError(f"{path} is missing: 'sources.{task.name}.path' in experiment.yaml must name a recipe")
-    return build(drawn.recipe, read_yaml(path), "", file=str(path))
-
-
-def _check_declared(task: Task, drawn: _Sample) -> None:
-    for what, declared, fixed in (
-        ("classes", task.classes, drawn.classes),
-        ("height, width and channels", task.image_shape, drawn.image_shape),
+    sample = _sample(task)
+    for what, declared, drawn in (
+        ("classes", task.classes, sample.classes),
+        ("height, width and channels", task.image_shape, sample.image_shape),
     ):
-        if declared != fixed:
+        if declared != drawn:
             raise InputError(
                 f"params.yaml: the {what} in 'tasks.{task.name}' are {list(declared)}, but the sample draws "
-                f"{list(fixed)}; declare these or choose another source"
+                f"{list(drawn)}; declare these or choose another source"
             )
+    if not path.is_file():
+        where = f"'sources.{task.name}.path' in experiment.yaml"
+        raise InputError(f"{path} is missing: {where} must name the sample's recipe")
+    return build(sample.recipe, read_yaml(path), "", file=str(path))
+
+
+def _sample(task: Task) -> _Sample:
+    return _TERRAIN if task.dense else _CELLS
 
 
 def _batches(task: Task, entries: list[Entry], name: str) -> Iterator[Batch]:

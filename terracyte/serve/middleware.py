@@ -1,7 +1,8 @@
-"""MLflow's scoring server with bounded requests and readable refusals.
+"""What wraps the applications: bounded requests and one-line errors for MLflow's, security headers for all.
 
 MLflow quotes the whole input and a stack trace in its errors, and two kinds of requests break it (no content type,
-lists nested too deeply); here each refusal is `{"error": "one sentence"}` with a status of 4xx.
+lists nested too deeply). Here each error is `{"error": "one sentence"}` with a status of 4xx, or of 500 where the
+server itself failed.
 """
 
 import json
@@ -15,10 +16,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LARGEST_BODY = 64 * 2**20  # bytes: a full batch of 96x96 RGB images with decimals
 _JSON = "application/json"
-_SHOWN = 300  # characters of a sentence
+_LONGEST = 300  # characters of a sentence
 
 _FORM = 'the request must be {"inputs": [image, ...]} with at least one image'
-# What MLflow says, in part → what it means here.
+# Part of an error of MLflow's → what it means here.
 _MEANINGS = {
     "valid JSON": f"the request is no valid JSON: {_FORM}",
     "exactly one of the input fields": _FORM,
@@ -30,12 +31,19 @@ _MEANINGS = {
     "too large to convert": "a pixel is no number: pixels lie in 0-255",
 }
 
+_HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
 
-class Sentences:
-    """Wraps an application: requests of a bounded size in, and of its errors a sentence out.
+
+class PlainErrors:
+    """Bounds the size of an application's requests, and answers its errors in one sentence.
 
     Args:
-        app: answers requests; its bodies are held in memory.
+        app: the application; its answers are held in memory.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -61,11 +69,13 @@ class Sentences:
             sent = await self._ask(scope, body)
         except RecursionError:
             return refusal(_FORM, 400)
-        except Exception:  # whatever it is, the client gets JSON, and the server's owner the rest
+        except Exception:  # the client gets JSON, and the terminal the traceback
             traceback.print_exc(file=sys.stderr)
             return refusal("the server failed; its terminal says why", 500)
         status = sent[0]["status"]
-        return sent if status < 400 else refusal(sentence(b"".join(part.get("body", b"") for part in sent[1:])), status)
+        return (
+            sent if status < 400 else refusal(_sentence(b"".join(part.get("body", b"") for part in sent[1:])), status)
+        )
 
     async def _ask(self, scope: Scope, body: bytes) -> list[Message]:
         sent: list[Message] = []
@@ -80,8 +90,26 @@ class Sentences:
         return sent
 
 
+class SecurityHeaders:
+    """Adds headers to every answer by which the page loads nothing from elsewhere and is shown in no frame."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                added = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
+                message = {**message, "headers": [*message.get("headers", []), *added]}
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
 def refusal(why: str, status: int) -> JSONResponse:
-    """A sentence with a status."""
+    """`{"error": why}` with a status of 4xx or 5xx."""
     return JSONResponse({"error": why}, status)
 
 
@@ -93,13 +121,13 @@ async def bounded_body(receive: Receive, largest: int) -> bytes | None:
         part = message.get("body", b"")
         fits = fits and len(body) + len(part) <= largest
         if fits:
-            body.extend(part)  # the rest is read and dropped, so that the client gets to read the answer
+            body.extend(part)  # the rest is read and dropped: a client reads no answer before it has sent everything
         more = message.get("more_body", False)
     return bytes(body) if fits else None
 
 
-def sentence(answer: bytes) -> str:
-    """What is wrong, out of MLflow's error."""
+def _sentence(answer: bytes) -> str:
+    """One sentence for an error of MLflow's."""
     text = answer.decode("utf-8", "replace")
     try:
         told: Any = json.loads(text)["message"]
@@ -108,4 +136,4 @@ def sentence(answer: bytes) -> str:
     # MLflow wraps errors: the innermost one says what is wrong
     innermost = str(told).rsplit("Error: ", 1)[-1].strip()
     known = (meaning for part, meaning in _MEANINGS.items() if part in str(told))
-    return next(known, " ".join(innermost.split("\n")[0].split())[:_SHOWN])
+    return next(known, " ".join(innermost.split("\n")[0].split())[:_LONGEST])
