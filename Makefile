@@ -23,7 +23,7 @@ export TF_NUM_INTEROP_THREADS ?= 1
 DVC = dvc --wait-for-lock repro
 SIDE_BY_SIDE = dvc stage list --name-only | sed -n 's/^$(1)@//p' | xargs -P $(WORKERS) -I{} sh -c '$(DVC) --single-item $(addsuffix @{},$(2)) || exit 1'
 ALL = $(DVC) fetch && $(call SIDE_BY_SIDE,ingest,ingest validate clean balance tune configure) && \
-	$(call SIDE_BY_SIDE,train,train evaluate) && $(DVC)
+	$(call SIDE_BY_SIDE,train,train evaluate) && $(call SIDE_BY_SIDE,ingest,promote report submit) && $(DVC)
 define repro
 	@cd $(1) && terracyte check && mkdir -p data metrics && rm -rf data/.metrics && cp -R metrics data/.metrics
 	@cd $(1) && { $(if $(TARGETS),$(DVC) $(TARGETS),$(ALL)); } || { dvc checkout --quiet 2>/dev/null; cp -Rn data/.metrics/. metrics/ || true; exit 2; }
