@@ -82,7 +82,7 @@ def pictures(task: Task, fault: str) -> behaviour.Images:
     ],
 )
 def test_behaviour_tests_find_the_fault(project: Path, edit: Edit, name: str, fault: str, failed: list[str]) -> None:
-    for key, value in (("classes", ["a", "b", "c", "d"]), ("height", 32), ("width", 32)):
+    for key, value in (("classes", ["background", "b", "c", "d"]), ("height", 32), ("width", 32)):
         edit(f"tasks.{name}.{key}", value)
     settings = params.load()
     task, bounds = tasks.make(name, settings), settings.promote[name]

@@ -18,8 +18,10 @@ from terracyte.core.errors import guarded
 from terracyte.core.hashing import file_hash
 from terracyte.evaluate import predictions
 from terracyte.evaluate import scores as evaluation
+from terracyte.fetch import initialisation
 from terracyte.models import seed_ensemble
 from terracyte.params import row
+from terracyte.params.row import RANDOM
 from terracyte.promote import behaviour, calibration, checks, comparison, decision, novelty
 from terracyte.promote.champion import CARD, MODEL, RECORD, SCORES, prediction
 from terracyte.tasks.task import Task
@@ -88,6 +90,12 @@ def train_again(task: str = "blood") -> None:
     for variant in settings.rows_of(task):
         finished_project.train(tasks.make(task, settings), variant)
         finished_project.evaluate(tasks.make(task, settings), variant, settings)
+
+
+def declare(edit: Edit, variants: dict[str, dict[str, Any]]) -> None:
+    """Let these be the variants, and each of them a row."""
+    edit("rows", {name: variant["task"] for name, variant in variants.items()})
+    edit("variants", variants)
 
 
 def edit_manifest(change: Callable[[pd.DataFrame], pd.DataFrame], task: str = "blood") -> None:
@@ -244,7 +252,8 @@ def test_a_champion_whose_variant_got_another_name_bears_it(edit: Edit) -> None:
     promote("blood-cnn")
     variants = dict(finished_project.VARIANTS)
     variants["blood-plain"] = {**variants.pop("blood-cnn"), "title": "renamed"}
-    edit("variants", variants)
+    declare(edit, variants)
+    initialisation.write(paths.pretrained("blood-plain"), RANDOM)
     train_again()
     record = promote("blood-plain")
     assert (record["champion"]["variant"], record["champion"]["title"]) == ("blood-plain", "renamed")
@@ -276,7 +285,7 @@ def test_a_folder_of_another_champion_gives_way_to_the_recorded_one() -> None:
 def test_a_lost_champion_is_told(edit: Edit) -> None:
     promote("blood-cnn")
     shutil.rmtree(paths.champion("blood"))
-    edit("variants", {name: each for name, each in finished_project.VARIANTS.items() if name != "blood-cnn"})
+    declare(edit, {name: each for name, each in finished_project.VARIANTS.items() if name != "blood-cnn"})
     record = promote("blood-transfer")
     assert record["promoted"]
     assert "The champion blood-cnn is lost: data/blood/champion is empty" in record["reasons"][0]
@@ -286,7 +295,7 @@ def test_a_lost_champion_is_told(edit: Edit) -> None:
 def test_a_champion_outlives_its_variant(edit: Edit) -> None:
     promote("blood-cnn")
     kept = state().partition(" ")[0], champion()
-    edit("variants", {name: each for name, each in finished_project.VARIANTS.items() if name != "blood-cnn"})
+    declare(edit, {name: each for name, each in finished_project.VARIANTS.items() if name != "blood-cnn"})
     for removed in (paths.models("blood", "blood-cnn"), paths.predictions("blood", "blood-cnn")):
         shutil.rmtree(removed)
     record = promote("blood-baseline")
