@@ -53,7 +53,7 @@ def test_a_gpu_trains_the_network_of_the_processor(
     assert all("cuda" in place or "gpu" in place for place in places)
 
     script = f"import json; from {__name__} import fit; print(json.dumps(fit('{variant}', 'processor')))"
-    alone = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    alone = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu", "PYTHONPATH": os.pathsep.join(sys.path)}
     processor = subprocess.run(
         [sys.executable, "-c", script], env={**os.environ, **alone}, stdout=subprocess.PIPE, check=True
     )
