@@ -31,7 +31,7 @@ ALL = $(DVC) fetch && $(call SIDE_BY_SIDE,ingest,ingest validate clean balance t
 	$(call SIDE_BY_SIDE,train,train evaluate) && $(call SIDE_BY_SIDE,ingest,promote report submit) && $(DVC)
 define repro
 	@cd $(1) && terracyte check && mkdir -p data metrics && rm -rf data/.metrics && cp -R metrics data/.metrics
-	@cd $(1) && { $(if $(TARGETS),$(DVC) $(TARGETS),$(ALL)); } || { dvc checkout --quiet 2>/dev/null; cp -Rn data/.metrics/. metrics/ || true; exit 2; }
+	@cd $(1) && { $(if $(TARGETS),$(DVC) $(TARGETS),dvc status --quiet dvc.yaml 2>/dev/null || { $(ALL); }); } || { dvc checkout --quiet 2>/dev/null; cp -Rn data/.metrics/. metrics/ || true; exit 2; }
 endef
 
 .DEFAULT_GOAL := help
