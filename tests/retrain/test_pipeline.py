@@ -61,11 +61,11 @@ def commit(folder: Path, message: str) -> None:
     run(["git", "commit", "--quiet", "-m", message], folder)
 
 
-def edit(folder: Path, change: Callable[[Any], None]) -> None:
+def edit(folder: Path, change: Callable[[Any], None], file: Path = paths.PARAMS) -> None:
     yaml = YAML()
-    content = yaml.load((folder / paths.PARAMS).read_text(encoding="utf-8"))
+    content = yaml.load((folder / file).read_text(encoding="utf-8"))
     change(content)
-    with (folder / paths.PARAMS).open("w", encoding="utf-8") as stream:
+    with (folder / file).open("w", encoding="utf-8") as stream:
         yaml.dump(content, stream)
 
 
@@ -81,16 +81,22 @@ def draw(folder: Path, first: int, count: int) -> None:
 
 
 def shrink(content: Any) -> None:
-    blood = {"source": "folder", "path": "data/sources/cells", "classes": list(CLASSES), "height": 32, "width": 32}
-    content["data"]["blood"].update(blood)
+    content["tasks"]["blood"].update(classes=list(CLASSES), height=32, width=32)
     content["reference"]["blood"].update(width=4, depth=1, batch_size=8, epochs=5, learning_rate=5e-3)
     content["variants"] = {name: content["variants"][name] for name in KEPT}
+    content["variants"]["blood-cnn"]["change"] = {}
     content["evaluate"]["bootstrap"] = 50
     # so small a network does not mind its manners
     content["promote"]["blood"].update(flip_agreement=0.0, brightness_agreement=0.0)
     content["report"].update(examples=2, hardest=2, contact_sheet=4)
     for task, tune in content["tune"].items():
         tune.update(trials=0, variant=f"{task}-baseline")
+
+
+def choose(content: Any) -> None:
+    content["sources"]["blood"] = {"source": "folder", "path": "data/sources/cells"}
+    content["rows"] = {name: name.partition("-")[0] for name in KEPT}
+    content["override"] = {}
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +111,7 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Team:
             (start / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, start / name)
     edit(start, shrink)
+    edit(start, choose, paths.EXPERIMENT)
     draw(shared.pictures, 0, 24)
     run(["git", "switch", "--quiet", "--create", "main"], start)
     commit(start, "code")
@@ -180,13 +187,14 @@ def test_champions_are_promoted_on_main_alone(team: Team) -> None:
     edit(clone, lambda content: content["variants"]["blood-cnn"]["change"].update(epochs=6))
     summary = retrained(clone, "--promote")
     assert summary["promoted"]
-    assert {"promote@blood", "promote@mars", "report"} <= set(summary["changed"])
+    assert {"promote@blood", "promote@mars", "report@blood"} <= set(summary["changed"])
     assert files.read_json(clone / paths.promotion("blood"))["champion"]["variant"] == "blood-cnn"
     commit(clone, "results")
     # from here on it is the promoted champion that the gate holds on to
     run(["git", "push", "--quiet", "origin", "main"], clone)
     branch = team.clone("without-champion")
     edit(branch, lambda content: content["variants"].pop("blood-cnn"))
+    edit(branch, lambda content: content["rows"].pop("blood-cnn"), paths.EXPERIMENT)
     edit(branch, lambda content: content["tune"]["blood"].update(variant="blood-baseline"))
     retrained(branch, expected=1)
     assert "**Stopped.** The champion `blood-cnn` is no longer a row" in comment(branch)
