@@ -19,7 +19,7 @@ from terracyte.retrain.gate import judge
 from terracyte.retrain.results import Results
 from tests.conftest import ROOT, TASKS
 
-BLOOD = tasks.make("blood", params.load(ROOT / "params.yaml"))
+BLOOD = tasks.make("blood", params.load(ROOT))
 
 
 def scored(accuracy: object, shift: object = 0.7, data: str = "a") -> dict[str, Any]:
