@@ -154,6 +154,7 @@ def test_a_trial_is_the_tuned_variant_with_the_searched_values() -> None:
 
 
 def test_what_is_not_searched_needs_no_space(edit: Edit) -> None:
+    edit("override", {})
     edit("tune.mars", {"variant": "mars-final_short", "trials": 0})
     assert not params.load().tune["mars"].space
 
