@@ -16,7 +16,7 @@ class Config:
         minimalistic: mobilenet_v3 without hard-swish, squeeze-and-excitation and 5x5 convolutions.
         weights: where a backbone starts: imagenet (refused where it cannot be had), imagenet_or_none (random
             where it cannot be had, and the tables say so), none (random), or a file (DVC notices its change where
-            it lies in the folder that `weights` of experiment.yaml names). An architecture without a backbone has no use for it.
+            it lies in the folder that experiment.yaml names). An architecture without a backbone has no use for it.
         resolution: edge to which a backbone resizes its images, inside the model, in pixels; 0 leaves them as they are.
         width: filters of the first level.
         depth: levels (U-Net) or stages (CNN).
