@@ -1,5 +1,6 @@
 # `make` alone says what there is to do.
 PYTHON ?= python3.11
+EXPERIMENT ?= .
 TARGETS ?=
 WORKERS ?= 2
 BASE ?= origin/main
@@ -35,7 +36,7 @@ define repro
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro real retrain test test-services test-cluster lint-workflows format ui serve report
+.PHONY: help setup repro real retrain test types behaviour test-services test-cluster lint-workflows format ui serve report
 
 help: ## say what there is to do
 	@echo "Terracyte: labelled images as one reproducible pipeline"
@@ -50,8 +51,8 @@ setup: .venv/installed ## make the environment in .venv from requirements.lock
 	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-repro: setup ## run what is out of date of the embedded sample, WORKERS=2 rows at a time
-	$(call repro,.)
+repro: setup ## run what is out of date of the embedded sample (or EXPERIMENT=FOLDER), WORKERS=2 rows at a time
+	$(call repro,$(EXPERIMENT))
 
 real: setup ## run on the challenge files: make real DATA=DIR [TARGETS="evaluate@mars-unet_final"]
 	@test -f "$(DATA)/training_set.npz" -a -f "$(DATA)/mars_for_students.npz" || { echo "error: DATA is '$(DATA)': name the folder of training_set.npz and mars_for_students.npz, as in make real DATA=~/challenge" >&2; exit 2; }
@@ -66,7 +67,12 @@ retrain: setup ## run what is out of date and hold it against BASE=origin/main; 
 test: setup ## ruff, mypy and pytest
 	@ruff check .
 	@ruff format --check .
+	@$(MAKE) --no-print-directory --jobs 2 types behaviour
+
+types: ## mypy alone
 	@mypy
+
+behaviour: ## pytest alone
 	@pytest --numprocesses auto --dist worksteal
 
 test-services: setup ## pytest with PostgreSQL and an MLflow server, both started and ended by the tests

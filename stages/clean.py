@@ -11,7 +11,7 @@ from terracyte.validate import expectations
 
 
 def main() -> None:
-    """Judge the images of one task; nothing is written unless the kept ones pass validation."""
+    """Judge the images of one task; no output is written unless the kept ones pass validation."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", help="a name of params.yaml: tasks")
     name = parser.parse_args().task
@@ -21,6 +21,7 @@ def main() -> None:
     raw = Raw(task, files.map_array(paths.images(name)), masks)
     with compute.using(settings.compute):
         table = decide.decide(raw, files.read_table(paths.raw_manifest(name)), settings.clean[name])
+    decide.require_classes(task, table)
     planted = files.read_table(paths.planted(name)) if paths.planted(name).exists() else None
     summary = decide.summarise(table, planted)
     validation = expectations.validate_cleaned(task, table, decide.REASONS, settings.validate[name])

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from terracyte.core.errors import guarded
 
 COMMANDS = {
+    "new": "terracyte.new.command",
     "predict": "terracyte.predict.command",
     "serve": "terracyte.serve.command",
     "drift": "terracyte.drift.command",

@@ -26,6 +26,11 @@ def copy_settings(folder: Path) -> None:
         shutil.copy(ROOT / name, folder)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The one test of minutes comes first, so that no process is left with it alone at the end."""
+    items.sort(key=lambda item: item.path.name != "test_pipeline.py")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def parsed_once() -> Iterator[None]:
     """YAML of equal text is parsed once: a tenth of a second for params.yaml, which most tests read several times."""

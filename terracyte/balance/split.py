@@ -13,7 +13,7 @@ from terracyte.tasks.task import Task
 
 SPLITS = ("train", "validation", "test")
 _MOST_HELD_OUT = 0.6  # by validation and test together
-_TOLERANCE = 0.2  # relative; a split's size may be off by that much
+_TOLERANCE = 0.2  # relative; a split's size may be off by that much, or by an image of each class
 
 
 def group(images: NDArray[np.uint8], kept: pd.DataFrame, settings: Balance) -> NDArray[np.int64]:
@@ -94,14 +94,17 @@ def _shares(task: Task, settings: Balance) -> NDArray[np.float64]:
 
 def _require_enough_groups(task: Task, kept: pd.DataFrame, groups: NDArray[np.int64]) -> None:
     holds = task.class_counts(kept) > 0
+    few = []
     for k in task.scored_classes:
-        found = len(np.unique(groups[holds[:, k]]))
+        images, found = int(holds[:, k].sum()), len(np.unique(groups[holds[:, k]]))
         if found < len(SPLITS):
-            raise InputError(
-                f"{task.name}: class '{task.classes[k]}' is in {found} independent group(s) of kept images, and "
-                f"each of {len(SPLITS)} splits needs one: add images of it, "
-                f"or raise 'balance.{task.name}.group_correlation'"
-            )
+            few.append(f"'{task.classes[k]}' has {images} images in {found} groups")
+    if few:
+        raise InputError(
+            f"{task.name}: each of {len(SPLITS)} splits needs a group of every class, and {', '.join(few)}: add some, "
+            f"merge or leave out such a class ('sources.{task.name}.class_of' in experiment.yaml), or, where images "
+            f"are grouped that are not alike, raise 'balance.{task.name}.group_correlation'"
+        )
 
 
 def _parts(task: Task, kept: pd.DataFrame, groups: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -121,7 +124,8 @@ def _require_shares(
     counts = task.class_counts(kept)
     for name, share in zip(SPLITS, shares, strict=True):
         found, wanted = int((splits == name).sum()), share * len(kept)
-        if abs(found - wanted) > max(1, _TOLERANCE * wanted):
+        # of each class a split takes whole images
+        if abs(found - wanted) > max(1, _TOLERANCE * wanted, len(task.scored_classes)):
             raise InputError(
                 f"{task.name}: {len(kept)} kept images in groups of up to {np.bincount(groups).max()} cannot be split "
                 f"as asked: {name} would hold {found} instead of about {wanted:.0f}; "

@@ -6,7 +6,10 @@ import pandas as pd
 
 from terracyte.clean import duplicates, outliers
 from terracyte.clean.rules import NO_TWIN, Raw, Rule
+from terracyte.core import files, paths
+from terracyte.core.errors import InputError
 from terracyte.params import Clean
+from terracyte.tasks.task import Task
 
 # In this order: no rule sees a row that an earlier one dropped. Near duplicates come last, so that the copy that
 # stays is not dropped for another reason.
@@ -45,6 +48,33 @@ def decide(raw: Raw, manifest: pd.DataFrame, settings: Clean) -> pd.DataFrame:
         table.loc[dropped, "reason"] = reason
         table.loc[dropped, "duplicate_of"] = table.loc[dropped, "id"].map(verdict)
     return table
+
+
+def require_classes(task: Task, table: pd.DataFrame) -> None:
+    """Refuse decisions that leave nothing of a class; they are kept as a table, to be looked at.
+
+    Args:
+        task: its scored classes must stay.
+        table: what `decide` returned.
+
+    Raises:
+        InputError: naming the classes, and how many images of them each rule dropped.
+    """
+    holds, kept = task.class_counts(table) > 0, table["keep"].to_numpy()
+    lost = [k for k in task.scored_classes if holds[:, k].any() and not holds[kept, k].any()]
+    path = paths.refused_cleaning(task.name)
+    if not lost:
+        path.unlink(missing_ok=True)
+        return
+    files.write_text(path, table.to_csv(index=False))
+    counts = {k: table.loc[holds[:, k], "reason"].value_counts() for k in lost}
+    told = "; ".join(
+        f"of '{task.classes[k]}' {', '.join(f'{count} by {rule}' for rule, count in counts[k].items())}" for k in lost
+    )
+    raise InputError(
+        f"{task.name}: cleaning drops every image of {len(lost)} classes ({told}): look at {path}, and change what "
+        f"these rules go by ('clean.{task.name}' in params.yaml), add images, or take the classes out"
+    )
 
 
 def summarise(table: pd.DataFrame, planted: pd.DataFrame | None = None) -> dict[str, Any]:

@@ -79,6 +79,11 @@ def validation(task: str) -> Path:
     return METRICS / task / "validation.json"
 
 
+def refused_cleaning(task: str) -> Path:
+    """Each image's decision where cleaning would leave nothing of a class."""
+    return DATA / task / "clean_refused.csv"
+
+
 def clean_manifest(task: str) -> Path:
     """The raw manifest plus `keep` and `reason`."""
     return DATA / task / "clean.parquet"

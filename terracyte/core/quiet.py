@@ -1,23 +1,50 @@
-"""Keeps TensorFlow's start-up messages off the screen: it writes them before it reads its own log level."""
+"""Keras' import: without TensorFlow's start-up messages, which come before it reads its own log level."""
 
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from terracyte.core.errors import InputError
+
 _STDERR = 2
+_BACKEND = "KERAS_BACKEND"
+# Keras wraps models for these where they are installed, as MLflow has it. Nobody here uses that, and their import takes
+# a quarter of Keras' own, in every stage.
+_NOT_NEEDED = ("sklearn", "matplotlib")
 
 
 @contextmanager
 def importing_keras() -> Iterator[None]:
-    """Drop what native code writes to stderr while the block runs; exceptions of Python pass."""
+    """Import Keras, and drop what native code writes to stderr until the end of the block; exceptions of Python pass.
+
+    Raises:
+        InputError: the backend that is asked for is not installed.
+    """
     sys.stderr.flush()
     kept = os.dup(_STDERR)
     nothing = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nothing, _STDERR)
+        _import_keras()
         yield
     finally:
         os.dup2(kept, _STDERR)
         os.close(nothing)
         os.close(kept)
+
+
+def _import_keras() -> None:
+    hidden = [name for name in _NOT_NEEDED if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: as if it was not installed
+    try:
+        import keras  # noqa: F401
+    except (ImportError, ValueError) as error:  # a ValueError for what is no backend at all
+        chosen = os.environ.get(_BACKEND)
+        where = f"the variable {_BACKEND} is '{chosen}'" if chosen else "the backend that ~/.keras/keras.json names"
+        raise InputError(
+            f"Keras cannot start: {where}, which is not installed ({error}): install it, or set {_BACKEND}=tensorflow"
+        ) from error
+    finally:
+        for name in hidden:
+            del sys.modules[name]

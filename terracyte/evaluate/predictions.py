@@ -88,7 +88,7 @@ def predict(task: Task, rows: pd.DataFrame, variant: str, seeds: Sequence[int]) 
     bar = tqdm(total=copies * len(ids), desc=f"{variant} seed {' '.join(map(str, seeds))}", unit="image", disable=None)
     parts: list[Kept] = []
     for images in _shown(task, ids):
-        logits = next(inference.predict(model, images, np.arange(len(images)), len(images)))
+        logits = inference.logits(model, images, min(_BATCH, len(ids)))
         parts.append(task.decode(_finite(logits, models)))
         bar.update(len(images))
     bar.close()

@@ -13,6 +13,12 @@ from terracyte.models import cnn, convnext, majority, mobilenet_v3, unet
 from terracyte.models.problem import Problem
 from terracyte.params.variant import Config
 
+# A network is what its configuration says, whatever ~/.keras/keras.json has made of Keras on this machine.
+keras.config.set_image_data_format("channels_last")
+keras.config.set_floatx("float32")
+keras.config.set_epsilon(1e-7)
+keras.config.set_dtype_policy("float32")
+
 Builder = Callable[[Config, Problem], keras.Model]
 
 ARCHITECTURES: dict[str, Builder] = {

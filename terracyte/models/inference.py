@@ -33,8 +33,18 @@ def predict(
     Yields:
         (b, k) or (b, h, w, k) float32.
     """
+    size = min(batch_size, len(ids))
+    for start in range(0, len(ids), batch_size):
+        yield logits(model, images[ids[start : start + batch_size]], size)
+
+
+def logits(model: keras.Model, images: NDArray[np.uint8], batch_size: int) -> NDArray[np.float32]:
+    """Logits of up to `batch_size` images (b, h, w, c), see `predict`.
+
+    Fewer are filled up with black ones: a batch of another length would be traced anew, which takes seconds.
+    """
     # XLA would compile the network anew for the last batch
     model.jit_compile = False
-    for start in range(0, len(ids), batch_size):
-        batch = images[ids[start : start + batch_size]].astype(np.float32)
-        yield np.asarray(model.predict_on_batch(batch))
+    filled = np.zeros((batch_size, *images.shape[1:]), np.float32)
+    filled[: len(images)] = images
+    return np.asarray(model.predict_on_batch(filled))[: len(images)]

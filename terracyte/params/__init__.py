@@ -24,7 +24,7 @@ from terracyte.params.blocks import (
     TaskSpec,
     Validate,
 )
-from terracyte.params.experiment import Experiment, Source, overridden
+from terracyte.params.experiment import Experiment, MaskValue, Source, overridden
 from terracyte.params.schema import build, check_keys, naming
 from terracyte.params.variant import Config, Variant
 from terracyte.params.yaml_files import parse_yaml, read_yaml
@@ -37,6 +37,7 @@ __all__ = [
     "Drift",
     "Evaluate",
     "Experiment",
+    "MaskValue",
     "Params",
     "Promote",
     "Source",

@@ -35,6 +35,9 @@ class TaskSpec:
         background: name of the class that is neither scored nor predicted; null scores all. Segmentation only.
         corruptions: names of the corruptions under which a model is scored as well; see `images.shift.corruptions`.
             Classification only.
+        pixel_range: of pictures with more than 8 bits per channel: the values that become 0 and 255; what lies beyond
+            becomes 0 or 255. Null refuses such pictures.
+        transparent: refuse pictures with transparent pixels, or flatten them onto white.
     """
 
     kind: Literal["classification", "segmentation"]
@@ -44,8 +47,12 @@ class TaskSpec:
     channels: Literal[1, 3] = 3
     background: str | None = None
     corruptions: tuple[Corruption, ...] = ()
+    pixel_range: tuple[float, float] | None = None
+    transparent: Literal["refuse", "flatten"] = "refuse"
 
     def __post_init__(self) -> None:
+        if self.pixel_range is not None and not self.pixel_range[0] < self.pixel_range[1]:
+            raise InputError(f"'tasks.<task>.pixel_range' is {list(self.pixel_range)}; the lower end must come first")
         if len(set(self.classes)) < len(self.classes):
             raise InputError(f"'tasks.<task>.classes' is {list(self.classes)}; each name may stand there once")
         if self.background is not None and self.background not in self.classes:

@@ -5,11 +5,15 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from terracyte.core.errors import InputError
 from terracyte.params.schema import check_keys
 
 # What the stages from `fetch` on read. The blocks of the stages before are the same in all experiments of a
 # params.yaml, so that DVC reruns nothing of theirs when an override changes.
 OVERRIDABLE = ("seeds", "reference", "variants", "tune")
+
+MaskValue = int | tuple[int, int, int]
+"""What a mask holds for a class: a number, or a colour (red, green, blue)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,10 +23,20 @@ class Source:
     Attributes:
         source: sample (drawn), challenge (the original .npz), folder (jpg/png), medmnist (download).
         path: what the source reads: a recipe, a file or a folder, seen from the experiment's folder.
-        unreadable: folder only: skip unreadable files with a warning, or refuse them.
+        unreadable: folder only: skip what is unreadable or has no partner with a warning, or refuse it.
         download_size: medmnist only: edge length of the offered images, in pixels.
-        group_column: folder only: name of a column of `groups.csv` (`file,<column>`) whose equal values
-            never straddle two splits, such as a patient or a rover's site; null for none.
+        group_column: folder only: name of a column of `groups.csv` (`file,<column>`), or of `labels`, whose equal
+            values never straddle two splits, such as a patient or a rover's site; null for none.
+        labels: folder only: name of a CSV file (`file,label`) in it, where classes are no folders; null for folders.
+        images, masks: folder only: where in it they lie, for tasks with masks.
+        class_of: folder only: name of a folder, or a label in `labels` → the class that it means, which may have
+            several; null leaves its images out. What is not named here bears the name of its class.
+        mask_values: folder only: what masks hold for each class: a number (of a palette the index), or a colour
+            [red, green, blue], 0-255. Without it, masks hold the class numbers of params.yaml.
+        ignore: folder only: what masks hold where nobody has labelled: these pixels become the background.
+        snap_masks: folder only: other values in masks become the nearest one of `mask_values`, as jpgs need it.
+        masks_follow: folder only: whether masks lie over the pixels as an image stores them, or over the upright
+            image, where EXIF turns it and neither sizes nor the mask's own EXIF tell; null refuses such images.
     """
 
     source: Literal["sample", "challenge", "folder", "medmnist"]
@@ -30,6 +44,19 @@ class Source:
     unreadable: Literal["skip", "refuse"] = "refuse"
     download_size: Literal[64, 128, 224] = 128
     group_column: str | None = None
+    labels: str | None = None
+    images: str = "images"
+    masks: str = "masks"
+    class_of: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
+    mask_values: Mapping[str, MaskValue] = dataclasses.field(default_factory=dict)
+    ignore: MaskValue | None = None
+    snap_masks: bool = False
+    masks_follow: Literal["stored", "upright"] | None = None
+
+    def __post_init__(self) -> None:
+        for value in [*self.mask_values.values(), self.ignore]:
+            if isinstance(value, tuple) and not all(0 <= channel <= 255 for channel in value):
+                raise InputError(f"a colour in 'sources.<task>' is {list(value)}; red, green and blue lie in 0-255")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

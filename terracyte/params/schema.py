@@ -118,8 +118,12 @@ def _convert_optional(arguments: tuple[Any, ...], value: object, path: str) -> A
     inner = [a for a in arguments if a is not type(None)]
     if len(inner) == 1:
         return _convert(inner[0], value, path)
+    lists = [each for each in inner if typing.get_origin(each) is tuple]
+    if lists and isinstance(value, (list, tuple)):
+        return _convert(lists[0], value, path)
     if type(value) not in inner:
-        raise _mistyped(path, value, f"one of: {', '.join(_NAMES[each] for each in inner)}")
+        names = [_NAMES[each] for each in inner if each not in lists] + ["a list"] * bool(lists)
+        raise _mistyped(path, value, f"one of: {', '.join(names)}")
     return value
 
 

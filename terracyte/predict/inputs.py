@@ -1,14 +1,13 @@
 """What `terracyte predict` reads: a folder of pictures, one picture, an .npz or an .npy, all in batches.
 
 A picture is turned upright (EXIF) and brought to the task's channels: grey becomes RGB, colours become luma, opaque
-alpha is dropped. Refused are other sizes (but with `resize`), more than 8 bits per channel and transparent pixels.
-Arrays hold 0-255, or floats that nowhere exceed 1.
+alpha is dropped. Refused are other sizes (but with `resize`), and, unless the task says how to read them, more than 8
+bits per channel and transparent pixels. Arrays hold 0-255, or floats that nowhere exceed 1.
 """
 
 import dataclasses
 import functools
 import itertools
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,12 +18,12 @@ from numpy.typing import NDArray
 
 from terracyte.core.errors import InputError
 from terracyte.ingest.sources.arrays import full_scale, row_names, to_pixels
-from terracyte.ingest.sources.listing import shown
+from terracyte.ingest.sources.listing import shown, walk
 from terracyte.ingest.sources.npz import Member, members, names
-from terracyte.ingest.sources.pictures import UnreadableError, load_image, resize_image
+from terracyte.ingest.sources.pictures import KINDS, SUFFIXES, UnreadableError, load_image, resize_image
+from terracyte.predict.outputs import OVERLAYS, TABLE
 from terracyte.tasks.task import Task
 
-PICTURES = (".jpg", ".jpeg", ".png")
 _CHUNK_BYTES = 16 * 2**20
 
 Batch = tuple[list[str], NDArray[np.uint8]]
@@ -53,8 +52,9 @@ def read(task: Task, path: Path, batch_size: int, *, resize: bool = False, skip_
 
     Args:
         task: whose images they must be.
-        path: a folder (sub-folders included, hidden entries not), a .jpg or .png, an .npz with the challenge's keys
-            (`images`, or for tasks with masks `test_set`, else the images of `training_set`), or an .npy.
+        path: a folder (sub-folders and links included; hidden entries and what this command wrote are not), a
+            picture, an .npz with the challenge's keys (`images`, or for tasks with masks `test_set`, else the images
+            of `training_set`), or an .npy.
         batch_size: images per batch.
         resize: bring pictures of any size to the task's, instead of refusing them.
         skip_unreadable: pass over damaged pictures, instead of refusing them.
@@ -65,12 +65,12 @@ def read(task: Task, path: Path, batch_size: int, *, resize: bool = False, skip_
     if not path.exists():
         raise InputError(f"{path} is missing: name a folder of pictures, a picture, an .npz or an .npy")
     suffix = path.suffix.lower()
-    if path.is_dir() or suffix in PICTURES:
+    if path.is_dir() or suffix in SUFFIXES:
         return _pictures(task, path, batch_size, resize, skip_unreadable)
     if suffix in (".npz", ".npy"):
         member, layout = (_npz if suffix == ".npz" else _npy)(task, path)
         return Input(total=len(member), batches=_array_batches(member, layout, batch_size))
-    raise InputError(f"{path} is none of a folder, .jpg, .png, .npz and .npy")
+    raise InputError(f"{path} is none of a folder, {KINDS}, .npz and .npy")
 
 
 def _pictures(task: Task, path: Path, batch_size: int, resize: bool, skip_unreadable: bool) -> Input:
@@ -83,27 +83,24 @@ def _pictures(task: Task, path: Path, batch_size: int, resize: bool, skip_unread
         root, total, found = path, sum(1 for _ in _walk(path, left_out)), _walk(path, [])
         if not total:
             others = f", but {shown(left_out)}" if left_out else ""
-            raise InputError(f"{path} holds no .jpg or .png{others}: name the folder of the pictures")
+            raise InputError(f"{path} holds no {KINDS}{others}: name the folder of the pictures")
     batches = _picture_batches(task, root, found, batch_size, resize, unreadable if skip_unreadable else None)
     return Input(total=total, batches=batches, left_out=left_out, unreadable=unreadable)
 
 
 def _walk(folder: Path, left_out: list[str]) -> Iterator[Path]:
-    """Pictures below a folder, by name, level by level; memory grows with the largest folder only."""
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        raise InputError(f"{folder} cannot be listed: {error.strerror}") from error
-    for entry in entries:
-        path = Path(entry.path)
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(path, left_out)
-        elif path.suffix.lower() in PICTURES:
+    """Pictures below a folder, by name; overlays of an earlier prediction are none."""
+    for path in walk(folder):
+        if path.suffix.lower() in SUFFIXES and not _is_overlay(path, folder):
             yield path
         else:
-            left_out.append(entry.name)
+            left_out.append(path.name)
+
+
+def _is_overlay(path: Path, root: Path) -> bool:
+    """Whether it lies in the overlays beside a table, as this command writes both."""
+    inside = path.parents[: len(path.relative_to(root).parts)]
+    return any(above.name == OVERLAYS and (above.parent / TABLE).is_file() for above in inside)
 
 
 def _picture_batches(
@@ -126,9 +123,9 @@ def _picture_batches(
 
 
 def _decode(task: Task, resize: bool, path: Path) -> NDArray[np.uint8] | UnreadableError:
-    height, width, channels = task.image_shape
+    height, width, _ = task.image_shape
     try:
-        picture = load_image(path, channels)
+        picture = load_image(task, path).picture
     except UnreadableError as error:
         return error
     if not resize and picture.size != (width, height):

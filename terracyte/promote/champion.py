@@ -57,5 +57,8 @@ def task_of(record: Mapping[str, Any]) -> Task:
         width=record["width"],
         channels=record["channels"],
         background=None if background is None else record["classes"][background],
+        # champions from before these settings have none of them
+        pixel_range=None if (ends := record.get("pixel_range")) is None else (ends[0], ends[1]),
+        transparent=record.get("transparent", "refuse"),
     )
     return tasks.of(record["task"], spec)

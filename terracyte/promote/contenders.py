@@ -108,6 +108,8 @@ def describe(
         "height": height,
         "width": width,
         "channels": channels,
+        "pixel_range": None if task.spec.pixel_range is None else list(task.spec.pixel_range),
+        "transparent": task.spec.transparent,
         "initialisation": first["initialisation"],
         "metric": task.headline,
         "score": scores["mean"][task.headline],

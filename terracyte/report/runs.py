@@ -1,6 +1,7 @@
 """What DVC holds of the declared variants → MLflow's runs."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from terracyte import tracking
@@ -58,8 +59,17 @@ def summary(training: Mapping[str, Any], scores: Mapping[str, Any]) -> dict[str,
     facts = {f"best_{name}" if name.startswith("val_") else name: value for name, value in training.items()}
     overall = {f"test_{name}": value for name, value in scores.items()}
     per_class = {
-        f"test_{name}_{label}".replace(" ", "_"): value
-        for label, values in scores["per_class"].items()
+        f"test_{name}_{label}": value
+        for label, values in zip(_metric_names(scores["per_class"]), scores["per_class"].values(), strict=True)
         for name, value in values.items()
     }
     return {name: value for name, value in {**facts, **overall, **per_class}.items() if isinstance(value, int | float)}
+
+
+def _metric_names(classes: Iterable[str]) -> list[str]:
+    """The classes as MLflow takes them in the name of a metric, each another; tables show the real names."""
+    names: list[str] = []
+    for number, label in enumerate(classes):
+        safe = re.sub(r"[^\w.\-/]+", "_", label, flags=re.ASCII).strip("_")
+        names.append(safe if safe and safe not in names else f"{safe}_{number}")
+    return names

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from terracyte.core.errors import InputError
-from terracyte.ingest.sources.pictures import UnreadableError, load_image, resize_image
+from terracyte.ingest.sources.pictures import FORMATS, KINDS, UnreadableError, load_image, resize_image
 from terracyte.tasks.task import Task
 
 LARGEST_FILE = 10 * 2**20  # bytes
@@ -17,7 +17,7 @@ _NAME = Path("the file")
 
 
 def decode(task: Task, content: bytes) -> tuple[NDArray[np.uint8], str]:
-    """Decode a jpg or png, and scale it where it has another size.
+    """Decode a picture file, and scale it where it has another size.
 
     Args:
         task: whose images are expected.
@@ -27,12 +27,12 @@ def decode(task: Task, content: bytes) -> tuple[NDArray[np.uint8], str]:
         The image (h, w, c), and a note on its scaling; "" where it was not scaled.
 
     Raises:
-        InputError: it is not a readable jpg or png, or too large.
+        InputError: it is no readable picture, or too large.
     """
-    height, width, channels = task.image_shape
+    height, width, _ = task.image_shape
     _check_size(content)
     try:
-        picture = load_image(_NAME, channels, io.BytesIO(content))
+        picture = load_image(task, _NAME, io.BytesIO(content)).picture
     except UnreadableError as error:
         raise InputError(str(error)) from error
     image = resize_image(picture, height, width)
@@ -44,11 +44,11 @@ def decode(task: Task, content: bytes) -> tuple[NDArray[np.uint8], str]:
 def _check_size(content: bytes) -> None:
     """Refuse other files, and pictures with too many pixels, before any pixel is decoded."""
     if not content:
-        raise InputError("the file is empty: choose a jpg or png")
+        raise InputError(f"the file is empty: choose a {KINDS}")
     try:
-        with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as picture:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
             width, height = picture.size
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError("the file is no jpg or png, or far too large") from error
+        raise InputError(f"the file is no {KINDS}, or far too large") from error
     if width * height > _LARGEST_PICTURE:
         raise InputError(f"the picture has {width}x{height} pixels: at most {_LARGEST_PICTURE // 10**6} million")

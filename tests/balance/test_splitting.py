@@ -108,8 +108,8 @@ def test_splits_follow_contents_and_seed_not_the_order_of_rows() -> None:
 @pytest.mark.parametrize(
     ("labels", "groups", "changes", "message"),
     [
-        ([0] * 40 + [1] * 40 + [2] * 2, range(82), {}, "class 'c' is in 2 independent group"),
-        ([0] * 40 + [1] * 40 + [2] * 20, [*range(80), *[80] * 20], {}, "class 'c' is in 1 independent group"),
+        ([0] * 40 + [1] * 40 + [2] * 2, range(82), {}, "'c' has 2 images in 2 groups: add some"),
+        ([0] * 40 + [1] * 40 + [2] * 20, [*range(80), *[80] * 20], {}, "'c' has 20 images in 1 groups: add some"),
         ([0, 1, 2] * 20, range(60), {"validation": 0.4, "test": 0.3}, "add up to 0.7"),
         ([0, 1, 2] * 20, [*[0] * 51, *range(1, 10)], {}, "60 kept images in groups of up to 51 cannot be split"),
         ([0, 2, 0, 1, 0, 1, 2, 2, 1], [5, 2, 3, 1, 0, 3, 3, 4, 2], {}, "validation split would hold no 'c'"),
@@ -120,6 +120,16 @@ def test_what_cannot_be_split_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         assign(BLOOD, labelled(labels), np.array(groups), dataclasses.replace(SETTINGS, **changes))
+
+
+@pytest.mark.parametrize("count", range(4, 13))
+@pytest.mark.parametrize("seed", range(3))
+def test_a_few_images_of_each_class_are_split_as_whole_numbers_allow(count: int, seed: int) -> None:
+    manifest = labelled([0, 1, 2] * count)
+    settings = dataclasses.replace(SETTINGS, validation=0.15, test=0.15, seed=seed)
+    table = pd.crosstab(manifest["label"], assign(BLOOD, manifest, np.arange(3 * count), settings))
+    assert table.to_numpy().min() >= 1
+    assert (table[["validation", "test"]] - 0.15 * count).abs().to_numpy().max() < 1
 
 
 @pytest.mark.parametrize(

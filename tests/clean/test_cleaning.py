@@ -238,12 +238,15 @@ def test_stage_names_a_damaged_file(
 
 
 @pytest.mark.filterwarnings("ignore:module 'sre_constants' is deprecated:DeprecationWarning")
-def test_stage_writes_nothing_if_a_class_is_cleaned_away(raw_blood: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stage_keeps_the_decisions_if_a_class_is_cleaned_away(raw_blood: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = pd.read_parquet(paths.raw_manifest("blood")).assign(label=0)
     manifest.loc[[0, 39], "label"] = [1, 2]  # one picture under the only labels of two classes
     files.write_table(paths.raw_manifest("blood"), manifest)
     monkeypatch.setattr(sys, "argv", ["clean", "blood"])
-    with pytest.raises(InputError, match="class"):
+    told = r"cleaning drops every image of 2 classes \(of 'b' 1 by conflicting_duplicate; of 'c' 1 by conflicting_dup"
+    with pytest.raises(InputError, match=told):
         clean.main()
     assert not paths.clean_manifest("blood").exists()
     assert not paths.cleaning("blood").exists()
+    decisions = pd.read_csv("data/blood/clean_refused.csv")
+    assert decisions.loc[~decisions["keep"], "name"].tolist() == manifest["name"].iloc[[0, 39]].tolist()

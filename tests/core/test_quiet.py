@@ -1,6 +1,10 @@
 """Native chatter is dropped, Python's own words are not."""
 
+import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -29,3 +33,42 @@ def test_an_error_gets_through_and_stderr_is_back(capfd: pytest.CaptureFixture[s
         fail_while_importing()
     write_natively(b"shown")
     assert capfd.readouterr().err == "shown"
+
+
+def in_a_new_process(code: str, **variables: str) -> str:
+    """What Python prints, on either stream."""
+    result = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **variables}, capture_output=True, text=True, check=False
+    )
+    return result.stdout + result.stderr
+
+
+def test_a_missing_backend_is_one_line() -> None:
+    code = """
+from terracyte.core import errors, quiet
+def main():
+    with quiet.importing_keras():
+        pass
+errors.guarded(main)
+"""
+    (line,) = in_a_new_process(code, KERAS_BACKEND="openvino").splitlines()
+    assert line.startswith("error: Keras cannot start: the variable KERAS_BACKEND is 'openvino', which is not")
+
+
+def test_keras_is_what_the_project_needs_it_to_be(tmp_path: Path) -> None:
+    """Its own settings file changes no network; what it need not import can be imported later."""
+    settings = {"floatx": "float16", "epsilon": 0.1, "image_data_format": "channels_first", "backend": "tensorflow"}
+    (tmp_path / "keras.json").write_text(json.dumps(settings))
+    code = """
+import sys
+from terracyte.core import quiet
+with quiet.importing_keras():
+    import keras, terracyte.models
+layer = keras.layers.Conv2D(4, 3)
+print(keras.config.floatx(), keras.config.epsilon(), layer.data_format, layer.compute_dtype)
+print("sklearn" in sys.modules, "matplotlib" in sys.modules)
+import sklearn.metrics
+print(sklearn.metrics.accuracy_score([0, 1], [0, 1]))
+"""
+    printed = in_a_new_process(code, KERAS_HOME=str(tmp_path), TF_CPP_MIN_LOG_LEVEL="3")
+    assert printed.splitlines()[-3:] == ["float32 1e-07 channels_last float32", "False False", "1.0"]

@@ -194,9 +194,9 @@ def test_what_is_no_picture_is_told_and_what_is_hidden_is_not(capsys: pytest.Cap
     ("given", "says"),
     [
         ("nowhere", "nowhere is missing"),
-        ("empty", "empty holds no .jpg or .png"),
-        ("text", "holds no .jpg or .png, but notes.txt"),
-        ("notes.txt", "none of a folder, .jpg, .png, .npz and .npy"),
+        ("empty", "empty holds no jpg, png"),
+        ("text", "holds no jpg, png, bmp, tif or webp, but notes.txt"),
+        ("notes.txt", "none of a folder, jpg, png, bmp, tif or webp, .npz and .npy"),
         ("mars.npz", "needed: images"),
         ("other.npz", "has shape (2, 8, 8, 3), blood images are (n, 32, 32, 3)"),
         ("other.npy", "has shape (2, 8, 8, 3), blood images are (n, 32, 32, 3)"),
@@ -285,3 +285,17 @@ def test_a_record_without_a_task_is_damaged() -> None:
     files.write_json(paths.champion("blood") / champion.RECORD, [])
     with pytest.raises(InputError, match="damaged"):
         champion.read_record(paths.champion("blood"))
+
+
+def test_links_are_followed_and_earlier_overlays_passed_over(capsys: pytest.CaptureFixture[str]) -> None:
+    given = folder("mars")
+    Path("elsewhere").mkdir()
+    save(Path("elsewhere/far.png"), image("mars", 9))
+    (given / "linked").symlink_to(Path("elsewhere").resolve())
+    (given / "around").symlink_to(given.resolve())
+    first = predict("mars", given, output=str(given / "earlier"))
+    assert "linked/far.png" in list(first["image"])
+    capsys.readouterr()
+    second = predict("mars", given, output="out2")
+    assert list(second["image"]) == list(first["image"])
+    assert "files that are no pictures: " in capsys.readouterr().err

@@ -217,8 +217,8 @@ def test_a_picture_is_answered_with_what_the_page_shows(served: tuple[Site, Pred
     ("file", "says"),
     [
         (b"", "the file is empty"),
-        (b"no picture", "no jpg or png"),
-        (png(kind="gif"), "no jpg or png"),
+        (b"no picture", "no jpg, png, bmp, tif or webp"),
+        (png(kind="gif"), "no jpg, png, bmp, tif or webp"),
         (png()[:60], "the file is damaged"),
         (png(mode="I;16"), "more than 8 bits"),
         (png(mode="RGBA"), "transparent pixels"),

@@ -352,6 +352,16 @@ def test_the_summary_of_a_run_is_flat_and_holds_numbers_only() -> None:
     assert runs.summary(training, scores) == expected
 
 
+def test_classes_of_any_name_become_metrics_that_mlflow_takes() -> None:
+    names = ["immature (IG)", "mono & macro", "mono  macro", "50% band", "(+)", "(-)", "lymphoïd", "a.b-c"]
+    summary = runs.summary({}, {"per_class": {name: {"iou": number} for number, name in enumerate(names)}})
+    assert list(summary.values()) == list(range(len(names)))
+    for name in summary:
+        mlflow.entities.Metric(name, 0.0, 0, 0)
+        mlflow.utils.validation._validate_metric_name(name)
+    assert list(summary)[:2] == ["test_iou_immature_IG", "test_iou_mono_macro"]
+
+
 def test_a_search_is_a_run_with_a_nested_run_per_trial() -> None:
     tracking.log_study("mars", TUNING)
     before = snapshot()

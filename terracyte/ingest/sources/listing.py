@@ -1,12 +1,18 @@
 """The files of a folder source: which picture has which class or mask."""
 
 import dataclasses
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from terracyte.core.errors import InputError
+from terracyte.ingest.sources import columns
+from terracyte.params import Source
+from terracyte.params.schema import check_keys
 from terracyte.tasks.task import Task
 
-IMAGES, MASKS, UNLABELLED = "images", "masks", "unlabelled"
+UNLABELLED = "unlabelled"  # a folder of pictures without masks
+LEFT_OUT = -1  # instead of a label: the images are wanted nowhere
 _SHOWN = 5
 
 
@@ -25,50 +31,91 @@ class Sample:
     mask: Path | None = None
 
 
-def labelled_samples(task: Task, root: Path) -> list[Sample]:
-    """Files of `<root>/<class>/`, by class and then by name.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Listing:
+    """What a folder source holds.
+
+    Attributes:
+        samples: pictures with their targets.
+        incomplete: files without what belongs to them, in words.
+    """
+
+    samples: list[Sample]
+    incomplete: list[str] = dataclasses.field(default_factory=list)
+
+
+def labelled_samples(task: Task, source: Source, root: Path) -> Listing:
+    """Files below `<root>/<class>/`, by class and then by name.
 
     A folder has the name of its class, whatever its case, spaces, hyphens and underscores, or the initials
-    of a class of several words (the PBC set calls immature granulocytes `ig`).
+    of a class of several words (the PBC set calls immature granulocytes `ig`); `class_of` may say otherwise.
 
     Raises:
         InputError: there is no folder for a class, or a folder for none.
     """
-    folders = {path: _matching_label(path.name, task.classes) for path in visible(root) if path.is_dir()}
+    folders = {path: _label(task, source, path.name) for path in visible(root) if path.is_dir()}
     unknown = [path.name for path, label in folders.items() if label is None]
     missing = [name for label, name in enumerate(task.classes) if label not in folders.values()]
     if unknown or missing:
         problems = [f"no folder for the classes {shown(missing)}"] * bool(missing)
         problems += [f"folders of no class: {shown(unknown)}"] * bool(unknown)
-        raise InputError(f"{root} has {' and '.join(problems)}; a folder has the name of its class in params.yaml")
-    by_class = sorted(folders.items(), key=lambda item: (item[1] or 0, item[0].name))
-    return [Sample(image=path, label=label) for folder, label in by_class for path in visible(folder)]
+        raise InputError(
+            f"{root} has {' and '.join(problems)}; a folder has the name of its class in params.yaml, or "
+            f"'sources.{task.name}.class_of' in experiment.yaml says what it means"
+        )
+    kept = [(label, folder) for folder, label in folders.items() if label is not None and label != LEFT_OUT]
+    return Listing(samples=[Sample(image=path, label=label) for label, folder in sorted(kept) for path in walk(folder)])
 
 
-def masked_samples(root: Path) -> list[Sample]:
-    """Pairs of `<root>/images/` and `<root>/masks/` whose file names agree up to the suffix, by name.
+def listed_samples(task: Task, source: Source, root: Path, sheet: str) -> Listing:
+    """The files that a CSV file (`file,label`) names, in its order.
 
     Raises:
-        InputError: a folder is missing, or an image and a mask do not match.
+        InputError: it is unusable, or a label is no class.
     """
-    images, masks = _by_stem(root / IMAGES), _by_stem(root / MASKS)
-    unmatched = [f"{IMAGES}/{images[stem].name}" for stem in images.keys() - masks.keys()]
-    unmatched += [f"{MASKS}/{masks[stem].name}" for stem in masks.keys() - images.keys()]
-    if unmatched:
-        raise InputError(
-            f"{root}: {len(unmatched)} files have no partner of the same name in {IMAGES}/ or {MASKS}/: "
-            f"{shown(sorted(unmatched))}; add or remove them"
-        )
-    return [Sample(image=images[stem], mask=masks[stem]) for stem in sorted(images)]
+    path = root / sheet
+    samples, incomplete = [], []
+    for name, cell in columns.read(path, "label").items():
+        label = _label(task, source, cell)
+        if label is None:
+            raise InputError(f"{path}: '{name}' has the label '{cell}', which is none of {', '.join(task.classes)}")
+        if label == LEFT_OUT:
+            continue
+        if (root / name).exists():
+            samples.append(Sample(image=root / name, label=label))
+        else:
+            incomplete.append(f"{path} names '{name}', which is missing")
+    return Listing(samples=samples, incomplete=incomplete)
+
+
+def masked_samples(images: Path, masks: Path) -> Listing:
+    """Pairs of pictures and masks whose paths below the two folders agree up to the suffix, by path.
+
+    Raises:
+        InputError: a folder is missing, two files of one differ in their suffix only, or nothing has a partner.
+    """
+    pictures, of_masks = _by_stem(images), _by_stem(masks)
+    lonely = [
+        f"{len(names)} of {ours} without a partner of the same name in {other}: {shown(names)}"
+        for own, theirs, ours, other in ((pictures, of_masks, images, masks), (of_masks, pictures, masks, images))
+        if (names := [own[stem].relative_to(ours).as_posix() for stem in sorted(own.keys() - theirs)])
+    ]
+    stems = sorted(pictures.keys() & of_masks.keys())
+    if lonely and not stems:
+        raise InputError(f"{' and '.join(lonely)}; a mask has the name of its image, up to the suffix")
+    return Listing(samples=[Sample(image=pictures[stem], mask=of_masks[stem]) for stem in stems], incomplete=lonely)
 
 
 def visible(folder: Path) -> list[Path]:
     """Entries of a folder but hidden ones, by name.
 
     Raises:
-        InputError: a name is not UTF-8, in which tables are written.
+        InputError: a name is not UTF-8, in which tables are written, or the folder cannot be listed.
     """
-    entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    try:
+        entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"{folder} cannot be listed: {error.strerror}") from error
     for path in entries:
         try:
             path.name.encode()
@@ -76,6 +123,24 @@ def visible(folder: Path) -> list[Path]:
             name = path.name.encode(errors="backslashreplace").decode()
             raise InputError(f"{folder} holds '{name}', whose name is not UTF-8: rename it") from error
     return entries
+
+
+def walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Files below a folder, by name, level by level; what is hidden is passed over.
+
+    Links are followed, but not to a folder that one is in already. Memory grows with the largest folder only.
+
+    Raises:
+        InputError: see `visible`.
+    """
+    here = Path(os.path.realpath(folder))
+    if here in above:
+        return
+    for path in visible(folder):
+        if path.is_dir():
+            yield from walk(path, (*above, here))
+        else:
+            yield path
 
 
 def hidden(root: Path) -> list[str]:
@@ -88,25 +153,35 @@ def shown(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")
 
 
-def _matching_label(folder: str, classes: tuple[str, ...]) -> int | None:
-    for label, name in enumerate(classes):
+def _label(task: Task, source: Source, given: str) -> int | None:
+    """The class of a name, `LEFT_OUT`, or None where it means nothing; exactly that name goes before one alike."""
+    if given in source.class_of:
+        meant = source.class_of[given]
+        if meant is None:
+            return LEFT_OUT
+        check_keys([meant], task.classes, f"sources.{task.name}.class_of.{given}", "experiment.yaml")
+        given = meant
+    if given in task.classes:
+        return task.classes.index(given)
+    for label, name in enumerate(task.classes):
         words = name.split()
         initials = "".join(word[0] for word in words) if len(words) > 1 else name
-        if _normalised(folder) in (_normalised(name), _normalised(initials)):
+        if _normalised(given) in (_normalised(name), _normalised(initials)):
             return label
     return None
 
 
 def _normalised(name: str) -> str:
-    return "".join(letter for letter in name.casefold() if letter not in " _-")
+    return "".join(letter for letter in columns.normal(name).casefold() if letter not in " _-")
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
-        raise InputError(f"{folder} is missing; a folder source has {IMAGES}/ and {MASKS}/ with equal file names")
+        raise InputError(f"{folder} is missing; a source with masks has two folders with equal file names")
     found: dict[str, Path] = {}
-    for path in visible(folder):
-        if path.stem in found:
-            raise InputError(f"{folder} holds {found[path.stem].name} and {path.name}; keep one of them")
-        found[path.stem] = path
+    for path in walk(folder):
+        stem = columns.normal(path.relative_to(folder).with_suffix("").as_posix())
+        if stem in found:
+            raise InputError(f"{folder} holds {found[stem].name} and {path.name}; keep one of them")
+        found[stem] = path
     return found

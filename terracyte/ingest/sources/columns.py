@@ -1,0 +1,78 @@
+"""Columns of a CSV file about pictures (`file,<column>`): their classes, or the group that must not straddle splits."""
+
+import csv
+import sys
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+
+from terracyte.core.errors import InputError
+
+GROUPS_FILE = "groups.csv"
+
+
+def declared_groups(path: Path, column: str, names: Sequence[str]) -> list[str]:
+    """Look up each image's group; an empty cell is a group of its own, and counted on stderr.
+
+    Args:
+        path: of the CSV file; `file` is relative to its folder.
+        column: the one with the groups.
+        names: of the images, relative to the same folder.
+
+    Raises:
+        InputError: the file, the column or an image's row is missing, or an image has two groups.
+    """
+    groups = read(path, column)
+    rows = [groups.get(normal(name)) for name in names]
+    missing = [name for name, group in zip(names, rows, strict=True) if group is None]
+    if missing:
+        raise InputError(f"{path} has no row for {len(missing)} of {len(names)} images, first '{missing[0]}'; add them")
+    empty = sum(group == "" for group in rows)
+    if empty:
+        print(
+            f"note: {path}: '{column}' is empty for {empty} of {len(names)} images: each is a group of its own",
+            file=sys.stderr,
+        )
+    return [group or "" for group in rows]
+
+
+def read(path: Path, column: str) -> dict[str, str]:
+    """`file` → `column`, without the blanks around them.
+
+    Raises:
+        InputError: the file or a column is missing, a row has no file, or two rows of one file differ.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream)
+            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+            absent = sorted({"file", column} - set(reader.fieldnames))
+            if absent:
+                found = ", ".join(reader.fieldnames) or "none"
+                raise InputError(f"{path} lacks the column '{absent[0]}'; it has {found}")
+            return _cells(path, column, reader)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is missing; write it, or take its name out of experiment.yaml") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} is no CSV file in UTF-8: {error}") from error
+
+
+def normal(name: str) -> str:
+    """The name in Unicode's composed form: file systems differ in how they write an accent."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _cells(path: Path, column: str, reader: "csv.DictReader[str]") -> dict[str, str]:
+    cells: dict[str, str] = {}
+    lines: dict[str, int] = {}
+    for row in reader:
+        file, cell = normal((row["file"] or "").strip()), (row[column] or "").strip()
+        if not file:
+            raise InputError(f"{path}: line {reader.line_num} names no file; fill it in or remove the line")
+        if cells.setdefault(file, cell) != cell:
+            raise InputError(
+                f"{path}: '{file}' has the {column} '{cells[file]}' in line {lines[file]} and '{cell}' in line "
+                f"{reader.line_num}; keep the right one"
+            )
+        lines.setdefault(file, reader.line_num)
+    return cells

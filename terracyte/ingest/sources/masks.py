@@ -1,0 +1,260 @@
+"""Mask files → class numbers: which value means which class, and which way a mask lies over its picture."""
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from terracyte.core.errors import InputError
+from terracyte.ingest.sources.pictures import Photo, decoding, exif_orientation
+from terracyte.params import MaskValue, Source
+from terracyte.params.schema import check_keys
+from terracyte.tasks.task import Task
+
+_LOSSY = {"JPEG": "jpg", "WEBP": "webp"}  # formats whose compression may alter values
+_UNLABELLED = 255  # by a wide-spread convention
+_SHOWN = 5
+# Pillow's steps from stored pixels to upright ones, by what EXIF calls the orientation
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Coding:
+    """What the values in masks mean.
+
+    Attributes:
+        values: the declared ones, ascending; of colours r · 65536 + g · 256 + b.
+        labels: the class of each.
+        in_colour: values are colours.
+        declared: by `mask_values`; otherwise they are the class numbers.
+        snap: other values become the nearest declared one, and are counted.
+    """
+
+    values: NDArray[np.int64]
+    labels: NDArray[np.uint8]
+    in_colour: bool
+    declared: bool
+    snap: bool
+
+
+def coding(task: Task, source: Source) -> Coding:
+    """What the source declares of its masks.
+
+    Raises:
+        InputError: a name in `mask_values` is no class, a scored class has no value, a value means two classes,
+            numbers and colours are mixed, or pixels are to be ignored and the task has no class for them.
+    """
+    where = f"sources.{task.name}"
+    meanings = _meanings(task, source, where)
+    ignored = [] if source.ignore is None else [(source.ignore, _background(task, where))]
+    pairs = [(source_value, label) for source_value, label in [*meanings, *ignored]]
+    in_colour = {isinstance(value, tuple) for value, _ in pairs}
+    if len(in_colour) > 1:
+        raise InputError(f"experiment.yaml: '{where}' mixes numbers and colours in 'mask_values' and 'ignore'")
+    codes = [_code(value) for value, _ in pairs]
+    for first, code in enumerate(codes):
+        if code in codes[:first] and pairs[codes.index(code)][1] != pairs[first][1]:
+            raise InputError(f"experiment.yaml: '{where}': the value {_shown(pairs[first][0])} means two things")
+    if source.snap_masks and not source.mask_values:
+        raise InputError(f"experiment.yaml: '{where}.snap_masks' needs 'mask_values': to what should pixels snap?")
+    order = np.argsort(codes, kind="stable")
+    return Coding(
+        values=np.array(codes, np.int64)[order],
+        labels=np.array([label for _, label in pairs], np.uint8)[order],
+        in_colour=in_colour.pop(),
+        declared=bool(source.mask_values),
+        snap=source.snap_masks,
+    )
+
+
+def load_mask(coding: Coding, path: Path) -> tuple[NDArray[np.int64], int]:
+    """Decode a mask: its values (h, w) as `Coding.values` has them, and its own EXIF orientation.
+
+    Raises:
+        UnreadableError: it is no readable picture.
+        InputError: its compression alters values, or it is a colour picture where numbers are declared, or the
+            other way round.
+    """
+    with decoding(path) as (picture, _):
+        if picture.format in _LOSSY and not coding.snap:
+            raise InputError(
+                f"{path} is a {_LOSSY[picture.format]}, whose compression alters the values of masks: save it as "
+                "png, or set 'mask_values' and 'snap_masks: true' beside the path, which takes the nearest value"
+            )
+        orientation = exif_orientation(picture)
+        if coding.in_colour:
+            red, green, blue = np.moveaxis(np.asarray(_rgb(picture, path), np.int64), -1, 0)
+            return red << 16 | green << 8 | blue, orientation
+        values = np.asarray(picture.convert("L") if picture.format in _LOSSY else picture)
+        if values.ndim != 2 or values.dtype.kind == "f":
+            raise InputError(
+                f"{path} is a colour picture ({picture.mode}), and values of masks are numbers: name the colours in "
+                "'mask_values' beside the path, as in {soil: [220, 20, 60]}"
+            )
+        return values.astype(np.int64), orientation
+
+
+def class_numbers(coding: Coding, values: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Classes of a mask's values (h, w), and where a value is none of the declared ones; the nearest decides there."""
+    places = np.searchsorted(coding.values, values).clip(0, len(coding.values) - 1)
+    unknown = coding.values[places] != values
+    if unknown.any():
+        others, which = np.unique(values[unknown], return_inverse=True)
+        distances = _distances(others, coding.values, coding.in_colour)
+        places[unknown] = distances.argmin(axis=1)[which]
+    return coding.labels[places], unknown
+
+
+def aligned(source: Source, task: Task, mask: NDArray[Any], orientation: int, photo: Photo, path: Path) -> NDArray[Any]:
+    """The mask as it lies over the upright picture.
+
+    A mask's own EXIF, or its size, tells whether it belongs to the stored or to the upright pixels.
+
+    Args:
+        source: `masks_follow` says it where nothing else does.
+        task: for messages.
+        mask: (h, w), as stored.
+        orientation: the mask's own, by EXIF.
+        photo: its picture.
+        path: of the mask, for messages.
+
+    Raises:
+        InputError: nothing tells, or the sizes differ.
+    """
+    if orientation == 1 and photo.orientation != 1 and _follows_stored(source, task, mask, photo, path):
+        orientation = photo.orientation
+    if orientation != 1:
+        mask = np.asarray(Image.fromarray(mask.astype(np.int32)).transpose(_UPRIGHT[orientation]))
+    picture = photo.picture
+    if mask.shape != (picture.height, picture.width):
+        raise InputError(
+            f"{path} has {mask.shape[1]}x{mask.shape[0]} pixels, "
+            f"its image {picture.width}x{picture.height}; they must have the same size"
+        )
+    return mask
+
+
+def unknown_values(task: Task, coding: Coding, path: Path, values: NDArray[np.int64], found: Iterable[int]) -> str:
+    """The message that refuses a mask with values of no meaning.
+
+    Args:
+        task: for its classes.
+        coding: what is declared.
+        path: of the mask.
+        values: (h, w) in it.
+        found: every value in all masks of the source: which declarations fit.
+    """
+    _, unknown = class_numbers(coding, values)
+    row, column = (int(axis) for axis in np.argwhere(unknown)[0])
+    value = int(values[row, column])
+    count = int((values == value).sum())
+    everything = sorted(int(each) for each in found)
+    where = f"{path} holds {_named(value, coding.in_colour)} in {count} pixels, first at row {row}, column {column}"
+    of_all = ", ".join(_named(each, coding.in_colour) for each in everything[: 2 * _SHOWN])
+    more = " …" if len(everything) > 2 * _SHOWN else ""
+    if coding.declared:
+        return f"{where}; no class in 'sources.{task.name}.mask_values' has it (all masks hold {of_all}{more})"
+    fitting = readings(task.classes, task.background, everything)
+    if not fitting:
+        fitting = ["mask_values: {" + ", ".join(f"{name}: VALUE" for name in task.classes[:2]) + ", …}"]
+    choice = " or ".join(f"'{each}'" for each in fitting)
+    return (
+        f"{where}; classes are numbered 0 ({task.classes[0]}) to {len(task.classes) - 1} ({task.classes[-1]}), and all "
+        f"masks hold {of_all}{more}: say what they mean under 'sources.{task.name}' in experiment.yaml: {choice}"
+    )
+
+
+def readings(classes: tuple[str, ...], background: int | None, found: Iterable[int]) -> list[str]:
+    """Declarations under which every value has a meaning, as lines of YAML; none is needed where classes are numbered.
+
+    Args:
+        classes: of the task.
+        background: the class that counts nowhere; None for none.
+        found: values of all masks.
+    """
+    values = sorted(found)
+    others = [value for value in values if value != _UNLABELLED]
+    fitting = []
+    if background is not None and _UNLABELLED in values:
+        scored = [name for label, name in enumerate(classes) if label != background]
+        if all(value < len(classes) for value in others):
+            fitting.append(f"ignore: {_UNLABELLED}")
+        if all(value < len(scored) for value in others):
+            numbered = ", ".join(f"{name}: {number}" for number, name in enumerate(scored))
+            fitting.append(f"mask_values: {{{numbered}, {classes[background]}: {_UNLABELLED}}}")
+    if len(values) == len(classes) and values != list(range(len(classes))):
+        ascending = ", ".join(f"{name}: {value}" for name, value in zip(classes, values, strict=True))
+        if f"mask_values: {{{ascending}}}" not in fitting:
+            fitting.append(f"mask_values: {{{ascending}}}")
+    return fitting
+
+
+def _meanings(task: Task, source: Source, where: str) -> list[tuple[MaskValue, int]]:
+    if not source.mask_values:
+        return [(label, label) for label in range(len(task.classes))]
+    check_keys(source.mask_values, task.classes, f"{where}.mask_values", "experiment.yaml")
+    absent = [task.classes[label] for label in task.scored_classes if task.classes[label] not in source.mask_values]
+    if absent:
+        raise InputError(f"experiment.yaml: '{where}.mask_values' has no value for {', '.join(absent)}; add it")
+    return [(value, task.classes.index(name)) for name, value in source.mask_values.items()]
+
+
+def _background(task: Task, where: str) -> int:
+    if task.background is None:
+        raise InputError(
+            f"experiment.yaml: '{where}.ignore' is given, and 'tasks.{task.name}' in params.yaml has no class for such "
+            "pixels: add one to 'classes' (unlabelled, say) and name it as 'background', which counts nowhere"
+        )
+    return task.background
+
+
+def _follows_stored(source: Source, task: Task, mask: NDArray[Any], photo: Photo, path: Path) -> bool:
+    """Whether a mask without EXIF belongs to the pixels as its picture stores them, before they are turned."""
+    size = (mask.shape[1], mask.shape[0])
+    fits = {"stored": size == photo.stored_size, "upright": size == photo.picture.size}
+    if fits["stored"] != fits["upright"]:
+        return fits["stored"]
+    if source.masks_follow is None:
+        raise InputError(
+            f"{path} tells nothing of EXIF, by which its image is turned (orientation {photo.orientation}): set "
+            f"'sources.{task.name}.masks_follow' in experiment.yaml to stored (drawn over the pixels as the image "
+            "stores them) or upright (over the image as viewers show it)"
+        )
+    return source.masks_follow == "stored"
+
+
+def _code(value: MaskValue) -> int:
+    return value if isinstance(value, int) else value[0] << 16 | value[1] << 8 | value[2]
+
+
+def _shown(value: MaskValue) -> str:
+    return str(value) if isinstance(value, int) else str(list(value))
+
+
+def _named(code: int, in_colour: bool) -> str:
+    return str([code >> 16, code >> 8 & 255, code & 255]) if in_colour else str(code)
+
+
+def _rgb(picture: Image.Image, path: Path) -> Image.Image:
+    if picture.mode in ("L", "1", "I", "I;16", "F"):
+        raise InputError(f"{path} is grey, and 'mask_values' beside the path names colours; give its values as numbers")
+    return picture.convert("RGB")
+
+
+def _distances(values: NDArray[np.int64], declared: NDArray[np.int64], in_colour: bool) -> NDArray[np.int64]:
+    """(v, d) squared, of grey values or in RGB."""
+    shifts = (16, 8, 0) if in_colour else ()
+    channels = [(values >> shift & 255, declared >> shift & 255) for shift in shifts] or [(values, declared)]
+    return np.asarray(sum((ours[:, None] - theirs) ** 2 for ours, theirs in channels))

@@ -1,0 +1,1 @@
+"""A new experiment from a folder of labelled images."""

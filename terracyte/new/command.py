@@ -1,0 +1,46 @@
+"""terracyte new NAME IMAGES: look at labelled images, and write an experiment for them into the folder NAME.
+
+IMAGES holds a folder per class, or `images/` and `masks/`, or anything with --labels or --masks.
+"""
+
+import argparse
+import re
+from pathlib import Path
+
+from terracyte.core.errors import InputError
+
+HELP = "write an experiment for labelled images of your own"
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("name", metavar="NAME", help="of the experiment's folder, which is made here, and of its task")
+    parser.add_argument("images", metavar="IMAGES", type=Path, help="the folder of the images")
+    parser.add_argument("--masks", type=Path, metavar="DIR", help="the masks, named as the images")
+    parser.add_argument("--labels", type=Path, metavar="FILE.csv", help="the classes: columns file, label")
+    parser.add_argument("--groups", metavar="COLUMN", help="column of groups.csv, or of --labels")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Look, say what was found, propose, and write.
+
+    Raises:
+        InputError: the name cannot be used, the images cannot be read, or the folder exists.
+    """
+    # Imported here: `--help` needs none of it.
+    from terracyte.new import proposal, survey, writing
+
+    name, root = arguments.name, Path()
+    if not _NAME.fullmatch(name):
+        raise InputError(f"NAME is {name!r}: use letters, digits and underscores, it names files and metrics")
+    if not (root / "stages").is_dir():
+        raise InputError("there is no stages/ here: run this in the project's folder")
+    if Path(name).exists():
+        raise InputError(f"{name} exists already and stays as it is: choose another NAME, or remove it")
+    found = survey.look(arguments.images, arguments.masks, arguments.labels, arguments.groups)
+    print(survey.describe(found))
+    proposed = proposal.propose(name, found)
+    print(proposal.describe(proposed))
+    writing.write(name, root, found, proposed)
+    print(f"wrote {name}/: read {name}/params.yaml, then: make repro EXPERIMENT={name}   (or: cd {name} && dvc repro)")

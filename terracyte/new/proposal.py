@@ -1,0 +1,117 @@
+"""What fits the images and the machine: size, batches, epochs, thresholds; each with its reason."""
+
+import dataclasses
+import os
+
+import numpy as np
+
+from terracyte import tasks
+from terracyte.new import thresholds
+from terracyte.new.survey import Survey
+from terracyte.new.thresholds import Thresholds
+from terracyte.params import TaskSpec
+
+_MULTIPLE = 16  # of the edges: what four levels of a U-Net need
+_SMALLEST, _LARGEST = 32, 128  # edges; larger ones are worth their time on a GPU
+_PIXELS_PER_SECOND = {"classification": 1.2e6, "segmentation": 0.3e6}  # in training, per core of a common server
+_MINUTES = 8  # that a row may take on this machine
+_STEPS = 3000  # after which small networks have learned what they can
+_FEWEST_EPOCHS, _MOST_EPOCHS = 6, 60
+_TRAINING = 0.7  # share of the images
+_BACKGROUND = "not labelled"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """What params.yaml gets.
+
+    Attributes:
+        task: its name.
+        spec: its block.
+        thresholds: see there.
+        class_share: lowest and highest expected share of a class.
+        batch_size, epochs, weight_averaging: of all rows.
+        depth: of the networks.
+        minutes: that a row will take here, about.
+        reasons: for size and epochs, in words.
+    """
+
+    task: str
+    spec: TaskSpec
+    thresholds: Thresholds
+    class_share: tuple[float, float]
+    batch_size: int
+    epochs: int
+    weight_averaging: float
+    depth: int
+    minutes: int
+    reasons: dict[str, str]
+
+
+def propose(name: str, found: Survey) -> Proposal:
+    """Fit an experiment to what was found."""
+    height, width, why_size = _size(found)
+    background = () if found.ignored is None else (_BACKGROUND,)
+    spec = TaskSpec(
+        kind=found.kind,
+        classes=(*background, *found.classes),
+        height=height,
+        width=width,
+        channels=3 if found.in_colour else 1,
+        background=_BACKGROUND if background else None,
+        pixel_range=thresholds.pixel_range(found.samples) if found.bits > 8 else None,
+    )
+    batch_size = 32 if found.kind == "classification" else 16
+    images = max(int(_TRAINING * len(found.samples)), 1)
+    cores = os.cpu_count() or 1
+    per_minute = 60 * _PIXELS_PER_SECOND[found.kind] * min(cores, 2) / (height * width)
+    wanted, affordable = round(_STEPS * batch_size / images), int(_MINUTES * per_minute / images)
+    epochs = int(np.clip(min(wanted, affordable), _FEWEST_EPOCHS, _MOST_EPOCHS))
+    steps = epochs * -(-images // batch_size)
+    shares = np.array(list(found.classes.values()))
+    shares = shares / shares.sum()
+    return Proposal(
+        task=name,
+        spec=spec,
+        thresholds=thresholds.measure(tasks.of(name, spec), found.samples),
+        class_share=(round(float(shares.min()) / 2, 4), round(min(float(shares.max()) * 1.5, 1.0), 4)),
+        batch_size=batch_size,
+        epochs=epochs,
+        weight_averaging=round(float(np.clip(1 - 20 / steps, 0.9, 0.998)), 3),
+        depth=int(np.clip(np.log2(min(height, width) / 8), 2, 4)),
+        minutes=max(round(epochs * images / per_minute), 1),
+        reasons={
+            "size": why_size,
+            "epochs": f"{steps} steps; {_STEPS} would be enough, {_MINUTES} minutes a row on {cores} cores allow "
+            f"{affordable} epochs, and fewer than {_FEWEST_EPOCHS} are never proposed",
+        },
+    )
+
+
+def describe(proposed: Proposal) -> str:
+    """The proposal as a table of two columns."""
+    spec, measured = proposed.spec, proposed.thresholds
+    chance = (
+        "" if measured.by_chance is None else f": by chance, images of different classes reach {measured.by_chance}"
+    )
+    lines = [
+        ("proposed size", f"{spec.width}x{spec.height}, {spec.channels} channels: {proposed.reasons['size']}"),
+        ("proposed epochs", f"{proposed.epochs} of batches of {proposed.batch_size}: {proposed.reasons['epochs']}"),
+        ("a row takes about", f"{proposed.minutes} minutes"),
+        ("near duplicates", f"correlate by {measured.copies} or more, a group by {measured.group}{chance}"),
+    ]
+    if spec.pixel_range:
+        lines.append(("pixel values", f"{spec.pixel_range[0]:g} becomes 0, {spec.pixel_range[1]:g} becomes 255"))
+    return "\n".join(f"{name:30}{text}" for name, text in lines)
+
+
+def _size(found: Survey) -> tuple[int, int, str]:
+    """Height and width: the pictures' own, rounded, but no longer than what a processor trains in minutes."""
+    sizes = np.repeat(np.array(list(found.sizes)), list(found.sizes.values()), axis=0)
+    width, height = np.median(sizes, axis=0)
+    scale = min(1.0, _LARGEST / max(width, height))
+    rounded = [
+        int(np.clip(_MULTIPLE * int(scale * edge / _MULTIPLE + 0.5), _SMALLEST, _LARGEST)) for edge in (height, width)
+    ]
+    why = f"the median picture has {width:.0f}x{height:.0f}, edges are multiples of {_MULTIPLE} from {_SMALLEST}"
+    return rounded[0], rounded[1], f"{why} to {_LARGEST} (more is for a GPU)"

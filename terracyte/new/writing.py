@@ -1,0 +1,52 @@
+"""An experiment's folder."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from terracyte import params
+from terracyte.core import files
+from terracyte.new.proposal import Proposal
+from terracyte.new.survey import Survey
+from terracyte.rendering import templates
+
+_HERE = Path(__file__).parent
+
+
+def write(name: str, root: Path, found: Survey, proposed: Proposal) -> None:
+    """Write dvc.yaml, params.yaml and experiment.yaml into the new folder `name`; all of them or none.
+
+    Args:
+        name: of the folder and the task.
+        root: the project's folder, in which `name` will lie.
+        found: what lies in the folder of the images.
+        proposed: what fits it.
+
+    Raises:
+        InputError: the written experiment is none: a mistake of ours, told before anybody trains it.
+    """
+    with files.atomic_folder(Path(name)) as folder:
+        shutil.copy(root / "dvc.yaml", folder)
+        values = {"task": name, "found": found, "proposed": proposed, "source": source(name, found)}
+        for file in ("params.yaml", "experiment.yaml"):
+            files.write_text(folder / file, templates.render(_HERE / f"{file}.j2", **values))
+        params.load(folder)
+
+
+def source(name: str, found: Survey) -> str:
+    """The task's entry of `sources`, as YAML in one line; the path is seen from the experiment's folder."""
+    seen = os.path.relpath(found.root.resolve(), Path(name).resolve())
+    path = seen if len(Path(seen).parts) <= len(found.root.resolve().parts) else str(found.root.resolve())
+    entry: dict[str, Any] = {"source": "folder", "path": path}
+    if found.kind == "segmentation":
+        entry |= {"images": found.images, "masks": found.masks}
+    optional = {
+        "labels": found.labels,
+        "group_column": found.group_column,
+        "mask_values": found.values,
+        "ignore": found.ignored,
+    }
+    entry |= {key: value for key, value in optional.items() if value not in (None, {})}
+    return json.dumps(entry, ensure_ascii=False)  # which is YAML

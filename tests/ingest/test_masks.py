@@ -1,0 +1,190 @@
+"""Masks as people have them: what their values mean, and how they lie over pictures that EXIF turns."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from terracyte.core import paths
+from terracyte.ingest.sources import masks
+from tests.ingest.conftest import SIZE, Declare, Ingest, Refusal
+
+Values = NDArray[np.uint8]
+COLOURS = {"background": [0, 0, 0], "soil": [220, 20, 60], "bedrock": [0, 130, 180], "big rock": [9, 9, 9]}
+
+
+def stripes(*values: int) -> Values:
+    """Vertical stripes, equally wide."""
+    return np.tile(np.repeat(np.array(values, np.uint8), SIZE // len(values)), (SIZE, 1))
+
+
+def write(mask: Image.Image | Values, stem: str = "a", ending: str = "png", **options: Any) -> None:
+    """A mask beside a grey picture of its size."""
+    mask = mask if isinstance(mask, Image.Image) else Image.fromarray(mask)
+    for folder, picture in (("images", Image.new("L", mask.size, 50)), ("masks", mask)):
+        Path(f"terrain/{folder}").mkdir(parents=True, exist_ok=True)
+        picture.save(f"terrain/{folder}/{stem}.{'png' if folder == 'images' else ending}", **options)
+
+
+@pytest.fixture
+def read(declare: Declare, ingest: Ingest) -> Any:
+    """Ingest masks as declared: (n, h, w)."""
+
+    def run(**declared: Any) -> Any:
+        declare("mars", source="folder", path="terrain", **declared)
+        ingest("mars")
+        return np.load(paths.masks("mars"))
+
+    return run
+
+
+@pytest.fixture
+def refused(declare: Declare, refusal: Refusal) -> Any:
+    def run(**declared: Any) -> str:
+        declare("mars", source="folder", path="terrain", **declared)
+        return refusal("mars")
+
+    return run
+
+
+def test_class_numbers_need_no_declaration(read: Any) -> None:
+    write(stripes(0, 1, 2, 3))
+    np.testing.assert_array_equal(read(), [stripes(0, 1, 2, 3)])
+
+
+def test_grey_values_mean_what_is_declared(read: Any) -> None:
+    write(stripes(0, 128, 255, 7))
+    found = read(mask_values={"soil": 255, "bedrock": 128, "big rock": 7, "background": 0})
+    np.testing.assert_array_equal(found, [stripes(0, 2, 1, 3)])
+
+
+def test_ignored_pixels_are_background(read: Any) -> None:
+    write(stripes(255, 1, 2, 3))
+    np.testing.assert_array_equal(read(ignore=255), [stripes(0, 1, 2, 3)])
+
+
+def test_masks_without_a_number_for_the_background(read: Any) -> None:
+    write(stripes(0, 1, 2, 255))
+    found = read(mask_values={"soil": 0, "bedrock": 1, "big rock": 2}, ignore=255)
+    np.testing.assert_array_equal(found, [stripes(1, 2, 3, 0)])
+
+
+def test_colours_are_classes(read: Any) -> None:
+    write(Image.fromarray(np.array(list(COLOURS.values()), np.uint8)[stripes(3, 1, 0, 2)]))
+    np.testing.assert_array_equal(read(mask_values=COLOURS), [stripes(3, 1, 0, 2)])
+
+
+@pytest.mark.parametrize("declared", [{}, {"mask_values": COLOURS}], ids=["indices", "colours"])
+def test_palettes_are_read_by_index_or_by_colour(read: Any, declared: dict[str, Any]) -> None:
+    picture = Image.fromarray(stripes(3, 1, 0, 2))
+    picture.putpalette([channel for colour in COLOURS.values() for channel in colour])
+    write(picture)
+    np.testing.assert_array_equal(read(**declared), [stripes(3, 1, 0, 2)])
+
+
+def test_jpgs_are_refused_or_snapped_and_counted(read: Any, refused: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    write(stripes(0, 85, 170, 255), ending="jpg", quality=60)
+    declared = {"mask_values": {"background": 0, "soil": 85, "bedrock": 170, "big rock": 255}}
+    assert "terrain/masks/a.jpg is a jpg, whose compression alters the values" in refused(**declared)
+    Path("data/mars/raw/images.npy").unlink()
+    found = read(**declared, snap_masks=True)
+    np.testing.assert_array_equal(found, [stripes(0, 1, 2, 3)])
+    values = np.asarray(Image.open("terrain/masks/a.jpg"))
+    moved = int((~np.isin(values, [0, 85, 170, 255])).sum())
+    assert moved > 0
+    assert f"note: terrain: {moved} values ({moved / SIZE**2:.2%} of the masks' pixels)" in capsys.readouterr().err
+
+
+def test_two_readings_are_both_named(refused: Any) -> None:
+    """The rarest class may be absent, or the masks may count without the background."""
+    write(stripes(0, 1, 2, 255))
+    line = refused()
+    assert "terrain/masks/a.png holds 255 in 256 pixels, first at row 0, column 24" in line
+    assert "'ignore: 255'" in line
+    assert "'mask_values: {soil: 0, bedrock: 1, big rock: 2, background: 255}'" in line
+
+
+@pytest.mark.parametrize(
+    ("classes", "background", "values", "expected"),
+    [
+        (["background", "crater"], None, {0, 255}, ["mask_values: {background: 0, crater: 255}"]),
+        (["none", "a", "b"], 0, {0, 128, 255}, ["mask_values: {none: 0, a: 128, b: 255}"]),
+        (["none", "a", "b"], 0, {0, 255}, ["ignore: 255", "mask_values: {a: 0, b: 1, none: 255}"]),
+        (["a", "b"], None, {0, 1}, []),
+        (["a", "b"], None, {0, 7, 9}, []),
+    ],
+)
+def test_what_values_could_mean(
+    classes: list[str], background: int | None, values: set[int], expected: list[str]
+) -> None:
+    assert masks.readings(tuple(classes), background, values) == expected
+
+
+def test_values_that_no_class_has_are_named(refused: Any) -> None:
+    write(stripes(0, 128, 255, 7))
+    line = refused(mask_values={"soil": 255, "bedrock": 128, "big rock": 8, "background": 0})
+    assert "holds 7 in 256 pixels, first at row 0, column 24" in line
+    assert "(all masks hold 0, 7, 128, 255)" in line
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [
+        ({"mask_values": {"soil": 1}}, "'sources.mars.mask_values' has no value for bedrock, big rock"),
+        ({"mask_values": {"sol": 1}}, "'sources.mars.mask_values.sol' is unknown; did you mean 'soil'"),
+        ({"mask_values": {**COLOURS, "soil": 3}}, "'sources.mars' mixes numbers and colours"),
+        ({"mask_values": {"soil": 1, "bedrock": 1, "big rock": 2}}, "the value 1 means two things"),
+        ({"ignore": 3}, "the value 3 means two things"),
+        ({"snap_masks": True}, "'sources.mars.snap_masks' needs 'mask_values'"),
+        ({"mask_values": {**COLOURS, "soil": [0, 0, 256]}}, "a colour in 'sources.<task>' is [0, 0, 256]"),
+        ({"mask_values": {"soil": "red"}}, "'sources.mars.mask_values.soil' is 'red' (str)"),
+        ({"mask_values": COLOURS}, "terrain/masks/a.png is grey, and 'mask_values' beside the path names colours"),
+    ],
+)
+def test_declarations_that_cannot_be_meant_are_refused(refused: Any, declared: dict[str, Any], expected: str) -> None:
+    write(stripes(0, 1, 2, 3))
+    assert expected in refused(**declared)
+
+
+def turned(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+def write_turned(shape: tuple[int, int], orientation: int, mask: Values, **of_mask: Any) -> None:
+    write(stripes(0, 1, 2, 3), stem="upright")
+    Image.new("L", shape[::-1], 50).save("terrain/images/a.jpg", exif=turned(orientation))
+    Image.fromarray(mask).save("terrain/masks/a.png", **of_mask)
+
+
+def test_a_mask_that_follows_stored_pixels_is_turned_with_them(read: Any) -> None:
+    """Where width and height change places, its size tells."""
+    stored = np.repeat(stripes(0, 1, 2, 3), 2, axis=0)  # twice as high as wide
+    write_turned((2 * SIZE, SIZE), 6, stored)
+    expected = np.rot90(stored, -1)[:, ::2]  # 6: viewers turn it clockwise
+    np.testing.assert_array_equal(read()[0], expected)
+
+
+def test_a_mask_of_the_upright_size_stays(read: Any) -> None:
+    upright = np.repeat(stripes(0, 1, 2, 3), 2, axis=1)
+    write_turned((2 * SIZE, SIZE), 6, upright)
+    np.testing.assert_array_equal(read()[0], stripes(0, 1, 2, 3))
+
+
+def test_a_mask_with_exif_of_its_own_is_turned_by_it(read: Any) -> None:
+    write_turned((SIZE, SIZE), 3, stripes(0, 1, 2, 3), exif=turned(3))
+    np.testing.assert_array_equal(read()[0], stripes(3, 2, 1, 0))
+
+
+def test_where_nothing_tells_a_setting_does(read: Any, refused: Any) -> None:
+    write_turned((SIZE, SIZE), 3, stripes(0, 1, 2, 3))
+    line = refused()
+    assert "terrain/masks/a.png tells nothing of EXIF" in line
+    assert "'sources.mars.masks_follow' in experiment.yaml to stored" in line
+    Path("data/mars/raw/images.npy").unlink()
+    np.testing.assert_array_equal(read(masks_follow="stored")[0], stripes(3, 2, 1, 0))
+    np.testing.assert_array_equal(read(masks_follow="upright")[0], stripes(0, 1, 2, 3))

@@ -1,0 +1,207 @@
+"""`terracyte new`: what it makes of a stranger's folder can be read, and is ingested as it says."""
+
+import contextlib
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from stages import ingest
+from terracyte import cli, params
+from terracyte.core import paths
+from terracyte.params.check import check
+from tests.conftest import ROOT
+
+COLOURS = [(0, 0, 0), (220, 20, 60), (0, 130, 180)]
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project's folder, being the working directory."""
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    (tmp_path / "stages").symlink_to(ROOT / "stages")
+    (tmp_path / "data/weights").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def save(path: str, pixels: NDArray[Any] | Image.Image) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    (pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)).save(path)
+
+
+def noise(seed: int, *shape: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def class_folders(*names: str, count: int = 6, shape: tuple[int, ...] = (40, 60, 3)) -> None:
+    for label, name in enumerate(names):
+        for number in range(count):
+            save(f"pictures/{name}/c{number}.png", noise(100 * label + number, *shape))
+
+
+def segmentation(values: list[int], count: int = 6, mask_of: Any = Image.fromarray) -> None:
+    """Masks of vertical stripes of the values."""
+    mask = np.tile(np.repeat(np.array(values, np.uint8), 16), (48, 1))
+    for number in range(count):
+        save(f"pictures/images/f{number}.png", noise(number, *mask.shape))
+        save(f"pictures/masks/f{number}.png", mask_of(mask))
+
+
+def made(*options: str, name: str = "mine") -> params.Params:
+    """What `terracyte new` wrote, checked as `terracyte check` does."""
+    cli.main(["new", name, "pictures", *options])
+    check(Path(name))
+    return params.load(Path(name))
+
+
+def ingested(monkeypatch: pytest.MonkeyPatch, name: str = "mine") -> pd.DataFrame:
+    with contextlib.chdir(name):
+        monkeypatch.setattr(sys, "argv", ["ingest", name])
+        ingest.main()
+        return pd.read_parquet(paths.raw_manifest(name))
+
+
+def masks(name: str = "mine") -> NDArray[np.uint8]:
+    return np.asarray(np.load(Path(name) / paths.masks(name)))
+
+
+def refused(capsys: pytest.CaptureFixture[str], *options: str, name: str = "mine") -> str:
+    before = sorted(Path().rglob("*"))
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["new", name, "pictures", *options])
+    assert exit_.value.code == 2
+    assert sorted(Path().rglob("*")) == before
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_class_folders_become_an_experiment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["immature (IG)", "mono & macro", "50% band"]
+    class_folders(*names)
+    settings = made()
+    spec = settings.tasks["mine"]
+    assert (spec.kind, spec.classes, spec.channels) == ("classification", tuple(sorted(names)), 3)
+    assert (spec.height, spec.width) == (48, 64)  # of 40 and 60, multiples of 16
+    assert list(settings.experiment.rows) == [
+        f"mine-{row}" for row in ("baseline", "plain", "augmented", "pretrained", "best")
+    ]
+    for row in settings.experiment.rows:
+        settings.config(row)
+    assert ingested(monkeypatch)["label"].tolist() == [0] * 6 + [1] * 6 + [2] * 6
+    printed = capsys.readouterr().out
+    assert "18 in pictures" in printed
+    assert "60x40 (18)" in printed
+    assert "50% band 6, immature (IG) 6, mono & macro 6" in printed
+
+
+def test_grey_pictures_have_one_channel_and_sixteen_bits_a_range() -> None:
+    ramp = np.tile(np.linspace(1000, 3000, 60).astype(np.uint16), (40, 1))
+    for name in "ab":
+        for number in range(4):
+            save(f"pictures/{name}/{number}.png", ramp + number)
+    spec = made().tasks["mine"]
+    assert spec.channels == 1
+    assert spec.pixel_range == pytest.approx((1000, 3003), abs=5)
+
+
+def test_labels_and_groups_from_a_csv(monkeypatch: pytest.MonkeyPatch) -> None:
+    class_folders("x")
+    rows = "".join(f"x/c{number}.png,{'ab'[number % 2]},P{number // 2}\n" for number in range(6))
+    Path("pictures/labels.csv").write_text(f"file,label,patient\n{rows}")
+    settings = made("--labels", "pictures/labels.csv", "--groups", "patient")
+    assert settings.tasks["mine"].classes == ("a", "b")
+    manifest = ingested(monkeypatch)
+    assert manifest["label"].tolist() == [0, 1] * 3
+    assert manifest["declared_group"].tolist() == ["P0", "P0", "P1", "P1", "P2", "P2"]
+
+
+@pytest.mark.parametrize(
+    ("values", "classes", "mask_values", "background"),
+    [
+        ([0, 1, 2], ("value 0", "value 1", "value 2"), {}, None),
+        ([0, 255], ("value 0", "value 255"), {"value 0": 0, "value 255": 255}, None),
+        (
+            [0, 128, 255],
+            ("value 0", "value 128", "value 255"),
+            {"value 0": 0, "value 128": 128, "value 255": 255},
+            None,
+        ),
+        (
+            [0, 1, 2, 255],
+            ("not labelled", "value 0", "value 1", "value 2"),
+            {"value 0": 0, "value 1": 1, "value 2": 2},
+            "not labelled",
+        ),
+    ],
+)
+def test_values_of_masks_become_classes(
+    monkeypatch: pytest.MonkeyPatch,
+    values: list[int],
+    classes: tuple[str, ...],
+    mask_values: dict[str, int],
+    background: str | None,
+) -> None:
+    segmentation(values)
+    settings = made()
+    spec, source = settings.tasks["mine"], settings.experiment.sources["mine"]
+    assert (spec.kind, spec.classes, spec.background) == ("segmentation", classes, background)
+    assert source.mask_values == mask_values
+    ingested(monkeypatch)
+    expected = [classes.index("not labelled" if v == 255 and background else f"value {v}") for v in values]
+    assert masks()[0, 0, ::16].tolist() == expected
+
+
+def test_colours_of_masks_become_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    segmentation([0, 1, 2], mask_of=lambda mask: Image.fromarray(np.array(COLOURS, np.uint8)[mask]))
+    settings = made()
+    assert settings.tasks["mine"].classes == ("colour 0-0-0", "colour 0-130-180", "colour 220-20-60")
+    ingested(monkeypatch)
+    assert masks()[0, 0, ::16].tolist() == [0, 2, 1]
+
+
+def test_masks_may_lie_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    segmentation([0, 1])
+    Path("pictures/masks").rename("truth")
+    Path("pictures/images").rename("photos")
+    cli.main(["new", "mine", "photos", "--masks", "truth"])
+    source = params.load(Path("mine")).experiment.sources["mine"]
+    assert (source.path, source.images, source.masks) == ("..", "photos", "truth")
+
+
+def test_what_is_alike_by_chance_is_no_copy() -> None:
+    """Images of different classes that correlate by 0.97 raise the threshold of near duplicates."""
+    common = noise(0, 40, 60, 3)
+    for label, name in enumerate("ab"):
+        for number in range(8):
+            pixels = common.copy()
+            pixels[:6] = noise(10 * label + number, 6, 60, 3)
+            save(f"pictures/{name}/{number}.png", pixels)
+    clean = made().clean["mine"]
+    assert clean.near_duplicate_correlation > 0.93
+
+
+def test_what_cannot_become_one_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("pictures").mkdir()
+    assert "pictures holds no folder of jpg, png" in refused(capsys)
+    class_folders("train", "test")
+    assert "pictures holds test, train: splits that somebody made" in refused(capsys)
+    shutil.rmtree("pictures")
+    class_folders("only")
+    assert "pictures holds one class only, 'only'" in refused(capsys)
+    assert "NAME is 'my-cells'" in refused(capsys, name="my-cells")
+    assert "stages exists already and stays as it is" in refused(capsys, name="stages")
+    segmentation([0, 1])
+    save("pictures/masks/f0.png", noise(0, 48, 32))
+    assert "pictures/masks/f0.png: masks hold more than 32 different values" in refused(capsys)
+    Image.new("L", (32, 48)).save("pictures/masks/f0.jpg")
+    Path("pictures/masks/f0.png").unlink()
+    assert "pictures/masks/f0.jpg is a jpeg, whose compression alters" in refused(capsys)
