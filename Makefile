@@ -23,11 +23,11 @@ export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
 export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
 export MALLOC_TOP_PAD_ ?= 268435456
 
-# DVC runs one stage after another: so the data stages of WORKERS tasks, then as many rows, run side by side, and the last
-# DVC does what is left. It removes what a stage declares before it runs the stage: after a failure the previous outputs
+# DVC runs one stage after another: so the data stages of WORKERS tasks, then as many rows, run side by side (backwards:
+# the last rows of a table take longest), and the last DVC does what is left. It removes what a stage declares before it runs the stage: after a failure the previous outputs
 # come back, cached ones by checkout, the others from a copy.
 DVC = dvc --wait-for-lock repro
-SIDE_BY_SIDE = dvc stage list --name-only | sed -n 's/^$(1)@//p' | xargs -P $(WORKERS) -I{} sh -c '$(DVC) --single-item $(addsuffix @{},$(2)) || exit 1'
+SIDE_BY_SIDE = dvc stage list --name-only | sed -n 's/^$(1)@//p' | sort -r | xargs -P $(WORKERS) -I{} sh -c '$(DVC) --single-item $(addsuffix @{},$(2)) || exit 1'
 ALL = $(DVC) fetch && $(call SIDE_BY_SIDE,ingest,ingest validate clean balance tune configure) && \
 	$(call SIDE_BY_SIDE,train,train evaluate) && $(call SIDE_BY_SIDE,ingest,promote report submit) && $(DVC)
 define repro

@@ -14,14 +14,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("variant", help="a name of experiment.yaml: rows")
     name = parser.parse_args().variant
-    settings = params.load()
-    this = row.read(settings.row(name).task, name)
+    this = row.read(params.load().row(name).task, name)
     task = tasks.of(this.task, this.spec)
     predictions.trained(this)
     rows = predictions.test_rows(task.name)
     kept = {seed: predictions.predict(task, rows, name, [seed]) for seed in this.seeds}
     together = predictions.predict(task, rows, name, this.seeds) if len(kept) > 1 else None
-    found = scores.summarise(task, this, rows, kept, settings.evaluate, together)
+    found = scores.summarise(task, this, rows, kept, row.evaluation(task.name), together)
     for seed, arrays in kept.items():
         files.write_arrays(paths.prediction(task.name, name, seed), arrays)
     files.write_arrays(paths.confusions(task.name, name), confusions.compact(task, rows, list(kept.values())))

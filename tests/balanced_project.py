@@ -1,6 +1,5 @@
 """A tiny project as `balance` leaves it: what training needs, learnable in a few steps."""
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -75,8 +74,8 @@ def configure() -> None:
         if not paths.pretrained(name).exists():
             initialisation.write(paths.pretrained(name), RANDOM)
     for task in settings.task_names:
-        for row in rows.resolve(settings, task):
-            files.write_json(paths.config(task, row.variant), dataclasses.asdict(row))
+        paths.configs(task).mkdir(parents=True, exist_ok=True)
+        rows.write(settings, task, paths.configs(task))
 
 
 def _shrink(root: Path) -> None:

@@ -135,8 +135,8 @@ def _declare() -> None:
 
 def configure(task: str) -> None:
     """What the stage writes."""
-    for row in rows.resolve(params.load(), task):
-        files.write_json(paths.config(task, row.variant), dataclasses.asdict(row))
+    paths.configs(task).mkdir(parents=True, exist_ok=True)
+    rows.write(params.load(), task, paths.configs(task))
 
 
 def train(task: Task, variant: str) -> None:

@@ -1,5 +1,8 @@
 """The one place where a row's configuration is resolved: reference ← override ← tuned values ← change ← override."""
 
+import dataclasses
+from pathlib import Path
+
 from terracyte.core import files, paths
 from terracyte.core.errors import InputError
 from terracyte.fetch import initialisation
@@ -19,6 +22,24 @@ def resolve(settings: Params, task: str) -> list[Row]:
         raise InputError(f"{tuned} is missing: run `dvc repro tune@{task}`")
     values, data = files.read_json(tuned), data_hash(task)
     return [_row(settings, name, settings.config(name, values), data) for name in names]
+
+
+def write(settings: Params, task: str, folder: Path) -> None:
+    """Write one file per row, and one that says how rows are evaluated.
+
+    DVC reads the whole of params.yaml for each parameter of each stage: as files, they cost it nothing.
+
+    Args:
+        settings: the experiment.
+        task: whose rows.
+        folder: an existing one that becomes `paths.configs(task)`.
+
+    Raises:
+        InputError: see `resolve`.
+    """
+    for row in resolve(settings, task):
+        files.write_json(folder / paths.config(task, row.variant).name, dataclasses.asdict(row))
+    files.write_json(folder / paths.evaluation(task).name, dataclasses.asdict(settings.evaluate))
 
 
 def _row(settings: Params, name: str, config: Config, data: str) -> Row:

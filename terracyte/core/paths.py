@@ -139,6 +139,11 @@ def config(task: str, variant: str) -> Path:
     return configs(task) / f"{variant}.json"
 
 
+def evaluation(task: str) -> Path:
+    """How rows are evaluated; no row's name begins so."""
+    return configs(task) / "_evaluate.json"
+
+
 def models(task: str, variant: str) -> Path:
     """Folder with one `seed_<n>.keras` per seed."""
     return DATA / task / "models" / variant

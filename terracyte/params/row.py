@@ -8,7 +8,7 @@ from terracyte.core import files, paths
 from terracyte.core.errors import InputError
 from terracyte.core.hashing import digest, file_hash
 from terracyte.params import schema
-from terracyte.params.blocks import TaskSpec
+from terracyte.params.blocks import Evaluate, TaskSpec
 from terracyte.params.variant import Config
 
 # What weights start from, as tables show it; a user's own file has its name.
@@ -100,6 +100,18 @@ def read(task: str, variant: str) -> Row:
     if not path.exists():
         raise InputError(f"{path} is missing: run `dvc repro configure@{task}`")
     return schema.build(Row, files.read_json(path), "", str(path))
+
+
+def evaluation(task: str) -> Evaluate:
+    """How the task's rows are evaluated.
+
+    Raises:
+        InputError: see `read`.
+    """
+    path = paths.evaluation(task)
+    if not path.exists():
+        raise InputError(f"{path} is missing: run `dvc repro configure@{task}`")
+    return schema.build(Evaluate, files.read_json(path), "", str(path))
 
 
 def data_hash(task: str) -> str:

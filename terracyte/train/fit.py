@@ -98,12 +98,20 @@ class Fitting:
             class_offsets.add(network, validation.offsets(model))
         return Fitted(
             model=model,
-            # the epochs' own scores are without test-time flips, which take up to eight passes
-            scores=validation.scores(model),
+            scores=self._scores(validation, model, progress),
             best_epoch=progress.best_epoch,
             history=progress.history,
             seconds=progress.seconds,
         )
+
+    def _scores(self, validation: Validation, model: keras.Model, progress: Progress) -> Epoch:
+        """Those of the finished model; where it is the network as its best epoch was scored, they are known."""
+        config = self.config
+        # epochs are scored without test-time flips, which take up to eight passes, and in their own precision
+        if config.test_time_flips or config.class_offsets or config.precision != "float32":
+            return validation.scores(model)
+        best = progress.history[progress.best_epoch - 1]
+        return {name: value for name, value in best.items() if name.startswith("val_")}
 
     def _run_epochs(self, validation: Validation) -> Progress:
         """Resume from the newest checkpoint, if any, and train the remaining epochs."""

@@ -279,6 +279,11 @@ def test_scores_are_those_of_the_model_as_it_is_used(fit: Fit) -> None:
     assert found["val_mean_iou"] == pytest.approx(fitted.scores["val_mean_iou"])
 
 
+def test_scores_of_a_network_without_additions_are_those_of_its_best_epoch(fit: Fit) -> None:
+    fitted = fit("mars-unet_1", epochs=3, weight_averaging=0.5)
+    assert fitted.scores == pytest.approx(validation_of("mars").scores(fitted.model), rel=1e-5)
+
+
 def validation_of(task: str) -> Validation:
     rows = read_rows(tasks.make(task, params.load()), "validation")
     return Validation(losses.WeightedCrossEntropy([1.0] * 4), rows, batch_size=4)
