@@ -91,14 +91,11 @@ def propose(name: str, found: Survey) -> Proposal:
 def describe(proposed: Proposal) -> str:
     """The proposal as a table of two columns."""
     spec, measured = proposed.spec, proposed.thresholds
-    chance = (
-        "" if measured.by_chance is None else f": by chance, images of different classes reach {measured.by_chance}"
-    )
     lines = [
         ("proposed size", f"{spec.width}x{spec.height}, {spec.channels} channels: {proposed.reasons['size']}"),
         ("proposed epochs", f"{proposed.epochs} of batches of {proposed.batch_size}: {proposed.reasons['epochs']}"),
         ("a row takes about", f"{proposed.minutes} minutes"),
-        ("near duplicates", f"correlate by {measured.copies} or more, a group by {measured.group}{chance}"),
+        ("near duplicates", f"correlate by {measured.copies} or more, a group by {measured.group} (measured)"),
     ]
     if spec.pixel_range:
         lines.append(("pixel values", f"{spec.pixel_range[0]:g} becomes 0, {spec.pixel_range[1]:g} becomes 255"))

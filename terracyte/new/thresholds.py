@@ -1,23 +1,28 @@
 """Bounds and thresholds that hold for these images, measured on some of them."""
 
+import contextlib
 import dataclasses
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from terracyte.images.similarity.histograms import histograms, isolation
-from terracyte.images.similarity.pairs import similar_pairs
+from terracyte.images.similarity.pairs import Pairs, components, similar_pairs
 from terracyte.images.statistics import describe
 from terracyte.ingest.sources.listing import Sample
 from terracyte.ingest.sources.pictures import UnreadableError, decoding, load_image, resize_image
 from terracyte.tasks.task import Task
 
-_LOOKED_AT = 600  # images; all their pairs are compared
-_BITS = 16  # of the hashes of pairs that are compared
-_COPY, _GROUP = 0.93, 0.75  # correlations from which images are copies, or of one group, where nothing else is known
-_MARGIN = 0.5  # of what is left to 1 above pairs that are alike by chance
+_LOOKED_AT = 2000  # images, evenly spread
+_BITS = 11  # of the hashes of pairs that are compared, as `clean` and `balance` do
+_COPY, _SUREST_COPY = (
+    0.93,
+    0.99,
+)  # correlations from which images are near duplicates: where few are, and where many are
+_ALIKE = 0.02  # share of the images that may have a partner more alike than that
+_GROUP = 0.75  # correlation from which images share a split
+_LARGEST_GROUP = 0.02  # share of the images
 _ALIKE_ODDITIES = 3
 _ROOM = 1.3  # bounds are wider than what was seen by this factor
 
@@ -32,7 +37,6 @@ class Thresholds:
         copies: correlation from which two images are near duplicates.
         group: correlation from which they must share a split.
         distance: Hellinger distance from which an image is off the distribution.
-        by_chance: correlation that one in a thousand pairs of different classes reaches; None where it is not known.
     """
 
     brightness: tuple[int, int]
@@ -40,56 +44,53 @@ class Thresholds:
     copies: float
     group: float
     distance: float
-    by_chance: float | None
 
 
 def measure(task: Task, samples: list[Sample]) -> Thresholds:
     """Read some images, evenly spread, and measure.
 
-    Two images of different classes are no copies, however alike they look: what such pairs reach by chance is no
-    sign of a copy between others.
+    Where images of one class look alike by nature, as digits do, likeness alone makes no copy, and would chain them all
+    into one group: the thresholds rise until few images have a copy and no group is large.
     """
     chosen = [samples[place] for place in np.linspace(0, len(samples) - 1, min(len(samples), _LOOKED_AT)).astype(int)]
-    images, labels = _read(task, chosen)
+    images = _read(task, chosen)
     table = describe(images).assign(id=np.arange(len(images)))
-    by_chance = None if task.dense else _by_chance(images, table, labels)
+    pairs = similar_pairs(images, table, _BITS, _GROUP)
     low, high = np.quantile(table["brightness"], [0.005, 0.995])
     spread = max((high - low) * (_ROOM - 1), 5)
     isolated = isolation(histograms(images, table["id"].to_numpy(np.int64)), task.image_shape[2], _ALIKE_ODDITIES)
     return Thresholds(
         brightness=(int(max(low - spread, 0)), int(min(high + spread + 1, 255))),
         contrast_low=round(float(np.quantile(table["contrast"], 0.005)) / _ROOM, 1),
-        copies=_above(by_chance, _COPY),
-        group=_above(by_chance, _GROUP),
+        copies=_copies(len(images), pairs),
+        group=_group(len(images), pairs),
         distance=round(min(max(float(np.quantile(isolated, 0.99)) * _ROOM, 0.4), 0.95), 2),
-        by_chance=by_chance,
     )
 
 
-def _read(task: Task, samples: list[Sample]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _read(task: Task, samples: list[Sample]) -> NDArray[np.uint8]:
     height, width, _ = task.image_shape
-    images, labels = [], []
+    images = []
     for sample in tqdm(samples, "measuring", leave=False, disable=None):
-        try:
+        with contextlib.suppress(UnreadableError):  # `look` says which
             images.append(resize_image(load_image(task, sample.image).picture, height, width))
-        except UnreadableError:  # `look` says which
-            continue
-        labels.append(-1 if sample.label is None else sample.label)
-    return np.stack(images), np.array(labels)
+    return np.stack(images)
 
 
-def _by_chance(images: NDArray[np.uint8], table: pd.DataFrame, labels: NDArray[np.int64]) -> float | None:
-    pairs = similar_pairs(images, table, _BITS, 0.5)
-    differ = labels[pairs.rows[:, 0]] != labels[pairs.rows[:, 1]]
-    counts = np.bincount(labels)
-    of_all = (len(labels) ** 2 - int((counts**2).sum())) // 2  # pairs of different classes, most of them not alike
-    among = np.sort(pairs.correlation[differ])[::-1]
-    rank = max(of_all // 1000, 1)
-    return round(float(among[rank - 1]), 3) if len(among) >= rank else None
+def _copies(count: int, pairs: Pairs) -> float:
+    """The correlation above which a share of `_ALIKE` of the images has a partner, within its bounds."""
+    best = np.zeros(count)
+    np.maximum.at(best, pairs.rows, pairs.correlation[:, None])
+    return round(float(np.clip(np.quantile(best, 1 - _ALIKE), _COPY, _SUREST_COPY)), 3)
 
 
-def _above(by_chance: float | None, usual: float) -> float:
-    return usual if by_chance is None else round(max(usual, by_chance + _MARGIN * (1 - by_chance)), 3)
+def _group(count: int, pairs: Pairs) -> float:
+    """The lowest correlation from `_GROUP` on that chains no more than `_LARGEST_GROUP` of the images together."""
+    most = max(int(_LARGEST_GROUP * count), 5)
+    for correlation in np.arange(_GROUP, 0.995, 0.01):
+        if np.bincount(components(count, pairs.rows[pairs.correlation >= correlation])).max() <= most:
+            break
+    return round(float(correlation), 2)
 
 
 def pixel_range(samples: list[Sample]) -> tuple[float, float]:
