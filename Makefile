@@ -52,6 +52,7 @@ setup: .venv/installed ## make the environment in .venv from requirements.lock
 	@touch $@
 
 repro: setup ## run what is out of date of the embedded sample (or EXPERIMENT=FOLDER), WORKERS=2 rows at a time
+	@test "$(EXPERIMENT)" = . || cp dvc.yaml $(EXPERIMENT)/
 	$(call repro,$(EXPERIMENT))
 
 real: setup ## run on the challenge files: make real DATA=DIR [TARGETS="evaluate@mars-unet_final"]
