@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
 from tqdm import tqdm
 
+from terracyte.balance.split import SPLITS
 from terracyte.core.errors import InputError
 from terracyte.ingest.sources import columns
 from terracyte.ingest.sources.listing import Sample, masked_samples, shown, visible, walk
@@ -20,6 +21,7 @@ _IMAGES, _MASKS = "images", "masks"
 _LOOKED_AT = 2000  # pictures whose headers, and masks whose values, are read; evenly spread
 _MOST_VALUES = 32  # more different values are no classes
 _UNLABELLED = 255
+_SHOWN = 5  # of what would be refused
 _SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 
 
@@ -86,6 +88,12 @@ def look(images: Path, masks: Path | None, labels: Path | None, group_column: st
         raise InputError(f"{labels} does not lie in {images}: put it there, with file names as seen from there")
     samples, classes = _labelled(images, labels)
     sizes, modes, bits, refused = _headers([sample.image for sample in samples])
+    few = [f"'{name}' has {count:.0f}" for name, count in classes.items() if count < len(SPLITS)]
+    if few:
+        refused.append(
+            f"each of {len(SPLITS)} splits needs an image of every class, and {', '.join(few)}: add some, or name the "
+            f"class under 'class_of' in experiment.yaml, and take it out of 'classes'"
+        )
     return Survey(
         kind="classification",
         root=images,
@@ -157,7 +165,7 @@ def _segmentation(images: Path, masks: Path, group_column: str | None) -> Survey
         raise InputError(f"one of {images} and {masks} lies in the other: put them side by side")
     listing = masked_samples(images, masks)
     sizes, modes, bits, refused = _headers([sample.image for sample in listing.samples])
-    shares, in_colour = _mask_values([sample.mask for sample in listing.samples if sample.mask])
+    shares, in_colour, unreadable = _mask_values([sample.mask for sample in listing.samples if sample.mask])
     classes, values, ignored = _meaning(shares, in_colour)
     return Survey(
         kind="segmentation",
@@ -173,7 +181,7 @@ def _segmentation(images: Path, masks: Path, group_column: str | None) -> Survey
         bits=bits,
         values=values,
         ignored=ignored,
-        refused=[*refused, *listing.incomplete],
+        refused=[*refused, *unreadable, *listing.incomplete],
     )
 
 
@@ -192,21 +200,19 @@ def _headers(paths: Sequence[Path]) -> tuple[dict[tuple[int, int], int], dict[st
             refused.append(str(error))
     if not sizes:
         raise InputError(f"none of {len(paths)} files can be read, first: {refused[0]}")
-    return dict(sizes), dict(modes), most, refused[:5]
+    return dict(sizes), dict(modes), most, refused[:_SHOWN]
 
 
-def _mask_values(paths: Sequence[Path]) -> tuple[dict[int, float], bool]:
-    """Share of the pixels of each value, colours as numbers; whether they are colours."""
+def _mask_values(paths: Sequence[Path]) -> tuple[dict[int, float], bool, list[str]]:
+    """Share of the pixels of each value, colours as numbers; whether they are colours; what cannot be read."""
     counts: collections.Counter[int] = collections.Counter()
-    coloured = False
+    coloured, refused = False, []
     for path in tqdm(_spread(paths), "looking at masks", leave=False, disable=None):
-        with decoding(path) as (picture, _):
-            if picture.format in ("JPEG", "WEBP"):
-                raise InputError(
-                    f"{path} is a {str(picture.format).lower()}, whose compression alters the values of masks: save "
-                    "them as png, or write the experiment by hand, with mask_values and snap_masks"
-                )
-            codes, in_colour = _codes(picture)
+        try:
+            codes, in_colour = _codes(path)
+        except UnreadableError as error:
+            refused.append(str(error))
+            continue
         coloured |= in_colour
         for value, count in zip(*np.unique(codes, return_counts=True), strict=True):
             counts[int(value)] += int(count)
@@ -216,15 +222,22 @@ def _mask_values(paths: Sequence[Path]) -> tuple[dict[int, float], bool]:
                 "A mask has one value for each class"
             )
     total = sum(counts.values())
-    return {value: counts[value] / total for value in sorted(counts)}, coloured
+    return {value: counts[value] / total for value in sorted(counts)}, coloured, refused[:_SHOWN]
 
 
-def _codes(picture: Image.Image) -> tuple[np.ndarray, bool]:
-    values = np.asarray(picture)
-    if values.ndim == 2:
-        return values.astype(np.int64), False
-    red, green, blue = np.moveaxis(np.asarray(picture.convert("RGB"), np.int64), -1, 0)
-    return red << 16 | green << 8 | blue, True
+def _codes(path: Path) -> tuple[NDArray[np.int64], bool]:
+    """A mask's values, colours as one number; whether they are colours."""
+    with decoding(path) as (picture, _):
+        if picture.format in ("JPEG", "WEBP"):
+            raise InputError(
+                f"{path} is a {str(picture.format).lower()}, whose compression alters the values of masks: save "
+                "them as png, or write the experiment by hand, with mask_values and snap_masks"
+            )
+        values = np.asarray(picture)
+        if values.ndim == 2:
+            return values.astype(np.int64), False
+        red, green, blue = np.moveaxis(np.asarray(picture.convert("RGB"), np.int64), -1, 0)
+        return red << 16 | green << 8 | blue, True
 
 
 def _meaning(

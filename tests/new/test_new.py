@@ -98,6 +98,7 @@ def test_class_folders_become_an_experiment(
         settings.config(row)
     assert ingested(monkeypatch)["label"].tolist() == [0] * 6 + [1] * 6 + [2] * 6
     printed = capsys.readouterr().out
+    assert "refused" not in printed
     assert "18 in pictures" in printed
     assert "60x40 (18)" in printed
     assert "50% band 6, immature (IG) 6, mono & macro 6" in printed
@@ -191,6 +192,25 @@ def test_thresholds_rise_where_images_are_alike_by_nature() -> None:
     assert (far.clean["far"].near_duplicate_correlation, far.balance["far"].group_correlation) == (0.93, 0.75)
     assert near.balance["near"].group_correlation > 0.75
     assert near.clean["near"].near_duplicate_correlation >= 0.93
+
+
+def test_what_ingest_and_balance_will_refuse_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    class_folders("many", "few")
+    for number in range(4):
+        Path(f"pictures/few/c{number}.png").unlink()
+    Path("pictures/many/c0.png").write_bytes(b"text")
+    made()
+    printed = capsys.readouterr().out
+    assert "refused                       pictures/many/c0.png is no jpg, png" in printed
+    assert "each of 3 splits needs an image of every class, and 'few' has 2" in printed
+    shutil.rmtree("pictures")
+    segmentation([0, 1])
+    Path("pictures/masks/f0.png").write_bytes(b"text")
+    Path("pictures/masks/f1.png").rename("pictures/masks/other.png")
+    made(name="other")
+    printed = capsys.readouterr().out
+    assert "pictures/masks/f0.png is no jpg, png" in printed
+    assert "1 of pictures/images without a partner of the same name in pictures/masks: f1.png" in printed
 
 
 def test_what_cannot_become_one_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
