@@ -74,7 +74,7 @@ types: ## mypy alone
 	@mypy
 
 behaviour: ## pytest alone
-	@pytest --numprocesses auto --dist worksteal
+	@MAKEFLAGS= pytest --numprocesses auto --dist worksteal
 
 test-services: setup ## pytest with PostgreSQL and an MLflow server, both started and ended by the tests
 	@.venv/bin/pip install --quiet --disable-pip-version-check --editable ".[team]"

@@ -126,7 +126,7 @@ def test_sixteen_bits_are_refused_unless_their_range_is_declared(
     ramp = np.tile(np.linspace(900, 5100, SIZE).astype(np.uint16), (SIZE, 1))
     save(f"cells/Basophil/b.{ending}", ramp)
     line = refusal("blood")
-    assert f"cells/Basophil/b.{ending} has 16 bits" in line
+    assert f"cells/Basophil/b.{ending} has more than 8 bits per channel (16)" in line
     assert "'tasks.blood.pixel_range: [LOW, HIGH]'" in line
     shutil.rmtree("data/blood")
     edit("tasks.blood.pixel_range", [1000, 5000])

@@ -124,7 +124,7 @@ def _scaled(task: Task, picture: Image.Image, path: Path, bits: int) -> Image.Im
     """`pixel_range` → 0-255; values beyond it become its ends."""
     if task.spec.pixel_range is None:
         raise UnreadableError(
-            f"{path} has {bits} bits per pixel and channel; say in params.yaml which values become 0 and 255: "
+            f"{path} has more than 8 bits per channel ({bits}); say in params.yaml which values become 0 and 255: "
             f"'tasks.{task.name}.pixel_range: [LOW, HIGH]'"
         )
     if not picture.mode.startswith(("I", "F")):
