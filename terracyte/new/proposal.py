@@ -13,7 +13,8 @@ from terracyte.params import TaskSpec
 
 _MULTIPLE = 16  # of the edges: what four levels of a U-Net need
 _SMALLEST, _LARGEST = 32, 128  # edges; larger ones are worth their time on a GPU
-_PIXELS_PER_SECOND = {"classification": 1.2e6, "segmentation": 0.3e6}  # in training, per core of a common server
+_PIXELS_PER_SECOND = {"classification": 1.2e6, "segmentation": 0.25e6}  # in training, per core of a common server
+_PATCHED = 64  # edge from which a U-Net reads squares of four pixels, which costs a quarter
 _MINUTES = 8  # that a row may take on this machine
 _STEPS = 3000  # after which small networks have learned what they can
 _FEWEST_EPOCHS, _MOST_EPOCHS = 6, 60
@@ -32,6 +33,7 @@ class Proposal:
         class_share: lowest and highest expected share of a class.
         batch_size, epochs, weight_averaging: of all rows.
         depth: of the networks.
+        patch: of a U-Net.
         minutes: that a row will take here, about.
         reasons: for size and epochs, in words.
     """
@@ -44,6 +46,7 @@ class Proposal:
     epochs: int
     weight_averaging: float
     depth: int
+    patch: int
     minutes: int
     reasons: dict[str, str]
 
@@ -64,7 +67,9 @@ def propose(name: str, found: Survey) -> Proposal:
     batch_size = 32 if found.kind == "classification" else 16
     images = max(int(_TRAINING * len(found.samples)), 1)
     cores = os.cpu_count() or 1
-    per_minute = 60 * _PIXELS_PER_SECOND[found.kind] * min(cores, 2) / (height * width)
+    patch = 2 if min(height, width) >= _PATCHED else 1
+    slower = 4 if found.kind == "segmentation" and patch == 1 else 1
+    per_minute = 60 / slower * _PIXELS_PER_SECOND[found.kind] * min(cores, 2) / (height * width)
     wanted, affordable = round(_STEPS * batch_size / images), int(_MINUTES * per_minute / images)
     epochs = int(np.clip(min(wanted, affordable), _FEWEST_EPOCHS, _MOST_EPOCHS))
     steps = epochs * -(-images // batch_size)
@@ -79,6 +84,7 @@ def propose(name: str, found: Survey) -> Proposal:
         epochs=epochs,
         weight_averaging=round(float(np.clip(1 - 20 / steps, 0.9, 0.998)), 3),
         depth=int(np.clip(np.log2(min(height, width) / 8), 2, 4)),
+        patch=patch,
         minutes=max(round(epochs * images / per_minute), 1),
         reasons={
             "size": why_size,
