@@ -24,8 +24,8 @@ export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
 export MALLOC_TOP_PAD_ ?= 268435456
 
 # DVC runs one stage after another: so the data stages of WORKERS tasks, then as many rows, run side by side (backwards:
-# the last rows of a table take longest), and the last DVC does what is left. It removes what a stage declares before it runs the stage: after a failure the previous outputs
-# come back, cached ones by checkout, the others from a copy.
+# the last rows of a table take longest), and the last DVC does what is left. It removes what a stage declares before it
+# runs the stage: after a failure the previous outputs come back, cached ones by checkout, the others from a copy.
 DVC = dvc --wait-for-lock repro
 SIDE_BY_SIDE = dvc stage list --name-only | sed -n 's/^$(1)@//p' | sort -r | xargs -P $(WORKERS) -I{} sh -c '$(DVC) --single-item $(addsuffix @{},$(2)) || exit 1'
 ALL = $(DVC) fetch && $(call SIDE_BY_SIDE,ingest,ingest validate clean balance tune configure) && \
@@ -52,7 +52,8 @@ setup: .venv/installed ## make the environment in .venv from requirements.lock
 	@touch $@
 
 repro: setup ## run what is out of date of the embedded sample (or EXPERIMENT=FOLDER), WORKERS=2 rows at a time
-	@test "$(EXPERIMENT)" = . || cp dvc.yaml $(EXPERIMENT)/
+	@test -f "$(EXPERIMENT)/experiment.yaml" || { echo "error: EXPERIMENT is '$(EXPERIMENT)': name a folder with an experiment.yaml" >&2; exit 2; }
+	@test "$(EXPERIMENT)" -ef . || cp dvc.yaml "$(EXPERIMENT)/"
 	$(call repro,$(EXPERIMENT))
 
 real: setup ## run on the challenge files: make real DATA=DIR [TARGETS="evaluate@mars-unet_final"]

@@ -15,6 +15,7 @@ from terracyte.balance.split import SPLITS
 from terracyte.core.errors import InputError
 from terracyte.ingest.sources import columns
 from terracyte.ingest.sources.listing import Sample, masked_samples, shown, visible, walk
+from terracyte.ingest.sources.masks import LOSSY, colour, packed
 from terracyte.ingest.sources.pictures import KINDS, SUFFIXES, UnreadableError, decoding
 
 _IMAGES, _MASKS = "images", "masks"
@@ -84,6 +85,7 @@ def look(images: Path, masks: Path | None, labels: Path | None, group_column: st
         images, masks = images / _IMAGES, images / _MASKS
     if masks is not None:
         return _segmentation(images, masks, group_column)
+    _require_own(images.resolve())
     if labels is not None and images.resolve() != labels.resolve().parent:
         raise InputError(f"{labels} does not lie in {images}: put it there, with file names as seen from there")
     samples, classes = _labelled(images, labels)
@@ -133,6 +135,14 @@ def describe(found: Survey) -> str:
     return "\n".join(f"{name:30}{text}" for name, text in lines)
 
 
+def _require_own(root: Path) -> None:
+    """Refuse a folder in which the project lies: DVC would watch what it writes itself."""
+    if Path().resolve().is_relative_to(root):
+        raise InputError(
+            f"DVC would watch all of {root}, this project included: put the images into a folder of their own"
+        )
+
+
 def _labelled(root: Path, labels: Path | None) -> tuple[list[Sample], dict[str, float]]:
     """Pictures with their classes, by class and name, or in the order of the CSV file."""
     if labels is not None:
@@ -163,6 +173,7 @@ def _segmentation(images: Path, masks: Path, group_column: str | None) -> Survey
     root = Path(os.path.commonpath([images.resolve(), masks.resolve()]))
     if root in (images.resolve(), masks.resolve()):
         raise InputError(f"one of {images} and {masks} lies in the other: put them side by side")
+    _require_own(root)
     listing = masked_samples(images, masks)
     sizes, modes, bits, refused = _headers([sample.image for sample in listing.samples])
     shares, in_colour, unreadable = _mask_values([sample.mask for sample in listing.samples if sample.mask])
@@ -228,16 +239,15 @@ def _mask_values(paths: Sequence[Path]) -> tuple[dict[int, float], bool, list[st
 def _codes(path: Path) -> tuple[NDArray[np.int64], bool]:
     """A mask's values, colours as one number; whether they are colours."""
     with decoding(path) as (picture, _):
-        if picture.format in ("JPEG", "WEBP"):
+        if picture.format in LOSSY:
             raise InputError(
-                f"{path} is a {str(picture.format).lower()}, whose compression alters the values of masks: save "
+                f"{path} is a {LOSSY[picture.format]}, whose compression alters the values of masks: save "
                 "them as png, or write the experiment by hand, with mask_values and snap_masks"
             )
         values = np.asarray(picture)
         if values.ndim == 2:
             return values.astype(np.int64), False
-        red, green, blue = np.moveaxis(np.asarray(picture.convert("RGB"), np.int64), -1, 0)
-        return red << 16 | green << 8 | blue, True
+        return packed(picture.convert("RGB")), True
 
 
 def _meaning(
@@ -252,8 +262,8 @@ def _meaning(
     if len(scored) < 2:
         raise InputError(f"masks hold nothing but {', '.join(map(str, numbers))}: at least two classes are needed")
     if in_colour:
-        colours = [[code >> 16, code >> 8 & 255, code & 255] for code in scored]
-        names = ["colour {}-{}-{}".format(*colour) for colour in colours]
+        colours = [colour(code) for code in scored]
+        names = ["colour {}-{}-{}".format(*each) for each in colours]
         return dict(zip(names, shares.values(), strict=True)), dict(zip(names, colours, strict=True)), None
     names = [f"value {number}" for number in scored]
     classes = {name: shares[number] for name, number in zip(names, scored, strict=True)}

@@ -21,7 +21,7 @@ class Source:
     """Where a task's images come from.
 
     Attributes:
-        source: sample (drawn), challenge (the original .npz), folder (jpg/png), medmnist (download).
+        source: sample (drawn), challenge (the original .npz), folder (pictures), medmnist (download).
         path: what the source reads: a recipe, a file or a folder, seen from the experiment's folder.
         unreadable: folder only: skip what is unreadable or has no partner with a warning, or refuse it.
         download_size: medmnist only: edge length of the offered images, in pixels.

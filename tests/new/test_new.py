@@ -171,11 +171,11 @@ def test_colours_of_masks_become_classes(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_masks_may_lie_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     segmentation([0, 1])
-    Path("pictures/masks").rename("truth")
-    Path("pictures/images").rename("photos")
-    cli.main(["new", "mine", "photos", "--masks", "truth"])
+    Path("pictures/masks").rename("pictures/truth")
+    Path("pictures/images").rename("pictures/photos")
+    cli.main(["new", "mine", "pictures/photos", "--masks", "pictures/truth"])
     source = params.load(Path("mine")).experiment.sources["mine"]
-    assert (source.path, source.images, source.masks) == ("..", "photos", "truth")
+    assert (source.path, source.images, source.masks) == ("../pictures", "photos", "truth")
 
 
 def test_thresholds_rise_where_images_are_alike_by_nature() -> None:
@@ -221,6 +221,8 @@ def test_what_cannot_become_one_is_refused(capsys: pytest.CaptureFixture[str]) -
     shutil.rmtree("pictures")
     class_folders("only")
     assert "pictures holds one class only, 'only'" in refused(capsys)
+    Path("masks").mkdir()
+    assert "this project included: put the images into a folder" in refused(capsys, "--masks", "masks")
     assert "NAME is 'my-cells'" in refused(capsys, name="my-cells")
     assert "stages exists already and stays as it is" in refused(capsys, name="stages")
     segmentation([0, 1])
@@ -228,4 +230,4 @@ def test_what_cannot_become_one_is_refused(capsys: pytest.CaptureFixture[str]) -
     assert "pictures/masks/f0.png: masks hold more than 32 different values" in refused(capsys)
     Image.new("L", (32, 48)).save("pictures/masks/f0.jpg")
     Path("pictures/masks/f0.png").unlink()
-    assert "pictures/masks/f0.jpg is a jpeg, whose compression alters" in refused(capsys)
+    assert "pictures/masks/f0.jpg is a jpg, whose compression alters" in refused(capsys)

@@ -15,7 +15,7 @@ from terracyte.params import MaskValue, Source
 from terracyte.params.schema import check_keys
 from terracyte.tasks.task import Task
 
-_LOSSY = {"JPEG": "jpg", "WEBP": "webp"}  # formats whose compression may alter values
+LOSSY = {"JPEG": "jpg", "WEBP": "webp"}  # formats whose compression may alter values
 _UNLABELLED = 255  # by a wide-spread convention
 _SHOWN = 5
 # Pillow's steps from stored pixels to upright ones, by what EXIF calls the orientation
@@ -88,22 +88,32 @@ def load_mask(coding: Coding, path: Path) -> tuple[NDArray[np.int64], int]:
             other way round.
     """
     with decoding(path) as (picture, _):
-        if picture.format in _LOSSY and not coding.snap:
+        if picture.format in LOSSY and not coding.snap:
             raise InputError(
-                f"{path} is a {_LOSSY[picture.format]}, whose compression alters the values of masks: save it as "
+                f"{path} is a {LOSSY[picture.format]}, whose compression alters the values of masks: save it as "
                 "png, or set 'mask_values' and 'snap_masks: true' beside the path, which takes the nearest value"
             )
         orientation = exif_orientation(picture)
         if coding.in_colour:
-            red, green, blue = np.moveaxis(np.asarray(_rgb(picture, path), np.int64), -1, 0)
-            return red << 16 | green << 8 | blue, orientation
-        values = np.asarray(picture.convert("L") if picture.format in _LOSSY else picture)
+            return packed(_rgb(picture, path)), orientation
+        values = np.asarray(picture.convert("L") if picture.format in LOSSY else picture)
         if values.ndim != 2 or values.dtype.kind == "f":
             raise InputError(
                 f"{path} is a colour picture ({picture.mode}), and values of masks are numbers: name the colours in "
                 "'mask_values' beside the path, as in {soil: [220, 20, 60]}"
             )
         return values.astype(np.int64), orientation
+
+
+def packed(picture: Image.Image) -> NDArray[np.int64]:
+    """The colours (h, w) of an RGB picture, each as r · 65536 + g · 256 + b; see `colour`."""
+    red, green, blue = np.moveaxis(np.asarray(picture, np.int64), -1, 0)
+    return np.asarray(red << 16 | green << 8 | blue)
+
+
+def colour(code: int) -> list[int]:
+    """Red, green and blue of a packed colour."""
+    return [code >> 16, code >> 8 & 255, code & 255]
 
 
 def class_numbers(coding: Coding, values: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -244,7 +254,7 @@ def _shown(value: MaskValue) -> str:
 
 
 def _named(code: int, in_colour: bool) -> str:
-    return str([code >> 16, code >> 8 & 255, code & 255]) if in_colour else str(code)
+    return str(colour(code)) if in_colour else str(code)
 
 
 def _rgb(picture: Image.Image, path: Path) -> Image.Image:
