@@ -1,7 +1,6 @@
-"""What fits the images and the machine: size, batches, epochs, thresholds; each with its reason."""
+"""What fits the images and a common machine: size, batches, epochs, thresholds; each with its reason."""
 
 import dataclasses
-import os
 
 import numpy as np
 
@@ -15,7 +14,7 @@ _MULTIPLE = 16  # of the edges: what four levels of a U-Net need
 _SMALLEST, _LARGEST = 32, 128  # edges; larger ones are worth their time on a GPU
 _PIXELS_PER_SECOND = {"classification": 1.2e6, "segmentation": 0.25e6}  # in training, per core of a common server
 _PATCHED = 64  # edge from which a U-Net reads squares of four pixels, which costs a quarter
-_MINUTES = 8  # that a row may take on this machine
+_MINUTES = 8  # that a row may take; `make` gives each row one core
 _STEPS = 3000  # after which small networks have learned what they can
 _FEWEST_EPOCHS, _MOST_EPOCHS = 6, 60
 _TRAINING = 0.7  # share of the images
@@ -34,7 +33,7 @@ class Proposal:
         batch_size, epochs, weight_averaging: of all rows.
         depth: of the networks.
         patch: of a U-Net.
-        minutes: that a row will take here, about.
+        minutes: of one core that a row will take, about.
         reasons: for size and epochs, in words.
     """
 
@@ -66,10 +65,9 @@ def propose(name: str, found: Survey) -> Proposal:
     )
     batch_size = 32 if found.kind == "classification" else 16
     images = max(int(_TRAINING * len(found.samples)), 1)
-    cores = os.cpu_count() or 1
     patch = 2 if min(height, width) >= _PATCHED else 1
     slower = 4 if found.kind == "segmentation" and patch == 1 else 1
-    per_minute = 60 / slower * _PIXELS_PER_SECOND[found.kind] * min(cores, 2) / (height * width)
+    per_minute = 60 / slower * _PIXELS_PER_SECOND[found.kind] / (height * width)
     wanted, affordable = round(_STEPS * batch_size / images), int(_MINUTES * per_minute / images)
     epochs = int(np.clip(min(wanted, affordable), _FEWEST_EPOCHS, _MOST_EPOCHS))
     steps = epochs * -(-images // batch_size)
@@ -88,7 +86,7 @@ def propose(name: str, found: Survey) -> Proposal:
         minutes=max(round(epochs * images / per_minute), 1),
         reasons={
             "size": why_size,
-            "epochs": f"{steps} steps; {_STEPS} would be enough, {_MINUTES} minutes a row on {cores} cores allow "
+            "epochs": f"{steps} steps; {_STEPS} would be enough, {_MINUTES} minutes of a core allow "
             f"{affordable} epochs, and fewer than {_FEWEST_EPOCHS} are never proposed",
         },
     )
@@ -100,7 +98,7 @@ def describe(proposed: Proposal) -> str:
     lines = [
         ("proposed size", f"{spec.width}x{spec.height}, {spec.channels} channels: {proposed.reasons['size']}"),
         ("proposed epochs", f"{proposed.epochs} of batches of {proposed.batch_size}: {proposed.reasons['epochs']}"),
-        ("a row takes about", f"{proposed.minutes} minutes"),
+        ("a row takes about", f"{proposed.minutes} minutes of one core"),
         ("near duplicates", f"correlate by {measured.copies} or more, a group by {measured.group} (measured)"),
     ]
     if spec.pixel_range:

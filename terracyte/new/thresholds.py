@@ -16,10 +16,8 @@ from terracyte.tasks.task import Task
 
 _LOOKED_AT = 2000  # images, evenly spread
 _BITS = 11  # of the hashes of pairs that are compared, as `clean` and `balance` do
-_COPY, _SUREST_COPY = (
-    0.93,
-    0.99,
-)  # correlations from which images are near duplicates: where few are, and where many are
+# Correlations from which images are near duplicates: where few are, and where many are
+_COPY, _SUREST_COPY = 0.93, 0.99
 _ALIKE = 0.02  # share of the images that may have a partner more alike than that
 _GROUP = 0.75  # correlation from which images share a split
 _LARGEST_GROUP = 0.02  # share of the images

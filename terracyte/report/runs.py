@@ -71,5 +71,7 @@ def _metric_names(classes: Iterable[str]) -> list[str]:
     names: list[str] = []
     for number, label in enumerate(classes):
         safe = re.sub(r"[^\w.\-/]+", "_", label, flags=re.ASCII).strip("_")
-        names.append(safe if safe and safe not in names else f"{safe}_{number}")
+        while not safe or safe in names:
+            safe += f"_{number}"
+        names.append(safe)
     return names

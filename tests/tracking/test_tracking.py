@@ -353,7 +353,19 @@ def test_the_summary_of_a_run_is_flat_and_holds_numbers_only() -> None:
 
 
 def test_classes_of_any_name_become_metrics_that_mlflow_takes() -> None:
-    names = ["immature (IG)", "mono & macro", "mono  macro", "50% band", "(+)", "(-)", "lymphoïd", "a.b-c"]
+    names = [
+        "immature (IG)",
+        "mono & macro",
+        "mono  macro",
+        "50% band",
+        "(+)",
+        "(-)",
+        "lymphoïd",
+        "a.b-c",
+        "x_10",
+        "x",
+        " x",
+    ]
     summary = runs.summary({}, {"per_class": {name: {"iou": number} for number, name in enumerate(names)}})
     assert list(summary.values()) == list(range(len(names)))
     for name in summary:
