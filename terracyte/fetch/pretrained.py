@@ -1,5 +1,6 @@
-"""Pretrained weights: looked for, downloaded once, checked, and put where training reads them."""
+"""Pretrained weights: looked for, unpacked or downloaded once, checked, and put where training reads them."""
 
+import tempfile
 from pathlib import Path
 
 from terracyte.core import download, files, paths, quiet
@@ -49,7 +50,7 @@ PUBLISHED = {
         "cde8136e733e811080d9fcd8a252f7e4",
     ),
 }
-_FAMILIES = ("convnext", "mobilenet_v3")
+_FAMILIES = ("convnext", "efficientnet_lite", "mobilenet_v3")
 
 
 def fetch(settings: Params) -> None:
@@ -63,7 +64,7 @@ def fetch(settings: Params) -> None:
     """
     tuned = [settings.tune[task].variant for task in settings.task_names if settings.tune[task].trials]
     found: dict[tuple[str, str], tuple[Path | None, str]] = {}
-    with files.atomic_folder(paths.PRETRAINED) as folder:
+    with files.atomic_folder(paths.PRETRAINED) as folder, tempfile.TemporaryDirectory() as unpacked:
         for name in dict.fromkeys([*settings.experiment.rows, *tuned]):
             config = settings.config(name)
             key = (config.weights, backbone(config))
@@ -72,7 +73,7 @@ def fetch(settings: Params) -> None:
             elif key in found:
                 weights, start = found[key]
             else:
-                weights, start = found[key] = _choose(settings, name, config)
+                weights, start = found[key] = _choose(settings, name, config, Path(unpacked))
                 if weights is not None:
                     _check(weights, settings, name)
             initialisation.write(folder / name, start, weights)
@@ -80,46 +81,57 @@ def fetch(settings: Params) -> None:
 
 def backbone(config: Config) -> str:
     """The name of a backbone's published weights, of the family, its size and its form."""
-    form = "_minimalistic" if config.minimalistic and config.architecture == "mobilenet_v3" else ""
-    return f"{config.architecture}_{config.size}{form}"
+    family = _family(config)
+    form = "_minimalistic" if config.minimalistic and family == "mobilenet_v3" else ""
+    return f"{family}_{config.size}{form}"
+
+
+def _family(config: Config) -> str:
+    return config.architecture if config.architecture != "unet" or config.encoder == "none" else config.encoder
 
 
 def _needs_weights(settings: Params, name: str, config: Config) -> bool:
-    has_backbone = config.architecture in _FAMILIES
+    has_backbone = _family(config) in _FAMILIES
     if not has_backbone and settings.change(name).get("weights", "none") != "none":
         raise InputError(
             f"params.yaml: 'variants.{name}.change.weights' is {config.weights}, but {config.architecture} has no"
-            f" pretrained backbone: remove it, or choose {' or '.join(_FAMILIES)}"
+            f" pretrained backbone: remove it, or choose {' or '.join(_FAMILIES)}, or an 'encoder' for a unet"
         )
     return has_backbone and config.weights != "none"
 
 
-def _choose(settings: Params, name: str, config: Config) -> tuple[Path | None, str]:
-    """The file to start from, if any, and what tables call it."""
+def _choose(settings: Params, name: str, config: Config, unpacked: Path) -> tuple[Path | None, str]:
+    """The file to start from, if any, and what tables call it; packaged weights are unpacked into a folder."""
     if config.weights not in ("imagenet", "imagenet_or_none"):
         return Path(config.weights), Path(config.weights).name
     try:
-        return _imagenet(settings, backbone(config)), IMAGENET
+        return _imagenet(settings, config, unpacked), IMAGENET
     except ConnectionError as error:
         place = Path(settings.experiment.weights) / f"{backbone(config)}_imagenet_notop.weights.h5"
-        missing = f"{name}: ImageNet weights of {backbone(config)} could not be downloaded ({error})"
+        missing = f"{name}: ImageNet weights of {backbone(config)} could not be had ({error})"
         if config.weights == "imagenet":
             raise InputError(f"{missing}: place them at {place}, or change 'weights'") from error
         print(f"{missing} and are not at {place}: it starts from random weights", flush=True)
         return None, NOT_TO_BE_HAD
 
 
-def _imagenet(settings: Params, wanted: str) -> Path:
-    """The file that was placed by hand, or else downloaded.
+def _imagenet(settings: Params, config: Config, unpacked: Path) -> Path:
+    """The file that was placed by hand, or else comes from a package or from Keras' server.
 
     Raises:
-        ConnectionError: there is none, and it cannot be downloaded.
-        InputError: the backbone is unknown, or the downloaded file is damaged.
+        ConnectionError: there is none, and it cannot be downloaded, or the package is not installed.
+        InputError: the backbone is unknown, or the file is damaged.
     """
+    wanted = backbone(config)
     for suffix in (".weights.h5", ".h5"):
         placed = Path(settings.experiment.weights) / f"{wanted}_imagenet_notop{suffix}"
         if placed.exists():
             return placed
+    if _family(config) == "efficientnet_lite":
+        with quiet.importing_keras():
+            from terracyte.fetch import efficientnet_lite
+
+        return efficientnet_lite.convert(config.size, unpacked)
     if wanted not in PUBLISHED:
         raise InputError(f"params.yaml: there is no backbone {wanted}; there are {', '.join(PUBLISHED)}")
     path, checksum = PUBLISHED[wanted]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import keras
 
 from terracyte.core.errors import InputError
-from terracyte.models import cnn, convnext, majority, mobilenet_v3, unet
+from terracyte.models import cnn, convnext, efficientnet_lite, majority, mobilenet_v3, unet
 from terracyte.models.problem import Problem
 from terracyte.params.variant import Config
 
@@ -24,6 +24,7 @@ Builder = Callable[[Config, Problem], keras.Model]
 ARCHITECTURES: dict[str, Builder] = {
     "cnn": cnn.build,
     "convnext": convnext.build,
+    "efficientnet_lite": efficientnet_lite.build,
     "majority": majority.build,
     "mobilenet_v3": mobilenet_v3.build,
     "unet": unet.build,

@@ -1,4 +1,4 @@
-"""Transfer learning: one of Keras' applications as the backbone, and a small head for the task's classes."""
+"""Transfer learning: a backbone that may be pretrained on ImageNet, and a small head for the task's classes."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -13,11 +13,13 @@ from terracyte.models.blocks import kernel_regularizer, rescaled_input
 from terracyte.models.problem import Problem
 from terracyte.params.variant import Config
 
-# Makes a network of Keras' applications.
+# Makes a network, with the arguments of Keras' applications.
 Application = Callable[..., keras.Model]
 
-_BACKBONE = "backbone"
+BACKBONE = "backbone"
 _SMALLEST_EDGE = 32  # of the applications' input, in pixels
+# Mean and standard deviation of ImageNet's grey values, which standardized images are brought to
+_MEAN, _DEVIATION = 114.5, 57.4
 # Momentum of batch normalisation in backbones without pretrained weights: with the 0.999 of Keras' MobileNetV3 the
 # statistics need thousands of steps to follow the training, more than a small task has.
 _MOMENTUM = 0.9
@@ -51,28 +53,60 @@ def classifier(
     """
     resolution = config.resolution
     edges = (resolution, resolution) if resolution else problem.image_shape[:2]
-    _check(config, problem, sizes, edges)
+    _check(config, problem, edges)
 
     images, x = rescaled_input(problem.image_shape, config.input_dropout)
-    x = layers.Rescaling(127.5, offset=127.5, name="grey_values")(x)
-    if edges != problem.image_shape[:2]:
-        x = layers.Resizing(*edges, interpolation="bilinear", name="resizing")(x)
-    if problem.image_shape[2] == 1:
-        x = layers.Concatenate(name="colours")([x, x, x])
+    network = adapt(backbone(config, edges, sizes, problem.pretrained, pooling="avg", **options))
+    rename(network)
+    x = network(as_colours(x, edges))
 
-    network = sizes[config.size](
-        include_top=False, weights=None, input_shape=(*edges, 3), pooling="avg", name=_BACKBONE, **options
-    )
-    _initialise(network, problem.pretrained)
-    network = adapt(network)
-    # Keras' own names count on from one model to the next, and go into the saved model
-    for number, operation in enumerate(network.operations):
-        operation.name = f"{_BACKBONE}_{number}"
-
-    x = layers.Dropout(config.dropout, name="dropout")(network(x))
+    x = layers.Dropout(config.dropout, name="dropout")(x)
     regularizer = kernel_regularizer(config)
     logits = layers.Dense(problem.classes, kernel_regularizer=regularizer, dtype="float32", name="logits")(x)
     return keras.Model(images, logits, name=config.architecture)
+
+
+def as_colours(x: Any, edges: tuple[int, int], standardized: bool = False) -> Any:
+    """What `rescaled_input` gives, (b, h, w, 1 or 3), as the image that a backbone expects: (b, *edges, 3), 0-255."""
+    scale, offset = (_DEVIATION, _MEAN) if standardized else (127.5, 127.5)
+    x = layers.Rescaling(scale, offset=offset, name="grey_values")(x)
+    if edges != x.shape[1:3]:
+        x = layers.Resizing(*edges, interpolation="bilinear", name="resizing")(x)
+    return layers.Concatenate(name="colours")([x, x, x]) if x.shape[-1] == 1 else x
+
+
+def backbone(
+    config: Config, edges: tuple[int, int], sizes: Mapping[str, Application], pretrained: Path | None, **options: Any
+) -> keras.Model:
+    """A family's network of `config.size` without its top, with pretrained or with random weights.
+
+    Args:
+        config: `size` matters.
+        edges: (h, w) of its images in pixels.
+        sizes: the family's networks by `config.size`.
+        pretrained: the weights' file; None for random ones.
+        options: further arguments of the network's constructor.
+
+    Raises:
+        InputError: the family has no such size, or the weights are missing, damaged or another network's.
+    """
+    if config.size not in sizes:
+        family = config.architecture if config.encoder == "none" else config.encoder
+        raise InputError(f"params.yaml: 'size' is {config.size!r}; {family} comes in {', '.join(sizes)}")
+    network = sizes[config.size](include_top=False, weights=None, input_shape=(*edges, 3), name=BACKBONE, **options)
+    if pretrained is not None:
+        _load_weights(network, pretrained)
+        return network
+    for layer in network.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = _MOMENTUM
+    return network
+
+
+def rename(network: keras.Model) -> None:
+    """Number a backbone's layers: Keras' own names count on from one model to the next, and go into the saved model."""
+    for number, operation in enumerate(network.operations):
+        operation.name = f"{BACKBONE}_{number}"
 
 
 def set_trainable_share(model: keras.Model, share: float) -> None:
@@ -82,36 +116,24 @@ def set_trainable_share(model: keras.Model, share: float) -> None:
     than those of a small task's batches.
 
     Args:
-        model: made by `classifier`.
+        model: with a backbone.
         share: of the layers with weights, 0-1; 0 trains the head only.
     """
-    weighted = [layer for layer in model.get_layer(_BACKBONE).layers if layer.weights]
+    weighted = [layer for layer in model.get_layer(BACKBONE).layers if layer.weights]
     frozen = round((1 - share) * len(weighted))
     # one by one: `backbone.trainable = True` changes no layer where it was True before
     for number, layer in enumerate(weighted):
         layer.trainable = number >= frozen and not isinstance(layer, layers.BatchNormalization)
 
 
-def _check(config: Config, problem: Problem, sizes: Mapping[str, Application], edges: tuple[int, ...]) -> None:
+def _check(config: Config, problem: Problem, edges: tuple[int, ...]) -> None:
     if problem.dense:
         raise InputError(f"params.yaml: 'architecture: {config.architecture}' needs a task with labels; choose unet")
-    if config.size not in sizes:
-        allowed = ", ".join(sizes)
-        raise InputError(f"params.yaml: 'size' is {config.size!r}; {config.architecture} comes in {allowed}")
     if min(edges) < _SMALLEST_EDGE:
         raise InputError(
             f"params.yaml: {config.architecture} needs images of {_SMALLEST_EDGE} pixels or more, and would get"
             f" {edges[0]}x{edges[1]}: set 'resolution' to {_SMALLEST_EDGE} or more"
         )
-
-
-def _initialise(network: keras.Model, pretrained: Path | None) -> None:
-    if pretrained is not None:
-        _load_weights(network, pretrained)
-        return
-    for layer in network.layers:
-        if isinstance(layer, layers.BatchNormalization):
-            layer.momentum = _MOMENTUM
 
 
 def _load_weights(network: keras.Model, path: Path) -> None:

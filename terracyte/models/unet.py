@@ -14,6 +14,7 @@ from terracyte.models.blocks import (
     residual,
     squeeze_excite,
 )
+from terracyte.models.encoder import STRIDES, features
 from terracyte.models.problem import Problem
 from terracyte.params.variant import Config
 
@@ -24,23 +25,49 @@ def build(config: Config, problem: Problem) -> keras.Model:
     With `patch` above 1 the first level works on squares of `patch` x `patch` pixels: a strided convolution reads them,
     and the last layer gives the logits of all their pixels at once.
 
+    With an `encoder` the images are enlarged, the backbone takes the encoder's place, and the decoder ends at the
+    images' own resolution; `depth` and `patch` have no say then.
+
     Args:
         config: `width`, `depth`, `patch`, `residual` (each level's convolutions are a residual block), `attention` (the
             decoder gates the encoder's shortcuts), `squeeze_excite`, `standardize`, `input_dropout`, `dropout` (of the
-            bottleneck), `l1` and `l2` matter.
-        problem: with masks; h and w are multiples of patch * 2 ** (depth - 1).
+            bottleneck), `l1` and `l2` matter; with an encoder those of `encoder.features`, too.
+        problem: with masks; h and w are multiples of patch * 2 ** (depth - 1), or what the encoder asks for.
 
     Returns:
         Images (b, h, w, c), 0-255 → logits (b, h, w, k).
 
     Raises:
-        InputError: the task has no masks, or h or w is no such multiple.
+        InputError: the task has no masks, h or w is no such multiple, or see `encoder.features`.
     """
-    _check(config, problem)
-    filters = [config.width * 2**level for level in range(config.depth)]
-
-    # Encoder
+    if not problem.dense:
+        raise InputError("params.yaml: 'architecture: unet' needs a task with masks; choose cnn")
     images, x = rescaled_input(problem.image_shape, config.input_dropout, config.standardize)
+    if config.encoder == "none":
+        _check_edges(config, problem)
+        shortcuts, x = _encode(x, config)
+        patch = config.patch
+    else:
+        seen = features(x, config, problem)
+        *shortcuts, x = [seen[stride] for stride in STRIDES if stride >= config.enlarge]
+        shortcuts = [
+            convolution(shortcut, config.width * 2**level, config, f"encoder_{level}", size=1)
+            for level, shortcut in enumerate(shortcuts)
+        ]
+        # of images that were not enlarged the finest features show squares of two pixels
+        patch = 2 if config.enlarge == 1 else 1
+    x = layers.Dropout(config.dropout, name="dropout")(x)
+    x = _decode(x, shortcuts, config)
+
+    channels = problem.classes * patch**2
+    regularizer = kernel_regularizer(config)
+    logits = layers.Conv2D(channels, 1, kernel_regularizer=regularizer, dtype="float32", name="logits")(x)
+    return keras.Model(images, _depth_to_space(logits, patch), name="unet")
+
+
+def _encode(x: Any, config: Config) -> tuple[list[Any], Any]:
+    """The levels' features, finest first, and the bottleneck's."""
+    filters = [config.width * 2**level for level in range(config.depth)]
     if config.patch > 1:
         x = convolution(x, filters[0], config, "patches", size=config.patch, stride=config.patch)
     shortcuts = []
@@ -48,25 +75,19 @@ def build(config: Config, problem: Problem) -> keras.Model:
         x = _convolutions(x, width, config, f"encoder_{level}")
         shortcuts.append(x)
         x = layers.MaxPooling2D(2, name=f"encoder_{level}_pooling")(x)
+    return shortcuts, _convolutions(x, filters[-1], config, "bottleneck")
 
-    # Bottleneck
-    x = _convolutions(x, filters[-1], config, "bottleneck")
-    x = layers.Dropout(config.dropout, name="dropout")(x)
 
-    # Decoder
+def _decode(x: Any, shortcuts: list[Any], config: Config) -> Any:
     for level in reversed(range(len(shortcuts))):
-        shortcut = shortcuts[level]
+        shortcut, filters = shortcuts[level], config.width * 2**level
         if config.attention:
             shortcut = attention_gate(shortcut, x, config, f"decoder_{level}_gate")
-        x = convolution(x, filters[level], config, f"decoder_{level}_up", size=1)
+        x = convolution(x, filters, config, f"decoder_{level}_up", size=1)
         x = layers.UpSampling2D(2, interpolation="bilinear", name=f"decoder_{level}_upsampling")(x)
         x = layers.Concatenate(name=f"decoder_{level}_shortcut")([x, shortcut])
-        x = _convolutions(x, filters[level], config, f"decoder_{level}")
-
-    channels = problem.classes * config.patch**2
-    regularizer = kernel_regularizer(config)
-    logits = layers.Conv2D(channels, 1, kernel_regularizer=regularizer, dtype="float32", name="logits")(x)
-    return keras.Model(images, _depth_to_space(logits, config.patch), name="unet")
+        x = _convolutions(x, filters, config, f"decoder_{level}")
+    return x
 
 
 def _depth_to_space(x: Any, patch: int) -> Any:
@@ -88,11 +109,9 @@ def _convolutions(x: Any, filters: int, config: Config, name: str) -> Any:
     return squeeze_excite(x, name) if config.squeeze_excite else x
 
 
-def _check(config: Config, problem: Problem) -> None:
+def _check_edges(config: Config, problem: Problem) -> None:
     height, width, _ = problem.image_shape
     factor = config.patch * 2 ** (config.depth - 1)
-    if not problem.dense:
-        raise InputError("params.yaml: 'architecture: unet' needs a task with masks; choose cnn")
     if height % factor or width % factor:
         raise InputError(
             f"params.yaml: 'depth' is {config.depth} and 'patch' {config.patch}, which asks for image edges that are"

@@ -12,12 +12,15 @@ class Config:
 
     Attributes:
         architecture: a name of the registry of models.
-        size: of a family that comes in sizes (mobilenet_v3: small, large; convnext: tiny to xlarge).
+        size: of a family that comes in sizes (mobilenet_v3: small, large; convnext: tiny to xlarge; efficientnet_lite:
+            lite0, lite2).
         minimalistic: mobilenet_v3 without hard-swish, squeeze-and-excitation and 5x5 convolutions.
         weights: where a backbone starts: imagenet (refused where it cannot be had), imagenet_or_none (random
             where it cannot be had, and the tables say so), none (random), or a file (DVC notices its change where
             it lies in the folder that experiment.yaml names). An architecture without a backbone has no use for it.
         resolution: edge to which a backbone resizes its images, inside the model, in pixels; 0 leaves them as they are.
+        encoder: of a U-Net: its own levels (none), or a backbone.
+        enlarge: factor by which the images grow before such a backbone sees them: it was trained on larger ones.
         width: filters of the first level.
         depth: levels (U-Net) or stages (CNN).
         patch: edge of the blocks of pixels that a U-Net's first level reads and writes as one; its levels, and their
@@ -62,10 +65,12 @@ class Config:
     """
 
     architecture: str
-    size: Literal["tiny", "small", "base", "large", "xlarge"] = "large"
+    size: Literal["tiny", "small", "base", "large", "xlarge", "lite0", "lite2"] = "large"
     minimalistic: bool = False
     weights: str = "none"
     resolution: int = number(0, 1024, default=0)
+    encoder: Literal["none", "mobilenet_v3", "efficientnet_lite"] = "none"
+    enlarge: Literal[1, 2, 4] = 1
     width: int = number(1, 1024)
     depth: int = number(1, 8)
     patch: Literal[1, 2, 4] = 1
@@ -124,6 +129,8 @@ class Variant:
         task: whose reference it changes.
         title: what the row shows, in a few words.
         published: the original's score on its own hidden test set (0-1), or null.
+        marked: why the row stands outside the challenge's rules, which a mark in the tables says; it is never submitted
+            unless it is asked for. Null for none.
         compared_with: the variant to which the table shows the difference; null for the row above.
         like: the variant whose change this one takes over and adds to; null for none.
         change: keys of the task's reference and their values here; `tuned: false` leaves out what `tune` found.
@@ -133,6 +140,7 @@ class Variant:
     task: str
     title: str
     published: float | None = None
+    marked: str | None = None
     compared_with: str | None = None
     like: str | None = None
     change: dict[str, object] = dataclasses.field(default_factory=dict)

@@ -34,7 +34,7 @@ def ablation(task: Task, records: Sequence[Record], settings: Evaluate) -> pd.Da
         in the first row) and `compared_with` (to which row; "" in the first), `parameters`, `initialisation`,
         `best_epoch` and `epochs` (of each seed), `published`, `data_hash`, `code` (version of
         what trained it) and `fingerprint` (of each seed;
-        shortened), `title`.
+        shortened), `title`, `marked` (why the row stands outside the challenge's rules; "" inside).
     """
     rows = {record.name: row(task, record) for record in records}
     confusions = {record.name: record.confusions for record in records}
@@ -68,6 +68,7 @@ def row(task: Task, record: Record) -> dict[str, Any]:
         "code": runs[0]["code"],
         "fingerprint": shortened(identity.fingerprint for identity in record.identities),
         "title": record.variant.title,
+        "marked": record.variant.marked or "",
     }
 
 

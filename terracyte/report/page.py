@@ -55,6 +55,7 @@ class Section:
         best: the variant that validated best; its first seed made the shown predictions.
         bars: the headlines.
         results, further: the ablation tables, see `terracyte.report.tables`.
+        marks: what marked rows are.
         fallen_back: variants without the pretrained weights that they should have.
         corruption_chart: the headline by corruption; None for tasks without corruptions.
         headline_curves, loss_curves: the trainings.
@@ -76,6 +77,7 @@ class Section:
     bars: Sequence[Bar]
     results: pd.DataFrame
     further: Mapping[str, pd.DataFrame]
+    marks: Sequence[str]
     fallen_back: Sequence[str]
     corruption_chart: Picture | None
     headline_curves: Picture
@@ -119,6 +121,7 @@ def section(task: Task, records: list[Record], table: pd.DataFrame, settings: Pa
         bars=_bars(task, table),
         results=tables.results(task, table),
         further=tables.further(task, table),
+        marks=tables.marks(table),
         fallen_back=tables.fallen_back(table),
         corruption_chart=figures.corruptions(task, records) if task.corruptions else None,
         headline_curves=figures.headline_curves(records, f"val_{task.selection}"),

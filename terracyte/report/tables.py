@@ -31,6 +31,7 @@ _ORIGIN: Mapping[str, tuple[str, Callable[..., str]]] = {
     "code": ("code", str),
     "fingerprint": ("run", str),
 }
+_MARK = " †"
 
 
 def results(task: Task, table: pd.DataFrame) -> pd.DataFrame:
@@ -40,7 +41,8 @@ def results(task: Task, table: pd.DataFrame) -> pd.DataFrame:
         task: gives the names of scores.
         table: see `ablation.ablation`.
     """
-    shown = pd.DataFrame({"variant": table["variant"], "what it is": table["title"], "seeds": table["seeds"]})
+    titles = table["title"].where(table["marked"] == "", table["title"] + _MARK)
+    shown = pd.DataFrame({"variant": table["variant"], "what it is": titles, "seeds": table["seeds"]})
     for name in headlines(task):
         columns = (table[name], table[f"{name}_low"], table[f"{name}_high"])
         shown[f"{formats.words(name)}, %"] = list(map(formats.estimate, *columns))
@@ -77,7 +79,7 @@ def markdown(task: Task, table: pd.DataFrame, notes: Sequence[str]) -> str:
     parts = [_markdown(results(task, table))]
     if names := ", ".join(f"`{name}`" for name in fallen_back(table)):
         parts.append(f"**Random weights in place of pretrained ones, which were not to be had: {names}.**")
-    parts += notes
+    parts += [*marks(table), *notes]
     parts.append(f"<details><summary>{task.name}: further scores, each class, origin of each row</summary>")
     for caption, shown in further(task, table).items():
         parts += [f"{caption}:", _markdown(shown)]
@@ -94,6 +96,12 @@ def fallen_back(table: pd.DataFrame) -> list[str]:
     """The variants that should have started from pretrained weights and did not, because there were none."""
     names: list[str] = table["variant"][table["initialisation"] == NOT_TO_BE_HAD].tolist()
     return names
+
+
+def marks(table: pd.DataFrame) -> list[str]:
+    """What a mark means, a line for each reason."""
+    marked = table[table["marked"] != ""]
+    return [f"† {reason}: {', '.join(rows)}." for reason, rows in marked.groupby("marked", sort=False)["variant"]]
 
 
 def note(settings: Evaluate) -> str:

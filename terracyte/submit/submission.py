@@ -22,7 +22,7 @@ def write(task: Task, settings: Params, folder: Path, variant: str | None = None
         task: with labels: `<task>.zip`, see `labels`; with masks: `<task>.csv`, see `masks`.
         settings: its variants and seeds compete.
         folder: an empty folder that becomes `paths.submission(task.name)`.
-        variant: competes alone; None for all.
+        variant: competes alone; None for all that aren't marked.
 
     Returns:
         What `submission.json` holds: the file, its SHA-256 and the model; for masks, the number of images.
@@ -31,7 +31,9 @@ def write(task: Task, settings: Params, folder: Path, variant: str | None = None
         InputError: `variant` is none of the task's, or a competing one wasn't trained, or was on other data.
     """
     competing = settings.rows_of(task.name)
-    if variant is not None:
+    if variant is None:
+        competing = {name: each for name, each in competing.items() if not each.marked} or competing
+    else:
         check_keys([variant], competing, f"rows of {task.name}", "experiment.yaml")
         competing = {variant: competing[variant]}
     training = {name: predictions.trained(row.read(task.name, name)) for name in competing}

@@ -24,6 +24,7 @@ from tests import backbones
 
 BLOOD = Problem(image_shape=(32, 32, 3), dense=False, class_shares=(0.25, 0.5, 0.25))
 MARS = Problem(image_shape=(16, 32, 1), dense=True, class_shares=(0.4, 0.3, 0.2, 0.1))
+BLOOD_MASKS = dataclasses.replace(BLOOD, dense=True)
 
 
 def config(name: str, **changed: Any) -> Config:
@@ -35,6 +36,7 @@ CASES = {
     "cnn": (config("cnn"), BLOOD),
     "cnn-squeeze_excite": (config("cnn", squeeze_excite=True), BLOOD),
     "convnext": (config("convnext", size="tiny"), BLOOD),
+    "efficientnet_lite": (config("efficientnet_lite", size="lite0"), BLOOD),
     "majority-labels": (config("majority"), BLOOD),
     "majority-masks": (config("majority"), MARS),
     "mobilenet_v3": (config("mobilenet_v3", size="small"), BLOOD),
@@ -46,6 +48,12 @@ CASES = {
     "unet-patches": (config("unet", patch=2), MARS),
     "unet-standardized": (config("unet", standardize=True), MARS),
     "cnn-standardized": (config("cnn", standardize=True), BLOOD),
+    "unet-mobilenet_v3": (config("unet", encoder="mobilenet_v3", size="small", enlarge=2), MARS),
+    "unet-efficientnet_lite": (
+        config("unet", encoder="efficientnet_lite", size="lite0", enlarge=4, attention=True, standardize=True),
+        MARS,
+    ),
+    "unet-not_enlarged": (config("unet", encoder="mobilenet_v3", size="small"), BLOOD_MASKS),
     "unet-all": (config("unet", residual=True, attention=True, squeeze_excite=True, patch=4), MARS),
 }
 each_case = pytest.mark.parametrize("case", CASES)
@@ -103,7 +111,7 @@ def test_every_architecture_is_tried() -> None:
 def test_maps_images_to_logits(case: str) -> None:
     problem = CASES[case][1]
     logits = predict(shared(case), images(problem))
-    expected = (4, *problem.image_shape[:2], 4) if problem.dense else (4, 3)
+    expected = (4, *(problem.image_shape[:2] if problem.dense else ()), problem.classes)
     assert logits.shape == expected
     assert logits.dtype == np.float32
     assert np.isfinite(logits).all()
@@ -302,7 +310,14 @@ def test_saved_models_need_keras_alone(tmp_path: Path) -> None:
         ("unet", BLOOD, {}, "choose cnn"),
         ("unet", MARS, {"depth": 6}, "multiples of 32"),
         ("unet", MARS, {"depth": 4, "patch": 4}, "'depth' is 4 and 'patch' 4, .* multiples of 32"),
-        ("resnet", BLOOD, {}, "'resnet'; it must be one of cnn, convnext, majority, mobilenet_v3, unet"),
+        ("unet", MARS, {"encoder": "mobilenet_v3"}, "'enlarge' 1 the images are 16x32 .*: change 'enlarge'"),
+        ("unet", MARS, {"encoder": "efficientnet_lite", "enlarge": 2}, "efficientnet_lite comes in lite0, lite2"),
+        (
+            "resnet",
+            BLOOD,
+            {},
+            "'resnet'; it must be one of cnn, convnext, efficientnet_lite, majority",
+        ),
     ],
 )
 def test_refuses_what_does_not_fit(name: str, problem: Problem, changed: dict[str, Any], message: str) -> None:

@@ -25,6 +25,8 @@ MODEL_KEYS = frozenset(
             "size",
             "minimalistic",
             "resolution",
+            "encoder",
+            "enlarge",
             "width",
             "depth",
             "patch",

@@ -36,6 +36,12 @@ def build(pretrained: Path | None = None, edge: int = 32, channels: int = 3, **c
     return models.build(config(**changed), problem)
 
 
+def unet(pretrained: Path | None = None, **changed: Any) -> keras.Model:
+    problem = Problem(image_shape=(32, 32, 1), dense=True, class_shares=(0.5, 0.5), pretrained=pretrained)
+    keras.utils.set_random_seed(0)
+    return models.build(config(**{**MOBILENET, "architecture": "unet", "encoder": "mobilenet_v3", **changed}), problem)
+
+
 def images(channels: int = 3) -> Any:
     return np.random.default_rng(0).uniform(0, 255, (2, 32, 32, channels)).astype(np.float32)
 
@@ -68,13 +74,15 @@ def test_only_frozen_normalisation_keeps_its_statistics(frozen: bool) -> None:
     assert any(changed) == (not frozen)
 
 
-def test_trains_a_share_of_the_backbone_up_and_down() -> None:
-    model = build(**MOBILENET)
+@pytest.mark.parametrize("architecture", ["mobilenet_v3", "unet"])
+def test_trains_a_share_of_the_backbone_up_and_down(architecture: str) -> None:
+    model = build(**MOBILENET) if architecture == "mobilenet_v3" else unet()
+    own = len(model.trainable_variables) - len(model.get_layer("backbone").trainable_variables)
     counts = []
     for share in (0.0, 0.5, 1.0, 0.5, 0.0):
         transfer.set_trainable_share(model, share)
         counts.append(len(model.trainable_variables))
-    assert counts[0] == 2  # the head's kernel and bias
+    assert counts[0] == own  # the head's kernel and bias, or the decoder's
     assert counts[0] < counts[1] < counts[2]
     assert counts == counts[::-1]
 
@@ -96,6 +104,25 @@ def test_grey_images_are_repeated_into_three_channels() -> None:
 def test_refuses_sizes_that_do_not_exist_or_fit(changed: dict[str, Any], edge: int, message: str) -> None:
     with pytest.raises(InputError, match=message):
         build(edge=edge, **{**MOBILENET, **changed})
+
+
+def test_an_encoder_shows_what_strided_blocks_read(tmp_path: Path) -> None:
+    network = backbones.small_mobilenet_v3(
+        minimalistic=True, include_top=False, weights=None, input_shape=(64, 64, 3), name="any"
+    )
+    network.save_weights(tmp_path / "any.weights.h5")
+    encoder = unet(tmp_path / "any.weights.h5", enlarge=2).get_layer("backbone")
+    shown = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
+    # the activations before the four strided blocks, and the last one
+    strided = [layer.input for layer in network.layers if layer.name.endswith("depthwise_pad")]
+    expected = keras.Model(network.input, [*strided, network.output])(shown)
+    for ours, theirs in zip(encoder(shown), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_a_standardized_encoder_sees_neither_exposure_nor_contrast() -> None:
+    model, x = unet(standardize=True), images(channels=1) / 2
+    np.testing.assert_allclose(predict(model, x * 1.5 + 20), predict(model, x), atol=0.01)
 
 
 def test_masks_are_refused() -> None:

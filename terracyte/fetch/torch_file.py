@@ -1,0 +1,87 @@
+"""PyTorch's legacy weight files (.pth), read without PyTorch and without running what they name.
+
+Such a file is four pickles (a magic number, the version, the machine, the tensors), a fifth with the storages' keys,
+and then each storage: its number of values, and the values. A pickle may name any function to be called; this reader
+knows the one that makes a tensor of a storage, and refuses every other.
+"""
+
+import pickle
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from terracyte.core.errors import InputError
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+_TYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """The file's arrays by name, in its order.
+
+    Raises:
+        InputError: the file is missing, damaged, of another format, or names something else than tensors.
+    """
+    try:
+        with path.open("rb") as stream:
+            return _read(stream)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is missing") from error
+    # what pickle and numpy raise on foreign or truncated bytes
+    except (pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} holds no plain tensors of PyTorch, or is damaged ({error})") from error
+
+
+def _read(stream: BinaryIO) -> dict[str, np.ndarray]:
+    if _Unpickler(stream).load() != _MAGIC:
+        raise ValueError("another format")
+    for _ in ("version", "machine"):
+        _Unpickler(stream).load()
+    unpickler = _Unpickler(stream)
+    tensors = unpickler.load()
+    for key in _Unpickler(stream).load():
+        storage = unpickler.storages[key]
+        (count,) = np.frombuffer(stream.read(8), "<i8")
+        if count != storage.size:
+            raise ValueError(f"a storage has {count} values instead of {storage.size}")
+        storage[:] = np.frombuffer(stream.read(storage.nbytes), storage.dtype)
+    return dict(tensors)
+
+
+class _Unpickler(pickle.Unpickler):
+    """Knows tensors only."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        super().__init__(stream)
+        self.storages: dict[str, np.ndarray] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _tensor
+        if module == "torch" and name in _TYPES:
+            return _TYPES[name]
+        raise pickle.UnpicklingError(f"it names {module}.{name}")
+
+    def persistent_load(self, pid: Any) -> np.ndarray:
+        # ("storage", its type, its key, where it lay, its number of values, None)
+        _, dtype, key, _, size, _ = pid
+        return self.storages.setdefault(key, np.zeros(size, dtype))
+
+
+def _tensor(
+    storage: np.ndarray, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: object
+) -> np.ndarray:
+    """A view of the storage, which is filled later.
+
+    Raises:
+        ValueError: the tensor would reach out of its storage.
+    """
+    steps = [step * (size - 1) for step, size in zip(strides, shape, strict=True)]
+    if min([offset, *steps]) < 0 or offset + sum(steps) >= storage.size:
+        raise ValueError("a tensor reaches out of its storage")
+    strides_in_bytes = [step * storage.itemsize for step in strides]
+    return np.lib.stride_tricks.as_strided(storage[offset:], shape, strides_in_bytes, writeable=False)
