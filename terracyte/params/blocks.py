@@ -38,6 +38,8 @@ class TaskSpec:
         pixel_range: of pictures with more than 8 bits per channel: the values that become 0 and 255; what lies beyond
             becomes 0 or 255. Null refuses such pictures.
         transparent: refuse pictures with transparent pixels, or flatten them onto white.
+        fit: how pictures of another shape get the task's: stretch changes their aspect; pad keeps it and adds bars of
+            the picture's mean colour, whose pixels are background; crop keeps it and takes the middle.
     """
 
     kind: Literal["classification", "segmentation"]
@@ -49,6 +51,7 @@ class TaskSpec:
     corruptions: tuple[Corruption, ...] = ()
     pixel_range: tuple[float, float] | None = None
     transparent: Literal["refuse", "flatten"] = "refuse"
+    fit: Literal["stretch", "pad", "crop"] = "stretch"
 
     def __post_init__(self) -> None:
         if self.pixel_range is not None and not self.pixel_range[0] < self.pixel_range[1]:
@@ -61,11 +64,21 @@ class TaskSpec:
             raise InputError("'tasks.<task>.background' is for segmentation; leave it out")
         if self.corruptions and self.kind == "segmentation":
             raise InputError("'tasks.<task>.corruptions' are for classification; leave them out")
+        if self.fit == "pad" and self.kind == "segmentation" and self.background is None:
+            raise InputError(
+                "'tasks.<task>.fit' is 'pad', and the bars that it adds would have no class: name one as 'background', "
+                "which counts nowhere, or take 'crop' or 'stretch'"
+            )
         if len(self.classes) - (self.background is not None) < 2:
             raise InputError(
                 f"'tasks.<task>.classes' is {list(self.classes)}: at least two must be scored; "
                 "with `background: null` all are"
             )
+
+    def described(self) -> dict[str, object]:
+        """Its fields by name; `fit` only where it changes pictures, since files of before it have none."""
+        fields = dataclasses.asdict(self)
+        return fields if self.fit != "stretch" else {name: fields[name] for name in fields if name != "fit"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

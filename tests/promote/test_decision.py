@@ -22,8 +22,8 @@ from terracyte.fetch import initialisation
 from terracyte.models import seed_ensemble
 from terracyte.params import row
 from terracyte.params.row import RANDOM
-from terracyte.promote import behaviour, calibration, checks, comparison, decision, novelty
-from terracyte.promote.champion import CARD, MODEL, RECORD, SCORES, prediction
+from terracyte.promote import behaviour, calibration, checks, comparison, contenders, decision, novelty
+from terracyte.promote.champion import CARD, MODEL, RECORD, SCORES, prediction, task_of
 from terracyte.tasks.task import Task
 from tests import finished_project
 from tests.conftest import TASKS, Edit
@@ -396,6 +396,19 @@ def test_what_cannot_be_read_is_one_line_and_changes_nothing(
     (line,) = capsys.readouterr().err.splitlines()
     assert expected in line
     assert state() == before
+
+
+def test_the_record_tells_how_pictures_get_their_shape(edit: Edit) -> None:
+    def record() -> dict[str, Any]:
+        settings = params.load()
+        task, scores = tasks.make("mars", settings), metric_files.read(paths.scores("mars", "mars-unet"))
+        training = {int(seed): run for seed, run in metric_files.read(paths.training("mars", "mars-unet")).items()}
+        return contenders.describe(task, settings, "mars-unet", training, scores)
+
+    assert "fit" not in record()  # as in records of before it
+    assert task_of(record()).spec.fit == "stretch"
+    edit("tasks.mars.fit", "pad")
+    assert task_of(record()).spec.fit == "pad"
 
 
 def test_the_card_tells_data_scores_limits_and_how_it_was_chosen() -> None:

@@ -264,8 +264,8 @@ def _named(code: int, in_colour: bool) -> str:
 def _rgb(picture: Image.Image, path: Path) -> Image.Image:
     if picture.mode in ("L", "1", "I", "I;16", "F"):
         raise InputError(
-            f"{path} is grey, and 'mask_values' beside the path names colours (as a list of three numbers is one); give "
-            "its values as numbers"
+            f"{path} is grey, and 'mask_values' beside the path names colours (as a list of three numbers is one); "
+            "give its values as numbers"
         )
     return picture.convert("RGB")
 
