@@ -51,7 +51,8 @@ def confusion_matrix(truth: NDArray[Any], prediction: NDArray[Any], classes: int
     rows, columns, total = truth.ravel(), prediction.ravel(), np.zeros(classes**2, np.int64)
     for start in range(0, rows.size, _PIXELS):
         part = slice(start, start + _PIXELS)
-        total += np.bincount(rows[part].astype(np.int64) * classes + columns[part], minlength=classes**2)
+        pairs = rows[part].astype(np.int64) * classes + columns[part].astype(np.int64)
+        total += np.bincount(pairs, minlength=classes**2)
     return total.reshape(classes, classes)
 
 
