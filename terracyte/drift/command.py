@@ -48,7 +48,8 @@ def run(arguments: argparse.Namespace) -> None:
     asked = arguments.model is not None or (folder / RECORD).exists()
     champion = predictor.read(folder, task.name) if asked else None
     found = inputs.read(task, arguments.input, _BATCH, resize=True, skip_unreadable=arguments.skip_unreadable)
-    outcome = examine(task, found.batches, champion, settings.drift, experiment)
+    batches = ((batch.names, batch.images) for batch in found.batches)
+    outcome = examine(task, batches, champion, settings.drift, experiment)
     for reason in found.unreadable:
         print(f"skipped: {reason}", file=sys.stderr)
     output = arguments.output or experiment / paths.DATA / "drift" / task.name

@@ -76,7 +76,8 @@ def difference(task: Task, one: metrics.Counts, other: metrics.Counts, settings:
 
     Args:
         task: what to score by.
-        one, other: (seeds, groups, k, k), see `confusions` and `shifted_confusions`.
+        one, other: (seeds, groups, k, k), see `confusions` and `shifted_confusions`; or (seeds, groups, parts, k, k),
+            the mean of whose headlines is compared.
         settings: of the resampling.
 
     Returns:
@@ -91,16 +92,24 @@ def p_value(task: Task, one: metrics.Counts, other: metrics.Counts, settings: Ev
 
     Args:
         task: what to score by.
-        one, other: (seeds, groups, k, k), see `confusions` and `shifted_confusions`.
+        one, other: (seeds, groups, k, k), see `confusions` and `shifted_confusions`; or (seeds, groups, parts, k, k),
+            the mean of whose headlines is compared.
         settings: of the resampling, see `resampling.permutation_test`.
     """
     pair = resampling.alike(one, other)
-    p = resampling.permutation_test(*pair, task.headline_scores, settings.bootstrap, settings.seed)
+    p = resampling.permutation_test(*pair, _headline(task, one), settings.bootstrap, settings.seed)
     return round(p, _DECIMALS)
 
 
+def _headline(task: Task, counts: metrics.Counts) -> resampling.Score:
+    """Of counts with several parts, their mean."""
+    if counts.ndim == 4:
+        return task.headline_scores
+    return lambda drawn: task.headline_scores(drawn).mean(axis=-1)
+
+
 def _drawn(task: Task, counts: metrics.Counts, settings: Evaluate) -> metrics.Scores:
-    return resampling.bootstrap(counts, task.headline_scores, settings.bootstrap, settings.seed)
+    return resampling.bootstrap(counts, _headline(task, counts), settings.bootstrap, settings.seed)
 
 
 def _interval(task: Task, counts: metrics.Counts, settings: Evaluate) -> list[float]:

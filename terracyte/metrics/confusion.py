@@ -24,6 +24,8 @@ Scores = NDArray[np.float64]
 _STRIP = 0.02
 # Images whose strips are held in memory at once.
 _IMAGES = 64
+# Labels that are counted at once: as whole numbers of eight bytes, they take more memory than all masks.
+_PIXELS = 2**22
 
 
 def confusion_matrix(truth: NDArray[Any], prediction: NDArray[Any], classes: int) -> Counts:
@@ -46,8 +48,12 @@ def confusion_matrix(truth: NDArray[Any], prediction: NDArray[Any], classes: int
         if labels.size and (labels.min() < 0 or labels.max() >= classes):
             span = f"{labels.min()} … {labels.max()}"
             raise ValueError(f"{name} holds {span}; labels must lie in 0 … {classes - 1}")
-    pairs = truth.astype(np.int64).ravel() * classes + prediction.astype(np.int64).ravel()
-    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+    rows, columns, total = truth.ravel(), prediction.ravel(), np.zeros(classes**2, np.int64)
+    for start in range(0, rows.size, _PIXELS):
+        part = slice(start, start + _PIXELS)
+        pairs = rows[part].astype(np.int64) * classes + columns[part].astype(np.int64)
+        total += np.bincount(pairs, minlength=classes**2)
+    return total.reshape(classes, classes)
 
 
 def grouped_confusions(truth: NDArray[Any], prediction: NDArray[Any], group: NDArray[np.int64], classes: int) -> Counts:

@@ -10,7 +10,7 @@ import numpy as np
 
 from terracyte.metrics.confusion import Counts, Scores
 
-# Maps (..., k, k) confusion matrices to (...) scores.
+# Maps (..., k, k) confusion matrices to (...) scores, or (..., parts, k, k) to (...).
 Score = Callable[[Counts], Scores]
 
 # Resamples held in memory at once.
@@ -26,7 +26,8 @@ def bootstrap(confusions: Counts, score: Score, resamples: int, seed: int) -> Sc
     number of seeds and number of groups give equal draws: the difference of two calls is a paired comparison.
 
     Args:
-        confusions: (seeds, groups, k, k), see `metrics.grouped_confusions`.
+        confusions: (seeds, groups, k, k), see `metrics.grouped_confusions`; or (seeds, groups, parts, k, k), where
+            the score is of several parts together.
         score: what to resample.
         resamples: how many.
         seed: of the resampling.
@@ -34,14 +35,14 @@ def bootstrap(confusions: Counts, score: Score, resamples: int, seed: int) -> Sc
     Returns:
         (resamples,) scores.
     """
-    seeds, groups, classes, _ = confusions.shape
+    seeds, groups, *cells = confusions.shape
     random = np.random.default_rng(seed)
     flat = _flat(confusions)
     drawn = []
     for size in _chunks(resamples):
         counts = random.multinomial(groups, np.full(groups, 1 / groups), size)
         weights = random.multinomial(seeds, np.full(seeds, 1 / seeds), size) / seeds
-        totals = (counts @ flat).astype(np.int64).reshape(size, seeds, classes, classes)
+        totals = (counts @ flat).astype(np.int64).reshape(size, seeds, *cells)
         drawn.append((score(totals) * weights).sum(axis=1))
     return np.concatenate(drawn)
 
@@ -53,10 +54,10 @@ def alike(one: Counts, other: Counts) -> tuple[Counts, Counts]:
     often where their numbers have no common divisor. No mean over the seeds changes.
 
     Args:
-        one, other: (seeds, groups, k, k); the numbers of seeds may differ.
+        one, other: as in `bootstrap`; the numbers of seeds may differ.
     """
     seeds = math.lcm(len(one), len(other))
-    return np.tile(one, (seeds // len(one), 1, 1, 1)), np.repeat(other, seeds // len(other), axis=0)
+    return np.concatenate([one] * (seeds // len(one))), np.repeat(other, seeds // len(other), axis=0)
 
 
 def interval(resampled: Scores, confidence: float) -> tuple[float, float]:
@@ -74,8 +75,7 @@ def permutation_test(one: Counts, other: Counts, score: Score, resamples: int, s
     is 0 (Phipson and Smyth 2010, arXiv 1603.05766).
 
     Args:
-        one, other: (seeds, groups, k, k), see `metrics.grouped_confusions`; of the same groups, and with as many
-            seeds each; see `alike`.
+        one, other: as in `bootstrap`; of the same groups, and with as many seeds each; see `alike`.
         score: what is compared.
         resamples: how many.
         seed: of the swaps.
@@ -83,7 +83,7 @@ def permutation_test(one: Counts, other: Counts, score: Score, resamples: int, s
     Returns:
         p, in (0, 1]; 1 for equal variants.
     """
-    seeds, groups, classes, _ = one.shape
+    seeds, groups, *cells = one.shape
     random = np.random.default_rng(seed)
     change = _flat(other - one)
     total, other_total = one.sum(axis=1), other.sum(axis=1)
@@ -91,15 +91,15 @@ def permutation_test(one: Counts, other: Counts, score: Score, resamples: int, s
     extreme = 0
     for size in _chunks(resamples):
         swapped = random.integers(0, 2, (size, groups)) @ change
-        moved = swapped.astype(np.int64).reshape(size, seeds, classes, classes)
+        moved = swapped.astype(np.int64).reshape(size, seeds, *cells)
         differences = (score(total + moved) - score(other_total - moved)).mean(axis=1)
         extreme += int((np.abs(differences) >= observed - _NOISE).sum())
     return (extreme + 1) / (resamples + 1)
 
 
 def _flat(confusions: Counts) -> Scores:
-    """(seeds, groups, k, k) → (groups, seeds · k²); floats hold counts exactly and are multiplied much faster."""
-    return confusions.transpose(1, 0, 2, 3).reshape(confusions.shape[1], -1).astype(np.float64)
+    """(seeds, groups, ...) → (groups, all else); floats hold counts exactly and are multiplied much faster."""
+    return confusions.swapaxes(0, 1).reshape(confusions.shape[1], -1).astype(np.float64)
 
 
 def _chunks(resamples: int) -> Iterator[int]:

@@ -11,7 +11,8 @@ from terracyte.images.similarity.histograms import histograms, isolation
 from terracyte.images.similarity.pairs import Pairs, components, similar_pairs
 from terracyte.images.statistics import describe
 from terracyte.ingest.sources.listing import Sample
-from terracyte.ingest.sources.pictures import UnreadableError, decoding, load_image, resize_image
+from terracyte.ingest.sources.pictures import UnreadableError, decoding, load_image
+from terracyte.ingest.sources.resizing import resize_image
 from terracyte.tasks.task import Task
 
 _LOOKED_AT = 2000  # images, evenly spread
@@ -67,11 +68,10 @@ def measure(task: Task, samples: list[Sample]) -> Thresholds:
 
 
 def _read(task: Task, samples: list[Sample]) -> NDArray[np.uint8]:
-    height, width, _ = task.image_shape
     images = []
     for sample in tqdm(samples, "measuring", leave=False, disable=None):
         with contextlib.suppress(UnreadableError):  # `look` says which
-            images.append(resize_image(load_image(task, sample.image).picture, height, width))
+            images.append(resize_image(task, load_image(task, sample.image).picture))
     return np.stack(images)
 
 

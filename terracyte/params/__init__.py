@@ -24,7 +24,7 @@ from terracyte.params.blocks import (
     TaskSpec,
     Validate,
 )
-from terracyte.params.experiment import Experiment, MaskValue, Source, overridden
+from terracyte.params.experiment import Experiment, MaskValue, Source, overridden, values_of
 from terracyte.params.schema import build, check_keys, naming
 from terracyte.params.variant import Config, Variant
 from terracyte.params.yaml_files import parse_yaml, read_yaml
@@ -47,6 +47,7 @@ __all__ = [
     "load",
     "parse_yaml",
     "read_yaml",
+    "values_of",
 ]
 
 

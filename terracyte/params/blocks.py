@@ -21,6 +21,8 @@ Corruption = Literal[
     "stain",
 ]
 
+_OF_COLOURS = ("saturation", "stain")  # grey images have no saturation and no dye
+_MOVING_CONTOURS = ("pixelation",)  # to the rims of its squares: what a pixel shows belongs to its neighbours
 _ADDRESS = re.compile(r"auto|(ray://)?[\w.\-\[\]:]+:\d+")  # of a Ray cluster
 
 
@@ -34,10 +36,12 @@ class TaskSpec:
         height, width, channels: of the raw images, in pixels; pictures of another size are resized to it.
         background: name of the class that is neither scored nor predicted; null scores all. Segmentation only.
         corruptions: names of the corruptions under which a model is scored as well; see `images.shift.corruptions`.
-            Classification only.
+            Those of colours need 3 channels, and in segmentation none may move contours.
         pixel_range: of pictures with more than 8 bits per channel: the values that become 0 and 255; what lies beyond
             becomes 0 or 255. Null refuses such pictures.
         transparent: refuse pictures with transparent pixels, or flatten them onto white.
+        fit: how pictures of another shape get the task's: stretch changes their aspect; pad keeps it and adds bars of
+            the picture's mean colour, whose pixels are background; crop keeps it and takes the middle.
     """
 
     kind: Literal["classification", "segmentation"]
@@ -49,6 +53,7 @@ class TaskSpec:
     corruptions: tuple[Corruption, ...] = ()
     pixel_range: tuple[float, float] | None = None
     transparent: Literal["refuse", "flatten"] = "refuse"
+    fit: Literal["stretch", "pad", "crop"] = "stretch"
 
     def __post_init__(self) -> None:
         if self.pixel_range is not None and not self.pixel_range[0] < self.pixel_range[1]:
@@ -59,13 +64,35 @@ class TaskSpec:
             raise InputError(f"'tasks.<task>.background' is {self.background!r}, which is none of the classes")
         if self.background is not None and self.kind == "classification":
             raise InputError("'tasks.<task>.background' is for segmentation; leave it out")
-        if self.corruptions and self.kind == "segmentation":
-            raise InputError("'tasks.<task>.corruptions' are for classification; leave them out")
+        self._check_corruptions()
+        if self.fit == "pad" and self.kind == "segmentation" and self.background is None:
+            raise InputError(
+                "'tasks.<task>.fit' is 'pad', and the bars that it adds would have no class: name one as 'background', "
+                "which counts nowhere, or take 'crop' or 'stretch'"
+            )
         if len(self.classes) - (self.background is not None) < 2:
             raise InputError(
                 f"'tasks.<task>.classes' is {list(self.classes)}: at least two must be scored; "
                 "with `background: null` all are"
             )
+
+    def _check_corruptions(self) -> None:
+        names = self.corruptions
+        if len(set(names)) < len(names):
+            raise InputError(f"'tasks.<task>.corruptions' is {list(names)}; each name may stand there once")
+        for name in names:
+            if name in _OF_COLOURS and self.channels == 1:
+                raise InputError(f"'tasks.<task>.corruptions' has '{name}', which needs 3 channels; leave it out")
+            if name in _MOVING_CONTOURS and self.kind == "segmentation":
+                raise InputError(
+                    f"'tasks.<task>.corruptions' has '{name}', which moves contours away from those of the masks; "
+                    "leave it out"
+                )
+
+    def described(self) -> dict[str, object]:
+        """Its fields by name; `fit` only where it changes pictures, since files of before it have none."""
+        fields = dataclasses.asdict(self)
+        return fields if self.fit != "stretch" else {name: fields[name] for name in fields if name != "fit"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,9 @@ OVERRIDABLE = ("seeds", "reference", "variants", "tune")
 MaskValue = int | tuple[int, int, int]
 """What a mask holds for a class: a number, or a colour (red, green, blue)."""
 
+MaskValues = int | tuple[int, ...] | tuple[tuple[int, ...], ...]
+"""One or several of them, as experiment.yaml writes them; see `values_of`."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Source:
@@ -31,8 +34,9 @@ class Source:
         images, masks: folder only: where in it they lie, for tasks with masks.
         class_of: folder only: name of a folder, or a label in `labels` → the class that it means, which may have
             several; null leaves its images out. What is not named here bears the name of its class.
-        mask_values: folder only: what masks hold for each class: a number (of a palette the index), or a colour
-            [red, green, blue], 0-255. Without it, masks hold the class numbers of params.yaml.
+        mask_values: folder only: what masks hold for each class: a number (of a palette the index), a colour
+            [red, green, blue], 0-255, or several of one kind; see `values_of`. Without it, masks hold the class
+            numbers of params.yaml.
         ignore: folder only: what masks hold where nobody has labelled: these pixels become the background.
         snap_masks: folder only: other values in masks become the nearest one of `mask_values`, as jpgs need it.
         masks_follow: folder only: whether masks lie over the pixels as an image stores them, or over the upright
@@ -48,15 +52,35 @@ class Source:
     images: str = "images"
     masks: str = "masks"
     class_of: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
-    mask_values: Mapping[str, MaskValue] = dataclasses.field(default_factory=dict)
+    mask_values: Mapping[str, MaskValues] = dataclasses.field(default_factory=dict)
     ignore: MaskValue | None = None
     snap_masks: bool = False
     masks_follow: Literal["stored", "upright"] | None = None
 
     def __post_init__(self) -> None:
-        for value in [*self.mask_values.values(), self.ignore]:
+        declared = [value for values in self.mask_values.values() for value in values_of(values)]
+        for value in [*declared, self.ignore]:
             if isinstance(value, tuple) and not all(0 <= channel <= 255 for channel in value):
                 raise InputError(f"a colour in 'sources.<task>' is {list(value)}; red, green and blue lie in 0-255")
+
+
+def values_of(declared: MaskValues) -> list[MaskValue]:
+    """The values of a class in `mask_values`, one by one.
+
+    `3` is a number and `[3, 4]` are two, but a list of three numbers is always one colour: of more than one colour,
+    or of three numbers, each stands in brackets of its own, as in `[[255, 0, 0], [200, 0, 0]]` and `[[3], [4], [5]]`.
+
+    Raises:
+        InputError: there is none, or brackets within brackets hold neither one nor three numbers.
+    """
+    if isinstance(declared, int):
+        return [declared]
+    if not declared:
+        raise InputError("'sources.<task>.mask_values' has an empty list; name a value, or leave the class out")
+    flat = [each for each in declared if isinstance(each, int)]
+    if len(flat) == 3:
+        return [(flat[0], flat[1], flat[2])]
+    return [*flat] or [_bracketed(each) for each in declared if isinstance(each, tuple)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,6 +100,16 @@ class Experiment:
     sources: dict[str, Source]
     rows: dict[str, str]
     override: dict[str, object] = dataclasses.field(default_factory=dict)
+
+
+def _bracketed(numbers: tuple[int, ...]) -> MaskValue:
+    if len(numbers) == 3:
+        return numbers[0], numbers[1], numbers[2]
+    if len(numbers) == 1:
+        return numbers[0]
+    raise InputError(
+        f"'sources.<task>.mask_values' has {list(numbers)} within a list; it must be one number or red, green and blue"
+    )
 
 
 def overridden(blocks: Mapping[str, Any], override: Mapping[str, object]) -> dict[str, Any]:

@@ -120,7 +120,9 @@ def _convert_optional(arguments: tuple[Any, ...], value: object, path: str) -> A
         return _convert(inner[0], value, path)
     lists = [each for each in inner if typing.get_origin(each) is tuple]
     if lists and isinstance(value, (list, tuple)):
-        return _convert(lists[0], value, path)
+        nested = any(isinstance(element, (list, tuple)) for element in value)
+        alike = [each for each in lists if (typing.get_origin(typing.get_args(each)[0]) is tuple) == nested]
+        return _convert([*alike, *lists][0], value, path)
     if type(value) not in inner:
         names = [_NAMES[each] for each in inner if each not in lists] + ["a list"] * bool(lists)
         raise _mistyped(path, value, f"one of: {', '.join(names)}")

@@ -51,12 +51,12 @@ def run(arguments: argparse.Namespace) -> None:
         outputs.opened(model, arguments.output) as writer,
         tqdm(total=found.total, desc="predicting", unit="image", disable=None) as bar,
     ):
-        for names, images in found.batches:
-            predictions = model.predict(images)
-            writer.write(names, images, predictions)
-            predicted += len(names)
+        for batch in found.batches:
+            predictions = model.predict(batch.images, batch.regions)
+            writer.write(batch.names, batch.images, predictions)
+            predicted += len(batch.names)
             unfamiliar += int(predictions.unfamiliar.sum())
-            bar.update(len(names))
+            bar.update(len(batch.names))
     for reason in found.unreadable:
         print(f"skipped: {reason}", file=sys.stderr)
     if found.left_out:

@@ -1,8 +1,9 @@
 """What `terracyte predict` reads: a folder of pictures, one picture, an .npz or an .npy, all in batches.
 
 A picture is turned upright (EXIF) and brought to the task's channels: grey becomes RGB, colours become luma, opaque
-alpha is dropped. Refused are other sizes (but with `resize`), and, unless the task says how to read them, more than 8
-bits per channel and transparent pixels. Arrays hold 0-255, or floats that nowhere exceed 1.
+alpha is dropped. Refused are other sizes (but with `resize`, which scales as the task's `fit` says), and, unless the
+task says how to read them, more than 8 bits per channel and transparent pixels. Arrays hold 0-255, or floats that
+nowhere exceed 1.
 """
 
 import dataclasses
@@ -20,14 +21,27 @@ from terracyte.core.errors import InputError
 from terracyte.ingest.sources.arrays import full_scale, row_names, to_pixels
 from terracyte.ingest.sources.listing import shown, walk
 from terracyte.ingest.sources.npz import Member, members, names
-from terracyte.ingest.sources.pictures import KINDS, SUFFIXES, UnreadableError, load_image, resize_image
+from terracyte.ingest.sources.pictures import KINDS, SUFFIXES, UnreadableError, load_image
+from terracyte.ingest.sources.resizing import Region, placement, resize_image
 from terracyte.predict.outputs import OVERLAYS, TABLE
 from terracyte.tasks.task import Task
 
 _CHUNK_BYTES = 16 * 2**20
 
-Batch = tuple[list[str], NDArray[np.uint8]]
-"""Names of b images, and the images (b, h, w, c)."""
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Images to predict.
+
+    Attributes:
+        names: of b images.
+        images: (b, h, w, c), 0-255.
+        regions: where in them the pictures lie, which bars of padding do not belong to; None for everywhere.
+    """
+
+    names: list[str]
+    images: NDArray[np.uint8]
+    regions: list[Region] | None = None
 
 
 @dataclasses.dataclass
@@ -119,10 +133,11 @@ def _picture_batches(
                 else:
                     raise InputError(f"{decoded}: repair or remove it, or give --skip-unreadable")
             if readable:
-                yield [name for name, _ in readable], np.stack([image for _, image in readable])
+                names, images, regions = zip(*((name, *decoded) for name, decoded in readable), strict=True)
+                yield Batch(list(names), np.stack(images), list(regions))
 
 
-def _decode(task: Task, resize: bool, path: Path) -> NDArray[np.uint8] | UnreadableError:
+def _decode(task: Task, resize: bool, path: Path) -> tuple[NDArray[np.uint8], Region] | UnreadableError:
     height, width, _ = task.image_shape
     try:
         picture = load_image(task, path).picture
@@ -133,7 +148,7 @@ def _decode(task: Task, resize: bool, path: Path) -> NDArray[np.uint8] | Unreada
             f"{path} is {picture.width}x{picture.height} pixels, {task.name} images are {width}x{height} (width x "
             "height): give images of that size, or --resize to scale them"
         )
-    return resize_image(picture, height, width)
+    return resize_image(task, picture), placement(task, picture.height, picture.width).filled
 
 
 # How rows of an array become images (b, h, w, c).
@@ -204,4 +219,4 @@ def _array_batches(member: Member, layout: _Layout, batch_size: int) -> Iterator
         images = to_pixels(member, layout(rows), scale, first)
         for start in range(0, len(images), batch_size):
             part = images[start : start + batch_size]
-            yield row_names(member, first + start, len(part)), part
+            yield Batch(row_names(member, first + start, len(part)), part)

@@ -35,7 +35,8 @@ class Writer:
         """Append images and what is predicted of them."""
         self._table.writerows(_rows(self._predictor, names, predictions))
         if self._overlays is not None:
-            for name, image, labels in zip(names, images, predictions.labels, strict=True):
+            pictures, masks = (predictions.within_pictures(each) for each in (images, predictions.labels))
+            for name, image, labels in zip(names, pictures, masks, strict=True):
                 path = self._overlays / f"{name}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 overlaid(image, labels).save(path)
@@ -76,11 +77,12 @@ def columns(predictor: Predictor) -> list[str]:
 
 
 def shares(predictor: Predictor, predictions: Predictions) -> NDArray[np.float64]:
-    """(b, s): of each scored class its probability, or for tasks with masks its share of the pixels."""
+    """(b, s): of each scored class its probability, or for tasks with masks its share of the picture's pixels."""
     if not predictor.task.dense:
         return predictions.probabilities.astype(np.float64)
     scored = np.array(predictor.task.scored_classes)
-    return np.asarray((predictions.labels[..., None] == scored).mean(axis=(1, 2)))
+    masks = predictions.within_pictures(predictions.labels)
+    return np.stack([(mask[..., None] == scored).mean(axis=(0, 1)) for mask in masks])
 
 
 def _rows(predictor: Predictor, names: list[str], predictions: Predictions) -> Iterator[list[str]]:

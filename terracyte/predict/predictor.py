@@ -1,7 +1,7 @@
 """A champion at work: images in; classes, calibrated confidence and a flag for unlike images out."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from terracyte.core import quiet
 from terracyte.core.errors import InputError
+from terracyte.ingest.sources.resizing import Region
 from terracyte.promote import calibration, novelty
 from terracyte.promote.champion import CALIBRATION, MODEL, NOVELTY, read_record, task_of
 from terracyte.promote.novelty import NoveltyDetector
@@ -26,17 +27,25 @@ class Predictions:
         labels: (b,), or (b, h, w) for tasks with masks: the most probable class.
         probabilities: (b, s), or (b, h, w, s): calibrated, each row summing to 1.
         unfamiliar: (b,) whether an image is unlike the training images.
+        regions: of tasks with masks, where in the images the pictures lie; None for everywhere.
     """
 
     labels: NDArray[Any]
     probabilities: NDArray[np.float32]
     unfamiliar: NDArray[np.bool_]
+    regions: Sequence[Region] | None = None
 
     @property
     def confidence(self) -> NDArray[np.float64]:
-        """(b,) probability of the predicted class, over the pixels its mean."""
-        highest = self.probabilities.max(axis=-1).reshape(len(self.labels), -1)
-        return np.asarray(highest.mean(axis=1, dtype=np.float64))
+        """(b,) probability of the predicted class, over the picture's pixels its mean."""
+        highest = self.within_pictures(self.probabilities.max(axis=-1))
+        return np.array([one.mean(dtype=np.float64) for one in highest])
+
+    def within_pictures(self, arrays: NDArray[Any]) -> list[NDArray[Any]]:
+        """Of each of b images (b, h, w, ...), the part (h', w', ...) that is its picture and no bar of padding."""
+        if self.regions is None:
+            return list(arrays)
+        return [array[region] for array, region in zip(arrays, self.regions, strict=True)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,12 +71,18 @@ class Predictor:
         """Names of the scored classes, in the order of the probabilities."""
         return tuple(self.task.classes[k] for k in self.task.scored_classes)
 
-    def predict(self, images: NDArray[np.uint8]) -> Predictions:
-        """Predict images (b, h, w, c) uint8, 0-255."""
+    def predict(self, images: NDArray[np.uint8], regions: Sequence[Region] | None = None) -> Predictions:
+        """Predict images.
+
+        Args:
+            images: (b, h, w, c) uint8, 0-255.
+            regions: where in them the pictures lie, for tasks with masks; None for everywhere.
+        """
         logits = self.network(images.astype(np.float32))
         probabilities = calibration.probabilities(self.task, logits, self.temperature)
         labels = np.array(self.task.scored_classes)[probabilities.argmax(axis=-1)]
-        return Predictions(labels, probabilities, self.novelty.distances(images) > 1)
+        unfamiliar = self.novelty.distances(images) > 1
+        return Predictions(labels, probabilities, unfamiliar, regions if self.task.dense else None)
 
 
 def read(folder: Path, task: str | None = None) -> Predictor:

@@ -60,5 +60,6 @@ def task_of(record: Mapping[str, Any]) -> Task:
         # champions from before these settings have none of them
         pixel_range=None if (ends := record.get("pixel_range")) is None else (ends[0], ends[1]),
         transparent=record.get("transparent", "refuse"),
+        fit=record.get("fit", "stretch"),
     )
     return tasks.of(record["task"], spec)

@@ -25,9 +25,9 @@ def compare(
 ) -> tuple[list[Check], dict[str, Any] | None]:
     """Compare stored predictions, pair by pair.
 
-    Scores are means over the seeds. Where both were tested on the very same split, tasks with corruptions are
-    compared by what chooses their variants, the mean of the headline clean and under shift; otherwise an image's
-    copies under shift differ between the two, and the headline alone is compared.
+    Scores are means over the seeds. Where both were tested on the very same split under the same corruptions, tasks
+    with corruptions are compared by what chooses their variants, the mean of the headline clean and under shift;
+    otherwise an image's copies under shift differ between the two, and the headline alone is compared.
 
     Args:
         task: whose.
@@ -50,6 +50,7 @@ def compare(
         return [Check(name=checks.NO_COMMON_IMAGE, figures={"champion": name})], None
     shared = rows.iloc[here].reset_index(drop=True)
     whole = len(shared) == len(rows) == len(champion.tested) and bool((here == there).all())
+    whole = whole and set(champion.scores["mean"].get("shift", ())) == set(task.corruptions)
     ours, theirs = _rows_of(candidate.kept, here), _rows_of(champion.kept, there)
     pair = [_counts(task, shared, kept, under_shift=whole) for kept in (ours, theirs)]
     score, other = (round(float(task.headline_scores(counts.sum(axis=1)).mean()), _DECIMALS) for counts in pair)
@@ -115,15 +116,12 @@ def _rows_of(kept: Sequence[Kept], places: NDArray[np.int64]) -> list[Kept]:
 
 
 def _counts(task: Task, rows: pd.DataFrame, kept: Sequence[Kept], under_shift: bool) -> metrics.Counts:
-    """(seeds, groups, k, k) whose headline is what is compared.
-
-    With corruptions, the clean images count as often as all their copies: the share of hits is then the mean of
-    both shares.
-    """
+    """(seeds, groups, parts, k, k), the mean of whose headlines is compared: of the clean images, and where there are
+    corruptions, of all their copies."""
     clean = confusions.confusions(task, rows, kept)
     if not under_shift or not task.corruptions:
-        return clean
-    return len(task.corruptions) * clean + confusions.shifted_confusions(task, rows, kept)
+        return clean[:, :, None]
+    return np.stack([clean, confusions.shifted_confusions(task, rows, kept)], axis=2)
 
 
 def _classes(

@@ -1,10 +1,12 @@
 """The server's answers as JSON, and the checks of its input."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from terracyte.ingest.sources.resizing import Region
 from terracyte.predict.outputs import shares
 from terracyte.predict.predictor import Predictor
 
@@ -12,17 +14,25 @@ LARGEST_BATCH = 64  # images per request; bounds the memory
 _DIGITS = 6
 
 
-def answers(predictor: Predictor, images: NDArray[np.uint8]) -> list[dict[str, Any]]:
+def answers(
+    predictor: Predictor, images: NDArray[np.uint8], regions: Sequence[Region] | None = None
+) -> list[dict[str, Any]]:
     """One answer per image (b, h, w, c).
+
+    Args:
+        predictor: the champion.
+        images: 0-255.
+        regions: where in them the pictures lie; None for everywhere.
 
     Returns:
         For tasks with labels `class`, `confidence` (0-1, calibrated), `unfamiliar` and `probabilities` by class; for
-        tasks with masks `confidence`, `unfamiliar`, `shares` of the pixels by class, and `mask` (h, w) of labels.
+        tasks with masks `confidence`, `unfamiliar`, `shares` of the picture's pixels by class, and its `mask` (h', w')
+        of labels.
     """
-    predictions = predictor.predict(images)
+    predictions = predictor.predict(images, regions)
     values, confidence = shares(predictor, predictions), predictions.confidence
     result = []
-    for row, labels in enumerate(predictions.labels):
+    for row, labels in enumerate(predictions.within_pictures(predictions.labels)):
         common = {"confidence": round(float(confidence[row]), _DIGITS), "unfamiliar": bool(predictions.unfamiliar[row])}
         by_class = dict(zip(predictor.classes, np.round(values[row], _DIGITS).tolist(), strict=True))
         if predictor.task.dense:

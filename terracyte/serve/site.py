@@ -135,13 +135,14 @@ def _predict(predictor: Predictor, content: bytes) -> dict[str, Any]:
     Raises:
         InputError: it is no picture, or too large.
     """
-    image, note = uploads.decode(predictor.task, content)
-    (answer,) = answers(predictor, image[None])
+    upload = uploads.decode(predictor.task, content)
+    (answer,) = answers(predictor, upload.image[None], [upload.region])
     mask = answer.pop("mask", None)
+    image = upload.image if mask is None else upload.image[upload.region]
     pictures = {"image": _data_uri(picture(image))}
     if mask is not None:
         pictures["overlay"] = _data_uri(overlaid(image, np.array(mask)))
-    return {**answer, **pictures, "note": note}
+    return {**answer, **pictures, "note": upload.note}
 
 
 def _data_uri(picture: Image.Image) -> str:

@@ -1,5 +1,6 @@
 """An uploaded picture file → an image of the task's form."""
 
+import dataclasses
 import io
 from pathlib import Path
 
@@ -8,7 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from terracyte.core.errors import InputError
-from terracyte.ingest.sources.pictures import FORMATS, KINDS, UnreadableError, load_image, resize_image
+from terracyte.ingest.sources.pictures import FORMATS, KINDS, UnreadableError, load_image
+from terracyte.ingest.sources.resizing import Region, placement, resize_image, shape
 from terracyte.tasks.task import Task
 
 LARGEST_FILE = 10 * 2**20  # bytes
@@ -16,29 +18,51 @@ _LARGEST_PICTURE = 40_000_000  # pixels: more than a telephone's camera takes, a
 _NAME = Path("the file")
 
 
-def decode(task: Task, content: bytes) -> tuple[NDArray[np.uint8], str]:
+@dataclasses.dataclass(frozen=True)
+class Upload:
+    """A decoded picture file.
+
+    Attributes:
+        image: (h, w, c), of the task's form.
+        region: where in it the picture lies, which bars of padding do not belong to.
+        note: on its scaling; "" where it was not scaled.
+    """
+
+    image: NDArray[np.uint8]
+    region: Region
+    note: str
+
+
+def decode(task: Task, content: bytes) -> Upload:
     """Decode a picture file, and scale it where it has another size.
 
     Args:
         task: whose images are expected.
         content: of the file.
 
-    Returns:
-        The image (h, w, c), and a note on its scaling; "" where it was not scaled.
-
     Raises:
         InputError: it is no readable picture, or too large.
     """
-    height, width, _ = task.image_shape
     _check_size(content)
     try:
         picture = load_image(task, _NAME, io.BytesIO(content)).picture
     except UnreadableError as error:
         raise InputError(str(error)) from error
-    image = resize_image(picture, height, width)
+    region = placement(task, picture.height, picture.width).filled
+    return Upload(resize_image(task, picture), region, _note(task, picture))
+
+
+def _note(task: Task, picture: Image.Image) -> str:
+    height, width, _ = task.image_shape
     if picture.size == (width, height):
-        return image, ""
-    return image, f"Scaled from {picture.width}x{picture.height} to {width}x{height} pixels, the size of the task."
+        return ""
+    place = placement(task, picture.height, picture.width)
+    (used_height, used_width), (filled_height, filled_width) = shape(place.used), shape(place.filled)
+    whole, all_of_it = f"{picture.width}x{picture.height}", f"{width}x{height}"
+    used, filled = f"{used_width}x{used_height}", f"{filled_width}x{filled_height}"
+    source = whole if used == whole else f"the middle {used} of {whole}"
+    padding = "" if filled == all_of_it else f", padded to {all_of_it}"
+    return f"Scaled from {source} to {filled} pixels{padding}, the size of the task."
 
 
 def _check_size(content: bytes) -> None:

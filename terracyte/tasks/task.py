@@ -28,7 +28,7 @@ class Task(abc.ABC):
         shift_headline: name of the same score under `corruptions`; None without them.
         selection: name of the validation score by which epochs and variants are chosen: the headline, or its
             mean with the one under shift.
-        corruptions: names of the image corruptions under which a model is scored as well; see `data.corruptions`.
+        corruptions: names of the corruptions under which a model is scored as well; see `images.shift.corruptions`.
         other_scores: names of the further overall scores.
         class_headline: name of the score of a single class that tables show.
     """

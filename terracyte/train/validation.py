@@ -31,7 +31,7 @@ class Validation:
         self.shifted: Rows | None = None
         if rows.task.corruptions:
             # the copy holds the images of these rows only, in memory
-            images, ids = copies.validation_copy(rows.images, rows.ids), np.arange(len(rows))
+            images, ids = copies.validation_copy(rows.images, rows.ids, rows.task.corruptions), np.arange(len(rows))
             self.shifted = dataclasses.replace(rows, images=images, manifest=rows.manifest.assign(id=ids))
 
     def scores(self, model: keras.Model) -> dict[str, float]:

@@ -19,7 +19,8 @@ from terracyte.images.shift import copies
 from terracyte.params import Params
 from terracyte.params.row import read
 from terracyte.tasks.task import Task
-from tests.conftest import TASKS
+from tests import finished_project
+from tests.conftest import TASKS, Edit
 
 
 @pytest.fixture
@@ -247,7 +248,7 @@ def test_the_stage_predicts_with_the_saved_model(
     assert capsys.readouterr().err == ""
 
 
-def test_the_stage_predicts_masks(settings: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_stage_predicts_masks(settings: Params, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
     import keras
 
     from terracyte.models.serialization import write_model
@@ -265,3 +266,32 @@ def test_the_stage_predicts_masks(settings: Params, monkeypatch: pytest.MonkeyPa
     assert set(kept) == {"id", "prediction", "free"}
     np.testing.assert_array_equal(kept["prediction"], np.where(pixels > 100, 3, 2))
     assert set(np.unique(kept["free"])) == {0, 2}
+
+    # with corruptions, the same network sees a copy of each image under each, and masks stay as they are
+    names = ["noise", "contrast_down", "motion_blur"]
+    edit("tasks.mars.corruptions", names)
+    finished_project.configure("mars")
+    finished_project.train(make("mars"), "mars-unet")
+    for seed in settings.seeds:
+        write_model(paths.model("mars", "mars-unet", seed), model)
+    stage.main()
+    rows, images = predictions.test_rows("mars"), np.load(paths.images("mars"))
+    severities = copies.test_severities(len(rows), 3)
+    shifted = files.read_arrays(paths.prediction("mars", "mars-unet", 1))
+    np.testing.assert_array_equal(shifted["prediction"], kept["prediction"])
+    scores = metric_files.read(paths.scores("mars", "mars-unet"))
+    truth, ious = np.load(paths.masks("mars"))[rows["id"]], []
+    for column, name in enumerate(names):
+        pixels = copies.test_copy(images, rows["id"].to_numpy(), name, severities[:, column])[..., 0]
+        seen = np.where(pixels > 100, 3, 2)
+        np.testing.assert_array_equal(shifted["shift_prediction"][:, column], seen, err_msg=name)
+        np.testing.assert_array_equal(shifted["shift_free"][:, column], np.where(pixels >= 50, 0, 2), err_msg=name)
+        # of classes 1 to 4, each pixel of which is somewhere; 1 and 4 are never predicted
+        hits = [((seen == k) & (truth == k)).sum() for k in range(1, 5)]
+        unions = [(((seen == k) | (truth == k)) & (truth > 0)).sum() for k in range(1, 5)]
+        ious.append(np.mean(np.divide(hits, unions)))
+        assert scores["mean"]["shift"][name] == pytest.approx(ious[-1], abs=1e-6)
+    assert min(ious) < scores["mean"]["shift_mean_iou"] < max(ious)
+    assert {f"shift_{name}" for name in (make("mars").headline, *make("mars").other_scores)} < set(scores["mean"])
+    low, high = scores["interval"]["shift_mean_iou"]
+    assert low < scores["mean"]["shift_mean_iou"] < high

@@ -105,3 +105,22 @@ def test_pixelation_shows_few_big_pixels() -> None:
     shown = damaged("pixelation", 5, image=image)
     steps = (np.abs(np.diff(shown.astype(int), axis=1)).sum(axis=(0, 2)) > 0).sum()
     assert steps == 19  # 96 / 4.8 = 20 columns
+
+
+def contour(name: str, severity: float, channels: int, seed: int) -> int:
+    """By how many pixels a corruption moves the contour between two halves of an image, along its whole length."""
+    column = 24 + seed
+    right = np.arange(64) >= column
+    image = np.where(right, 190, 60).astype(np.uint8)[None, :, None].repeat(64, axis=0).repeat(channels, axis=-1)
+    shown = damaged(name, severity, seed, image).mean(axis=(0, 2))
+    seen = shown > (shown[:8].mean() + shown[-8:].mean()) / 2
+    return abs(column - int(np.argmax(seen)))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("severity", [3, 5])
+@pytest.mark.parametrize("name", [name for name in CORRUPTIONS if name != "stain"])
+def test_contours_stay_but_under_pixelation(name: str, severity: int, channels: int) -> None:
+    """So what masks say stays true, and pixelation is refused where there are masks; stains are transparent."""
+    moved = {contour(name, severity, channels, seed) for seed in range(12)}
+    assert (moved == {0}) == (name != "pixelation")

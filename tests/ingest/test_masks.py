@@ -77,6 +77,36 @@ def test_colours_are_classes(read: Any) -> None:
     np.testing.assert_array_equal(read(mask_values=COLOURS), [stripes(3, 1, 0, 2)])
 
 
+@pytest.mark.parametrize(
+    "soil",
+    [[1, 9], [[1], [9]], [1, 9, 77, 78], [[1], [9], [77]]],
+    ids=["two", "two in brackets", "four", "three in brackets"],
+)
+def test_several_numbers_may_mean_one_class(read: Any, soil: Any) -> None:
+    write(stripes(0, 1, 9, 4, 5, 6, 0, 9))
+    found = read(mask_values={"background": 0, "soil": soil, "bedrock": [4, 6], "big rock": 5})
+    np.testing.assert_array_equal(found, [stripes(0, 1, 1, 2, 3, 2, 0, 1)])
+
+
+def test_several_colours_may_mean_one_class(read: Any) -> None:
+    seen = [[0, 0, 0], [255, 0, 0], [200, 0, 0], [0, 130, 180], [9, 9, 9]]
+    write(Image.fromarray(np.array(seen, np.uint8)[stripes(2, 1, 3, 4)]))
+    found = read(mask_values={"soil": [[255, 0, 0], [200, 0, 0]], "bedrock": [0, 130, 180], "big rock": [[9, 9, 9]]})
+    np.testing.assert_array_equal(found, [stripes(1, 1, 2, 3)])
+
+
+def test_what_is_not_labelled_goes_with_several_values(read: Any) -> None:
+    write(stripes(255, 3, 4, 5, 6, 0, 3, 255))
+    found = read(mask_values={"soil": [3, 4], "bedrock": 5, "big rock": 6, "background": 0}, ignore=255)
+    np.testing.assert_array_equal(found, [stripes(0, 1, 1, 2, 3, 0, 1, 0)])
+
+
+def test_other_values_snap_to_the_nearest_of_all(read: Any) -> None:
+    write(stripes(0, 30, 59, 90, 200, 255, 110, 7))
+    found = read(mask_values={"soil": [10, 100], "bedrock": [50], "big rock": [220, 250]}, snap_masks=True)
+    np.testing.assert_array_equal(found, [stripes(1, 1, 2, 1, 3, 3, 1, 1)])
+
+
 @pytest.mark.parametrize("declared", [{}, {"mask_values": COLOURS}], ids=["indices", "colours"])
 def test_palettes_are_read_by_index_or_by_colour(read: Any, declared: dict[str, Any]) -> None:
     picture = Image.fromarray(stripes(3, 1, 0, 2))
@@ -141,6 +171,17 @@ def test_values_that_no_class_has_are_named(refused: Any) -> None:
         ({"snap_masks": True}, "'sources.mars.snap_masks' needs 'mask_values'"),
         ({"mask_values": {**COLOURS, "soil": [0, 0, 256]}}, "a colour in 'sources.<task>' is [0, 0, 256]"),
         ({"mask_values": {"soil": "red"}}, "'sources.mars.mask_values.soil' is 'red' (str)"),
+        ({"mask_values": {"soil": [1, "red"]}}, "'sources.mars.mask_values.soil[1]' is 'red' (str)"),
+        ({"mask_values": {"soil": [1, [2]]}}, "'sources.mars.mask_values.soil[0]' is 1 (int); it must be a list"),
+        ({"mask_values": {"soil": []}}, "'sources.<task>.mask_values' has an empty list"),
+        ({"mask_values": {"soil": [[]]}}, "'sources.<task>.mask_values' has [] within a list"),
+        ({"mask_values": {"soil": [[1, 2], [3]]}}, "has [1, 2] within a list; it must be one number or red, green"),
+        ({"mask_values": {**COLOURS, "soil": [[0, 0, 256]]}}, "a colour in 'sources.<task>' is [0, 0, 256]"),
+        ({"mask_values": {"soil": [1, 2], "bedrock": [3, 2], "big rock": 4}}, "the value 2 means two things"),
+        (
+            {"mask_values": {"soil": [1, 2, 3], "bedrock": 4, "big rock": 5}},
+            "a list of three numbers is one colour: three values of a class are [[3], [4], [5]]",
+        ),
         ({"mask_values": COLOURS}, "terrain/masks/a.png is grey, and 'mask_values' beside the path names colours"),
     ],
 )

@@ -22,6 +22,14 @@ def test_masks_count_as_their_pixels() -> None:
     assert matrix.dtype == np.int64
 
 
+@pytest.mark.parametrize("at_once", [1, 7, 24, 100])
+def test_however_many_are_counted_at_once(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    truth, prediction = np.random.default_rng(0).integers(0, 3, (2, 4, 3, 2), np.uint8)
+    monkeypatch.setattr(metrics, "_PIXELS", at_once)
+    expected = [[((truth == i) & (prediction == j)).sum() for j in range(3)] for i in range(3)]
+    np.testing.assert_array_equal(metrics.confusion_matrix(truth, prediction, 3), expected)
+
+
 @pytest.mark.parametrize("label", [-1, 3])
 def test_refuses_labels_out_of_range(label: int) -> None:
     with pytest.raises(ValueError, match=r"prediction holds .* 0 … 2"):

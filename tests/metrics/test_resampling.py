@@ -32,6 +32,24 @@ def test_bootstrap_draws_groups_and_seeds() -> None:
     np.testing.assert_array_equal(np.unique(of_seeds), [0, 0.5, 1])
 
 
+def test_parts_are_drawn_together() -> None:
+    """Clean images and their copies under shift: a drawn group brings both, and the score is the mean of both."""
+    clean, copies = np.random.default_rng(4).integers(0, 9, (2, 2, 30, 3, 3))
+    other = np.random.default_rng(5).integers(0, 9, (2, 30, 2, 3, 3))
+    both = np.stack([clean, copies], axis=2)
+
+    def mean(counts: confusion.Counts) -> confusion.Scores:
+        return np.asarray(confusion.macro_f1(counts).mean(axis=-1))
+
+    drawn = [resampling.bootstrap(part, confusion.macro_f1, 600, seed=1) for part in (clean, copies)]
+    np.testing.assert_allclose(resampling.bootstrap(both, mean, 600, seed=1), np.mean(drawn, axis=0))
+    assert resampling.permutation_test(both, both, mean, 99, seed=0) == 1
+    twice = [np.stack([counts[:, :, 0]] * 2, axis=2) for counts in (both, other)]
+    once = [counts[:, :, 0] for counts in (both, other)]
+    p = resampling.permutation_test(once[0], once[1], confusion.macro_f1, 99, seed=0)
+    assert resampling.permutation_test(twice[0], twice[1], mean, 99, seed=0) == p
+
+
 def test_equal_draws_make_paired_differences() -> None:
     confusions = np.random.default_rng(3).integers(0, 9, (1, 30, 2, 2))
     one, other = (resampling.bootstrap(confusions, confusion.accuracy, 50, seed=1) for _ in range(2))

@@ -13,6 +13,9 @@ from terracyte.params import row
 from tests import balanced_project
 from tests.conftest import ROOT, TASKS, Edit
 
+# of masks without a class for what nobody labelled
+UNLABELLED = {"kind": "segmentation", "classes": ["a", "b"], "height": 32, "width": 32, "background": None}
+
 
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
@@ -59,7 +62,16 @@ from tests.conftest import ROOT, TASKS, Edit
         ("tasks.mars.background", "sky", "'tasks.<task>.background' is 'sky', which is none of the classes"),
         ("tasks.mars.classes", ["background", "soil"], "at least two must be scored"),
         ("tasks.mars.classes", ["background", "soil", "soil"], "each name may stand there once"),
-        ("tasks.mars.corruptions", ["noise"], "are for classification"),
+        ("tasks.mars.corruptions", ["noise", "pixelation"], "has 'pixelation', which moves contours away from those"),
+        ("tasks.mars.corruptions", ["noise", "stain"], "has 'stain', which needs 3 channels; leave it out"),
+        (
+            "tasks.blood.channels",
+            1,
+            "'tasks.<task>.corruptions' has 'saturation', which needs 3 channels; leave it out",
+        ),
+        ("tasks.blood.corruptions", ["noise", "noise"], "is ['noise', 'noise']; each name may stand there once"),
+        ("tasks.mars.fit", "shrink", "'tasks.mars.fit' is 'shrink' (str); it must be one of stretch, pad, crop"),
+        ("tasks.mars", {**UNLABELLED, "fit": "pad"}, "'tasks.<task>.fit' is 'pad', and the bars that it adds would"),
         ("tasks.blood.background", "platelet", "is for segmentation"),
         ("tasks.blood.corruptions", ["fog"], "'tasks.blood.corruptions[0]' is 'fog'"),
         ("variants.mars-unet_1.change.squeze_excite", False, "did you mean 'squeeze_excite'?"),
@@ -190,12 +202,18 @@ def test_a_row_that_the_experiment_lacks_is_named(project: Path) -> None:
         params.load().row("mars-final_short")
 
 
-def test_what_configure_writes_is_read_back(project: Path) -> None:
+def test_what_configure_writes_is_read_back(project: Path, edit: Edit) -> None:
     balanced_project.write(project)
     settings = params.load()
     found = row.read("mars", "mars-unet_1")
     assert found.config == settings.config("mars-unet_1")
     assert (found.seeds, found.spec) == (settings.seeds, settings.tasks["mars"])
+    assert "fit" not in files.read_json(paths.config("mars", "mars-unet_1"))["spec"]  # as in files of before it
+    edit("tasks.mars.fit", "crop")
+    balanced_project.configure()
+    cropped = row.read("mars", "mars-unet_1")
+    assert cropped.spec.fit == "crop"
+    assert cropped.fingerprints != found.fingerprints
     files.write_json(paths.config("mars", "mars-unet_1"), {"variant": "mars-unet_1"})
     with pytest.raises(InputError, match=r"configs/mars-unet_1\.json: 'task' is missing"):
         row.read("mars", "mars-unet_1")

@@ -168,6 +168,49 @@ def test_other_sizes_are_refused_unless_told_to_scale(capsys: pytest.CaptureFixt
     assert len(predict("blood", Path("in"), "--resize")) == 3
 
 
+def fit(task: str, how: str) -> None:
+    """Let the champion's record say how pictures get the task's shape."""
+    path = paths.champion(task) / champion.RECORD
+    files.write_json(path, {**files.read_json(path), "fit": how})
+
+
+@pytest.mark.parametrize(
+    ("how", "size", "seen"),
+    [("stretch", (32, 32), np.s_[:, :]), ("pad", (32, 16), np.s_[8:24]), ("crop", (32, 32), np.s_[:, :])],
+)
+def test_masks_are_of_the_pictures_own_pixels(how: str, size: tuple[int, int], seen: Any) -> None:
+    """Bars of padding are in no overlay, share or confidence; what is cut off is not predicted."""
+    fit("mars", how)
+    wide = np.random.default_rng(3).integers(0, 256, (HEIGHT, 2 * WIDTH), np.uint8)
+    save(Path("in/wide.png"), wide)
+    table = predict("mars", Path("in"), "--resize")
+    with Image.open("out/overlays/wide.png.png") as overlay:
+        assert overlay.size == size
+    model = predictor.read(paths.champion("mars"))
+    picture = Image.fromarray(wide)
+    shown = picture.crop((16, 0, 48, 32)) if how == "crop" else picture.resize(size, Image.Resampling.BILINEAR)
+    image = np.full((HEIGHT, WIDTH), np.rint(np.asarray(shown).mean()), np.uint8)
+    image[seen] = np.asarray(shown)
+    predictions = model.predict(image[None, ..., None])
+    labels = predictions.labels[0][seen]
+    shares = [(labels == model.task.classes.index(name)).mean() for name in ("a", "b", "c")]
+    assert table[["a", "b", "c"]].to_numpy()[0] == pytest.approx(shares, abs=1e-4)
+    confidence = predictions.probabilities[0][seen].max(axis=-1).mean()
+    assert table["confidence"][0] == pytest.approx(confidence, abs=1e-4)
+
+
+def test_pictures_to_classify_are_padded_like_those_of_the_training() -> None:
+    fit("blood", "pad")
+    colours = image("blood")[:16]
+    save(Path("in/wide.png"), colours)
+    padded = np.empty((HEIGHT, WIDTH, 3), np.uint8)
+    padded[:] = np.rint(colours.mean(axis=(0, 1)))
+    padded[8:24] = colours
+    np.save("padded.npy", padded)
+    picture, array = predict("blood", Path("in"), "--resize"), predict("blood", Path("padded.npy"), output="array.csv")
+    pd.testing.assert_frame_equal(picture.drop(columns="image"), array.drop(columns="image"))
+
+
 def test_unreadable_pictures_are_refused_or_skipped(capsys: pytest.CaptureFixture[str]) -> None:
     folder("blood", 2)
     Path("in/broken.png").write_bytes(Path("in/b.png").read_bytes()[:200])
@@ -268,7 +311,7 @@ def test_memory_does_not_grow_with_the_array() -> None:
     np.lib.format.open_memmap("many.npy", "w+", np.uint8, (rows, HEIGHT, WIDTH, 3)).flush()
     tracemalloc.start()
     found = inputs.read(task, Path("many.npy"), 64)
-    assert sum(len(names) for names, _ in found.batches) == found.total == rows
+    assert sum(len(batch.names) for batch in found.batches) == found.total == rows
     assert tracemalloc.get_traced_memory()[1] < 40 * 2**20
     tracemalloc.stop()
 

@@ -22,8 +22,8 @@ from terracyte.fetch import initialisation
 from terracyte.models import seed_ensemble
 from terracyte.params import row
 from terracyte.params.row import RANDOM
-from terracyte.promote import behaviour, calibration, checks, comparison, decision, novelty
-from terracyte.promote.champion import CARD, MODEL, RECORD, SCORES, prediction
+from terracyte.promote import behaviour, calibration, checks, comparison, contenders, decision, novelty
+from terracyte.promote.champion import CARD, MODEL, RECORD, SCORES, prediction, task_of
 from terracyte.tasks.task import Task
 from tests import finished_project
 from tests.conftest import TASKS, Edit
@@ -334,6 +334,23 @@ def test_of_other_splits_only_the_common_images_count(edit: Edit) -> None:
     assert file_hash(*sorted(path for path in paths.champion("blood").rglob("*") if path.is_file())) == old_folder
 
 
+def test_masks_are_compared_by_the_mean_of_clean_and_shifted(edit: Edit) -> None:
+    """And by clean ones alone while the champion was tested under other corruptions."""
+    assert promote("mars-baseline", "mars")["promoted"]
+    edit("tasks.mars.corruptions", ["noise", "contrast_down", "jpeg"])
+    train_again("mars")
+    first = promote("mars-unet", "mars")
+    assert first["checks"]["comparison"]["metric"] == "mean_iou"
+    scores = metric_files.read(paths.scores("mars", "mars-unet"))["mean"]
+    assert first["checks"]["comparison"]["candidate"] == pytest.approx(scores["mean_iou"], abs=1e-6)
+    second = promote("mars-baseline", "mars")["checks"]["comparison"]
+    assert second["metric"] == "robust_mean_iou"
+    for name, score in (("mars-baseline", second["candidate"]), ("mars-unet", second["champion"])):
+        mean = metric_files.read(paths.scores("mars", name))["mean"]
+        assert score == pytest.approx((mean["mean_iou"] + mean["shift_mean_iou"]) / 2, abs=1e-6)
+    assert second["low"] < second["difference"] < second["high"] < 0
+
+
 def test_images_are_matched_by_content_and_truth_not_by_id() -> None:
     one = pd.DataFrame({"id": [0, 1, 2, 3], "content_hash": ["a", "b", "c", "c"], "target": ["0", "1", "2", "2"]})
     other = pd.DataFrame({"id": [0, 1, 2], "content_hash": ["c", "a", "b"], "target": ["2", "0", "7"]})
@@ -396,6 +413,19 @@ def test_what_cannot_be_read_is_one_line_and_changes_nothing(
     (line,) = capsys.readouterr().err.splitlines()
     assert expected in line
     assert state() == before
+
+
+def test_the_record_tells_how_pictures_get_their_shape(edit: Edit) -> None:
+    def record() -> dict[str, Any]:
+        settings = params.load()
+        task, scores = tasks.make("mars", settings), metric_files.read(paths.scores("mars", "mars-unet"))
+        training = {int(seed): run for seed, run in metric_files.read(paths.training("mars", "mars-unet")).items()}
+        return contenders.describe(task, settings, "mars-unet", training, scores)
+
+    assert "fit" not in record()  # as in records of before it
+    assert task_of(record()).spec.fit == "stretch"
+    edit("tasks.mars.fit", "pad")
+    assert task_of(record()).spec.fit == "pad"
 
 
 def test_the_card_tells_data_scores_limits_and_how_it_was_chosen() -> None:

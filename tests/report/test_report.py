@@ -55,6 +55,29 @@ def page(task: str) -> str:
     return paths.report(task).read_text(encoding="utf-8")
 
 
+def test_masks_under_shift_have_columns_tables_and_a_chart(logged: list[Any], edit: Edit) -> None:
+    names = ["noise", "brightness_up", "defocus_blur"]
+    edit("tasks.mars.corruptions", names)
+    settings = params.load()
+    task = tasks.make("mars", settings)
+    finished_project.configure("mars")
+    for variant in settings.rows_of("mars"):
+        finished_project.train(task, variant)
+        finished_project.evaluate(task, variant, settings)
+    finished_project.promote(task, settings)
+    report("mars")
+    mean = metric_files.read(paths.scores("mars", "mars-unet"))["mean"]
+    row = ablation("mars")["mars-unet"]
+    assert [row[f"corruption_{name}"] for name in names] == pytest.approx([mean["shift"][name] for name in names])
+    assert [row[f"severity_{step}"] for step in range(1, 6)] == pytest.approx(mean["shift_severity"])
+    assert row["shift_mean_iou_low"] < row["shift_mean_iou"] < row["shift_mean_iou_high"]
+    text = paths.ablation_markdown("mars").read_text()
+    assert "Mean IoU under each corruption, mean of its severities, %" in text
+    assert "mean IoU by corruption, worst to best: mars-baseline" in page("mars")
+    card = (paths.champion("mars") / "card.md").read_text()
+    assert "other cameras, light and terrain may differ otherwise" in card
+
+
 def ablation(task: str) -> dict[str, Any]:
     rows = pd.read_csv(paths.ablation_csv(task), index_col="variant").to_dict("index")
     return {str(variant): row for variant, row in rows.items()}

@@ -1,7 +1,9 @@
 """The server: MLflow's scoring behind readable refusals, and the page's own requests."""
 
 import asyncio
+import base64
 import contextlib
+import dataclasses
 import io
 import json
 import os
@@ -210,6 +212,26 @@ def test_a_picture_is_answered_with_what_the_page_shows(served: tuple[Site, Pred
         assert "mask" not in answer
     _, answer = site.json("POST", "/predict", png((64, 48)))
     assert answer["note"] == "Scaled from 64x48 to 32x32 pixels, the size of the task."
+
+
+@pytest.mark.parametrize("served", ["mars"], indirect=True)
+@pytest.mark.parametrize(
+    ("fit", "size", "note"),
+    [
+        ("pad", (32, 24), "Scaled from 64x48 to 32x24 pixels, padded to 32x32, the size of the task."),
+        ("crop", (32, 32), "Scaled from the middle 48x48 of 64x48 to 32x32 pixels, the size of the task."),
+    ],
+)
+def test_the_page_shows_what_of_a_picture_was_predicted(
+    served: tuple[Site, Predictor], monkeypatch: pytest.MonkeyPatch, fit: Any, size: tuple[int, int], note: str
+) -> None:
+    site, predictor = served
+    monkeypatch.setattr(predictor.task, "spec", dataclasses.replace(predictor.task.spec, fit=fit))
+    _, answer = site.json("POST", "/predict", png((64, 48)))
+    assert answer["note"] == note
+    for shown in (answer["image"], answer["overlay"]):
+        assert Image.open(io.BytesIO(base64.b64decode(shown.partition(",")[2]))).size == size
+    assert sum(answer["shares"].values()) == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize("served", ["mars"], indirect=True)

@@ -30,7 +30,7 @@ from terracyte.train.fit import Fitted, Fitting, OnEpoch, loss_weights
 from terracyte.train.validation import Validation
 from terracyte.train.weight_averaging import WeightAverage
 from tests import backbones, balanced_project
-from tests.conftest import copy_settings
+from tests.conftest import Edit, copy_settings
 
 STRONG: dict[str, Any] = {"flip": "both", "brightness": 0.1, "rotation": 0.1, "cutmix": 0.5, "dropout": 0.3}
 PRETRAINED = "backbone.weights.h5"
@@ -292,6 +292,27 @@ def validation_of(task: str) -> Validation:
 def test_tasks_with_corruptions_are_chosen_by_the_mean_with_shift(finished_blood: Finished) -> None:
     for epoch in finished_blood.fitted.history:
         assert epoch["val_robust_accuracy"] == (epoch["val_accuracy"] + epoch["val_shift_accuracy"]) / 2
+
+
+def test_masks_are_scored_under_shift_as_they_are(edit: Edit, project: Path) -> None:
+    """A network that reads each pixel's class off its grey level, which darkening moves to the class below."""
+    balanced_project.write(project)
+    edit("tasks.mars.corruptions", ["brightness_down"])
+    images = keras.Input((32, 32, 1))
+    network = keras.Model(images, keras.layers.Conv2D(4, 1, name="logits")(images))
+    # logit k is greatest near 60 k + 10: -(x - c)² without its square of x
+    centres = 60.0 * np.arange(4) + 10
+    network.get_layer("logits").set_weights([2 * centres[None, None, None], -(centres**2)])
+    scored = validation_of("mars")
+    scores = scored.scores(network)
+    assert scores["val_mean_iou"] == 1
+    assert scored.shifted is not None
+    seen = np.clip(np.ceil((scored.shifted.images[..., 0] - 40.0) / 60), 1, 3)  # background is never predicted
+    truth = scored.rows.targets
+    ious = [((seen == k) & (truth == k)).sum() / (((seen == k) | (truth == k)) & (truth > 0)).sum() for k in (1, 2, 3)]
+    assert 0 < scores["val_shift_mean_iou"] < 1
+    assert scores["val_shift_mean_iou"] == pytest.approx(np.mean(ious))
+    assert scores["val_robust_mean_iou"] == (1 + scores["val_shift_mean_iou"]) / 2
 
 
 def test_reports_each_epoch(finished_mars: Finished) -> None:

@@ -6,6 +6,7 @@ severities lie halfway between the test copy's.
 """
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,23 +21,23 @@ _HALFWAY = tuple((low + high) / 2 for low, high in itertools.pairwise(SEVERITIES
 Images = NDArray[np.uint8]
 
 
-def validation_copy(images: Images, ids: NDArray[np.int64]) -> Images:
+def validation_copy(images: Images, ids: NDArray[np.int64], names: Sequence[str]) -> Images:
     """The given images, each under one corruption at one severity, all pairs equally often; they may choose models.
 
     Args:
         images: (N, h, w, c), memory-mapped.
         ids: (n,) places of the images to show, in order.
+        names: of the corruptions.
 
     Returns:
         (n, h, w, c), in the order of `ids`.
     """
-    names = list(CORRUPTIONS)
     drawn = _balanced_draw(len(ids), len(names) * len(_HALFWAY), np.random.default_rng(_VALIDATION))
     shown = np.empty((len(ids), *images.shape[1:]), np.uint8)
     bar = tqdm(ids, desc="validation copy under shift", unit="image", leave=False, disable=None)
     for row, place in enumerate(bar):
         step, column = divmod(int(drawn[row]), len(names))
-        random = _generator(_VALIDATION, int(place), column)
+        random = _generator(_VALIDATION, int(place), names[column])
         shown[row] = corrupt(images[place], names[column], _HALFWAY[step], random)
     return shown
 
@@ -70,9 +71,8 @@ def test_copy(images: Images, ids: NDArray[np.int64], name: str, severities: NDA
     Returns:
         (b, h, w, c), in the order of `ids`.
     """
-    column = list(CORRUPTIONS).index(name)
     pairs = zip(ids.tolist(), severities.tolist(), strict=True)
-    return np.stack([corrupt(images[place], name, step, _generator(_TEST, place, column)) for place, step in pairs])
+    return np.stack([corrupt(images[place], name, step, _generator(_TEST, place, name)) for place, step in pairs])
 
 
 def _balanced_draw(images: int, choices: int, random: np.random.Generator) -> NDArray[np.int64]:
@@ -80,5 +80,5 @@ def _balanced_draw(images: int, choices: int, random: np.random.Generator) -> ND
     return random.permutation(np.arange(images) % choices)
 
 
-def _generator(seed: int, place: int, column: int) -> np.random.Generator:
-    return np.random.default_rng([seed, place, column])
+def _generator(seed: int, place: int, name: str) -> np.random.Generator:
+    return np.random.default_rng([seed, place, list(CORRUPTIONS).index(name)])

@@ -4,6 +4,9 @@ They stand for what another microscope, stain or camera does. Strengths are set 
 at severity 5 a person still tells most of them. None of them is a training augmentation: those turn, shift
 and mix colours, blur with a Gaussian and erase boxes; these blend with white, the middle grey and the
 lightness of HSL, lower the value of HSV, and blur with discs and lines.
+
+All but pixelation leave contours where they are, so that masks stay true: points are changed one by one, blurs are
+symmetric, and stains are transparent.
 """
 
 import dataclasses

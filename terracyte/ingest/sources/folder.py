@@ -30,7 +30,8 @@ from terracyte.ingest.sources.listing import (
     shown,
     walk,
 )
-from terracyte.ingest.sources.pictures import Photo, UnreadableError, load_image, resize_image, resize_mask
+from terracyte.ingest.sources.pictures import Photo, UnreadableError, load_image
+from terracyte.ingest.sources.resizing import resize_image, resize_mask
 from terracyte.ingest.sources.source import Batch
 from terracyte.params import Source
 from terracyte.tasks.task import Task
@@ -153,10 +154,9 @@ def _in_threads(function: Callable[[_Item], _Result], items: Sequence[_Item]) ->
 def _load(
     task: Task, source: Source, coding: masks.Coding | None, sample: Sample
 ) -> _Loaded | _Unknown | UnreadableError:
-    height, width, _ = task.image_shape
     try:
         photo = load_image(task, sample.image)
-        image = resize_image(photo.picture, height, width)
+        image = resize_image(task, photo.picture)
         if sample.mask is None or coding is None:
             return _Loaded(image, sample.label)
         return _with_mask(task, source, coding, photo, image, sample.mask)
@@ -172,10 +172,9 @@ def _with_mask(
     if unknown.any() and not coding.snap:
         return _Unknown(path, values)
     upright = masks.aligned(source, task, labels, orientation, photo, path)
-    height, width = image.shape[:2]
     # counted in pixels of the task's size, as shares of what is kept
-    moved = round(float(unknown.mean()) * height * width)
-    return _Loaded(image, resize_mask(upright, height, width), moved)
+    moved = round(float(unknown.mean()) * image[..., 0].size)
+    return _Loaded(image, resize_mask(task, upright), moved)
 
 
 def _values(coding: masks.Coding, samples: Sequence[Sample]) -> set[int]:

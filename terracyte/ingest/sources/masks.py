@@ -11,7 +11,7 @@ from PIL import Image
 
 from terracyte.core.errors import InputError
 from terracyte.ingest.sources.pictures import Photo, decoding, exif_orientation
-from terracyte.params import MaskValue, Source
+from terracyte.params import MaskValue, Source, values_of
 from terracyte.params.schema import check_keys
 from terracyte.tasks.task import Task
 
@@ -59,10 +59,13 @@ def coding(task: Task, source: Source) -> Coding:
     where = f"sources.{task.name}"
     meanings = _meanings(task, source, where)
     ignored = [] if source.ignore is None else [(source.ignore, _background(task, where))]
-    pairs = [(source_value, label) for source_value, label in [*meanings, *ignored]]
+    pairs = [*meanings, *ignored]
     in_colour = {isinstance(value, tuple) for value, _ in pairs}
     if len(in_colour) > 1:
-        raise InputError(f"experiment.yaml: '{where}' mixes numbers and colours in 'mask_values' and 'ignore'")
+        raise InputError(
+            f"experiment.yaml: '{where}' mixes numbers and colours in 'mask_values' and 'ignore'; a list of three "
+            "numbers is one colour: three values of a class are [[3], [4], [5]]"
+        )
     codes = [_code(value) for value, _ in pairs]
     for first, code in enumerate(codes):
         if code in codes[:first] and pairs[codes.index(code)][1] != pairs[first][1]:
@@ -218,7 +221,8 @@ def _meanings(task: Task, source: Source, where: str) -> list[tuple[MaskValue, i
     absent = [task.classes[label] for label in task.scored_classes if task.classes[label] not in source.mask_values]
     if absent:
         raise InputError(f"experiment.yaml: '{where}.mask_values' has no value for {', '.join(absent)}; add it")
-    return [(value, task.classes.index(name)) for name, value in source.mask_values.items()]
+    declared = {task.classes.index(name): values_of(values) for name, values in source.mask_values.items()}
+    return [(value, label) for label, values in declared.items() for value in values]
 
 
 def _background(task: Task, where: str) -> int:
@@ -259,7 +263,10 @@ def _named(code: int, in_colour: bool) -> str:
 
 def _rgb(picture: Image.Image, path: Path) -> Image.Image:
     if picture.mode in ("L", "1", "I", "I;16", "F"):
-        raise InputError(f"{path} is grey, and 'mask_values' beside the path names colours; give its values as numbers")
+        raise InputError(
+            f"{path} is grey, and 'mask_values' beside the path names colours (as a list of three numbers is one); "
+            "give its values as numbers"
+        )
     return picture.convert("RGB")
 
 

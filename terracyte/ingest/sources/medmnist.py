@@ -17,7 +17,7 @@ from terracyte.core.download import fetch
 from terracyte.core.errors import InputError
 from terracyte.ingest.sources.arrays import expect_shape, labelled
 from terracyte.ingest.sources.npz import members
-from terracyte.ingest.sources.pictures import resize_image
+from terracyte.ingest.sources.resizing import resize_image
 from terracyte.ingest.sources.source import Batch
 from terracyte.params import Source
 from terracyte.tasks.task import Task
@@ -37,13 +37,13 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
         )
     url, md5 = _index_entry(Path(source.path), source.download_size)
     path = fetch(url, md5, paths.downloads())
-    height, width, channels = task.image_shape
+    channels = task.image_shape[2]
     arrays = members(path, *(f"{split}_{kind}" for split in _SPLITS for kind in ("images", "labels")))
     images, labels = arrays[::2], arrays[1::2]
     for pictures, classes in zip(images, labels, strict=True):
         expect_shape(pictures, None, source.download_size, source.download_size, channels)
         for batch in labelled(pictures, classes):
-            resized = [resize_image(Image.fromarray(image), height, width) for image in batch.images]
+            resized = [resize_image(task, Image.fromarray(image)) for image in batch.images]
             yield dataclasses.replace(batch, images=np.stack(resized), total=sum(map(len, images)))
 
 

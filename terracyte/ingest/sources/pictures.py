@@ -1,7 +1,7 @@
-"""Picture files → pictures of a task's form.
+"""Picture files → pictures of a task's channels; `resizing` brings them to its size.
 
-What decides how a file becomes pixels stands in the task (`pixel_range`, `transparent`), since a model must see the
-pictures that it predicts as it saw those that it learned from.
+What decides how a file becomes pixels stands in the task (`pixel_range`, `transparent`, `fit`), since a model must see
+the pictures that it predicts as it saw those that it learned from.
 """
 
 import dataclasses
@@ -9,10 +9,9 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 
@@ -71,22 +70,6 @@ def load_image(task: Task, path: Path, stream: IO[bytes] | None = None) -> Photo
 def exif_orientation(picture: Image.Image) -> int:
     """1 to 8; 1 where the file says nothing."""
     return int(picture.getexif().get(_ORIENTATION, 1))
-
-
-def resize_image(picture: Image.Image, height: int, width: int) -> NDArray[np.uint8]:
-    """Scale to (h, w, c) uint8 without keeping the aspect ratio; a picture of that size stays as it is.
-
-    The filter averages over the area that a new pixel covers when shrinking, and interpolates when growing.
-    """
-    pixels = np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR), np.uint8)
-    return pixels.reshape(height, width, -1)
-
-
-def resize_mask(mask: NDArray[Any], height: int, width: int) -> NDArray[Any]:
-    """Scale to (h, w) by nearest neighbour: classes have no mean."""
-    rows = (2 * np.arange(height) + 1) * mask.shape[0] // (2 * height)
-    columns = (2 * np.arange(width) + 1) * mask.shape[1] // (2 * width)
-    return mask[np.ix_(rows, columns)]
 
 
 @contextmanager
