@@ -38,8 +38,7 @@ def write(settings: Params, task: str, folder: Path) -> None:
         InputError: see `resolve`.
     """
     for row in resolve(settings, task):
-        content = {**dataclasses.asdict(row), "spec": row.spec.described()}
-        files.write_json(folder / paths.config(task, row.variant).name, content)
+        files.write_json(folder / paths.config(task, row.variant).name, dataclasses.asdict(row))
     files.write_json(folder / paths.evaluation(task).name, dataclasses.asdict(settings.evaluate))
 
 

@@ -89,11 +89,6 @@ class TaskSpec:
                     "leave it out"
                 )
 
-    def described(self) -> dict[str, object]:
-        """Its fields by name; `fit` only where it changes pictures, since files of before it have none."""
-        fields = dataclasses.asdict(self)
-        return fields if self.fit != "stretch" else {name: fields[name] for name in fields if name != "fit"}
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Share:

@@ -81,7 +81,7 @@ class Identity:
         row = self.row
         parts: dict[str, Any] = {
             "task": row.task,
-            "spec": row.spec.described(),
+            "spec": dataclasses.asdict(row.spec),
             "seed": self.seed,
             "data": row.data_hash,
             "weights": row.weights_hash,

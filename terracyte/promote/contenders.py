@@ -110,7 +110,7 @@ def describe(
         "channels": channels,
         "pixel_range": None if task.spec.pixel_range is None else list(task.spec.pixel_range),
         "transparent": task.spec.transparent,
-        **({} if task.spec.fit == "stretch" else {"fit": task.spec.fit}),  # as records of before it
+        "fit": task.spec.fit,
         "initialisation": first["initialisation"],
         "metric": task.headline,
         "score": scores["mean"][task.headline],
