@@ -18,7 +18,7 @@ def main() -> None:
     images = files.map_array(paths.images(name))
     cleaned = files.read_table(paths.clean_manifest(name))
     balanced = balancing.balance(task, images, cleaned, settings.balance[name])
-    summary = balancing.summarise(task, balanced, settings.balance[name])
+    summary = balancing.summarise(task, cleaned, balanced, settings.balance[name])
     files.write_table(paths.balance_manifest(name), balanced)
     files.write_json(paths.balance(name), summary)
     print(balancing.describe(summary))

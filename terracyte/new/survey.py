@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from terracyte.balance.split import SPLITS
 from terracyte.core.errors import InputError
+from terracyte.core.splits import SPLITS
 from terracyte.ingest.sources import columns
 from terracyte.ingest.sources.listing import Sample, masked_samples, shown, visible, walk
 from terracyte.ingest.sources.masks import LOSSY, colour, packed

@@ -136,8 +136,11 @@ class Balance:
     """Splits and weights.
 
     Attributes:
-        validation, test: shares of the kept images, 0-0.4.
+        validation, test: shares of the kept images, 0-0.4; of the given training images, where a given split lacks
+            one of them.
         seed: of the split.
+        split: keep the split that the source gives (given), or make another one (own); a source without one has no
+            use for it.
         group_bits, group_correlation: as in `clean`, but looser and at any shift up to half the picture:
             images alike enough to share a group.
         weight_power: class weight = (mean frequency / class frequency) ** power; 0 is off, 1 full inverse.
@@ -149,6 +152,7 @@ class Balance:
     validation: float = number(0.02, 0.4)
     test: float = number(0.02, 0.4)
     seed: int = number(0, 2**31 - 1)
+    split: Literal["given", "own"] = "given"
     group_bits: int = number(0, 24)
     group_correlation: float = number(0.2, 1)
     weight_power: float = number(0, 1)

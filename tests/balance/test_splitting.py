@@ -12,9 +12,10 @@ from stages import balance as stage
 from terracyte import params
 from terracyte.balance import class_weights
 from terracyte.balance.balancing import balance, describe, summarise
-from terracyte.balance.split import SPLITS, assign, group
+from terracyte.balance.split import assign, group
 from terracyte.core import files, paths
 from terracyte.core.errors import InputError
+from terracyte.core.splits import SPLITS
 from tests.conftest import Edit
 from tests.pictures import BLOOD, MARS, Images, blood_manifest, mars_manifest, random_masks, textures
 
@@ -207,7 +208,7 @@ def test_weights_concern_training_rows_only() -> None:
 
 def test_summary_counts_what_is_there() -> None:
     table = balanced_slides()
-    summary = summarise(BLOOD, table, SETTINGS)
+    summary = summarise(BLOOD, table, table, SETTINGS)
     assert sum(split["images"] for split in summary["splits"].values()) == 118
     assert sum(split["groups"] for split in summary["splits"].values()) == 40
     assert [sum(split["classes"][name] for split in summary["splits"].values()) for name in "abc"] == [58, 30, 30]
