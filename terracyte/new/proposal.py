@@ -61,10 +61,10 @@ def propose(name: str, found: Survey) -> Proposal:
         width=width,
         channels=3 if found.in_colour else 1,
         background=_BACKGROUND if background else None,
-        pixel_range=thresholds.pixel_range(found.samples) if found.bits > 8 else None,
+        pixel_range=found.pixel_range,
     )
     batch_size = 32 if found.kind == "classification" else 16
-    images = max(int(_TRAINING * len(found.samples)), 1)
+    images = found.splits.get("train", max(int(_TRAINING * found.count), 1))
     patch = 2 if min(height, width) >= _PATCHED else 1
     slower = 4 if found.kind == "segmentation" and patch == 1 else 1
     per_minute = 60 / slower * _PIXELS_PER_SECOND[found.kind] / (height * width)
@@ -76,7 +76,7 @@ def propose(name: str, found: Survey) -> Proposal:
     return Proposal(
         task=name,
         spec=spec,
-        thresholds=thresholds.measure(tasks.of(name, spec), found.samples),
+        thresholds=thresholds.measure(found.read(tasks.of(name, spec))),
         class_share=(round(float(shares.min()) / 2, 4), round(min(float(shares.max()) * 1.5, 1.0), 4)),
         batch_size=batch_size,
         epochs=epochs,

@@ -1,20 +1,14 @@
 """Bounds and thresholds that hold for these images, measured on some of them."""
 
-import contextlib
 import dataclasses
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from terracyte.images.similarity.histograms import histograms, isolation
 from terracyte.images.similarity.pairs import Pairs, components, similar_pairs
 from terracyte.images.statistics import describe
-from terracyte.ingest.sources.listing import Sample
-from terracyte.ingest.sources.pictures import UnreadableError, decoding, load_image, resize_image
-from terracyte.tasks.task import Task
 
-_LOOKED_AT = 2000  # images, evenly spread
 _BITS = 11  # of the hashes of pairs that are compared, as `clean` and `balance` do
 # Correlations from which images are near duplicates: where few are, and where many are
 _COPY, _SUREST_COPY = 0.93, 0.99
@@ -44,19 +38,17 @@ class Thresholds:
     distance: float
 
 
-def measure(task: Task, samples: list[Sample]) -> Thresholds:
-    """Read some images, evenly spread, and measure.
+def measure(images: NDArray[np.uint8]) -> Thresholds:
+    """Measure some images (n, h, w, c).
 
     Where images of one class look alike by nature, as digits do, likeness alone makes no copy, and would chain them all
     into one group: the thresholds rise until few images have a copy and no group is large.
     """
-    chosen = [samples[place] for place in np.linspace(0, len(samples) - 1, min(len(samples), _LOOKED_AT)).astype(int)]
-    images = _read(task, chosen)
     table = describe(images).assign(id=np.arange(len(images)))
     pairs = similar_pairs(images, table, _BITS, _GROUP)
     low, high = np.quantile(table["brightness"], [0.005, 0.995])
     spread = max((high - low) * (_ROOM - 1), 5)
-    isolated = isolation(histograms(images, table["id"].to_numpy(np.int64)), task.image_shape[2], _ALIKE_ODDITIES)
+    isolated = isolation(histograms(images, table["id"].to_numpy(np.int64)), images.shape[3], _ALIKE_ODDITIES)
     return Thresholds(
         brightness=(int(max(low - spread, 0)), int(min(high + spread + 1, 255))),
         contrast_low=round(float(np.quantile(table["contrast"], 0.005)) / _ROOM, 1),
@@ -64,15 +56,6 @@ def measure(task: Task, samples: list[Sample]) -> Thresholds:
         group=_group(len(images), pairs),
         distance=round(min(max(float(np.quantile(isolated, 0.99)) * _ROOM, 0.4), 0.95), 2),
     )
-
-
-def _read(task: Task, samples: list[Sample]) -> NDArray[np.uint8]:
-    height, width, _ = task.image_shape
-    images = []
-    for sample in tqdm(samples, "measuring", leave=False, disable=None):
-        with contextlib.suppress(UnreadableError):  # `look` says which
-            images.append(resize_image(load_image(task, sample.image).picture, height, width))
-    return np.stack(images)
 
 
 def _copies(count: int, pairs: Pairs) -> float:
@@ -89,14 +72,3 @@ def _group(count: int, pairs: Pairs) -> float:
         if np.bincount(components(count, pairs.rows[pairs.correlation >= correlation])).max() <= most:
             break
     return round(float(correlation), 2)
-
-
-def pixel_range(samples: list[Sample]) -> tuple[float, float]:
-    """The values that nearly all pixels of some pictures of more than 8 bits lie between."""
-    low, high = np.inf, -np.inf
-    for place in np.linspace(0, len(samples) - 1, min(len(samples), 100)).astype(int):
-        with decoding(samples[place].image) as (picture, bits):
-            if bits > 8:
-                darkest, brightest = np.quantile(np.asarray(picture), [0.001, 0.999])
-                low, high = min(low, float(darkest)), max(high, float(brightest))
-    return (low, high) if low < high else (0.0, 65535.0)

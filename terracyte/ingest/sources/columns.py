@@ -76,6 +76,15 @@ def read(path: Path, column: str) -> dict[str, str]:
         raise InputError(f"{path} is no CSV file in UTF-8: {error}") from error
 
 
+def header(path: Path) -> list[str]:
+    """The names of the columns; none where the file cannot be read, which reading a column tells."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            return [name.strip() for name in next(csv.reader(stream), [])]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []
+
+
 def normal(name: str) -> str:
     """The name in Unicode's composed form: file systems differ in how they write an accent."""
     return unicodedata.normalize("NFC", name)

@@ -1,8 +1,8 @@
 """Picture files in folders: `<class>/…`, a CSV file with labels, or `images/` and `masks/` with equal file names.
 
-Folders called train, val and test above them give a split, and so may a column of a CSV file. Beside `images/`, pictures
-without masks may lie in `unlabelled/`. The values in masks are the class numbers of params.yaml, unless `mask_values` and
-`ignore` say otherwise.
+Folders called train, val and test above them give a split, and so may a column of a CSV file. Beside `images/`,
+pictures without masks may lie in `unlabelled/`. The values in masks are the class numbers of params.yaml, unless
+`mask_values` and `ignore` say otherwise.
 """
 
 import collections

@@ -57,8 +57,8 @@ def labelled_samples(task: Task, source: Source, root: Path) -> Listing:
         InputError: there is no folder for a class, or a folder for none.
     """
     splits = split_folders(root)
-    if any(label_of(task, source, part.name) is not None for part in splits):
-        splits = {}  # a class may be called 'test'
+    if all(label_of(task, source, part.name) is not None for part in splits):
+        splits = {}  # classes may be called so
     parents = splits or {root: ""}
     folders = {
         path: label_of(task, source, path.name) for parent in parents for path in visible(parent) if path.is_dir()
