@@ -17,6 +17,7 @@ from terracyte.params import Balance
 from terracyte.tasks.task import Task
 
 COLUMN = "declared_split"
+_MOST_LOST = 0.5  # share of the given training images that may move: more is no leak but another split
 
 
 def kept(rows: pd.DataFrame, settings: Balance) -> bool:
@@ -37,11 +38,13 @@ def assign(task: Task, rows: pd.DataFrame, groups: NDArray[np.int64], settings: 
         (n,) of `SPLITS`.
 
     Raises:
-        InputError: there is no given training split, a split lacks a scored class, or nothing can be cut from train.
+        InputError: there is no given training split, most of it is like images given elsewhere, a split lacks a scored
+            class, or nothing can be cut from train.
     """
     ranks = rows[COLUMN].map(SPLITS.index)
     splits: NDArray[np.str_] = np.array(SPLITS)[ranks.groupby(groups).transform("max").to_numpy()]
     training, missing = splits == "train", missing_splits(rows)
+    _require_training(task, rows, training)
     if missing and training.any():
         numbers = np.unique(groups[training], return_inverse=True)[1]
         splits[training] = split.assign(task, rows[training], numbers, settings, ("train", *missing))
@@ -90,6 +93,16 @@ def describe(found: dict[str, Any]) -> str:
     for name, count in found["cut_from_train"].items():
         lines.append(f"given split: it has no {name}; {count} images were cut from train")
     return "\n".join(lines)
+
+
+def _require_training(task: Task, rows: pd.DataFrame, training: NDArray[np.bool_]) -> None:
+    before, left = int((rows[COLUMN] == "train").sum()), int(training.sum())
+    if left < (1 - _MOST_LOST) * before:
+        raise InputError(
+            f"{task.name}: {before - left} of {before} images given for train are like ones given for validation or "
+            f"test: where they are not, raise 'balance.{task.name}.group_correlation'; or let `balance` make a split: "
+            f"'balance.{task.name}.split: own' in params.yaml"
+        )
 
 
 def _require_classes(task: Task, rows: pd.DataFrame, splits: NDArray[np.str_]) -> None:

@@ -173,6 +173,8 @@ def _checked(content: object, experiment: Experiment) -> Params:
         _check_variant(params, name, variant)
     for task, tune in params.tune.items():
         if tune.trials:
+            if not tune.variant:
+                raise InputError(f"'tune.{task}.variant' is missing, and 'trials' is {tune.trials}: name whom to train")
             check_keys([tune.variant], _variants_of(params, task), f"tune.{task}.variant")
             tune.check(params.reference[task], params.change(tune.variant), f"tune.{task}")
             params.trial(task, {})

@@ -309,6 +309,12 @@ def test_train_alone_is_split_as_if_nothing_was_given() -> None:
             [0, 1, 2, 3, 4, 5, 6, 7, 2],
             "the given train split holds no 'c' .its 1 images are like ones in a more protected split",
         ),
+        (
+            ["train"] * 6 + ["test"] * 3,
+            None,
+            [0, 0, 1, 1, 2, 3, 0, 1, 4],
+            "4 of 6 images given for train are like ones given for validation or test",
+        ),
         (["train"] * 3 + ["test"] * 3, None, None, "each of 2 splits needs a group of every class"),
     ],
 )

@@ -1,6 +1,7 @@
 """`terracyte new`: what it makes of a stranger's folder can be read, and is ingested as it says."""
 
 import contextlib
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -205,6 +206,26 @@ def test_an_archive_of_arrays_with_masks(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (spec.kind, spec.background) == ("segmentation", "not labelled")
     assert "declared_split" not in ingested(monkeypatch)
     assert masks()[0, 0, ::12].tolist() == [1, 2, 3, 0]
+
+
+def test_blocks_may_be_empty_and_what_they_record_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    class_folders("a", "b", count=20)
+    made()
+    file = Path("mine/params.yaml")
+    blocks = params.read_yaml(file)
+    for block in ("validate", "clean", "balance", "tune", "promote"):
+        blocks[block]["mine"] = {}
+    file.write_text(json.dumps(blocks))
+    check(Path("mine"))
+    found, summary = balanced(monkeypatch)
+    records = {"validate": paths.validation("mine"), "clean": paths.cleaning("mine"), "balance": paths.balance("mine")}
+    for block, path in records.items():
+        blocks[block]["mine"] = files.read_json(Path("mine") / path)["measured"]
+    assert set(blocks["clean"]["mine"]) == {"near_duplicate_correlation", "distance"}
+    file.write_text(json.dumps(blocks))
+    again, without = balanced(monkeypatch)
+    pd.testing.assert_frame_equal(again, found)
+    assert summary == without | {"measured": blocks["balance"]["mine"]}
 
 
 def test_a_given_split_that_lacks_a_class_is_told(capsys: pytest.CaptureFixture[str]) -> None:
