@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from terracyte.core.errors import InputError
+from terracyte.core.splits import split_of
 from terracyte.ingest.sources import columns
 from terracyte.ingest.sources.listing import UNLABELLED, Sample, paired_samples, shown, split_folders, visible, walk
 from terracyte.ingest.sources.masks import LOSSY, packed
@@ -35,7 +36,7 @@ def look(
         masks: of masks elsewhere; None where they lie in `images`/masks, or where classes are labels.
         labels: a CSV file with classes; None for folders.
         group_column: of the groups.
-        split_column: of given splits; None for a column of `labels` called split, if there is one.
+        split_column: of given splits; None for a column of `labels` called split, if one holds such.
 
     Raises:
         InputError: it holds nothing that is understood, or fewer than two classes.
@@ -58,7 +59,7 @@ def _classification(root: Path, labels: Path | None, group_column: str | None, s
     _require_own(root.resolve())
     if labels is not None and root.resolve() != labels.resolve().parent:
         raise InputError(f"{labels} does not lie in {root}: put it there, with file names as seen from there")
-    if labels is not None and split_column is None and _SPLIT in columns.header(labels):
+    if labels is not None and split_column is None and _gives_splits(labels):
         split_column = _SPLIT
     named = _in_folders(root) if labels is None else _in_sheet(root, labels)
     if not named:
@@ -149,6 +150,11 @@ def _in_folders(root: Path) -> list[tuple[Path, str, str]]:
 def _in_sheet(root: Path, labels: Path) -> list[tuple[Path, str, str]]:
     """Pictures with their classes in the order of the CSV file."""
     return [(root / name, label, "") for name, label in columns.read(labels, "label").items()]
+
+
+def _gives_splits(labels: Path) -> bool:
+    """Whether the CSV file has a column called split that holds nothing else."""
+    return _SPLIT in columns.header(labels) and None not in map(split_of, columns.read(labels, _SPLIT).values())
 
 
 def _splits(root: Path, paths: Sequence[Path], column: str | None, labels: Path | None) -> list[str]:

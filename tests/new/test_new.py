@@ -182,6 +182,13 @@ def test_a_split_in_a_column(monkeypatch: pytest.MonkeyPatch, column: str, optio
     assert split_counts(balanced(monkeypatch)[0]) == {"train": 12, "validation": 6, "test": 6}
 
 
+def test_a_column_called_split_that_holds_none_is_no_split() -> None:
+    class_folders("x", count=6)
+    rows = "".join(f"x/c{number}.png,{'ab'[number % 2]},fold {number}\n" for number in range(6))
+    Path("pictures/labels.csv").write_text(f"file,label,split\n{rows}")
+    assert made("--labels", "pictures/labels.csv").experiment.sources["mine"].split_column is None
+
+
 def test_an_archive_of_arrays_with_a_split(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     arrays: dict[str, Any] = {}
     for seed, (split, count) in enumerate({"train": 20, "val": 6, "test": 8}.items()):
