@@ -6,6 +6,7 @@ from terracyte import params, tasks
 from terracyte.balance import balancing
 from terracyte.core import files, paths
 from terracyte.core.errors import guarded
+from terracyte.measure import settings as measured
 
 
 def main() -> None:
@@ -17,10 +18,11 @@ def main() -> None:
     task = tasks.make(name, settings)
     images = files.map_array(paths.images(name))
     cleaned = files.read_table(paths.clean_manifest(name))
-    balanced = balancing.balance(task, images, cleaned, settings.balance[name])
-    summary = balancing.summarise(task, balanced, settings.balance[name])
+    asked, record = measured.splitting(settings.balance[name], images, cleaned)
+    balanced = balancing.balance(task, images, cleaned, asked)
+    summary = balancing.summarise(task, cleaned, balanced, asked)
     files.write_table(paths.balance_manifest(name), balanced)
-    files.write_json(paths.balance(name), summary)
+    files.write_json(paths.balance(name), summary | record)
     print(balancing.describe(summary))
 
 

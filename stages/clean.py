@@ -7,6 +7,7 @@ from terracyte.clean import decide
 from terracyte.clean.rules import Raw
 from terracyte.core import files, paths
 from terracyte.core.errors import guarded
+from terracyte.measure import settings as measured
 from terracyte.validate import expectations
 
 
@@ -18,15 +19,17 @@ def main() -> None:
     settings = params.load()
     task = tasks.make(name, settings)
     masks = files.map_array(paths.masks(name)) if task.dense else None
-    raw = Raw(task, files.map_array(paths.images(name)), masks)
+    raw, manifest = Raw(task, files.map_array(paths.images(name)), masks), files.read_table(paths.raw_manifest(name))
+    expected, _ = measured.expected(task, settings.validate[name], manifest)
     with compute.using(settings.compute):
-        table = decide.decide(raw, files.read_table(paths.raw_manifest(name)), settings.clean[name])
+        rules, record = measured.cleaning(settings.clean[name], raw.images, manifest)
+        table = decide.decide(raw, manifest, rules)
     decide.require_classes(task, table)
     planted = files.read_table(paths.planted(name)) if paths.planted(name).exists() else None
     summary = decide.summarise(table, planted)
-    validation = expectations.validate_cleaned(task, table, decide.REASONS, settings.validate[name])
+    validation = expectations.validate_cleaned(task, table, decide.REASONS, expected)
     files.write_table(paths.clean_manifest(name), table)
-    files.write_json(paths.cleaning(name), summary)
+    files.write_json(paths.cleaning(name), summary | record)
     files.write_json(paths.validation_cleaned(name), validation)
     print(decide.describe(summary))
 

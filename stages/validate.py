@@ -5,6 +5,7 @@ import argparse
 from terracyte import params, tasks
 from terracyte.core import files, paths
 from terracyte.core.errors import guarded
+from terracyte.measure import settings as measured
 from terracyte.validate import expectations
 
 
@@ -15,8 +16,10 @@ def main() -> None:
     name = parser.parse_args().task
     settings = params.load()
     manifest = files.read_table(paths.raw_manifest(name))
-    summary = expectations.validate_raw(tasks.make(name, settings), manifest, settings.validate[name])
-    files.write_json(paths.validation(name), summary)
+    task = tasks.make(name, settings)
+    expected, record = measured.expected(task, settings.validate[name], manifest)
+    summary = expectations.validate_raw(task, manifest, expected)
+    files.write_json(paths.validation(name), summary | record)
     print(expectations.describe(summary))
     print(f"Data Docs: {expectations.page(name, 'raw')}")
 

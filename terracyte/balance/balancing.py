@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from terracyte.balance import given
 from terracyte.balance.class_weights import class_weights, repeats, sampling_weights
-from terracyte.balance.split import SPLITS, assign, group
+from terracyte.balance.split import assign, group
+from terracyte.core.splits import SPLITS
 from terracyte.params import Balance
 from terracyte.tasks.task import Task
 
@@ -34,23 +36,25 @@ def balance(task: Task, images: NDArray[np.uint8], cleaned: pd.DataFrame, settin
     kept = cleaned[cleaned["keep"]].drop(columns=_DECISIONS).reset_index(drop=True)
     shown = repeats(task, kept, settings)
     groups = group(images, kept, settings)
-    splits = assign(task, kept, groups, settings)
+    splits = (given.assign if given.kept(kept, settings) else assign)(task, kept, groups, settings)
     training = splits == "train"
     sample_weight = np.ones(len(kept))
     sample_weight[training] = sampling_weights(task, kept[training], settings.weight_cap).round(6)
     return kept.assign(split=splits, group=groups, sample_weight=sample_weight, repeats=np.where(training, shown, 1))
 
 
-def summarise(task: Task, balanced: pd.DataFrame, settings: Balance) -> dict[str, Any]:
-    """Class weights, and per split the numbers of images, groups and images (or pixels) of each class."""
+def summarise(task: Task, cleaned: pd.DataFrame, balanced: pd.DataFrame, settings: Balance) -> dict[str, Any]:
+    """Class weights, per split the numbers of images, groups and images (or pixels) of each class, and where a
+    `given` split leaked."""
     training = balanced[balanced["split"] == "train"]
     weights = class_weights(task, training, settings.weight_power, settings.weight_cap)
     sizes = balanced["group"].value_counts()
-    return {
+    summary = {
         "class_weights": weights.round(6).tolist(),
         "splits": {name: _count(task, balanced[balanced["split"] == name]) for name in SPLITS},
         "groups": {"images_in_groups": int(sizes[sizes > 1].sum()), "largest": int(sizes.max())},
     }
+    return summary | ({"given": given.summarise(cleaned, balanced)} if given.kept(balanced, settings) else {})
 
 
 def describe(summary: dict[str, Any]) -> str:
@@ -61,6 +65,8 @@ def describe(summary: dict[str, Any]) -> str:
         total = sum(found["classes"].values())
         shares = (f"{found['classes'][name] / total:{len(name)}.1%}" for name in names)
         lines.append(f"{split:12}{found['images']:8}{found['groups']:8}  " + "  ".join(shares))
+    if "given" in summary:
+        lines.append(given.describe(summary["given"]))
     return "\n".join(lines)
 
 

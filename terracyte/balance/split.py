@@ -1,17 +1,18 @@
 """Train, validation and test: no group of alike images is in two splits, and classes keep their shares."""
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from terracyte.core.errors import InputError
+from terracyte.core.splits import SPLITS
 from terracyte.images.similarity.pairs import components, similar_pairs
 from terracyte.params import Balance
 from terracyte.tasks.task import Task
 
-SPLITS = ("train", "validation", "test")
 _MOST_HELD_OUT = 0.6  # by validation and test together
 _TOLERANCE = 0.2  # relative; a split's size may be off by that much, or by an image of each class
 
@@ -37,7 +38,9 @@ def group(images: NDArray[np.uint8], kept: pd.DataFrame, settings: Balance) -> N
     return np.unique(first_rows, return_inverse=True)[1].astype(np.int64)
 
 
-def assign(task: Task, kept: pd.DataFrame, groups: NDArray[np.int64], settings: Balance) -> NDArray[np.str_]:
+def assign(
+    task: Task, kept: pd.DataFrame, groups: NDArray[np.int64], settings: Balance, names: Sequence[str] = SPLITS
+) -> NDArray[np.str_]:
     """Split whole groups such that images, classes and strata all keep their shares (iterative stratification).
 
     Groups go one by one, those that hold the largest part of any class first, to the split that still lacks most
@@ -50,27 +53,28 @@ def assign(task: Task, kept: pd.DataFrame, groups: NDArray[np.int64], settings: 
         kept: n rows of the manifest.
         groups: (n,) numbers from 0 on.
         settings: shares and seed.
+        names: of the splits; train, which takes what the others leave, is the first.
 
     Returns:
-        (n,) of `SPLITS`.
+        (n,) of `names`.
 
     Raises:
         InputError: the shares leave too little for training, a scored class has too few groups to be in each
             split, or groups are too large for the shares.
     """
-    shares = _shares(task, settings)
-    _require_enough_groups(task, kept, groups)
+    shares = _shares(task, settings, names)
+    _require_enough_groups(task, kept, groups, len(names))
     parts = _parts(task, kept, groups)
     contents = kept.groupby(groups)["content_hash"].min()
     draws = [hashlib.sha256(f"{settings.seed} {content}".encode()).hexdigest() for content in contents]
-    lacking = np.ones((len(SPLITS), parts.shape[1]))
+    lacking = np.ones((len(names), parts.shape[1]))
     chosen = np.empty(len(parts), np.int64)
     for number in np.lexsort([draws, -parts.max(axis=1).round(12)]):
         # `lacking` is relative to each split's share; a draw goes to the largest split.
         chosen[number] = int(np.argmax(lacking @ parts[number]))
         lacking[chosen[number]] -= parts[number] / shares[chosen[number]]
-    splits = np.array(SPLITS)[chosen[groups]]
-    _require_shares(task, kept, groups, splits, shares)
+    splits = np.array(names)[chosen[groups]]
+    _require_shares(task, kept, groups, splits, dict(zip(names, shares, strict=True)))
     return splits
 
 
@@ -82,26 +86,27 @@ def _links(keys: pd.Series) -> NDArray[np.int64]:
     return np.stack([known[first[codes[known]]], known], axis=1).astype(np.int64)
 
 
-def _shares(task: Task, settings: Balance) -> NDArray[np.float64]:
+def _shares(task: Task, settings: Balance, names: Sequence[str]) -> NDArray[np.float64]:
     held_out = settings.validation + settings.test
     if held_out > _MOST_HELD_OUT:
         raise InputError(
             f"params.yaml: 'balance.{task.name}.validation' and 'test' add up to {held_out:g}; "
             f"together they may take {_MOST_HELD_OUT:g} at most"
         )
-    return np.array([1 - held_out, settings.validation, settings.test])
+    held = [getattr(settings, name) for name in names[1:]]
+    return np.array([1 - sum(held), *held])
 
 
-def _require_enough_groups(task: Task, kept: pd.DataFrame, groups: NDArray[np.int64]) -> None:
+def _require_enough_groups(task: Task, kept: pd.DataFrame, groups: NDArray[np.int64], splits: int) -> None:
     holds = task.class_counts(kept) > 0
     few = []
     for k in task.scored_classes:
         images, found = int(holds[:, k].sum()), len(np.unique(groups[holds[:, k]]))
-        if found < len(SPLITS):
+        if found < splits:
             few.append(f"'{task.classes[k]}' has {images} images in {found} groups")
     if few:
         raise InputError(
-            f"{task.name}: each of {len(SPLITS)} splits needs a group of every class, and {', '.join(few)}: add some, "
+            f"{task.name}: each of {splits} splits needs a group of every class, and {', '.join(few)}: add some, "
             f"merge or leave out such a class ('sources.{task.name}.class_of' in experiment.yaml), or, where images "
             f"are grouped that are not alike, raise 'balance.{task.name}.group_correlation'"
         )
@@ -119,10 +124,10 @@ def _parts(task: Task, kept: pd.DataFrame, groups: NDArray[np.int64]) -> NDArray
 
 
 def _require_shares(
-    task: Task, kept: pd.DataFrame, groups: NDArray[np.int64], splits: NDArray[np.str_], shares: NDArray[np.float64]
+    task: Task, kept: pd.DataFrame, groups: NDArray[np.int64], splits: NDArray[np.str_], shares: dict[str, float]
 ) -> None:
     counts = task.class_counts(kept)
-    for name, share in zip(SPLITS, shares, strict=True):
+    for name, share in shares.items():
         found, wanted = int((splits == name).sum()), share * len(kept)
         # of each class a split takes whole images
         if abs(found - wanted) > max(1, _TOLERANCE * wanted, len(task.scored_classes)):

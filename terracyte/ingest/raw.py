@@ -106,8 +106,11 @@ def _write_arrays(
                 masks.append(targets.astype(np.uint8))
             label = {} if task.dense else {"label": targets}
             empty = [""] * len(batch.names)
+            # only where the source gives one: the other manifests have no such column
+            split = {} if batch.splits is None else {"declared_split": batch.splits}
             groups, defects = batch.groups or empty, batch.defects or empty
-            tables.append(pd.DataFrame({"name": batch.names, **label, "declared_group": groups, "defect": defects}))
+            columns = {"name": batch.names, **label, "declared_group": groups, **split, "defect": defects}
+            tables.append(pd.DataFrame(columns))
     if not tables:
         raise InputError(f"{origin} holds no image; at least one of each class is needed")
     table = pd.concat(tables, ignore_index=True)

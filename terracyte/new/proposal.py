@@ -3,11 +3,12 @@
 import dataclasses
 
 import numpy as np
+from numpy.typing import NDArray
 
 from terracyte import tasks
-from terracyte.new import thresholds
+from terracyte.images.statistics import describe as statistics
+from terracyte.measure import thresholds
 from terracyte.new.survey import Survey
-from terracyte.new.thresholds import Thresholds
 from terracyte.params import TaskSpec
 
 _MULTIPLE = 16  # of the edges: what four levels of a U-Net need
@@ -19,6 +20,26 @@ _STEPS = 3000  # after which small networks have learned what they can
 _FEWEST_EPOCHS, _MOST_EPOCHS = 6, 60
 _TRAINING = 0.7  # share of the images
 _BACKGROUND = "not labelled"
+_BITS = 11  # of the hashes of pairs that are compared: what `clean` and `balance` do unless told otherwise
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds:
+    """What is measured on some images; see `terracyte.measure.thresholds`.
+
+    Attributes:
+        brightness: lowest and highest expected mean grey value of an image.
+        contrast_low: lowest expected standard deviation of its grey values.
+        copies: correlation from which two images are near duplicates.
+        group: correlation from which they must share a split.
+        distance: Hellinger distance from which an image is off the distribution.
+    """
+
+    brightness: tuple[float, float]
+    contrast_low: float
+    copies: float
+    group: float
+    distance: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,10 +82,10 @@ def propose(name: str, found: Survey) -> Proposal:
         width=width,
         channels=3 if found.in_colour else 1,
         background=_BACKGROUND if background else None,
-        pixel_range=thresholds.pixel_range(found.samples) if found.bits > 8 else None,
+        pixel_range=found.pixel_range,
     )
     batch_size = 32 if found.kind == "classification" else 16
-    images = max(int(_TRAINING * len(found.samples)), 1)
+    images = found.splits.get("train", max(int(_TRAINING * found.count), 1))
     patch = 2 if min(height, width) >= _PATCHED else 1
     slower = 4 if found.kind == "segmentation" and patch == 1 else 1
     per_minute = 60 / slower * _PIXELS_PER_SECOND[found.kind] / (height * width)
@@ -76,7 +97,7 @@ def propose(name: str, found: Survey) -> Proposal:
     return Proposal(
         task=name,
         spec=spec,
-        thresholds=thresholds.measure(tasks.of(name, spec), found.samples),
+        thresholds=_measured(found.read(tasks.of(name, spec))),
         class_share=(round(float(shares.min()) / 2, 4), round(min(float(shares.max()) * 1.5, 1.0), 4)),
         batch_size=batch_size,
         epochs=epochs,
@@ -104,6 +125,19 @@ def describe(proposed: Proposal) -> str:
     if spec.pixel_range:
         lines.append(("pixel values", f"{spec.pixel_range[0]:g} becomes 0, {spec.pixel_range[1]:g} becomes 255"))
     return "\n".join(f"{name:30}{text}" for name, text in lines)
+
+
+def _measured(images: NDArray[np.uint8]) -> Thresholds:
+    table = statistics(images).assign(id=np.arange(len(images)))
+    rows = thresholds.chosen(table)
+    pairs = thresholds.alike(images, rows, _BITS)
+    return Thresholds(
+        brightness=thresholds.brightness(table),
+        contrast_low=thresholds.contrast_low(table),
+        copies=thresholds.copies(len(rows), pairs),
+        group=thresholds.group(len(rows), pairs),
+        distance=thresholds.distance(images, rows),
+    )
 
 
 def _size(found: Survey) -> tuple[int, int, str]:

@@ -21,7 +21,7 @@ def write(name: str, root: Path, found: Survey, proposed: Proposal) -> None:
     Args:
         name: of the folder and the task.
         root: the project's folder, in which `name` will lie.
-        found: what lies in the folder of the images.
+        found: what the images are.
         proposed: what fits it.
 
     Raises:
@@ -39,12 +39,14 @@ def source(name: str, found: Survey) -> str:
     """The task's entry of `sources`, as YAML in one line; the path is seen from the experiment's folder."""
     seen = os.path.relpath(found.root.resolve(), Path(name).resolve())
     path = seen if len(Path(seen).parts) <= len(found.root.resolve().parts) else str(found.root.resolve())
-    entry: dict[str, Any] = {"source": "folder", "path": path}
-    if found.kind == "segmentation":
+    entry: dict[str, Any] = {"source": found.source, "path": path}
+    if found.images:
         entry |= {"images": found.images, "masks": found.masks}
     optional = {
         "labels": found.labels,
         "group_column": found.group_column,
+        "split_column": found.split_column,
+        "class_of": found.class_of,
         "mask_values": found.values,
         "ignore": found.ignored,
     }

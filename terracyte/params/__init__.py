@@ -21,6 +21,7 @@ from terracyte.params.blocks import (
     Fetch,
     Promote,
     Report,
+    Share,
     TaskSpec,
     Validate,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "MaskValue",
     "Params",
     "Promote",
+    "Share",
     "Source",
     "TaskSpec",
     "Validate",
@@ -172,6 +174,8 @@ def _checked(content: object, experiment: Experiment) -> Params:
         _check_variant(params, name, variant)
     for task, tune in params.tune.items():
         if tune.trials:
+            if not tune.variant:
+                raise InputError(f"'tune.{task}.variant' is missing, and 'trials' is {tune.trials}: name whom to train")
             check_keys([tune.variant], _variants_of(params, task), f"tune.{task}.variant")
             tune.check(params.reference[task], params.change(tune.variant), f"tune.{task}")
             params.trial(task, {})
@@ -179,12 +183,17 @@ def _checked(content: object, experiment: Experiment) -> Params:
     return params
 
 
+_LEAST = dict.fromkeys(("validate", "clean", "balance", "tune", "promote"), ": `{}` takes what fits the images")
+
+
 def _check_tasks(params: Params) -> None:
     """Each block of tasks has one entry per task."""
     blocks = ("validate", "clean", "balance", "tune", "promote", "reference")
     for name in blocks:
         check_keys(getattr(params, name), params.tasks, name)
-        check_keys(params.tasks, getattr(params, name), name)
+        for task in params.tasks:
+            if task not in getattr(params, name):
+                raise InputError(f"'{name}.{task}' is missing; add it{_LEAST.get(name, '')}")
 
 
 def _check_variant(params: Params, name: str, variant: Variant) -> None:

@@ -5,7 +5,7 @@ import re
 from typing import Literal
 
 from terracyte.core.errors import InputError
-from terracyte.params.schema import number
+from terracyte.params.schema import left_open, measured, number
 
 Corruption = Literal[
     "brightness_up",
@@ -103,7 +103,7 @@ class Share:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Validate:
-    """Recorded expectations; fatal ones need no parameter.
+    """Recorded expectations; fatal ones need no parameter. What is left out is measured on the images, or constant.
 
     Attributes:
         class_share: bounds that each class's share is expected to keep.
@@ -112,13 +112,14 @@ class Validate:
         repeats_high: an image content is expected at most this many times.
     """
 
-    class_share: Share
-    brightness: tuple[float, float] = number(0, 255)
-    contrast_low: float = number(0, 255)
-    repeats_high: int = number(1, 1_000_000)
+    class_share: Share = measured()  # noqa: RUF009  # it makes a field
+    brightness: tuple[float, float] = measured(0, 255)
+    contrast_low: float = measured(0, 255)
+    repeats_high: int = number(1, 1_000_000, default=1)
 
     def __post_init__(self) -> None:
-        _check_order("validate.<task>.brightness", *self.brightness)
+        if "brightness" not in left_open(self):
+            _check_order("validate.<task>.brightness", *self.brightness)
 
 
 def _check_order(where: str, low: float, high: float) -> None:
@@ -128,7 +129,7 @@ def _check_order(where: str, low: float, high: float) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Clean:
-    """Rules of cleaning.
+    """Rules of cleaning. What is left out is measured on the images, or constant.
 
     Attributes:
         repeated_image: an image content that occurs at least this often is an outlier as a whole.
@@ -144,22 +145,25 @@ class Clean:
             (Hellinger, 0-1) from those of all but two other images.
     """
 
-    repeated_image: int = number(2, 1_000_000)
-    repeated_labels: int = number(2, 1000)
-    near_duplicate_bits: int = number(0, 24)
-    near_duplicate_correlation: float = number(0.5, 1)
-    near_duplicate_mask: float = number(0, 1)
-    repeated_mask: int = number(2, 1_000_000)
-    distance: float = number(0, 1)
+    repeated_image: int = number(2, 1_000_000, default=10)
+    repeated_labels: int = number(2, 1000, default=3)
+    near_duplicate_bits: int = number(0, 24, default=11)
+    near_duplicate_correlation: float = measured(0.5, 1)
+    near_duplicate_mask: float = number(0, 1, default=0.99)
+    repeated_mask: int = number(2, 1_000_000, default=10)
+    distance: float = measured(0, 1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Balance:
-    """Splits and weights.
+    """Splits and weights. What is left out is measured on the images, or constant.
 
     Attributes:
-        validation, test: shares of the kept images, 0-0.4.
+        validation, test: shares of the kept images, 0-0.4; of the given training images, where a given split lacks
+            one of them.
         seed: of the split.
+        split: keep the split that the source gives (given), or make another one (own); a source without one has no
+            use for it.
         group_bits, group_correlation: as in `clean`, but looser and at any shift up to half the picture:
             images alike enough to share a group.
         weight_power: class weight = (mean frequency / class frequency) ** power; 0 is off, 1 full inverse.
@@ -168,13 +172,14 @@ class Balance:
         rare_repeats: how many times an epoch shows a training image with the rare class.
     """
 
-    validation: float = number(0.02, 0.4)
-    test: float = number(0.02, 0.4)
-    seed: int = number(0, 2**31 - 1)
-    group_bits: int = number(0, 24)
-    group_correlation: float = number(0.2, 1)
-    weight_power: float = number(0, 1)
-    weight_cap: float = number(1, 1000)
+    validation: float = number(0.02, 0.4, default=0.15)
+    test: float = number(0.02, 0.4, default=0.15)
+    seed: int = number(0, 2**31 - 1, default=0)
+    split: Literal["given", "own"] = "given"
+    group_bits: int = number(0, 24, default=11)
+    group_correlation: float = measured(0.2, 1)
+    weight_power: float = number(0, 1, default=0.5)
+    weight_cap: float = number(1, 1000, default=10.0)
     rare_class: str | None = None
     rare_repeats: int = number(1, 20, default=1)
 
@@ -210,14 +215,14 @@ class Promote:
         unfamiliar: share of the validation images that the champion calls unlike the training images.
     """
 
-    significance: float = number(0.0001, 1)
-    class_drop: float = number(0, 1)
-    images: int = number(1, 100_000)
-    flip_agreement: float = number(0, 1)
-    gain: float = number(0, 0.5)
-    offset: float = number(0, 128)
-    brightness_agreement: float = number(0, 1)
-    rounding: float = number(0, 1)
+    significance: float = number(0.0001, 1, default=0.05)
+    class_drop: float = number(0, 1, default=0.05)
+    images: int = number(1, 100_000, default=64)
+    flip_agreement: float = number(0, 1, default=0.9)
+    gain: float = number(0, 0.5, default=0.05)
+    offset: float = number(0, 128, default=5.0)
+    brightness_agreement: float = number(0, 1, default=0.9)
+    rounding: float = number(0, 1, default=0.001)
     unfamiliar: float = number(0, 0.5, default=0.01)
 
 

@@ -24,30 +24,34 @@ class Source:
     """Where a task's images come from.
 
     Attributes:
-        source: sample (drawn), challenge (the original .npz), folder (pictures), medmnist (download).
+        source: sample (drawn), challenge (the original .npz), folder (pictures), npz (arrays of any .npz file),
+            medmnist (download).
         path: what the source reads: a recipe, a file or a folder, seen from the experiment's folder.
         unreadable: folder only: skip what is unreadable or has no partner with a warning, or refuse it.
         download_size: medmnist only: edge length of the offered images, in pixels.
         group_column: folder only: name of a column of `groups.csv` (`file,<column>`), or of `labels`, whose equal
             values never straddle two splits, such as a patient or a rover's site; null for none.
+        split_column: folder only: name of a column of `splits.csv` (`file,<column>`), or of `labels`, with the split
+            that each image is given; null for none, or where folders called train, val and test give it.
         labels: folder only: name of a CSV file (`file,label`) in it, where classes are no folders; null for folders.
         images, masks: folder only: where in it they lie, for tasks with masks.
-        class_of: folder only: name of a folder, or a label in `labels` → the class that it means, which may have
-            several; null leaves its images out. What is not named here bears the name of its class.
-        mask_values: folder only: what masks hold for each class: a number (of a palette the index), a colour
+        class_of: folder and npz: name of a folder, or a label in `labels` or an array → the class that it means, which
+            may have several; null leaves its images out. What is not named here bears the name of its class.
+        mask_values: folder and npz: what masks hold for each class: a number (of a palette the index), a colour
             [red, green, blue], 0-255, or several of one kind; see `values_of`. Without it, masks hold the class
             numbers of params.yaml.
-        ignore: folder only: what masks hold where nobody has labelled: these pixels become the background.
-        snap_masks: folder only: other values in masks become the nearest one of `mask_values`, as jpgs need it.
+        ignore: folder and npz: what masks hold where nobody has labelled: these pixels become the background.
+        snap_masks: folder and npz: other values in masks become the nearest one of `mask_values`, as jpgs need it.
         masks_follow: folder only: whether masks lie over the pixels as an image stores them, or over the upright
             image, where EXIF turns it and neither sizes nor the mask's own EXIF tell; null refuses such images.
     """
 
-    source: Literal["sample", "challenge", "folder", "medmnist"]
+    source: Literal["sample", "challenge", "folder", "npz", "medmnist"]
     path: str
     unreadable: Literal["skip", "refuse"] = "refuse"
     download_size: Literal[64, 128, 224] = 128
     group_column: str | None = None
+    split_column: str | None = None
     labels: str | None = None
     images: str = "images"
     masks: str = "masks"

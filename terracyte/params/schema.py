@@ -15,12 +15,24 @@ from typing import Any, TypeVar
 from terracyte.core.errors import InputError
 
 Built = TypeVar("Built")
-_BOUNDS = "bounds"
+_BOUNDS, _MEASURED = "bounds", "measured"
 
 
 def number(low: float, high: float, default: Any = dataclasses.MISSING) -> Any:
     """A dataclass field whose number must lie in [low, high] (each element, for a tuple or a mapping)."""
     return dataclasses.field(default=default, metadata={_BOUNDS: (low, high)})
+
+
+def measured(low: float | None = None, high: float | None = None) -> Any:
+    """A field, perhaps with bounds, that may be left out: it is None until `terracyte.measure.settings` fills it in."""
+    bounds = None if low is None or high is None else (low, high)
+    return dataclasses.field(default=None, metadata={_BOUNDS: bounds, _MEASURED: True})
+
+
+def left_open(block: Any) -> list[str]:
+    """The names of the `measured` fields of a dataclass that hold nothing yet."""
+    fields = dataclasses.fields(block)
+    return [field.name for field in fields if _MEASURED in field.metadata and getattr(block, field.name) is None]
 
 
 def build(kind: type[Built], value: object, where: str, file: str | None = None) -> Built:

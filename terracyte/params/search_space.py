@@ -84,7 +84,7 @@ class Tune:
     """The search for better values of a task's reference.
 
     Attributes:
-        variant: whose network and data the trials are trained on.
+        variant: whose network and data the trials are trained on; without trials, none is needed.
         trials: how many there are at most, the reference's among them; 0 for no search.
         minutes: after which no further trial begins; null for no limit.
         seed: of the search and of each trial's training; confirmation takes the seeds after it.
@@ -97,8 +97,8 @@ class Tune:
         space: what is searched, by key.
     """
 
-    variant: str
-    trials: int = number(0, 100_000)
+    variant: str = ""
+    trials: int = number(0, 100_000, default=0)
     minutes: float | None = number(0, 100_000, default=None)
     seed: int = number(0, 2**31 - 1000, default=0)
     share: float = number(0.01, 1, default=1.0)

@@ -12,9 +12,12 @@ from typing import Any
 import pandas as pd
 
 from terracyte.core import files, paths
+from terracyte.core.splits import SPLITS
 from terracyte.images.statistics import STATISTICS
 from terracyte.params import Validate
 from terracyte.tasks.task import Task
+
+_SPLIT = "declared_split"  # a column that only some sources have
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +66,8 @@ def raw_tables(task: Task, manifest: pd.DataFrame, settings: Validate) -> Iterat
     """
     yield _files(task, manifest)
     contracts = [*_identity(), *_targets(task), *_statistics(), *_oddities(settings), *_repeats(task, settings)]
+    if _SPLIT in manifest:
+        contracts += _given_split()
     yield Table("images", "name", _count_repeats(task, manifest), contracts)
     yield _classes(task, manifest, settings)
 
@@ -167,8 +172,16 @@ def _repeats(task: Task, settings: Validate) -> list[Expected]:
     return contracts
 
 
+def _given_split() -> list[Expected]:
+    return [
+        _among(_SPLIT, SPLITS, f"each image is given to {', '.join(SPLITS[:-1])} or {SPLITS[-1]}", "run ingest again"),
+        _between("splits", 1, 1, "no image content is given to several splits"),
+    ]
+
+
 def _count_repeats(task: Task, manifest: pd.DataFrame) -> pd.DataFrame:
-    """Add to each row how often its image content occurs, under how many targets, and how often its mask does."""
+    """Add to each row how often its image content occurs, under how many targets, in how many given splits, and how
+    often its mask does."""
     contents = manifest.groupby("content_hash")
     target = "mask_hash" if task.dense else "label"
     columns: dict[str, Any] = {
@@ -176,6 +189,8 @@ def _count_repeats(task: Task, manifest: pd.DataFrame) -> pd.DataFrame:
         "repeats": contents["id"].transform("size"),
         "targets": contents[target].transform("nunique"),
     }
+    if _SPLIT in manifest:
+        columns["splits"] = contents[_SPLIT].transform("nunique")
     if task.dense:
         columns["mask_repeats"] = manifest.groupby("mask_hash")["id"].transform("size")
     return manifest.assign(**columns)

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from stages import balance as stage
 from terracyte import params
 from terracyte.balance import class_weights
+from terracyte.balance import given as given_split
 from terracyte.balance.balancing import balance, describe, summarise
-from terracyte.balance.split import SPLITS, assign, group
+from terracyte.balance.split import assign, group
 from terracyte.core import files, paths
 from terracyte.core.errors import InputError
+from terracyte.core.splits import SPLITS
 from tests.conftest import Edit
 from tests.pictures import BLOOD, MARS, Images, blood_manifest, mars_manifest, random_masks, textures
 
@@ -207,7 +209,7 @@ def test_weights_concern_training_rows_only() -> None:
 
 def test_summary_counts_what_is_there() -> None:
     table = balanced_slides()
-    summary = summarise(BLOOD, table, SETTINGS)
+    summary = summarise(BLOOD, table, table, SETTINGS)
     assert sum(split["images"] for split in summary["splits"].values()) == 118
     assert sum(split["groups"] for split in summary["splits"].values()) == 40
     assert [sum(split["classes"][name] for split in summary["splits"].values()) for name in "abc"] == [58, 30, 30]
@@ -246,3 +248,132 @@ def test_stage_refuses_a_misspelt_rare_class(cleaned_mars: Path, edit: Edit, mon
     with pytest.raises(InputError, match="null or one of soil, rock"):
         stage.main()
     assert not paths.balance_manifest("mars").exists()
+
+
+def given(splits: list[str], labels: list[int] | None = None) -> pd.DataFrame:
+    """Different images with a given split, of classes in turn."""
+    turn = [number % 3 for number in range(len(splits))]
+    return labelled(turn if labels is None else labels).assign(declared_split=splits)
+
+
+def assigned(rows: pd.DataFrame, groups: NDArray[np.int64] | None = None) -> list[str]:
+    found = np.arange(len(rows)) if groups is None else groups
+    splits: list[str] = given_split.assign(BLOOD, rows, found, SETTINGS).tolist()
+    return splits
+
+
+def test_a_given_split_is_kept_as_it_is_whatever_its_shares() -> None:
+    splits = ["train"] * 6 + ["validation"] * 3 + ["test"] * 30
+    assert assigned(given(splits)) == splits
+
+
+def test_a_group_in_several_splits_moves_to_the_most_protected_one() -> None:
+    splits = ["train"] * 12 + ["validation"] * 6 + ["test"] * 3
+    groups = np.arange(21)
+    groups[[0, 1, 20]] = 0  # train, train, test
+    groups[[2, 12]] = 2  # train, validation
+    groups[[13, 19]] = 13  # validation, test
+    groups[[3, 4]] = 3  # train twice: stays
+    expected = list(splits)
+    for place, split in {0: "test", 1: "test", 2: "validation", 13: "test"}.items():
+        expected[place] = split
+    assert assigned(given(splits), np.unique(groups, return_inverse=True)[1]) == expected
+
+
+@pytest.mark.parametrize(
+    ("splits", "cut", "share"), [(("train", "test"), "validation", 0.2), (("train", "validation"), "test", 0.1)]
+)
+def test_a_split_that_is_not_given_is_cut_from_train(splits: tuple[str, str], cut: str, share: float) -> None:
+    rows = given([splits[0]] * 300 + [splits[1]] * 30)
+    found = assigned(rows)
+    assert found[300:] == [splits[1]] * 30
+    assert found[:300].count(cut) == share * 300
+    assert found[:300].count("train") == (1 - share) * 300
+    cut_labels = rows["label"][np.array(found) == cut]
+    assert cut_labels.value_counts().tolist() == [share * 100] * 3
+
+
+def test_train_alone_is_split_as_if_nothing_was_given() -> None:
+    rows = given(["train"] * 300)
+    assert assigned(rows) == assign(BLOOD, rows, np.arange(300), SETTINGS).tolist()
+
+
+@pytest.mark.parametrize(
+    ("splits", "labels", "groups", "message"),
+    [
+        (["test"] * 6 + ["validation"] * 6, None, None, "the given train split holds no 'a' .add images"),
+        (["train"] * 3 + ["validation"] * 3 + ["test"] * 2, None, None, "the given test split holds no 'c'"),
+        (
+            ["train"] * 3 + ["validation"] * 3 + ["test"] * 3,
+            None,
+            [0, 1, 2, 3, 4, 5, 6, 7, 2],
+            "the given train split holds no 'c' .its 1 images are like ones in a more protected split",
+        ),
+        (
+            ["train"] * 6 + ["test"] * 3,
+            None,
+            [0, 0, 1, 1, 2, 3, 0, 1, 4],
+            "4 of 6 images given for train are like ones given for validation or test",
+        ),
+        (["train"] * 3 + ["test"] * 3, None, None, "each of 2 splits needs a group of every class"),
+    ],
+)
+def test_a_given_split_that_cannot_be_kept_is_refused(
+    splits: list[str], labels: list[int] | None, groups: list[int] | None, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        assigned(given(splits, labels), None if groups is None else np.array(groups))
+
+
+def given_slides() -> pd.DataFrame:
+    """Slides of which each picture, its shifted crop and its relit copy are given to three splits; some do not leak."""
+    images = slides(40)
+    table = cleaned(blood_manifest(images, [0, 0, 1, 2] * 30))
+    table["declared_split"] = ["train"] * 40 + ["validation"] * 40 + ["test"] * 40
+    table.loc[table["id"] % 40 >= 20, "declared_split"] = "train"
+    table.loc[table["id"] % 40 >= 30, "declared_split"] = "validation"
+    return table
+
+
+def test_no_group_is_in_two_splits_where_a_split_is_given_that_leaks() -> None:
+    table = given_slides()
+    table.loc[[7, 8], ["keep", "duplicate_of"]] = [[False, 87], [False, 48]]  # copies of test's and validation's
+    found = balance(BLOOD, slides(40), table, SETTINGS)
+    assert found["group"].nunique() == 40
+    for column in ("content_hash", "group"):
+        assert (found.groupby(column)["split"].nunique() == 1).all()
+    assert (found["split"].iloc[np.flatnonzero(found["declared_split"] == "test")] == "test").all()
+    summary = summarise(BLOOD, table, found, SETTINGS)
+    assert summary["given"] == {
+        "leaking_groups": 20,
+        "moved": {"train_to_test": 18, "validation_to_test": 20},
+        "cut_from_train": {},
+        "copies_dropped": 2,
+    }
+    assert [split["images"] for split in summary["splits"].values()] == [30, 30, 58]
+    assert describe(summary).splitlines()[-2:] == [
+        "given split: 20 groups of alike images were in several splits; each moved to the most protected one: "
+        "18 train to test, 20 validation to test",
+        "given split: cleaning dropped 2 copies of images in another split",
+    ]
+
+
+def test_what_is_cut_from_train_is_counted_and_is_no_leak() -> None:
+    table = cleaned(blood_manifest(textures(BLOOD, 90), [0, 1, 2] * 30)).assign(declared_split="train")
+    table.loc[table["id"] < 15, "declared_split"] = "test"
+    found = balance(BLOOD, textures(BLOOD, 90), table, SETTINGS)
+    summary = summarise(BLOOD, table, found, SETTINGS)
+    cut = summary["splits"]["validation"]["images"]
+    assert cut == 15
+    assert summary["given"] == {
+        "leaking_groups": 0, "moved": {}, "cut_from_train": {"validation": cut}, "copies_dropped": 0
+    }  # fmt: skip
+    assert "it has no validation; 15 images were cut from train" in describe(summary)
+
+
+def test_a_given_split_may_be_passed_over() -> None:
+    table, own = given_slides(), dataclasses.replace(SETTINGS, split="own")
+    found = balance(BLOOD, slides(40), table, own)
+    without = balance(BLOOD, slides(40), table.drop(columns="declared_split"), SETTINGS)
+    assert found["split"].tolist() == without["split"].tolist()
+    assert "given" not in summarise(BLOOD, table, found, own)

@@ -414,3 +414,73 @@ def test_an_unreadable_mask_skips_its_image(mars: None, declare: Declare, ingest
     declare("mars", source="folder", path="terrain", unreadable="skip")
     Path("terrain/masks/sol_1.png").write_bytes(b"")
     assert ingest("mars")[1]["name"].tolist() == ["images/sol_2.png"]
+
+
+def test_folders_of_splits_give_each_image_its_split_test_first(
+    blood: None, ingest: Ingest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first of equal images is the one that cleaning keeps: that of the more protected split."""
+    for split in ("Training", "val", "TEST"):
+        shutil.copytree("cells", f"parted/{split}")
+    shutil.rmtree("parted/val/Basophil")
+    shutil.rmtree("cells")
+    Path("parted").rename("cells")
+    manifest = ingest("blood")[1]
+    assert manifest["declared_split"].tolist() == ["test"] * 6 + ["validation"] * 4 + ["train"] * 6
+    assert manifest["label"].tolist() == [0, 0, 1, 1, 2, 2, 1, 1, 2, 2, 0, 0, 1, 1, 2, 2]
+    assert manifest["name"].iloc[[0, 6]].tolist() == ["TEST/Basophil/a.JPG", "val/EOSINOPHIL/a.JPG"]
+    assert "cells gives a split (train 6, validation 4, test 6), which `balance` keeps" in capsys.readouterr().err
+
+
+def test_a_source_without_a_split_has_no_column_of_it(blood: None, ingest: Ingest) -> None:
+    assert "declared_split" not in ingest("blood")[1]
+
+
+def test_classes_may_be_called_as_splits_are(blood: None, declare: Declare, edit: Edit, ingest: Ingest) -> None:
+    edit("tasks.blood.classes", ["train", "test"])
+    shutil.rmtree("cells/immature_granulocyte")
+    Path("cells/Basophil").rename("cells/train")
+    Path("cells/EOSINOPHIL").rename("cells/test")
+    manifest = ingest("blood")[1]
+    assert manifest["label"].tolist() == [0, 0, 1, 1]
+    assert "declared_split" not in manifest
+
+
+@pytest.mark.parametrize("layout", ["{split}/{kind}", "{kind}/{split}"])
+def test_splits_of_images_with_masks(mars: None, ingest: Ingest, layout: str) -> None:
+    for kind in ("images", "masks"):
+        for split, stem in (("train", "sol_1"), ("testing", "sol_2")):
+            target = Path("parted", layout.format(split=split, kind=kind))
+            target.mkdir(parents=True)
+            Path(f"terrain/{kind}/{stem}.png").rename(target / f"{stem}.png")
+    shutil.rmtree("terrain")
+    Path("parted").rename("terrain")
+    images, manifest = ingest("mars")
+    assert manifest["declared_split"].tolist() == ["test", "train"]
+    assert images[:, 0, 0, 0].tolist() == [20, 10]
+
+
+def test_a_column_may_give_the_split(blood: None, declare: Declare, ingest: Ingest) -> None:
+    names = [f"{folder}/{file}" for folder in BLOOD_FOLDERS for file in ("a.JPG", "b.png")]
+    cells = ["train", "Valid", "testing", " TRAIN ", "test", "train"]
+    rows = "".join(f"{name},{cell}\n" for name, cell in zip(names, cells, strict=True))
+    Path("cells/splits.csv").write_text(f"file,part\n{rows}")
+    declare("blood", source="folder", path="cells", split_column="part")
+    manifest = ingest("blood")[1]
+    assert manifest["declared_split"].tolist() == ["test", "test", "validation", "train", "train", "train"]
+    assert manifest["name"].tolist() == [names[place] for place in (2, 4, 1, 0, 3, 5)]
+
+
+def test_a_split_of_no_meaning_is_refused(blood: None, declare: Declare, refusal: Refusal) -> None:
+    rows = "".join(f"{folder}/{file},dev\n" for folder in BLOOD_FOLDERS for file in ("a.JPG", "b.png"))
+    Path("cells/splits.csv").write_text(f"file,split\n{rows}")
+    declare("blood", source="folder", path="cells", split_column="split")
+    line = refusal("blood")
+    assert "'Basophil/a.JPG' has the split 'dev'; it must be one of train, validation, test" in line
+
+
+def test_a_split_without_a_partner_folder_is_refused(mars: None, refusal: Refusal) -> None:
+    for kind in ("images", "masks"):
+        shutil.move(f"terrain/{kind}", f"terrain/train/{kind}")
+    shutil.copytree("terrain/train/images", "terrain/test/images")
+    assert "terrain/test/masks is missing" in refusal("mars")

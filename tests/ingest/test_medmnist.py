@@ -114,6 +114,7 @@ def test_all_splits_are_joined_and_resized(server: Server, ingest: Ingest, array
     assert manifest["name"].iloc[[0, 6, 8]].tolist() == ["train_images[0]", "val_images[0]", "test_images[0]"]
     means = np.concatenate([arrays[f"{split}_images"] for split in ("train", "val", "test")]).mean(axis=(1, 2, 3))
     np.testing.assert_allclose(images.mean(axis=(1, 2, 3)), means, atol=1)
+    assert "declared_split" not in manifest
 
 
 def test_the_file_is_downloaded_once(server: Server, ingest: Ingest, content: bytes) -> None:

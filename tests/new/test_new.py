@@ -1,6 +1,7 @@
 """`terracyte new`: what it makes of a stranger's folder can be read, and is ingested as it says."""
 
 import contextlib
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -12,9 +13,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from stages import ingest
+from stages import balance, clean, ingest, validate
 from terracyte import cli, params
-from terracyte.core import paths
+from terracyte.core import files, paths
 from terracyte.params.check import check
 from tests.conftest import ROOT
 
@@ -54,9 +55,9 @@ def segmentation(values: list[int], count: int = 6, mask_of: Any = Image.fromarr
         save(f"pictures/masks/f{number}.png", mask_of(mask))
 
 
-def made(*options: str, name: str = "mine") -> params.Params:
+def made(*options: str, name: str = "mine", images: str = "pictures") -> params.Params:
     """What `terracyte new` wrote, checked as `terracyte check` does."""
-    cli.main(["new", name, "pictures", *options])
+    cli.main(["new", name, images, *options])
     check(Path(name))
     return params.load(Path(name))
 
@@ -72,10 +73,23 @@ def masks(name: str = "mine") -> NDArray[np.uint8]:
     return np.asarray(np.load(Path(name) / paths.masks(name)))
 
 
-def refused(capsys: pytest.CaptureFixture[str], *options: str, name: str = "mine") -> str:
+def balanced(monkeypatch: pytest.MonkeyPatch, name: str = "mine") -> tuple[pd.DataFrame, dict[str, Any]]:
+    """What the stages up to `balance` make of it: the manifest, and the summary."""
+    with contextlib.chdir(name):
+        for stage in (ingest, validate, clean, balance):
+            monkeypatch.setattr(sys, "argv", [stage.__name__, name])
+            stage.main()
+        return pd.read_parquet(paths.balance_manifest(name)), files.read_json(paths.balance(name))
+
+
+def split_counts(found: pd.DataFrame) -> dict[str, int]:
+    return {str(name): int(count) for name, count in found["split"].value_counts().items()}
+
+
+def refused(capsys: pytest.CaptureFixture[str], *options: str, name: str = "mine", images: str = "pictures") -> str:
     before = sorted(Path().rglob("*"))
     with pytest.raises(SystemExit) as exit_:
-        cli.main(["new", name, "pictures", *options])
+        cli.main(["new", name, images, *options])
     assert exit_.value.code == 2
     assert sorted(Path().rglob("*")) == before
     (line,) = capsys.readouterr().err.splitlines()
@@ -123,6 +137,110 @@ def test_labels_and_groups_from_a_csv(monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = ingested(monkeypatch)
     assert manifest["label"].tolist() == [0, 1] * 3
     assert manifest["declared_group"].tolist() == ["P0", "P0", "P1", "P1", "P2", "P2"]
+
+
+def test_a_split_in_folders_is_shown_and_kept_but_for_a_leak(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed, (split, count) in enumerate({"train": 24, "Test": 6}.items()):
+        for label, name in enumerate("ab"):
+            for number in range(count):
+                save(f"pictures/{split}/{name}/{number}.png", noise(1000 * seed + 100 * label + number, 40, 60, 3))
+    shutil.copy("pictures/Test/a/0.png", "pictures/train/a/0.png")
+    settings = made()
+    assert settings.tasks["mine"].classes == ("a", "b")
+    assert settings.balance["mine"].split == "given"
+    assert (
+        "split, as given               train 48, test 12; validation will be cut from train" in capsys.readouterr().out
+    )
+    found, summary = balanced(monkeypatch)
+    assert split_counts(found) == {"train": 39, "test": 12, "validation": 8}
+    assert (found["split"] == "test").equals(found["declared_split"] == "test")
+    assert (summary["given"]["copies_dropped"], summary["given"]["cut_from_train"]) == (1, {"validation": 8})
+    assert "it has no validation; 8 images were cut from train" in capsys.readouterr().out
+
+
+def test_a_split_of_images_with_masks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed, split in enumerate(("train", "val", "test")):
+        for number in range(8):
+            stripes = np.roll(np.repeat(np.array([0, 1, 2], np.uint8), 16), 3 * number)
+            save(f"pictures/{split}/images/f{number}.png", noise(100 * seed + number, 48, 48))
+            save(f"pictures/{split}/masks/f{number}.png", np.tile(stripes, (48, 1)))
+    settings = made()
+    assert (settings.tasks["mine"].kind, settings.experiment.sources["mine"].images) == ("segmentation", "images")
+    assert "train 8, validation 8, test 8" in capsys.readouterr().out
+    assert split_counts(balanced(monkeypatch)[0]) == {"train": 8, "validation": 8, "test": 8}
+
+
+@pytest.mark.parametrize(("column", "options"), [("split", ()), ("fold", ("--split", "fold"))])
+def test_a_split_in_a_column(monkeypatch: pytest.MonkeyPatch, column: str, options: tuple[str, ...]) -> None:
+    class_folders("x", count=24)
+    parts = ["train", "train", "validation", "test"]
+    rows = "".join(f"x/c{number}.png,{'ab'[number // 4 % 2]},{parts[number % 4]}\n" for number in range(24))
+    Path("pictures/labels.csv").write_text(f"file,label,{column}\n{rows}")
+    assert made("--labels", "pictures/labels.csv", *options).experiment.sources["mine"].split_column == column
+    assert split_counts(balanced(monkeypatch)[0]) == {"train": 12, "validation": 6, "test": 6}
+
+
+def test_a_column_called_split_that_holds_none_is_no_split() -> None:
+    class_folders("x", count=6)
+    rows = "".join(f"x/c{number}.png,{'ab'[number % 2]},fold {number}\n" for number in range(6))
+    Path("pictures/labels.csv").write_text(f"file,label,split\n{rows}")
+    assert made("--labels", "pictures/labels.csv").experiment.sources["mine"].split_column is None
+
+
+def test_an_archive_of_arrays_with_a_split(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    arrays: dict[str, Any] = {}
+    for seed, (split, count) in enumerate({"train": 20, "val": 6, "test": 8}.items()):
+        arrays |= {f"{split}_images": noise(seed, count, 28, 28), f"{split}_labels": np.arange(count)[:, None] % 2 + 1}
+    np.savez_compressed("digits.npz", **arrays)
+    settings = made(images="digits.npz")
+    spec, source = settings.tasks["mine"], settings.experiment.sources["mine"]
+    assert (spec.kind, spec.classes, spec.channels) == ("classification", ("class 1", "class 2"), 1)
+    assert (source.source, source.path, source.class_of) == ("npz", "../digits.npz", {"1": "class 1", "2": "class 2"})
+    assert "34 in digits.npz" in (printed := capsys.readouterr().out)
+    assert "28x28 (34)" in printed
+    assert "train 20, validation 6, test 8" in printed
+    found, _ = balanced(monkeypatch)
+    assert split_counts(found) == {"train": 20, "test": 8, "validation": 6}
+    assert found.groupby(["split", "label"]).size().tolist() == [4, 4, 10, 10, 3, 3]
+
+
+def test_an_archive_of_arrays_with_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+    stripes = np.tile(np.repeat(np.array([0, 1, 2, 255], np.uint8), 12), (5, 48, 1))
+    np.savez_compressed("scans.npz", images=noise(0, 5, 48, 48, 3), masks=stripes)
+    spec = made(images="scans.npz").tasks["mine"]
+    assert (spec.kind, spec.background) == ("segmentation", "not labelled")
+    assert "declared_split" not in ingested(monkeypatch)
+    assert masks()[0, 0, ::12].tolist() == [1, 2, 3, 0]
+
+
+def test_blocks_may_be_empty_and_what_they_record_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    class_folders("a", "b", count=20)
+    made()
+    file = Path("mine/params.yaml")
+    blocks = params.read_yaml(file)
+    for block in ("validate", "clean", "balance", "tune", "promote"):
+        blocks[block]["mine"] = {}
+    file.write_text(json.dumps(blocks))
+    check(Path("mine"))
+    found, summary = balanced(monkeypatch)
+    records = {"validate": paths.validation("mine"), "clean": paths.cleaning("mine"), "balance": paths.balance("mine")}
+    for block, path in records.items():
+        blocks[block]["mine"] = files.read_json(Path("mine") / path)["measured"]
+    assert set(blocks["clean"]["mine"]) == {"near_duplicate_correlation", "distance"}
+    file.write_text(json.dumps(blocks))
+    again, without = balanced(monkeypatch)
+    pd.testing.assert_frame_equal(again, found)
+    assert summary == without | {"measured": blocks["balance"]["mine"]}
+
+
+def test_a_given_split_that_lacks_a_class_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    class_folders("train/a", "train/b", "test/a")
+    made()
+    printed = capsys.readouterr().out
+    assert "each split needs an image of every class, and test has 0 of 'b': add some" in printed
+    assert "'split: own' in params.yaml" in printed
 
 
 @pytest.mark.parametrize(
@@ -217,7 +335,14 @@ def test_what_cannot_become_one_is_refused(capsys: pytest.CaptureFixture[str]) -
     Path("pictures").mkdir()
     assert "pictures holds no folder of jpg, png" in refused(capsys)
     class_folders("train", "test")
-    assert "pictures holds test, train: splits that somebody made" in refused(capsys)
+    assert "pictures holds test, train: splits, and in them there must be a folder for each class" in refused(capsys)
+    np.savez("pictures/a.npz", images=noise(0, 4, 32, 32), labels=np.zeros((4, 14)))
+    assert "'labels' has shape (4, 14); one label per image" in refused(capsys, images="pictures/a.npz")
+    np.savez("pictures/a.npz", images=noise(0, 4, 32, 32), labels=np.zeros(4))
+    assert "the labels have 1 different values; 2 to 1000 are classes" in refused(capsys, images="pictures/a.npz")
+    np.savez("pictures/a.npz", images=noise(0, 4, 32, 32, 4), labels=np.arange(4))
+    assert "it must be (n, h, w), (n, h, w, 1) or (n, h, w, 3)" in refused(capsys, images="pictures/a.npz")
+    assert "--groups is for folders" in refused(capsys, "--groups", "patient", images="pictures/a.npz")
     shutil.rmtree("pictures")
     class_folders("only")
     assert "pictures holds one class only, 'only'" in refused(capsys)

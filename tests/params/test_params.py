@@ -109,9 +109,36 @@ def test_a_bad_parameter_is_named(edit: Edit, path: str, value: Any, expected: s
 
 
 def test_a_missing_parameter_is_named(project: Path) -> None:
-    text = (project / "params.yaml").read_text().replace("    repeats_high: 1\n", "", 1)
+    text = (project / "params.yaml").read_text().replace("  bootstrap: 1000\n", "", 1)
     (project / "params.yaml").write_text(text)
-    with pytest.raises(InputError, match=r"'validate\.blood\.repeats_high' is missing; add it"):
+    with pytest.raises(InputError, match=r"'evaluate\.bootstrap' is missing; add it"):
+        params.load()
+
+
+@pytest.mark.parametrize("block", ["validate", "clean", "balance", "tune", "promote"])
+def test_a_task_s_block_may_be_empty_but_not_absent(edit: Edit, block: str) -> None:
+    edit("override", {})  # which asks for trials
+    whole, before = params.read_yaml(Path("params.yaml"))[block], getattr(params.load(), block)["mars"]
+    edit(block, {"mars": whole["mars"]})
+    with pytest.raises(InputError, match=rf"params\.yaml: '{block}\.blood' is missing; add it: `{{}}` takes what fits"):
+        params.load()
+    edit(block, {"mars": whole["mars"], "blood": {}})
+    found = getattr(params.load(), block)
+    assert found["mars"] == before
+    assert type(found["blood"]) is type(before)
+
+
+def test_a_search_needs_a_variant(edit: Edit) -> None:
+    edit("tune.blood", {"trials": 3})
+    with pytest.raises(InputError, match=r"'tune\.blood\.variant' is missing, and 'trials' is 3"):
+        params.load()
+
+
+def test_a_block_may_say_a_part(edit: Edit) -> None:
+    edit("clean.blood", {"distance": 0.5})
+    assert (params.load().clean["blood"].distance, params.load().clean["blood"].repeated_image) == (0.5, 10)
+    edit("clean.blood", {"distance": 2})
+    with pytest.raises(InputError, match=r"'clean\.blood\.distance' is 2"):
         params.load()
 
 

@@ -250,6 +250,19 @@ def test_the_page_escapes_what_it_shows(edit: Edit) -> None:
     assert "<b>bold</b>" not in html
 
 
+@pytest.mark.usefixtures("logged")
+def test_the_page_says_where_a_given_split_leaked(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"leaking_groups": 3, "moved": {"train_to_test": 4, "validation_to_test": 1}}
+    given |= {"cut_from_train": {"validation": 12}, "copies_dropped": 2}
+    read = files.read_json
+    added = {paths.balance("blood"): {"given": given}}
+    monkeypatch.setattr(files, "read_json", lambda path: read(path) | added[path] if path in added else read(path))
+    report("blood")
+    text = " ".join(page("blood").split())
+    assert "3 groups were in several of its splits, and each moved to the most protected one: 5 images." in text
+    assert "dropped 2 copies of images in another split. It has no validation: 12 images were cut from train." in text
+
+
 def widen(edit: Edit) -> None:
     edit("reference.mars.width", 99)
     finished_project.configure("mars")

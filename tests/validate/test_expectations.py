@@ -180,6 +180,20 @@ def test_odd_masks_and_shares_are_recorded() -> None:
     assert failures(summary) == {"mask_constant": 1, "mask_repeats": 4, "share": 1}
 
 
+def test_a_given_split_is_judged_where_there_is_one() -> None:
+    task, manifest = write("blood")
+    without = raw(task, manifest)
+    given = manifest.assign(declared_split=["train", "test"] * 8)
+    sound = raw(task, given)
+    assert failures(sound) == failures(without)
+    assert len(sound["expectations"]) == len(without["expectations"]) + 2
+    given["content_hash"] = given["content_hash"].take([0, 0, *range(2, 16)]).to_numpy()
+    assert failures(raw(task, given))["splits"] == 2
+    given.loc[3, "declared_split"] = "dev"
+    with pytest.raises(InputError, match=r"given to train, validation or test.*'dev' in 'picture 3'"):
+        raw(task, given)
+
+
 def test_the_page_is_whole_without_a_network() -> None:
     task, manifest = write("blood")
     put("name", 0, "<script>alert(1)</script>")(manifest)

@@ -18,11 +18,13 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
         InputError: the source cannot be used; the message names the file, the place in it, the value
             and what to do.
     """
-    if source.group_column is not None and source.source != "folder":
-        raise InputError(
-            f"experiment.yaml: 'sources.{task.name}.group_column' is {source.group_column!r}, but the source "
-            f"'{source.source}' declares no groups; set it to null"
-        )
+    for key, what in (("group_column", "groups"), ("split_column", "such splits")):
+        column = getattr(source, key)
+        if column is not None and source.source != "folder":
+            raise InputError(
+                f"experiment.yaml: 'sources.{task.name}.{key}' is {column!r}, but the source "
+                f"'{source.source}' declares no {what}; set it to null"
+            )
     return _reader(source.source).read(task, source)
 
 
@@ -57,4 +59,8 @@ def _reader(name: str) -> Reader:
             from terracyte.ingest.sources import medmnist
 
             return medmnist
+        case "npz":
+            from terracyte.ingest.sources import npz_file
+
+            return npz_file
     raise InputError(f"experiment.yaml: the source '{name}' has no reader")

@@ -1,4 +1,4 @@
-"""Columns of a CSV file about pictures (`file,<column>`): their classes, or the group that must not straddle splits."""
+"""Columns of a CSV file about pictures (`file,<column>`): their classes, given splits, or groups."""
 
 import csv
 import sys
@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from terracyte.core.errors import InputError
+from terracyte.core.splits import SPLITS, split_of
 
 GROUPS_FILE = "groups.csv"
+SPLITS_FILE = "splits.csv"
 
 
 def declared_groups(path: Path, column: str, names: Sequence[str]) -> list[str]:
@@ -22,18 +24,35 @@ def declared_groups(path: Path, column: str, names: Sequence[str]) -> list[str]:
     Raises:
         InputError: the file, the column or an image's row is missing, or an image has two groups.
     """
-    groups = read(path, column)
-    rows = [groups.get(normal(name)) for name in names]
-    missing = [name for name, group in zip(names, rows, strict=True) if group is None]
-    if missing:
-        raise InputError(f"{path} has no row for {len(missing)} of {len(names)} images, first '{missing[0]}'; add them")
+    rows = _cells_of(path, column, names)
     empty = sum(group == "" for group in rows)
     if empty:
         print(
             f"note: {path}: '{column}' is empty for {empty} of {len(names)} images: each is a group of its own",
             file=sys.stderr,
         )
-    return [group or "" for group in rows]
+    return rows
+
+
+def declared_splits(path: Path, column: str, names: Sequence[str]) -> list[str]:
+    """Look up the split that each image is given.
+
+    Args:
+        path: of the CSV file; `file` is relative to its folder.
+        column: the one with the splits, called as people call them (`terracyte.core.splits`).
+        names: of the images, relative to the same folder.
+
+    Raises:
+        InputError: the file, the column or an image's row is missing, or a cell names no split.
+    """
+    cells = _cells_of(path, column, names)
+    splits = [split_of(cell) for cell in cells]
+    if None in splits:
+        first = splits.index(None)
+        raise InputError(
+            f"{path}: '{names[first]}' has the {column} '{cells[first]}'; it must be one of {', '.join(SPLITS)}"
+        )
+    return [split for split in splits if split is not None]
 
 
 def read(path: Path, column: str) -> dict[str, str]:
@@ -57,9 +76,27 @@ def read(path: Path, column: str) -> dict[str, str]:
         raise InputError(f"{path} is no CSV file in UTF-8: {error}") from error
 
 
+def header(path: Path) -> list[str]:
+    """The names of the columns; none where the file cannot be read, which reading a column tells."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            return [name.strip() for name in next(csv.reader(stream), [])]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []
+
+
 def normal(name: str) -> str:
     """The name in Unicode's composed form: file systems differ in how they write an accent."""
     return unicodedata.normalize("NFC", name)
+
+
+def _cells_of(path: Path, column: str, names: Sequence[str]) -> list[str]:
+    cells = read(path, column)
+    found = [cells.get(normal(name)) for name in names]
+    missing = [name for name, cell in zip(names, found, strict=True) if cell is None]
+    if missing:
+        raise InputError(f"{path} has no row for {len(missing)} of {len(names)} images, first '{missing[0]}'; add them")
+    return [cell or "" for cell in found]
 
 
 def _cells(path: Path, column: str, reader: "csv.DictReader[str]") -> dict[str, str]:

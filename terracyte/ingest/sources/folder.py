@@ -1,9 +1,11 @@
 """Picture files in folders: `<class>/…`, a CSV file with labels, or `images/` and `masks/` with equal file names.
 
-Beside the latter, pictures without masks may lie in `unlabelled/`. The values in masks are the class numbers of
-params.yaml, unless `mask_values` and `ignore` say otherwise.
+Folders called train, val and test above them give a split, and so may a column of a CSV file. Beside `images/`,
+pictures without masks may lie in `unlabelled/`. The values in masks are the class numbers of params.yaml, unless
+`mask_values` and `ignore` say otherwise.
 """
 
+import collections
 import dataclasses
 import functools
 import itertools
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from terracyte.core.errors import InputError
+from terracyte.core.splits import SPLITS, protected_first
 from terracyte.ingest.sources import columns, masks
 from terracyte.ingest.sources.listing import (
     UNLABELLED,
@@ -26,7 +29,7 @@ from terracyte.ingest.sources.listing import (
     hidden,
     labelled_samples,
     listed_samples,
-    masked_samples,
+    paired_samples,
     shown,
     walk,
 )
@@ -65,21 +68,24 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
     What is hidden, and what is unreadable or incomplete under `unreadable: skip`, is left out and named on stderr.
 
     Raises:
-        InputError: a folder, a mask or a group is missing or unknown, an image and its mask do not lie over each
-            other, a value in a mask has no meaning, or a file is unreadable under `unreadable: refuse`.
+        InputError: a folder, a mask, a group or a split is missing or unknown, an image and its mask do not lie over
+            each other, a value in a mask has no meaning, or a file is unreadable under `unreadable: refuse`.
     """
     root = Path(source.path)
     if not root.is_dir():
         raise InputError(f"{root} is no folder; change 'sources.{task.name}.path' in experiment.yaml")
     listing = _listing(task, source, root)
-    names = [sample.image.relative_to(root).as_posix() for sample in listing.samples]
+    samples = protected_first(_with_splits(source, root, listing.samples))
+    splits = [sample.split for sample in samples]
+    names = _names(root, samples)
     groups = _groups(source, root, names)
     _warn(root, "hidden", hidden(root))
+    _note_splits(task, root, splits)
     for problem in listing.incomplete:
         if source.unreadable == "refuse":
             raise InputError(f"{problem}; add or remove them, or {_how_to_skip(task)}")
         tqdm.write(f"warning: left out: {problem}", file=sys.stderr)
-    loaded = _readable(task, source, listing.samples)
+    loaded = _readable(task, source, samples)
     while part := list(itertools.islice(loaded, _BATCH)):
         targets = np.stack([each.target for _, each in part])
         yield Batch(
@@ -88,6 +94,7 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
             masks=targets if task.dense else None,
             names=[names[row] for row, _ in part],
             groups=[groups[row] for row, _ in part],
+            splits=[splits[row] for row, _ in part] if any(splits) else None,
             total=len(names),
         )
 
@@ -106,10 +113,33 @@ def unlabelled(task: Task, source: Source) -> Iterator[NDArray[np.uint8]]:
 
 def _listing(task: Task, source: Source, root: Path) -> Listing:
     if task.dense:
-        return masked_samples(root / source.images, root / source.masks)
+        return paired_samples(root, source.images, source.masks)
     if source.labels:
         return listed_samples(task, source, root, source.labels)
     return labelled_samples(task, source, root)
+
+
+def _names(root: Path, samples: Sequence[Sample]) -> list[str]:
+    return [sample.image.relative_to(root).as_posix() for sample in samples]
+
+
+def _with_splits(source: Source, root: Path, samples: list[Sample]) -> list[Sample]:
+    if source.split_column is None:
+        return samples
+    file = root / (source.labels or columns.SPLITS_FILE)
+    splits = columns.declared_splits(file, source.split_column, _names(root, samples))
+    return [dataclasses.replace(sample, split=split) for sample, split in zip(samples, splits, strict=True)]
+
+
+def _note_splits(task: Task, root: Path, splits: list[str]) -> None:
+    counts = collections.Counter(splits)
+    if any(splits):
+        given = ", ".join(f"{name} {counts[name]}" for name in SPLITS if counts[name])
+        tqdm.write(
+            f"note: {root} gives a split ({given}), which `balance` keeps; 'balance.{task.name}.split: own' in "
+            "params.yaml makes another",
+            file=sys.stderr,
+        )
 
 
 def _groups(source: Source, root: Path, names: list[str]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from terracyte.core.errors import InputError
+from terracyte.core.splits import split_of
 from terracyte.ingest.sources import columns
 from terracyte.params import Source
 from terracyte.params.schema import check_keys
@@ -24,11 +25,13 @@ class Sample:
         image: its file.
         label: its class; None for tasks with masks.
         mask: the file of its mask; None for tasks with labels and for what is unlabelled.
+        split: the one that it is given (`terracyte.core.splits`); "" for none.
     """
 
     image: Path
     label: int | None = None
     mask: Path | None = None
+    split: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,7 +48,7 @@ class Listing:
 
 
 def labelled_samples(task: Task, source: Source, root: Path) -> Listing:
-    """Files below `<root>/<class>/`, by class and then by name.
+    """Files below `<root>/<class>/` or `<root>/<split>/<class>/`, by class and then by name.
 
     A folder has the name of its class, whatever its case, spaces, hyphens and underscores, or the initials
     of a class of several words (the PBC set calls immature granulocytes `ig`); `class_of` may say otherwise.
@@ -53,8 +56,14 @@ def labelled_samples(task: Task, source: Source, root: Path) -> Listing:
     Raises:
         InputError: there is no folder for a class, or a folder for none.
     """
-    folders = {path: _label(task, source, path.name) for path in visible(root) if path.is_dir()}
-    unknown = [path.name for path, label in folders.items() if label is None]
+    splits = split_folders(root)
+    if all(label_of(task, source, part.name) is not None for part in splits):
+        splits = {}  # classes may be called so
+    parents = splits or {root: ""}
+    folders = {
+        path: label_of(task, source, path.name) for parent in parents for path in visible(parent) if path.is_dir()
+    }
+    unknown = [path.relative_to(root).as_posix() for path, label in folders.items() if label is None]
     missing = [name for label, name in enumerate(task.classes) if label not in folders.values()]
     if unknown or missing:
         problems = [f"no folder for the classes {shown(missing)}"] * bool(missing)
@@ -64,7 +73,13 @@ def labelled_samples(task: Task, source: Source, root: Path) -> Listing:
             f"'sources.{task.name}.class_of' in experiment.yaml says what it means"
         )
     kept = [(label, folder) for folder, label in folders.items() if label is not None and label != LEFT_OUT]
-    return Listing(samples=[Sample(image=path, label=label) for label, folder in sorted(kept) for path in walk(folder)])
+    return Listing(
+        samples=[
+            Sample(image=path, label=label, split=parents[folder.parent])
+            for label, folder in sorted(kept)
+            for path in walk(folder)
+        ]
+    )
 
 
 def listed_samples(task: Task, source: Source, root: Path, sheet: str) -> Listing:
@@ -76,7 +91,7 @@ def listed_samples(task: Task, source: Source, root: Path, sheet: str) -> Listin
     path = root / sheet
     samples, incomplete = [], []
     for name, cell in columns.read(path, "label").items():
-        label = _label(task, source, cell)
+        label = label_of(task, source, cell)
         if label is None:
             raise InputError(f"{path}: '{name}' has the label '{cell}', which is none of {', '.join(task.classes)}")
         if label == LEFT_OUT:
@@ -86,6 +101,48 @@ def listed_samples(task: Task, source: Source, root: Path, sheet: str) -> Listin
         else:
             incomplete.append(f"{path} names '{name}', which is missing")
     return Listing(samples=samples, incomplete=incomplete)
+
+
+def paired_samples(root: Path, images: str, masks: str) -> Listing:
+    """Pairs of pictures and masks, of all splits where folders give one.
+
+    Args:
+        root: of the source.
+        images, masks: folders in it, or in each `<root>/<split>/`. Splits may lie in them as well: `<images>/<split>/`.
+
+    Raises:
+        InputError: see `masked_samples`.
+    """
+    parts = {} if (root / images).is_dir() else split_folders(root, UNLABELLED)
+    if parts:
+        listings = [(masked_samples(part / images, part / masks), split) for part, split in parts.items()]
+        return Listing(
+            samples=[dataclasses.replace(each, split=split) for listing, split in listings for each in listing.samples],
+            incomplete=[problem for listing, _ in listings for problem in listing.incomplete],
+        )
+    listing = masked_samples(root / images, root / masks)
+    inner = split_folders(root / images)
+    splits = [_above(each.image, inner) for each in listing.samples]
+    if "" in splits:
+        return listing
+    samples = [dataclasses.replace(each, split=split) for each, split in zip(listing.samples, splits, strict=True)]
+    return dataclasses.replace(listing, samples=samples)
+
+
+def split_folders(root: Path, *others: str) -> dict[Path, str]:
+    """The folders in `root`, if each is called as a split is, with these splits; nothing otherwise.
+
+    Args:
+        root: any folder.
+        others: names of folders that may lie beside them.
+
+    Raises:
+        InputError: see `visible`.
+    """
+    folders = [path for path in visible(root) if path.is_dir() and path.name not in others]
+    splits = {path: split_of(path.name) for path in folders}
+    known = {path: split for path, split in splits.items() if split is not None}
+    return known if len(known) == len(folders) else {}
 
 
 def masked_samples(images: Path, masks: Path) -> Listing:
@@ -153,7 +210,7 @@ def shown(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")
 
 
-def _label(task: Task, source: Source, given: str) -> int | None:
+def label_of(task: Task, source: Source, given: str) -> int | None:
     """The class of a name, `LEFT_OUT`, or None where it means nothing; exactly that name goes before one alike."""
     if given in source.class_of:
         meant = source.class_of[given]
@@ -169,6 +226,11 @@ def _label(task: Task, source: Source, given: str) -> int | None:
         if _normalised(given) in (_normalised(name), _normalised(initials)):
             return label
     return None
+
+
+def _above(path: Path, folders: dict[Path, str]) -> str:
+    """The split of the folder in which a file lies, at any depth; "" for none of them."""
+    return next((folders[each] for each in path.parents if each in folders), "")
 
 
 def _normalised(name: str) -> str:

@@ -23,6 +23,7 @@ class Batch:
         masks: (b, h, w), one class per pixel; None for tasks with labels.
         names: where each image came from, readable and unique: a file's path or `training_set[17]`.
         groups: images of one declared group (patient, site) share a text; None where nothing is declared.
+        splits: the split that the source gives each image (`terracyte.core.splits`); None where it gives none.
         defects: what was planted in each image ("" for nothing); only the sample knows.
         total: images in all batches of the source, for the progress bar; None where it is not known.
     """
@@ -32,6 +33,7 @@ class Batch:
     masks: NDArray[Any] | None = None
     names: list[str]
     groups: list[str] | None = None
+    splits: list[str] | None = None
     defects: list[str] | None = None
     total: int | None = None
 

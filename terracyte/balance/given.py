@@ -1,0 +1,123 @@
+"""A split that somebody gave: kept, but where it tears a group apart; then the group moves as a whole.
+
+The rule: a group goes to the most protected split that holds any of it, test before validation before train. So no
+image given for test is ever trained on, nor used to choose epochs and variants; what moves is lost to training only.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from terracyte.balance import split
+from terracyte.core.errors import InputError
+from terracyte.core.splits import SPLITS
+from terracyte.params import Balance
+from terracyte.tasks.task import Task
+
+COLUMN = "declared_split"
+_MOST_LOST = 0.5  # share of the given training images that may move: more is no leak but another split
+
+
+def kept(rows: pd.DataFrame, settings: Balance) -> bool:
+    """Whether the rows have a given split that shall be kept."""
+    return COLUMN in rows and settings.split == "given"
+
+
+def assign(task: Task, rows: pd.DataFrame, groups: NDArray[np.int64], settings: Balance) -> NDArray[np.str_]:
+    """The given split with whole groups; validation or test, where none is given, is cut from train.
+
+    Args:
+        task: gives classes and strata.
+        rows: n of the manifest, with `declared_split`.
+        groups: (n,) numbers from 0 on.
+        settings: shares (of the training images) and seed of what is cut.
+
+    Returns:
+        (n,) of `SPLITS`.
+
+    Raises:
+        InputError: there is no given training split, most of it is like images given elsewhere, a split lacks a scored
+            class, or nothing can be cut from train.
+    """
+    ranks = rows[COLUMN].map(SPLITS.index)
+    splits: NDArray[np.str_] = np.array(SPLITS)[ranks.groupby(groups).transform("max").to_numpy()]
+    training, missing = splits == "train", missing_splits(rows)
+    _require_training(task, rows, training)
+    if missing and training.any():
+        numbers = np.unique(groups[training], return_inverse=True)[1]
+        splits[training] = split.assign(task, rows[training], numbers, settings, ("train", *missing))
+    _require_classes(task, rows, splits)
+    return splits
+
+
+def missing_splits(rows: pd.DataFrame) -> list[str]:
+    """Validation, test or both, where no row is given for it."""
+    return [name for name in SPLITS[1:] if not (rows[COLUMN] == name).any()]
+
+
+def summarise(cleaned: pd.DataFrame, balanced: pd.DataFrame) -> dict[str, Any]:
+    """Where the given split leaked, and what became of it.
+
+    Args:
+        cleaned: the manifest with the decisions of cleaning.
+        balanced: what `balance` made of it.
+
+    Returns:
+        `leaking_groups`; `moved`: images by where from and where to; `cut_from_train`: images of each split that was
+        not given; `copies_dropped`: images that cleaning dropped as copies of one in another split.
+    """
+    given, missing = balanced[COLUMN], missing_splits(balanced)
+    torn = balanced.groupby("group")[COLUMN].nunique() > 1
+    found = balanced["split"].where(~balanced["split"].isin(missing), "train")
+    moves = pd.Series(given + "_to_" + found)[given != found].value_counts().sort_index()
+    originals = cleaned["duplicate_of"].map(cleaned.set_index("id")[COLUMN])
+    return {
+        "leaking_groups": int(torn.sum()),
+        "moved": {name: int(count) for name, count in moves.items()},
+        "cut_from_train": {name: int((balanced["split"] == name).sum()) for name in missing},
+        "copies_dropped": int((originals.notna() & (originals != cleaned[COLUMN])).sum()),
+    }
+
+
+def describe(found: dict[str, Any]) -> str:
+    """What `summarise` returned, as one line per thing to know."""
+    moved = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in found["moved"].items())
+    lines = [
+        f"given split: {found['leaking_groups']} groups of alike images were in several splits"
+        + (f"; each moved to the most protected one: {moved}" if moved else "")
+    ]
+    if found["copies_dropped"]:
+        lines.append(f"given split: cleaning dropped {found['copies_dropped']} copies of images in another split")
+    for name, count in found["cut_from_train"].items():
+        lines.append(f"given split: it has no {name}; {count} images were cut from train")
+    return "\n".join(lines)
+
+
+def _require_training(task: Task, rows: pd.DataFrame, training: NDArray[np.bool_]) -> None:
+    before, left = int((rows[COLUMN] == "train").sum()), int(training.sum())
+    if left < (1 - _MOST_LOST) * before:
+        raise InputError(
+            f"{task.name}: {before - left} of {before} images given for train are like ones given for validation or "
+            f"test: where they are not, raise 'balance.{task.name}.group_correlation'; or let `balance` make a split: "
+            f"'balance.{task.name}.split: own' in params.yaml"
+        )
+
+
+def _require_classes(task: Task, rows: pd.DataFrame, splits: NDArray[np.str_]) -> None:
+    counts = task.class_counts(rows)
+    for name in SPLITS:
+        absent = [task.classes[k] for k in task.scored_classes if not counts[splits == name, k].any()]
+        if absent:
+            before = counts[(rows[COLUMN] == name).to_numpy()][:, task.classes.index(absent[0])] > 0
+            why = (
+                f"its {before.sum()} images are like ones in a more protected split: where they are not, raise "
+                f"'balance.{task.name}.group_correlation'"
+                if before.any()
+                else "add images of that class there"
+            )
+            raise InputError(
+                f"{task.name}: the given {name} split holds no '{absent[0]}' ({why}); or let `balance` make a split: "
+                f"'balance.{task.name}.split: own' in params.yaml"
+            )

@@ -1,0 +1,171 @@
+"""Arrays of an .npz file: `images` with `labels` or `masks`, or such a pair for each split, as MedMNIST's files have.
+
+The arrays of a split bear its name: `train_images`, `val_labels`, `test_masks`. Images are (n, h, w) or (n, h, w, c),
+labels (n,) or (n, 1), masks (n, h, w); pictures of another size than the task's are resized.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from terracyte.core.errors import InputError
+from terracyte.core.splits import protected_first, split_of
+from terracyte.ingest.sources import masks
+from terracyte.ingest.sources.arrays import expect_shape, full_scale, row_names, to_pixels
+from terracyte.ingest.sources.listing import LEFT_OUT, label_of
+from terracyte.ingest.sources.npz import Member, members, names
+from terracyte.ingest.sources.resizing import resize_image, resize_mask
+from terracyte.ingest.sources.source import Batch
+from terracyte.params import Source
+from terracyte.tasks.task import Task
+
+Kind = Literal["labels", "masks"]
+_IMAGES = "images"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Images and their targets.
+
+    Attributes:
+        split: the one that the arrays' names give; "" for none.
+        images: (n, h, w) or (n, h, w, c).
+        targets: (n,) or (n, 1) labels, or (n, h, w) masks.
+    """
+
+    split: str
+    images: Member
+    targets: Member
+
+
+def pairs(path: Path, kind: Kind) -> list[Pair]:
+    """The pairs of arrays in a file, those of test first.
+
+    Raises:
+        InputError: the file is unusable, or has no images, no targets to some of them, or other numbers of them.
+    """
+    found = [(key, key.removesuffix(_IMAGES).rstrip("_")) for key in names(path) if key.endswith(_IMAGES)]
+    splits = {key: split_of(prefix) if prefix else "" for key, prefix in found}
+    keys = [key for key, split in splits.items() if split is not None]
+    if not keys or (len(keys) > 1 and _IMAGES in keys):
+        raise InputError(
+            f"{path} holds the arrays {', '.join(names(path)) or '(none)'}; needed: images and {kind}, or such a "
+            f"pair for each split: train_images and train_{kind}, val_…, test_…"
+        )
+    made = []
+    for key in keys:
+        images, targets = members(path, key, key.removesuffix(_IMAGES) + kind)
+        if len(images) != len(targets):
+            raise InputError(f"{targets.where} has {len(targets)} entries, '{key}' {len(images)}; one each is needed")
+        made.append(Pair(split=splits[key] or "", images=images, targets=targets))
+    return protected_first(made)
+
+
+def read(task: Task, source: Source) -> Iterator[Batch]:
+    """Read an .npz file in chunks.
+
+    Raises:
+        InputError: the file is missing, damaged, or not of the form above, a pixel is NaN or out of range, or a
+            value in masks has no meaning.
+    """
+    found = pairs(Path(source.path), "masks" if task.dense else "labels")
+    for pair in found:
+        _require_shapes(task, pair)
+    scale = common_scale(found)
+    coding = masks.coding(task, source) if task.dense else None
+    for pair in found:
+        targets = _labels(task, source, pair.targets) if coding is None else _masks(task, coding, pair.targets)
+        for first, chunk in pair.images.chunks():
+            pixels = to_pixels(pair.images, chunk, scale, first)
+            part = list(itertools.islice(targets, len(chunk)))
+            kept = [place for place, target in enumerate(part) if target is not None]
+            if not kept:
+                continue
+            values = np.stack([_fitted(task, part[place]) for place in kept])
+            rows = row_names(pair.images, first, len(chunk))
+            yield Batch(
+                images=np.stack([picture(task, pixels[place]) for place in kept]),
+                labels=None if task.dense else values,
+                masks=values if task.dense else None,
+                names=[rows[place] for place in kept],
+                splits=[pair.split] * len(kept) if pair.split else None,
+                total=sum(len(each.images) for each in found),
+            )
+
+
+def unlabelled(task: Task, source: Source) -> Iterator[NDArray[np.uint8]]:
+    """Nothing: all images of such a file have targets."""
+    return iter(())
+
+
+def common_scale(found: Sequence[Pair]) -> float:
+    """The factor that brings the pixels of all pairs to 0-255; see `full_scale`."""
+    first = max((pair.images for pair in found), key=lambda images: images.dtype.kind == "f")
+    return full_scale(first, itertools.chain.from_iterable(pair.images.chunks() for pair in found))
+
+
+def picture(task: Task, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """One image (h, w) or (h, w, c), at the task's size (h, w, c)."""
+    channels = task.image_shape[2]
+    stored = pixels.reshape(*pixels.shape[:2], channels)
+    if stored.shape == task.image_shape:
+        return stored
+    return resize_image(task, Image.fromarray(stored if channels > 1 else stored[..., 0]))
+
+
+def _fitted(task: Task, target: Any) -> Any:
+    """A mask at the task's size; a label as it is."""
+    return resize_mask(task, target) if task.dense else target
+
+
+def _require_shapes(task: Task, pair: Pair) -> None:
+    channels = task.image_shape[2]
+    last = () if channels == 1 and len(pair.images.shape) == 3 else (channels,)
+    expect_shape(pair.images, None, None, None, *last)
+    if task.dense:
+        expect_shape(pair.targets, *pair.images.shape[:3])
+    elif pair.targets.shape not in ((len(pair.images),), (len(pair.images), 1)):
+        raise InputError(f"{pair.targets.where} has shape {pair.targets.shape}; one label per image is needed")
+
+
+def _labels(task: Task, source: Source, member: Member) -> Iterator[Any]:
+    """The label of each image; None for those that `class_of` leaves out."""
+    values = member.read().reshape(-1)
+    if not source.class_of:
+        yield from values
+        return
+    meanings = {value: label_of(task, source, f"{value:g}") for value in np.unique(values).tolist()}
+    unknown = [value for value, label in meanings.items() if label is None]
+    if unknown:
+        raise InputError(
+            f"{member.where} holds the label {unknown[0]:g}, which means no class: say which one under "
+            f"'sources.{task.name}.class_of' in experiment.yaml"
+        )
+    for value in values.tolist():
+        yield None if meanings[value] == LEFT_OUT else meanings[value]
+
+
+def _masks(task: Task, coding: masks.Coding, member: Member) -> Iterator[NDArray[np.uint8]]:
+    """The classes of each mask (h, w)."""
+    if coding.in_colour:
+        raise InputError(
+            f"{member.where} holds numbers, and 'sources.{task.name}.mask_values' in experiment.yaml names colours; "
+            "give numbers"
+        )
+    for first, chunk in member.chunks():
+        for place, mask in enumerate(chunk):
+            values = mask.astype(np.int64)
+            name = f"{member.where[:-1]}[{first + place}]'"
+            if (values != mask).any():
+                raise InputError(f"{name} holds {mask[values != mask][0].item():g}; masks hold whole numbers")
+            labels, unknown = masks.class_numbers(coding, values)
+            if unknown.any() and not coding.snap:
+                everything = set().union(*(np.unique(part).astype(int).tolist() for _, part in member.chunks()))
+                raise InputError(masks.unknown_values(task, coding, Path(name), values, everything))
+            yield labels

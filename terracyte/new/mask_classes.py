@@ -1,0 +1,56 @@
+"""The values that masks hold → classes."""
+
+import collections
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terracyte.core.errors import InputError
+from terracyte.ingest.sources.masks import colour
+
+_MOST_VALUES = 32  # more different values are no classes
+_UNLABELLED = 255
+
+Counts = collections.Counter[int]
+"""Pixels by value; colours as one number (`terracyte.ingest.sources.masks.packed`)."""
+
+
+def count(counts: Counts, values: NDArray[np.int64], path: Path) -> None:
+    """Add the pixels of a mask.
+
+    Raises:
+        InputError: there are more different values than classes can be.
+    """
+    for value, pixels in zip(*np.unique(values, return_counts=True), strict=True):
+        counts[int(value)] += int(pixels)
+    if len(counts) > _MOST_VALUES:
+        raise InputError(
+            f"{path}: masks hold more than {_MOST_VALUES} different values: are they photos, or smoothed? "
+            "A mask has one value for each class"
+        )
+
+
+def meaning(counts: Counts, in_colour: bool) -> tuple[dict[str, float], dict[str, int | list[int]], int | None]:
+    """Classes with their shares, their values where these are no class numbers, and what nobody labelled.
+
+    Raises:
+        InputError: there are fewer than two classes.
+    """
+    total = sum(counts.values())
+    shares = {value: counts[value] / total for value in sorted(counts)}
+    numbers = list(shares)
+    # a 255 above small numbers means "not labelled" nearly always; 0 and 255 alone are two classes
+    ignored = _UNLABELLED if not in_colour and len(numbers) > 2 and numbers[-2] < len(numbers) else None
+    ignored = ignored if ignored in numbers else None
+    scored = [number for number in numbers if number != ignored]
+    if len(scored) < 2:
+        raise InputError(f"masks hold nothing but {', '.join(map(str, numbers))}: at least two classes are needed")
+    if in_colour:
+        colours = [colour(code) for code in scored]
+        names = ["colour {}-{}-{}".format(*each) for each in colours]
+        return dict(zip(names, shares.values(), strict=True)), dict(zip(names, colours, strict=True)), None
+    names = [f"value {number}" for number in scored]
+    classes = {name: shares[number] for name, number in zip(names, scored, strict=True)}
+    plain = scored == list(range(len(scored))) and ignored is None
+    return classes, {} if plain else dict(zip(names, scored, strict=True)), ignored

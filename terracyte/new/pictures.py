@@ -1,0 +1,235 @@
+"""A look at a folder of pictures, with classes or masks."""
+
+import collections
+import contextlib
+import functools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from terracyte.core.errors import InputError
+from terracyte.core.splits import split_of
+from terracyte.ingest.sources import columns
+from terracyte.ingest.sources.listing import UNLABELLED, Sample, paired_samples, shown, split_folders, visible, walk
+from terracyte.ingest.sources.masks import LOSSY, packed
+from terracyte.ingest.sources.pictures import KINDS, SUFFIXES, UnreadableError, decoding, load_image
+from terracyte.ingest.sources.resizing import resize_image
+from terracyte.new import mask_classes
+from terracyte.new.survey import Survey, count_splits, spread, too_few
+from terracyte.tasks.task import Task
+
+_IMAGES, _MASKS = "images", "masks"
+_SPLIT = "split"  # a column of this name is one
+_SHOWN = 5  # of what would be refused
+
+
+def look(
+    images: Path, masks: Path | None, labels: Path | None, group_column: str | None, split_column: str | None
+) -> Survey:
+    """Look at a folder.
+
+    Args:
+        images: the folder.
+        masks: of masks elsewhere; None where they lie in `images`/masks, or where classes are labels.
+        labels: a CSV file with classes; None for folders.
+        group_column: of the groups.
+        split_column: of given splits; None for a column of `labels` called split, if one holds such.
+
+    Raises:
+        InputError: it holds nothing that is understood, or fewer than two classes.
+    """
+    if not images.is_dir():
+        raise InputError(f"{images} is no folder: name the folder of the images, or an .npz file")
+    parts = [images, *split_folders(images, UNLABELLED)]
+    if masks is None and any((part / _IMAGES).is_dir() and (part / _MASKS).is_dir() for part in parts):
+        return _segmentation(images, _IMAGES, _MASKS, group_column, split_column)
+    if masks is not None:
+        root = Path(os.path.commonpath([images.resolve(), masks.resolve()]))
+        if root in (images.resolve(), masks.resolve()):
+            raise InputError(f"one of {images} and {masks} lies in the other: put them side by side")
+        ours, theirs = (folder.resolve().relative_to(root).as_posix() for folder in (images, masks))
+        return _segmentation(root, ours, theirs, group_column, split_column)
+    return _classification(images, labels, group_column, split_column)
+
+
+def _classification(root: Path, labels: Path | None, group_column: str | None, split_column: str | None) -> Survey:
+    _require_own(root.resolve())
+    if labels is not None and root.resolve() != labels.resolve().parent:
+        raise InputError(f"{labels} does not lie in {root}: put it there, with file names as seen from there")
+    if labels is not None and split_column is None and _gives_splits(labels):
+        split_column = _SPLIT
+    named = _in_folders(root) if labels is None else _in_sheet(root, labels)
+    if not named:
+        raise InputError(
+            f"{root} holds no folder of {KINDS} for each class, no images/ with masks/, and there is no CSV"
+        )
+    counts = collections.Counter(label for _, label, _ in named)
+    if len(counts) < 2:
+        raise InputError(f"{root} holds one class only, '{next(iter(counts))}': at least two are needed")
+    classes = sorted(counts)
+    paths = [path for path, _, _ in named]
+    splits = _splits(root, paths, split_column, labels) or [split for _, _, split in named]
+    sizes, modes, bits, refused = _headers(paths)
+    return Survey(
+        kind="classification",
+        root=root,
+        count=len(named),
+        labels=labels.name if labels else None,
+        group_column=group_column,
+        split_column=split_column,
+        classes={name: float(counts[name]) for name in classes},
+        splits=count_splits(splits),
+        sizes=sizes,
+        modes=modes,
+        bits=bits,
+        pixel_range=_pixel_range(paths) if bits > 8 else None,
+        refused=[*refused, *too_few(classes, [classes.index(label) for _, label, _ in named], splits)],
+        read=functools.partial(_read, paths),
+    )
+
+
+def _segmentation(root: Path, images: str, masks: str, group_column: str | None, split_column: str | None) -> Survey:
+    _require_own(root.resolve())
+    listing = paired_samples(root, images, masks)
+    paths = [sample.image for sample in listing.samples]
+    splits = _splits(root, paths, split_column, None) or [sample.split for sample in listing.samples]
+    sizes, modes, bits, refused = _headers(paths)
+    counts, in_colour, unreadable = _mask_values(listing.samples)
+    classes, values, ignored = mask_classes.meaning(counts, in_colour)
+    return Survey(
+        kind="segmentation",
+        root=root,
+        count=len(paths),
+        images=images,
+        masks=masks,
+        group_column=group_column,
+        split_column=split_column,
+        classes=classes,
+        splits=count_splits(splits),
+        sizes=sizes,
+        modes=modes,
+        bits=bits,
+        pixel_range=_pixel_range(paths) if bits > 8 else None,
+        values=values,
+        ignored=ignored,
+        refused=[*refused, *unreadable, *listing.incomplete],
+        read=functools.partial(_read, paths),
+    )
+
+
+def _require_own(root: Path) -> None:
+    """Refuse a folder in which the project lies: DVC would watch what it writes itself."""
+    if Path().resolve().is_relative_to(root):
+        raise InputError(
+            f"DVC would watch all of {root}, this project included: put the images into a folder of their own"
+        )
+
+
+def _in_folders(root: Path) -> list[tuple[Path, str, str]]:
+    """Pictures with their classes and splits, by class and name."""
+    splits = split_folders(root)
+    folders = [
+        (path, split) for part, split in (splits or {root: ""}).items() for path in visible(part) if path.is_dir()
+    ]
+    if splits and not folders:
+        raise InputError(
+            f"{root} holds {shown([part.name for part in splits])}: splits, and in them there must be a folder for "
+            "each class, or images/ and masks/"
+        )
+    return [
+        (path, folder.name, split)
+        for folder, split in folders
+        for path in walk(folder)
+        if path.suffix.lower() in SUFFIXES
+    ]
+
+
+def _in_sheet(root: Path, labels: Path) -> list[tuple[Path, str, str]]:
+    """Pictures with their classes in the order of the CSV file."""
+    return [(root / name, label, "") for name, label in columns.read(labels, "label").items()]
+
+
+def _gives_splits(labels: Path) -> bool:
+    """Whether the CSV file has a column called split that holds nothing else."""
+    return _SPLIT in columns.header(labels) and None not in map(split_of, columns.read(labels, _SPLIT).values())
+
+
+def _splits(root: Path, paths: Sequence[Path], column: str | None, labels: Path | None) -> list[str]:
+    """What a column of a CSV file gives; nothing without one."""
+    if column is None:
+        return []
+    names = [path.relative_to(root).as_posix() for path in paths]
+    return columns.declared_splits(labels or root / columns.SPLITS_FILE, column, names)
+
+
+def _headers(paths: Sequence[Path]) -> tuple[dict[tuple[int, int], int], dict[str, int], int, list[str]]:
+    """Sizes and modes with their numbers, most bits, and what cannot be read."""
+    sizes: collections.Counter[tuple[int, int]] = collections.Counter()
+    modes: collections.Counter[str] = collections.Counter()
+    most, refused = 1, []
+    for place in tqdm(spread(len(paths)), "looking at pictures", leave=False, disable=None):
+        try:
+            with decoding(paths[place]) as (picture, bits):
+                sizes[picture.size] += 1
+                modes[picture.mode] += 1
+                most = max(most, bits)
+        except UnreadableError as error:
+            refused.append(str(error))
+    if not sizes:
+        raise InputError(f"none of {len(paths)} files can be read, first: {refused[0]}")
+    return dict(sizes), dict(modes), most, refused[:_SHOWN]
+
+
+def _mask_values(samples: Sequence[Sample]) -> tuple[mask_classes.Counts, bool, list[str]]:
+    """Pixels of each value; whether values are colours; what cannot be read."""
+    counts: mask_classes.Counts = collections.Counter()
+    coloured, refused = False, []
+    for place in tqdm(spread(len(samples)), "looking at masks", leave=False, disable=None):
+        path = samples[place].mask
+        assert path is not None
+        try:
+            values, in_colour = _values(path)
+        except UnreadableError as error:
+            refused.append(str(error))
+            continue
+        coloured |= in_colour
+        mask_classes.count(counts, values, path)
+    return counts, coloured, refused[:_SHOWN]
+
+
+def _values(path: Path) -> tuple[NDArray[np.int64], bool]:
+    """A mask's values, colours as one number; whether they are colours."""
+    with decoding(path) as (picture, _):
+        if picture.format in LOSSY:
+            raise InputError(
+                f"{path} is a {LOSSY[picture.format]}, whose compression alters the values of masks: save "
+                "them as png, or write the experiment by hand, with mask_values and snap_masks"
+            )
+        values = np.asarray(picture)
+        if values.ndim == 2:
+            return values.astype(np.int64), False
+        return packed(picture.convert("RGB")), True
+
+
+def _read(paths: Sequence[Path], task: Task) -> NDArray[np.uint8]:
+    """Some of the pictures at the task's size (n, h, w, c)."""
+    images = []
+    for place in tqdm(spread(len(paths)), "measuring", leave=False, disable=None):
+        with contextlib.suppress(UnreadableError):  # `_headers` says which
+            images.append(resize_image(task, load_image(task, paths[place]).picture))
+    return np.stack(images)
+
+
+def _pixel_range(paths: Sequence[Path]) -> tuple[float, float]:
+    """The values that nearly all pixels of some pictures of more than 8 bits lie between."""
+    low, high = np.inf, -np.inf
+    for place in spread(len(paths), 100):
+        with decoding(paths[place]) as (picture, bits):
+            if bits > 8:
+                darkest, brightest = np.quantile(np.asarray(picture), [0.001, 0.999])
+                low, high = min(low, float(darkest)), max(high, float(brightest))
+    return (low, high) if low < high else (0.0, 65535.0)

@@ -1,0 +1,111 @@
+"""A look at the arrays of an .npz file."""
+
+import collections
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terracyte.core.errors import InputError
+from terracyte.ingest.sources.arrays import expect_shape, to_pixels
+from terracyte.ingest.sources.npz import Member, names
+from terracyte.ingest.sources.npz_file import Pair, common_scale, pairs, picture
+from terracyte.new import mask_classes
+from terracyte.new.survey import Survey, count_splits, spread, too_few
+from terracyte.tasks.task import Task
+
+_MOST_CLASSES = 1000
+_MODES = {1: "L", 3: "RGB"}
+
+
+def look(path: Path) -> Survey:
+    """Look at a file: images with labels, or with masks, perhaps for each split.
+
+    Raises:
+        InputError: it is unusable, its arrays are of no form that is understood, or it has fewer than two classes.
+    """
+    dense = any(key.endswith("masks") for key in names(path))
+    found = pairs(path, "masks" if dense else "labels")
+    sizes, modes = _forms(found)
+    splits = [split for pair in found for split in [pair.split] * len(pair.images)]
+    common: dict[str, Any] = {
+        "source": "npz",
+        "root": path,
+        "count": sum(len(pair.images) for pair in found),
+        "splits": count_splits(splits),
+        "sizes": sizes,
+        "modes": modes,
+        "read": functools.partial(_read, found),
+    }
+    if dense:
+        classes, values, ignored = mask_classes.meaning(_mask_values(found), in_colour=False)
+        return Survey(kind="segmentation", classes=classes, values=values, ignored=ignored, **common)
+    labels = [_labels(pair.targets) for pair in found]
+    numbers, amounts = np.unique(np.concatenate(labels), return_counts=True)
+    if not 2 <= len(numbers) <= _MOST_CLASSES:
+        raise InputError(f"{path}: the labels have {len(numbers)} different values; 2 to {_MOST_CLASSES} are classes")
+    named = {f"{number}": f"class {number}" for number in numbers.tolist()}
+    return Survey(
+        kind="classification",
+        classes={name: float(amount) for name, amount in zip(named.values(), amounts, strict=True)},
+        class_of={} if numbers.tolist() == list(range(len(numbers))) else named,
+        refused=too_few(list(named.values()), np.searchsorted(numbers, np.concatenate(labels)).tolist(), splits),
+        **common,
+    )
+
+
+def _forms(found: Sequence[Pair]) -> tuple[dict[tuple[int, int], int], dict[str, int]]:
+    """Sizes and modes with their numbers."""
+    sizes: collections.Counter[tuple[int, int]] = collections.Counter()
+    modes: collections.Counter[str] = collections.Counter()
+    for images in (pair.images for pair in found):
+        channels = images.shape[3] if len(images.shape) == 4 else 1
+        if len(images.shape) not in (3, 4) or channels not in _MODES:
+            raise InputError(
+                f"{images.where} has shape {images.shape}; it must be (n, h, w), (n, h, w, 1) or (n, h, w, 3)"
+            )
+        sizes[images.shape[2], images.shape[1]] += len(images)
+        modes[_MODES[channels]] += len(images)
+    if len(modes) > 1:
+        raise InputError(f"{found[0].images.path}: some images are grey and some in colour; give all the same channels")
+    return dict(sizes), dict(modes)
+
+
+def _labels(member: Member) -> NDArray[np.int64]:
+    if member.shape not in ((len(member),), (len(member), 1)):
+        raise InputError(f"{member.where} has shape {member.shape}; one label per image is needed")
+    return _whole(member, member.read().reshape(-1))
+
+
+def _mask_values(found: Sequence[Pair]) -> mask_classes.Counts:
+    counts: mask_classes.Counts = collections.Counter()
+    for pair in found:
+        expect_shape(pair.targets, *pair.images.shape[:3])
+        for _, chunk in pair.targets.chunks():
+            mask_classes.count(counts, _whole(pair.targets, chunk), pair.targets.path)
+    return counts
+
+
+def _whole(member: Member, values: NDArray[np.generic]) -> NDArray[np.int64]:
+    whole = values.astype(np.int64)
+    if (whole != values).any():
+        raise InputError(f"{member.where} holds {values[whole != values][0]}; classes are whole numbers")
+    return whole
+
+
+def _read(found: Sequence[Pair], task: Task) -> NDArray[np.uint8]:
+    """Some of the images at the task's size (n, h, w, c)."""
+    scale, before = common_scale(found), 0
+    wanted = set(spread(sum(len(pair.images) for pair in found)).tolist())
+    images = []
+    for pair in found:
+        for first, chunk in pair.images.chunks():
+            places = [place for place in range(len(chunk)) if before + first + place in wanted]
+            images += [
+                picture(task, to_pixels(pair.images, chunk[[place]], scale, first + place)[0]) for place in places
+            ]
+        before += len(pair.images)
+    return np.stack(images)

@@ -1,0 +1,135 @@
+"""Arrays of any .npz file: with and without splits, labels and masks, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.conftest import Edit
+from tests.ingest.conftest import SIZE, Declare, Ingest, Refusal
+
+CUTS = {"train": 6, "val": 3, "test": 3}
+
+
+def pixels(count: int, *shape: int, seed: int = 0) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(seed).integers(0, 256, (count, *shape), dtype=np.uint8)
+
+
+def save(**arrays: Any) -> None:
+    np.savez_compressed("cells.npz", **arrays)
+
+
+def medmnist(**changes: Any) -> dict[str, Any]:
+    """Arrays of each split, with the labels 0, 1, 2 in turn."""
+    arrays: dict[str, Any] = {}
+    for seed, (split, count) in enumerate(CUTS.items()):
+        arrays[f"{split}_images"] = pixels(count, SIZE, SIZE, 3, seed=seed)
+        arrays[f"{split}_labels"] = (np.arange(count, dtype=np.uint8) % 3)[:, None]
+    return arrays | changes
+
+
+@pytest.fixture
+def blood(declare: Declare) -> None:
+    declare("blood", source="npz", path="cells.npz")
+
+
+@pytest.fixture
+def mars(declare: Declare) -> None:
+    declare("mars", source="npz", path="cells.npz")
+
+
+def test_arrays_of_splits_give_the_split_test_first(blood: None, ingest: Ingest) -> None:
+    arrays = medmnist()
+    save(**arrays)
+    images, manifest = ingest("blood")
+    assert manifest["declared_split"].tolist() == ["test"] * 3 + ["validation"] * 3 + ["train"] * 6
+    assert manifest["label"].tolist() == [0, 1, 2] * 4
+    assert manifest["name"].iloc[[0, 3, 6]].tolist() == ["test_images[0]", "val_images[0]", "train_images[0]"]
+    stored = np.concatenate([arrays[f"{split}_images"] for split in ("test", "val", "train")])
+    np.testing.assert_array_equal(images, stored)
+
+
+def test_images_with_labels_have_no_split_and_are_resized(blood: None, ingest: Ingest) -> None:
+    flat = np.repeat(np.array([10, 20, 30], np.uint8), 20 * 24 * 3).reshape(3, 20, 24, 3)
+    save(images=flat, labels=np.arange(3))
+    images, manifest = ingest("blood")
+    assert images.shape == (3, SIZE, SIZE, 3)
+    assert images[:, 5, 5, 0].tolist() == [10, 20, 30]
+    assert "declared_split" not in manifest
+
+
+def test_floats_of_all_splits_have_one_scale(blood: None, ingest: Ingest) -> None:
+    """A test split that is dark throughout is not taken for one in 0-1."""
+    dark = np.full((3, SIZE, SIZE, 3), 1.0)
+    save(**medmnist(test_images=dark, train_images=np.full((6, SIZE, SIZE, 3), 200.0)))
+    assert ingest("blood")[0][[0, -1], 0, 0, 0].tolist() == [1, 200]
+
+
+def test_labels_may_mean_other_classes_or_none(blood: None, declare: Declare, ingest: Ingest) -> None:
+    save(**medmnist(train_labels=np.array([7, 3, 3, 5, 5, 9])))
+    meanings = {"0": "basophil", "1": "eosinophil", "2": "immature granulocyte"}
+    meanings |= {"3": "basophil", "5": "eosinophil", "7": "immature granulocyte"}
+    declare("blood", source="npz", path="cells.npz", class_of=meanings | {"9": None})
+    manifest = ingest("blood")[1]
+    assert manifest["label"].tolist() == [0, 1, 2, 0, 1, 2, 2, 0, 0, 1, 1]
+    assert manifest["name"].iloc[-1] == "train_images[4]"
+
+
+def test_grey_images_with_masks(mars: None, declare: Declare, ingest: Ingest) -> None:
+    masks = np.tile(np.repeat(np.array([0, 1, 2, 3], np.uint8), 4), (2, 16, 1))
+    save(images=pixels(2, 16, 16), masks=masks)
+    assert ingest("mars")[0].shape == (2, SIZE, SIZE, 1)
+    assert np.load("data/mars/raw/masks.npy")[1, 0].tolist() == np.repeat([0, 1, 2, 3], 8).tolist()
+    values = {"background": 0, "soil": 40, "bedrock": 80, "big rock": 255}
+    save(images=pixels(2, 16, 16), masks=np.array([0, 40, 80, 255], np.uint8)[masks])
+    declare("mars", source="npz", path="cells.npz", mask_values=values)
+    ingest("mars")
+    assert np.load("data/mars/raw/masks.npy")[1, 0].tolist() == np.repeat([0, 1, 2, 3], 8).tolist()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        (
+            {"pictures": pixels(3, SIZE, SIZE, 3)},
+            "holds the arrays pictures; needed: images and labels",
+        ),
+        (medmnist(images=pixels(3, SIZE, SIZE, 3)), "needed: images and labels, or such a pair for each split"),
+        (medmnist(test_labels=np.arange(2)), "'test_labels' has 2 entries, 'test_images' 3; one each is needed"),
+        (medmnist(test_labels=np.zeros((3, 14))), "'test_labels' has shape (3, 14); one label per image is needed"),
+        (medmnist(val_images=pixels(3, SIZE, SIZE)), "'val_images' has shape (3, 32, 32); it must be (n, n, n, 3)"),
+        (medmnist(val_labels=np.array([0, 1, 5])), "val_images[2]: the label is 5"),
+        (
+            medmnist(val_labels=np.array([{}, 1, 2], object)),
+            "'val_labels' is an object array, which is never",
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_refused(blood: None, refusal: Refusal, arrays: dict[str, Any], message: str) -> None:
+    save(**arrays)
+    assert message in refusal("blood")
+
+
+def test_a_value_of_no_meaning_in_a_mask_is_refused(mars: None, refusal: Refusal) -> None:
+    masks = np.zeros((2, SIZE, SIZE), np.uint8)
+    masks[1, 3, 4] = 255
+    save(images=pixels(2, SIZE, SIZE), masks=masks)
+    line = refusal("mars")
+    assert "cells.npz: 'masks[1]' holds 255 in 1 pixels, first at row 3, column 4" in line
+
+
+def test_a_label_without_a_meaning_is_refused(blood: None, declare: Declare, refusal: Refusal) -> None:
+    save(**medmnist())
+    declare("blood", source="npz", path="cells.npz", class_of={"0": "basophil", "1": "eosinophil"})
+    assert "holds the label 2, which means no class" in refusal("blood")
+
+
+def test_it_declares_no_columns(declare: Declare, edit: Edit, refusal: Refusal) -> None:
+    declare("blood", source="npz", path="cells.npz", split_column="split")
+    assert "'sources.blood.split_column' is 'split', but the source 'npz' declares no such splits" in refusal("blood")
+
+
+def test_a_missing_file_is_named(blood: None, refusal: Refusal) -> None:
+    assert not Path("cells.npz").exists()
+    assert "cells.npz is missing" in refusal("blood")
