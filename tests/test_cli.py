@@ -10,6 +10,7 @@ import pytest
 
 from terracyte import cli
 from terracyte.core import paths
+from terracyte.core.arguments import of_task
 from tests.conftest import ROOT
 
 HEAVY = "keras", "tensorflow", "numpy", "pandas", "mlflow", "matplotlib", "dvc", "ray", "optuna"
@@ -63,6 +64,18 @@ def test_predict_uses_the_experiments_champion_and_the_users_paths(
     monkeypatch.chdir(outside)
     cli.main(["predict", "blood", "images.npy", "--output", "table.csv", "--experiment", ".."])
     assert len(pd.read_csv(outside / "table.csv"))
+
+
+def test_a_task_of_ones_own_is_looked_for_in_the_folder_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert of_task(None, "cells") == Path()
+    (tmp_path / "cells").mkdir()
+    (tmp_path / "cells" / "experiment.yaml").touch()
+    assert of_task(None, "cells") == Path("cells")
+    assert of_task(None, "blood") == Path()
+    assert of_task(Path("real"), "cells") == Path("real")
 
 
 def test_ctrl_c_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,10 +11,16 @@ def add_experiment(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--experiment",
         type=experiment,
-        default=Path(),
         metavar="FOLDER",
-        help="folder of the experiment, such as real (the current one)",
+        help="folder of the experiment, such as real (the one named as the task, if there is one, else the current one)",
     )
+
+
+def of_task(asked: Path | None, task: str) -> Path:
+    """The experiment that was asked for, or that `terracyte new` made for the task, or the one here."""
+    if asked is not None:
+        return asked
+    return own if ((own := Path(task)) / "experiment.yaml").is_file() else Path()
 
 
 def experiment(text: str) -> Path:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from terracyte.core import paths
-from terracyte.core.arguments import add_experiment
+from terracyte.core.arguments import add_experiment, of_task
 
 HELP = "compare incoming images with those of the training; exit code 3 where they differ"
 
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
     from terracyte.predict import inputs, predictor
     from terracyte.promote.champion import RECORD
 
-    experiment: Path = arguments.experiment
+    experiment = of_task(arguments.experiment, arguments.task)
     settings = params.load(experiment)
     task = tasks.make(arguments.task, settings)
     folder = arguments.model or experiment / paths.champion(task.name)

@@ -47,4 +47,4 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Check the experiment; see `check`."""
-    check(arguments.experiment)
+    check(arguments.experiment or Path())

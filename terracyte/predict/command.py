@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from terracyte.core import paths
-from terracyte.core.arguments import add_experiment
+from terracyte.core.arguments import add_experiment, of_task
 
 HELP = "predict images: a table, and for mars colour overlays"
 
@@ -35,7 +35,8 @@ def run(arguments: argparse.Namespace) -> None:
     from terracyte.predict import inputs, outputs, predictor
     from terracyte.promote import champion
 
-    folder = arguments.model or arguments.experiment / paths.champion(arguments.task)
+    experiment = of_task(arguments.experiment, arguments.task)
+    folder = arguments.model or experiment / paths.champion(arguments.task)
     # the cheap checks first
     champion.read_record(folder, arguments.task)
     model = predictor.read(folder, arguments.task)

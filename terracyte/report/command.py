@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+from pathlib import Path
 
 from terracyte.core.arguments import add_experiment
 
@@ -22,5 +23,5 @@ def run(arguments: argparse.Namespace) -> None:
     # Imported here: `--help` needs none of it.
     from terracyte.report import ui
 
-    with contextlib.chdir(arguments.experiment):
+    with contextlib.chdir(arguments.experiment or Path()):
         ui.main()

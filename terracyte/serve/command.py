@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from terracyte.core import paths
-from terracyte.core.arguments import add_experiment
+from terracyte.core.arguments import add_experiment, of_task
 from terracyte.core.errors import InputError
 
 HELP = "serve a champion on this machine, with a page to try it"
@@ -32,7 +32,8 @@ def run(arguments: argparse.Namespace) -> None:
     # Imported where they are needed: `--help` takes no second, and a wrong folder or port is told at once.
     from terracyte.promote import champion
 
-    folder = arguments.model or arguments.experiment / paths.champion(arguments.task)
+    experiment = of_task(arguments.experiment, arguments.task)
+    folder = arguments.model or experiment / paths.champion(arguments.task)
     champion.read_record(folder, arguments.task)
     with _listen(arguments.port) as listener:
         print(f"{arguments.task}: reading {folder} …", flush=True)
@@ -47,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
             model = Path(place) / "model"
             mlflow_model.save(folder, model)
             mlflow, predictor = scoring_server(model)
-        site = application(predictor, folder, mlflow, examples(predictor.task, arguments.experiment))
+        site = application(predictor, folder, mlflow, examples(predictor.task, experiment))
         print(f"{arguments.task}: http://{HOST}:{listener.getsockname()[1]} (Ctrl-C ends it)", flush=True)
         server = uvicorn.Server(uvicorn.Config(site, log_level="warning", timeout_graceful_shutdown=5))
         with contextlib.suppress(KeyboardInterrupt):
