@@ -12,7 +12,7 @@ def add_experiment(parser: argparse.ArgumentParser) -> None:
         "--experiment",
         type=experiment,
         metavar="FOLDER",
-        help="folder of the experiment, such as real (the one named as the task, if there is one, else the current one)",
+        help="folder of the experiment, such as real (the one that bears the task's name, or the current one)",
     )
 
 
