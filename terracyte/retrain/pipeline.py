@@ -86,7 +86,7 @@ def push(folder: Path) -> None:
     from dvc.repo import Repo
 
     dvc.run("push", "--run-cache", folder=folder)
-    with contextlib.chdir(folder), Repo() as repo, repo.lock:
+    with contextlib.chdir(folder), Repo(_wait_for_lock=True) as repo, repo.lock:
         entries = [(path.parent.name, path.name) for path in Path(repo.stage_cache.cache_dir).glob("*/*/*")]
         for objects in repo.stage_cache.get_used_objs(entries).values():
             repo.cloud.push({each for each in objects if repo.cache.local.exists(each.value)})
@@ -109,7 +109,8 @@ def changed_stages(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 def _reproduce(folder: Path, *arguments: str) -> list[str]:
     before = _locked_stages(folder)
-    dvc.show("repro", *arguments, folder=folder)
+    with dvc.keeping_outputs(folder):
+        dvc.show("repro", *arguments, folder=folder)
     return changed_stages(before, _locked_stages(folder))
 
 
