@@ -17,8 +17,17 @@ class InputError(Exception):
     """
 
 
-class UnusableFileError(InputError, ValueError):
-    """A file that a stage writes is missing or damaged; a ValueError too, for callers that have better advice."""
+class UnusableFileError(InputError):
+    """A file of our own is missing or damaged.
+
+    Args:
+        problem: which file, and what is wrong with it.
+        advice: what to do about it.
+    """
+
+    def __init__(self, problem: str, advice: str) -> None:
+        super().__init__(f"{problem}: {advice}")
+        self.problem = problem
 
 
 def guarded(main: Callable[[], None]) -> None:

@@ -3,13 +3,18 @@
 import json
 import re
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from terracyte.core.errors import InputError
+from terracyte.core.errors import UnusableFileError
 from terracyte.core.files import atomic
+
+# What Keras, h5py and zipfile throw at bytes that are no model.
+_OF_VALUES = (ValueError, KeyError, TypeError, AttributeError, RuntimeError)
+_DAMAGE = (*_OF_VALUES, OSError, EOFError, zipfile.BadZipFile, zlib.error)
 
 _METADATA, _CONFIG = "metadata.json", "config.json"
 # Ids that depend on what the process has built before, and of which Keras only needs that they differ: those of shared
@@ -47,11 +52,13 @@ def read_model(path: Path) -> keras.Model:
     """Read a model without executing code from the file.
 
     Raises:
-        InputError: the file is missing or not a Keras model.
+        UnusableFileError: the file is missing or not a Keras model.
     """
     try:
         model: Any = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
+        if path.exists() and isinstance(error, OSError) and error.errno is not None:
+            raise
         problem = "cannot be read as a Keras model" if path.exists() else "is missing"
-        raise InputError(f"{path} {problem}: train it again with `dvc repro`") from error
+        raise UnusableFileError(f"{path} {problem}", "train it again with `dvc repro`") from error
     return model
