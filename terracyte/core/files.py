@@ -68,7 +68,10 @@ def _temporary(path: Path, suffix: str, make: Callable[[str, str, Path], str]) -
     prefix = f".{path.name.removesuffix(suffix)}.partial-"
     for other in path.parent.glob(f"{glob.escape(prefix)}*"):
         _remove_abandoned(other)
-    temporary, lock = _make_locked(lambda: make(suffix, prefix, path.parent))
+    try:
+        temporary, lock = _make_locked(lambda: make(suffix, prefix, path.parent))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error  # not the temporary's name
     try:
         yield temporary
     finally:

@@ -105,7 +105,7 @@ def read_manifest(task: Task, split: str, folder: Path = Path()) -> pd.DataFrame
     Raises:
         InputError: there is no manifest yet, or it is damaged.
     """
-    rows = manifests.read_balanced(task.name, folder=folder)
+    rows = manifests.read_balanced(task.name, ["id", "split", "content_hash", *STATISTICS], folder)
     return rows[rows["split"] == split]
 
 
