@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import fnmatch
 import glob
 import io
 import json
@@ -76,6 +77,13 @@ def _temporary(path: Path, suffix: str, make: Callable[[str, str, Path], str]) -
         yield temporary
     finally:
         os.close(lock)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what killed processes left below a folder, whatever they were writing: nobody may write that again."""
+    for parent, folders, names in os.walk(folder):
+        for name in fnmatch.filter([*folders, *names], ".*.partial-*"):
+            _remove_abandoned(Path(parent, name))
 
 
 def _remove_abandoned(temporary: Path) -> None:

@@ -54,11 +54,14 @@ def read_model(path: Path) -> keras.Model:
     Raises:
         UnusableFileError: the file is missing or not a Keras model.
     """
+    advice = "train it again with `dvc repro`"
     try:
+        path.open("rb").close()  # Keras calls a file missing that may not be read
         model: Any = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except FileNotFoundError as error:
+        raise UnusableFileError(f"{path} is missing", advice) from error
     except _DAMAGE as error:
-        if path.exists() and isinstance(error, OSError) and error.errno is not None:
-            raise
-        problem = "cannot be read as a Keras model" if path.exists() else "is missing"
-        raise UnusableFileError(f"{path} {problem}", "train it again with `dvc repro`") from error
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # no damage: no permission, say
+        raise UnusableFileError(f"{path} cannot be read as a Keras model", advice) from error
     return model

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from terracyte.core import dvc, processes
+from terracyte.core import dvc, files, paths, processes
 from terracyte.core.errors import InputError
 from terracyte.params.check import check
 
@@ -27,6 +27,8 @@ def reproduce(folder: Path, workers: int, targets: Sequence[str] = ()) -> None:
         KeyboardInterrupt: with the words that say what became of the outputs.
     """
     check(folder)
+    for part in (paths.DATA, paths.METRICS):
+        files.remove_abandoned(folder / part)
     try:
         with dvc.keeping_outputs(folder):
             done = _run(folder, *targets) if targets else _is_current(folder) or _run_all(folder, workers)

@@ -114,6 +114,39 @@ with files.atomic(Path({str(tmp_path)!r}, "a.json")), files.atomic_folder(Path({
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "raw"]
 
 
+def test_a_process_that_is_asked_to_end_leaves_nothing(tmp_path: Path) -> None:
+    script = f"""
+import time
+from pathlib import Path
+from terracyte.core import files
+from terracyte.core.errors import guarded
+def main():
+    with files.atomic(Path({str(tmp_path)!r}, "a.json")), files.atomic_folder(Path({str(tmp_path)!r}, "raw")):
+        print(flush=True)
+        time.sleep(60)
+guarded(main)
+"""
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
+        assert process.stdout
+        process.stdout.readline()
+        files.remove_abandoned(tmp_path)
+        assert len(list(tmp_path.iterdir())) == 2  # their process is alive
+        process.terminate()
+        _, said = process.communicate()
+    assert (process.returncode, said) == (143, b"ended by SIGTERM\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_nobody_writes_again_is_removed_too(tmp_path: Path) -> None:
+    (tmp_path / "models/.row.partial-abcdefgh").mkdir(parents=True)
+    (tmp_path / "models/.row.partial-abcdefgh/seed_0.keras").touch()
+    (tmp_path / ".a.partial-abcdefgh.json").touch()
+    (tmp_path / "models/.hidden").touch()
+    files.remove_abandoned(tmp_path)
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["models", "models/.hidden"]
+
+
 def write_both(folder: Path) -> None:
     files.write_json(folder / "a.json", {})
     with files.atomic_folder(folder / "raw"):

@@ -310,3 +310,14 @@ def test_a_name_that_is_not_utf_8_is_one_line(capsys: pytest.CaptureFixture[str]
     next(Path(given).glob("*.png")).rename(picture)
     for what in (Path(given), picture):
         assert r"holds '\udcff.png', whose name is not UTF-8: rename it" in refused(capsys, "blood", what)
+
+
+@pytest.mark.parametrize("name", [champion.RECORD, champion.CALIBRATION, champion.NOVELTY, champion.MODEL])
+@pytest.mark.parametrize("content", [b"", b"<<<<<<< HEAD\n{}\n"])
+def test_a_damaged_file_of_a_champion_is_one_line(
+    capsys: pytest.CaptureFixture[str], name: str, content: bytes
+) -> None:
+    (paths.champion("blood") / name).write_bytes(content)
+    said = refused(capsys, "blood", folder("blood"))
+    assert said.startswith(f"error: data/blood/champion/{name} ")
+    assert "bring it back with `dvc checkout data/blood/champion`" in said
