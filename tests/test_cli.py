@@ -40,6 +40,7 @@ print("imported:", *sorted(set({HEAVY}) & sys.modules.keys()))
         ["retrain", "--base", "HEAD"],
         ["ui"],
         ["check"],
+        ["repro"],
     ],
     ids=lambda command: str(command[0]),
 )
@@ -63,6 +64,16 @@ def test_predict_uses_the_experiments_champion_and_the_users_paths(
     monkeypatch.chdir(outside)
     cli.main(["predict", "blood", "images.npy", "--output", "table.csv", "--experiment", ".."])
     assert len(pd.read_csv(outside / "table.csv"))
+
+
+@pytest.mark.parametrize("workers", ["0", "-1", "two"])
+def test_a_number_of_rows_that_cannot_be_meant_is_refused(
+    workers: str, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "dvc.yaml").touch()
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["repro", "--workers", workers])
+    assert "argument --workers: " in capsys.readouterr().err
 
 
 def test_ctrl_c_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

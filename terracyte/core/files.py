@@ -128,6 +128,16 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, text + "\n")
 
 
+def read_text(path: Path) -> str:
+    """Read a UTF-8 file.
+
+    Raises:
+        UnusableFileError: it is missing or not UTF-8.
+    """
+    with _reading(path):
+        return path.read_text(encoding="utf-8")
+
+
 def read_json(path: Path, keys: Sequence[str] | None = None) -> Any:
     """Read a JSON file.
 

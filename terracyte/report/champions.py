@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from terracyte.core import metric_files, paths
+from terracyte.core import files, metric_files, paths
 from terracyte.core.errors import InputError
 from terracyte.promote import checks, wording
-from terracyte.promote.champion import CARD, MODEL, RECORD, read_decision, read_record
+from terracyte.promote.champion import CARD, MODEL, RECORD, read_decision, read_record, restoring
 from terracyte.serve import registry
 from terracyte.serve.registry import CANDIDATE, CHAMPION, Entry
 from terracyte.tasks.task import Task
@@ -33,7 +33,10 @@ def outcome(task: Task) -> dict[str, Any]:
 def card(task: Task) -> str:
     """The champion's model card, in Markdown; "" where there is no champion."""
     path = paths.champion(task.name) / CARD
-    return path.read_text(encoding="utf-8") if path.exists() else ""
+    if not path.exists():
+        return ""
+    with restoring(path.parent):
+        return files.read_text(path)
 
 
 def register(task: Task) -> None:

@@ -14,7 +14,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("targets", nargs="*", help="stages, such as evaluate@blood-cnn (all)")
     add_experiment(parser)
-    parser.add_argument("--workers", type=int, default=2, help="rows at a time (2)")
+    parser.add_argument("--workers", type=_positive, default=2, help="rows at a time (2)")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -27,3 +27,10 @@ def run(arguments: argparse.Namespace) -> None:
     from terracyte.repro.stages import reproduce
 
     reproduce(arguments.experiment, arguments.workers, arguments.targets)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value}: it must be 1 or more")
+    return value

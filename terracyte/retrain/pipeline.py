@@ -7,6 +7,7 @@ from typing import Any
 
 from terracyte import params
 from terracyte.core import dvc, git
+from terracyte.core.errors import InputError
 
 LOCK = Path("dvc.lock")
 
@@ -116,7 +117,10 @@ def _reproduce(folder: Path, *arguments: str) -> list[str]:
 
 def _locked_stages(folder: Path) -> dict[str, Any]:
     lock = folder / LOCK
-    stages: dict[str, Any] = params.read_yaml(lock)["stages"] if lock.exists() else {}
+    content = params.read_yaml(lock) if lock.exists() else {}
+    if not (isinstance(content, dict) and isinstance(content.get("stages", {}), dict)):
+        raise InputError(f"{lock} is damaged: restore it with `git checkout {lock}`")
+    stages: dict[str, Any] = content.get("stages", {})
     return stages
 
 
