@@ -23,18 +23,6 @@ export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
 export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
 export MALLOC_TOP_PAD_ ?= 268435456
 
-# DVC runs one stage after another: so the data stages of WORKERS tasks, then as many rows, run side by side (backwards:
-# the last rows of a table take longest), and the last DVC does what is left. It removes what a stage declares before it
-# runs the stage: after a failure the previous outputs come back, cached ones by checkout, the others from a copy.
-DVC = dvc --wait-for-lock repro
-SIDE_BY_SIDE = dvc stage list --name-only | sed -n 's/^$(1)@//p' | sort -r | xargs -P $(WORKERS) -I{} sh -c '$(DVC) --single-item $(addsuffix @{},$(2)) || exit 1'
-ALL = $(DVC) fetch && $(call SIDE_BY_SIDE,ingest,ingest validate clean balance tune configure) && \
-	$(call SIDE_BY_SIDE,train,train evaluate) && $(call SIDE_BY_SIDE,ingest,promote report submit) && $(DVC)
-define repro
-	@cd $(1) && terracyte check && mkdir -p data metrics && rm -rf data/.metrics && cp -R metrics data/.metrics
-	@cd $(1) && { $(if $(TARGETS),$(DVC) $(TARGETS),dvc status --quiet dvc.yaml 2>/dev/null || { $(ALL); }); } || { dvc checkout --quiet 2>/dev/null; cp -Rn data/.metrics/. metrics/ || true; exit 2; }
-endef
-
 .DEFAULT_GOAL := help
 .PHONY: help setup repro real retrain test types behaviour test-services test-cluster lint-workflows format ui serve report
 
@@ -54,17 +42,17 @@ setup: .venv/installed ## make the environment in .venv from requirements.lock
 repro: setup ## run what is out of date of the embedded sample (or EXPERIMENT=FOLDER), WORKERS=2 rows at a time
 	@test -f "$(EXPERIMENT)/experiment.yaml" || { echo "error: EXPERIMENT is '$(EXPERIMENT)': name a folder with an experiment.yaml" >&2; exit 2; }
 	@test "$(EXPERIMENT)" -ef . || cp dvc.yaml "$(EXPERIMENT)/"
-	$(call repro,$(EXPERIMENT))
+	@exec terracyte repro $(TARGETS) --experiment "$(EXPERIMENT)" --workers $(WORKERS)
 
 real: setup ## run on the challenge files: make real DATA=DIR [TARGETS="evaluate@mars-unet_final"]
 	@test -f "$(DATA)/training_set.npz" -a -f "$(DATA)/mars_for_students.npz" || { echo "error: DATA is '$(DATA)': name the folder of training_set.npz and mars_for_students.npz, as in make real DATA=~/challenge" >&2; exit 2; }
 	@mkdir -p challenge && folder=$$(cd "$(DATA)" && pwd) && weights=$$folder/weights && { test -d "$$weights" || weights=$(CURDIR)/data/weights; } && \
 		ln -sfn "$$folder/training_set.npz" "$$folder/mars_for_students.npz" "$$weights" challenge/
 	@cp dvc.yaml params.yaml real/
-	$(call repro,real)
+	@exec terracyte repro $(TARGETS) --experiment real --workers $(WORKERS)
 
 retrain: setup ## run what is out of date and hold it against BASE=origin/main; the gate says whether it may stay
-	@terracyte retrain --base "$(BASE)" $(OPTIONS)
+	@exec terracyte retrain --base "$(BASE)" $(OPTIONS)
 
 test: setup ## ruff, mypy and pytest
 	@ruff check .

@@ -1,9 +1,13 @@
 """Terracyte: two image challenges as one experiment-tracked pipeline.
 
 Every tool that could phone home or chatter is told not to, before it is imported; what the user has set stays.
+
+Ctrl-C is one line from here on, while the first modules are imported, too: `core.errors.guarded` begins after that.
 """
 
 import os
+import sys
+from types import TracebackType
 
 __version__ = "0.1.0"
 
@@ -24,3 +28,13 @@ _SETTINGS = {
 }
 for _name, _value in _SETTINGS.items():
     os.environ.setdefault(_name, _value)
+
+
+def _show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = _show

@@ -2,7 +2,6 @@
 
 import argparse
 import importlib
-import sys
 from collections.abc import Sequence
 
 from terracyte.core.errors import guarded
@@ -12,6 +11,7 @@ COMMANDS = {
     "predict": "terracyte.predict.command",
     "serve": "terracyte.serve.command",
     "drift": "terracyte.drift.command",
+    "repro": "terracyte.repro.command",
     "retrain": "terracyte.retrain.command",
     "ui": "terracyte.report.command",
     "check": "terracyte.params.check",
@@ -21,11 +21,7 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a sub-command; on bad input print one line and exit with 2, on Ctrl-C with 130."""
-    try:
-        guarded(lambda: _run(arguments))
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+    guarded(lambda: _run(arguments))
 
 
 def _run(arguments: Sequence[str] | None) -> None:

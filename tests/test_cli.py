@@ -41,6 +41,7 @@ print("imported:", *sorted(set({HEAVY}) & sys.modules.keys()))
         ["retrain", "--base", "HEAD"],
         ["ui"],
         ["check"],
+        ["repro"],
     ],
     ids=lambda command: str(command[0]),
 )
@@ -76,6 +77,16 @@ def test_a_task_of_ones_own_is_looked_for_in_the_folder_of_its_name(
     assert of_task(None, "cells") == Path("cells")
     assert of_task(None, "blood") == Path()
     assert of_task(Path("real"), "cells") == Path("real")
+
+
+@pytest.mark.parametrize("workers", ["0", "-1", "two"])
+def test_a_number_of_rows_that_cannot_be_meant_is_refused(
+    workers: str, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "dvc.yaml").touch()
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["repro", "--workers", workers])
+    assert "argument --workers: " in capsys.readouterr().err
 
 
 def test_ctrl_c_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

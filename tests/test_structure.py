@@ -129,6 +129,15 @@ def test_one_importer_of_each_engine(library: str, homes: set[str]) -> None:
     assert all(str(file) in homes or file.parts[0] in homes for file in importers)
 
 
+def test_files_between_stages_are_read_in_one_place() -> None:
+    """There a missing or damaged one becomes a line that names it."""
+    pattern = re.compile(r"pd\.read_|np\.load\(")
+    files = [file for folder in ("terracyte", "stages") for file in (ROOT / folder).rglob("*.py")]
+    readers = {file.relative_to(ROOT).as_posix() for file in files if pattern.search(file.read_text("utf-8"))}
+    # the second reads the user's arrays
+    assert readers == {"terracyte/core/files.py", "terracyte/predict/inputs.py"}
+
+
 def test_every_changed_key_differs_from_what_it_changes() -> None:
     settings = params.load(ROOT / "real")  # the root's overrides shorten variants to what the reference is there
     for name, each in settings.variants.items():

@@ -103,7 +103,7 @@ def pack(inputs: Inputs, put: Put) -> Bundle:
         for path in filter(Path.is_file, sorted(given.rglob("*"))) if given.is_dir() else [given]:
             contents[path] = WholeFile(tuple(put(chunk) for chunk in _chunks(path)))
     for path, rows in inputs.rows.items():
-        array = np.load(path, mmap_mode="r")
+        array = files.map_array(path)
         step = max(1, _CHUNK_BYTES // max(array[:1].nbytes, 1))
         parts = [np.sort(rows)[start : start + step] for start in range(0, len(rows), step)]
         contents[path] = ArrayRows(array.shape, array.dtype, tuple((part, put(array[part])) for part in parts))

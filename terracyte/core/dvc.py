@@ -1,11 +1,19 @@
-"""DVC, as a process of its own: it waits for another DVC at work instead of failing."""
+"""DVC, as a process of its own: it waits for another DVC at work instead of failing, and its outputs outlive a failure.
+
+DVC removes what a stage declares before it runs the stage.
+"""
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from terracyte.core import paths, processes
 from terracyte.core.errors import InputError
 
 
@@ -19,10 +27,11 @@ def run(*arguments: str, folder: Path = Path()) -> str:
     Raises:
         InputError: it failed; with the last line that DVC said.
     """
-    result = subprocess.run(**_process(arguments, folder), stderr=subprocess.PIPE, check=False)
-    if result.returncode:
-        raise _failure(arguments, result.stderr.splitlines())
-    return str(result.stdout)
+    with subprocess.Popen(**_piped(arguments, folder), stderr=subprocess.PIPE) as process, processes.ending_children():
+        said, complained = process.communicate()
+    if process.returncode:
+        raise _failure(arguments, complained.splitlines())
+    return str(said)
 
 
 def show(*arguments: str, folder: Path = Path()) -> None:
@@ -36,7 +45,10 @@ def show(*arguments: str, folder: Path = Path()) -> None:
         InputError: it failed; with the last line that DVC said.
     """
     lines = []
-    with subprocess.Popen(**_process(arguments, folder), stderr=subprocess.STDOUT) as process:
+    with (
+        subprocess.Popen(**_piped(arguments, folder), stderr=subprocess.STDOUT) as process,
+        processes.ending_children(),
+    ):
         for line in process.stdout or ():
             print(line, end="", flush=True)
             lines.append(line)
@@ -44,16 +56,74 @@ def show(*arguments: str, folder: Path = Path()) -> None:
         raise _failure(arguments, lines)
 
 
-def _process(arguments: tuple[str, ...], folder: Path) -> dict[str, Any]:
+def succeeds(*arguments: str, folder: Path = Path()) -> bool:
+    """Run a DVC command on this terminal; whether it succeeded. What was wrong DVC has said.
+
+    Args:
+        arguments: the command and its options.
+        folder: where it runs.
+    """
+    return processes.call(_command(arguments), folder, _environment()) == 0
+
+
+@contextmanager
+def keeping_outputs(folder: Path) -> Iterator[None]:
+    """Bring back what DVC has removed in vain, if the block ends with an exception, Ctrl-C among them.
+
+    Cached outputs are checked out, and `metrics/`, of which DVC's cache holds nothing, comes from a copy.
+
+    Args:
+        folder: of the experiment.
+    """
+    metrics, copy = folder / paths.METRICS, folder / paths.DATA / ".metrics"
+    shutil.rmtree(copy, ignore_errors=True)
+    metrics.mkdir(exist_ok=True)
+    shutil.copytree(metrics, copy)
+    try:
+        yield
+    except BaseException:
+        with _undisturbed():
+            with suppress(InputError):  # what was never made cannot come back
+                run("checkout", "--quiet", "--allow-missing", "dvc.yaml", folder=folder)
+            shutil.copytree(copy, metrics, copy_function=_copy_missing, dirs_exist_ok=True)
+        raise
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Pass over a second Ctrl-C; processes that are started within do so, too."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _copy_missing(source: str, target: str) -> None:
+    if not Path(target).exists():
+        shutil.copy2(source, target)
+
+
+def _command(arguments: tuple[str, ...]) -> list[str]:
+    return [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
+
+
+def _environment() -> dict[str, str]:
     # Stages call `python`: the one that runs this, whether its environment is activated or not.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return {**os.environ, "PATH": path}
+
+
+def _piped(arguments: tuple[str, ...], folder: Path) -> dict[str, Any]:
     return {
-        "args": [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments],
+        "args": _command(arguments),
         "cwd": folder,
-        "env": {**os.environ, "PATH": path},
+        "stdin": subprocess.DEVNULL,  # a question would not be seen
+        "env": {**_environment(), "PYTHONIOENCODING": "utf-8"},
         "stdout": subprocess.PIPE,
         "text": True,
         "encoding": "utf-8",
+        "errors": "replace",
     }
 
 

@@ -2,8 +2,12 @@
 
 import errno
 import io
+import signal
 import sys
 from collections.abc import Callable
+from types import FrameType
+
+_SIGNAL = 128  # what a shell adds to the number of the signal that ended a process
 
 
 class InputError(Exception):
@@ -13,25 +17,42 @@ class InputError(Exception):
     """
 
 
-class UnusableFileError(InputError, ValueError):
-    """A file that a stage writes is missing or damaged; a ValueError too, for callers that have better advice."""
+class UnusableFileError(InputError):
+    """A file of our own is missing or damaged.
+
+    Args:
+        problem: which file, and what is wrong with it.
+        advice: what to do about it.
+    """
+
+    def __init__(self, problem: str, advice: str) -> None:
+        super().__init__(f"{problem}: {advice}")
+        self.problem = problem
 
 
 def guarded(main: Callable[[], None]) -> None:
     """Run `main`; on bad input or a failing file operation print one line to stderr and exit with 2.
 
-    Ctrl-C is one line too, with exit code 130. Any other exception is a defect and keeps its traceback.
+    Ctrl-C is one line too, with exit code 130; so are the signals that end a process from outside (143 for SIGTERM):
+    `main` cleans up after itself as it does after an error. Any other exception is a defect and keeps its traceback.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # Latin-1, say, cannot show a "✓"
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:  # nohup, say, ignores one of them
+            signal.signal(number, _terminate)
     try:
         main()
     except InputError as error:
         _exit(2, f"error: {error}")
     except OSError as error:
         _exit(2, f"error: {_describe(error)}")
-    except KeyboardInterrupt:
-        _exit(130, "interrupted")
+    except KeyboardInterrupt as error:
+        _exit(_SIGNAL + signal.SIGINT, f"interrupted{f': {error}' if error.args else ''}")
+
+
+def _terminate(number: int, _: FrameType | None) -> None:
+    _exit(_SIGNAL + number, f"ended by {signal.Signals(number).name}")
 
 
 def _exit(code: int, message: str) -> None:

@@ -2,15 +2,19 @@
 
 import contextlib
 import fcntl
+import fnmatch
 import glob
+import io
 import json
 import os
 import re
 import shutil
+import struct
 import tempfile
+import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from terracyte.core.errors import UnusableFileError
+
+# What readers of JSON, Parquet, CSV and NumPy's files throw at bytes that are none.
+_OF_VALUES = (ValueError, KeyError, TypeError, RuntimeError, SyntaxError, tokenize.TokenError)
+_DAMAGE = (*_OF_VALUES, OSError, EOFError, struct.error, zipfile.BadZipFile, zlib.error)
 
 # A list of numbers that json.dumps spread over lines; no JSON string holds a line break.
 _NUMBERS = re.compile(r"\[\n([-+.\deE,\s]+?)\n\s*\]")
@@ -61,11 +69,21 @@ def _temporary(path: Path, suffix: str, make: Callable[[str, str, Path], str]) -
     prefix = f".{path.name.removesuffix(suffix)}.partial-"
     for other in path.parent.glob(f"{glob.escape(prefix)}*"):
         _remove_abandoned(other)
-    temporary, lock = _make_locked(lambda: make(suffix, prefix, path.parent))
+    try:
+        temporary, lock = _make_locked(lambda: make(suffix, prefix, path.parent))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error  # not the temporary's name
     try:
         yield temporary
     finally:
         os.close(lock)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what killed processes left below a folder, whatever they were writing: nobody may write that again."""
+    for parent, folders, names in os.walk(folder):
+        for name in fnmatch.filter([*folders, *names], ".*.partial-*"):
+            _remove_abandoned(Path(parent, name))
 
 
 def _remove_abandoned(temporary: Path) -> None:
@@ -110,14 +128,32 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, text + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
+def read_text(path: Path) -> str:
+    """Read a UTF-8 file.
 
     Raises:
-        UnusableFileError: it is missing or no JSON.
+        UnusableFileError: it is missing or not UTF-8.
     """
     with _reading(path):
-        return json.loads(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
+
+
+def read_json(path: Path, keys: Sequence[str] | None = None) -> Any:
+    """Read a JSON file.
+
+    Args:
+        path: of the file.
+        keys: those that it must hold, as an object; None for any value.
+
+    Raises:
+        UnusableFileError: it is missing or no JSON, or lacks one of the keys.
+    """
+    with _reading(path):
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if keys is not None and not isinstance(value, dict):
+            raise ValueError("it is no JSON object")
+        _check_keys(value, keys or ())
+        return value
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
@@ -134,6 +170,24 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame
     """
     with _reading(path):
         return pd.read_parquet(path, columns=None if columns is None else list(columns))
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """Read a CSV file with a row of names.
+
+    Raises:
+        UnusableFileError: it is missing, no CSV, or has a merge conflict.
+    """
+    with _reading(path):
+        text = path.read_text(encoding="utf-8")
+        if has_conflict(text):  # pandas would take its marks for values
+            raise ValueError("git left a merge conflict in it")
+        return pd.read_csv(io.StringIO(text))
+
+
+def has_conflict(text: str) -> bool:
+    """Whether git has left a merge conflict in a text."""
+    return any(line.startswith("<<<<<<< ") for line in text.splitlines())
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
@@ -153,13 +207,18 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
                 np.lib.format.write_array(stream, array, allow_pickle=False)
 
 
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+def read_arrays(path: Path, keys: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
     """Read all arrays of an .npz file; nothing is ever unpickled.
 
+    Args:
+        path: of the file.
+        keys: names of arrays that it must hold.
+
     Raises:
-        UnusableFileError: it is missing or no .npz file.
+        UnusableFileError: it is missing or no .npz file, or lacks one of the arrays.
     """
     with _reading(path), path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+        _check_keys(archive, keys)
         return dict(archive)
 
 
@@ -175,14 +234,28 @@ def map_array(path: Path) -> NDArray[Any]:
 
 
 @contextmanager
+def advising(advice: str) -> Iterator[None]:
+    """Within the block, give this advice about a file that cannot be used; else it is to delete and make it again."""
+    try:
+        yield
+    except UnusableFileError as error:
+        raise UnusableFileError(error.problem, advice) from error
+
+
+@contextmanager
 def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise UnusableFileError(f"{path} is missing: run `dvc repro`, which makes it") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UnusableFileError(f"{path} is missing", "run `dvc repro`, which makes it") from error
+    except _DAMAGE as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # no damage: no permission, say; pyarrow's own errors have no number
-        raise UnusableFileError(
-            f"{path} is damaged ({error}): delete it and run `dvc repro`, which makes it"
-        ) from error
+        problem = f"{path} is damaged ({' '.join(str(error).split())})"
+        raise UnusableFileError(problem, "delete it and run `dvc repro`, which makes it") from error
+
+
+def _check_keys(content: Container[str], keys: Sequence[str]) -> None:
+    lacking = [key for key in keys if key not in content]
+    if lacking:
+        raise ValueError(f"it lacks '{lacking[0]}'")

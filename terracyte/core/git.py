@@ -8,7 +8,9 @@ def run(*arguments: str, folder: Path = Path()) -> str | None:
     """What a git command prints, run in `folder`; None where it fails, such as outside a repository."""
     command = ["git", *arguments]
     try:
-        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, encoding="utf-8", check=False)
+        result = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False
+        )
     except FileNotFoundError:  # git is not installed
         return None
     return None if result.returncode else result.stdout

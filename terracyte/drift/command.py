@@ -9,6 +9,7 @@ from pathlib import Path
 
 from terracyte.core import paths
 from terracyte.core.arguments import add_experiment, of_task
+from terracyte.core.errors import InputError
 
 HELP = "compare incoming images with those of the training; exit code 3 where they differ"
 
@@ -47,6 +48,12 @@ def run(arguments: argparse.Namespace) -> None:
     folder = arguments.model or experiment / paths.champion(task.name)
     asked = arguments.model is not None or (folder / RECORD).exists()
     champion = predictor.read(folder, task.name) if asked else None
+    if champion is not None and champion.task.image_shape != task.image_shape:
+        theirs, ours = ("x".join(map(str, each.image_shape)) for each in (champion.task, task))
+        raise InputError(
+            f"the champion in {folder} is of images of {theirs} (height x width x channels), {task.name}'s are {ours} "
+            f"now: run `dvc repro promote@{task.name}`, or name another one with --model"
+        )
     found = inputs.read(task, arguments.input, _BATCH, resize=True, skip_unreadable=arguments.skip_unreadable)
     batches = ((batch.names, batch.images) for batch in found.batches)
     outcome = examine(task, batches, champion, settings.drift, experiment)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from terracyte.core import paths
+from terracyte.core import files, paths
 from terracyte.drift import measurement
 from terracyte.drift.comparison import compare
 from terracyte.drift.measurement import Batch
@@ -37,7 +37,7 @@ def examine(
     incoming = {**measured.statistics, **measured.outputs}
     # training images, evenly spaced
     chosen = np.linspace(0, len(known) - 1, min(settings.examples, len(known))).astype(np.int64)
-    images = np.load(folder / paths.images(task.name), mmap_mode="r")
+    images = files.map_array(folder / paths.images(task.name))
     return Report(
         task=task,
         images=len(next(iter(measured.statistics.values()))),

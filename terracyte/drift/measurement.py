@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from terracyte.core import paths
+from terracyte.core import files, manifests, paths
 from terracyte.core.errors import InputError
 from terracyte.drift.comparison import Numbers
 from terracyte.images.statistics import STATISTICS, describe
@@ -94,7 +94,7 @@ def validation_outputs(
     """
     rows = read_manifest(task, "validation", folder)
     ids = rows["id"][~rows["content_hash"].isin(left_out)].to_numpy(np.int64)
-    images = np.load(folder / paths.images(task.name), mmap_mode="r")
+    images = files.map_array(folder / paths.images(task.name))
     parts = [_outputs(champion, images[ids[start : start + _BATCH]]) for start in range(0, len(ids), _BATCH)]
     return _columns(pd.concat(parts)) if parts else {}
 
@@ -103,12 +103,9 @@ def read_manifest(task: Task, split: str, folder: Path = Path()) -> pd.DataFrame
     """The rows of one split of the balanced manifest of the experiment in `folder`.
 
     Raises:
-        InputError: there is no manifest yet.
+        InputError: there is no manifest yet, or it is damaged.
     """
-    path = folder / paths.balance_manifest(task.name)
-    if not path.exists():
-        raise InputError(f"{path} is missing: run `dvc repro balance@{task.name}`")
-    rows = pd.read_parquet(path)
+    rows = manifests.read_balanced(task.name, ["id", "split", "content_hash", *STATISTICS], folder)
     return rows[rows["split"] == split]
 
 

@@ -52,4 +52,4 @@ def compact(task: Task, rows: pd.DataFrame, kept: Sequence[Kept]) -> dict[str, N
 
 def read(path: Path) -> Counts:
     """(seeds, groups, k, k) int64, groups in ascending order of their number."""
-    return files.read_arrays(path)[_CLEAN].astype(np.int64)
+    return files.read_arrays(path, [_CLEAN])[_CLEAN].astype(np.int64)

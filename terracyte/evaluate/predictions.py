@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from terracyte.core import files, metric_files, paths, quiet
+from terracyte.core import files, manifests, metric_files, paths, quiet
 from terracyte.core.errors import InputError
 from terracyte.images.shift import copies as shift
 from terracyte.params.row import Row
@@ -30,13 +30,12 @@ def test_rows(task: str) -> pd.DataFrame:
     Raises:
         InputError: nothing was balanced yet, or the split is empty.
     """
-    path = paths.balance_manifest(task)
-    if not path.exists():
-        raise InputError(f"{path} is missing: run `dvc repro balance@{task}`")
-    manifest = pd.read_parquet(path)
+    manifest = manifests.read_balanced(task)
     rows = manifest[manifest["split"] == "test"].sort_values("id", ignore_index=True)
     if rows.empty:
-        raise InputError(f"{path}: no row's split is 'test'; raise balance.{task}.test in params.yaml")
+        raise InputError(
+            f"{paths.balance_manifest(task)}: no row's split is 'test'; raise balance.{task}.test in params.yaml"
+        )
     return rows
 
 
@@ -98,7 +97,7 @@ def predict(task: Task, rows: pd.DataFrame, variant: str, seeds: Sequence[int]) 
 
 def _shown(task: Task, ids: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
     """Batches (b, h, w, c): all images as they are, then all under the first corruption, and so on."""
-    images = np.load(paths.images(task.name), mmap_mode="r")
+    images = files.map_array(paths.images(task.name))
     batches = [slice(start, start + _BATCH) for start in range(0, len(ids), _BATCH)]
     for batch in batches:
         yield images[ids[batch]]

@@ -33,9 +33,9 @@ def write(task: Task, batches: Iterable[Batch], folder: Path, origin: str) -> No
     """
     images, masks = folder / paths.images(task.name).name, folder / paths.masks(task.name).name
     rows = _write_arrays(task, batches, images, masks, origin)
-    columns = [rows.drop(columns="defect"), describe(np.load(images, mmap_mode="r"))]
+    columns = [rows.drop(columns="defect"), describe(files.map_array(images))]
     if task.dense:
-        columns.append(describe_masks(np.load(masks, mmap_mode="r"), len(task.classes)))
+        columns.append(describe_masks(files.map_array(masks), len(task.classes)))
     manifest = pd.concat(columns, axis=1)
     _require_all_classes(task, manifest, origin)
     files.write_table(folder / paths.raw_manifest(task.name).name, manifest)

@@ -3,13 +3,18 @@
 import json
 import re
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from terracyte.core.errors import InputError
+from terracyte.core.errors import UnusableFileError
 from terracyte.core.files import atomic
+
+# What Keras, h5py and zipfile throw at bytes that are no model.
+_OF_VALUES = (ValueError, KeyError, TypeError, AttributeError, RuntimeError)
+_DAMAGE = (*_OF_VALUES, OSError, EOFError, zipfile.BadZipFile, zlib.error)
 
 _METADATA, _CONFIG = "metadata.json", "config.json"
 # Ids that depend on what the process has built before, and of which Keras only needs that they differ: those of shared
@@ -47,11 +52,16 @@ def read_model(path: Path) -> keras.Model:
     """Read a model without executing code from the file.
 
     Raises:
-        InputError: the file is missing or not a Keras model.
+        UnusableFileError: the file is missing or not a Keras model.
     """
+    advice = "train it again with `dvc repro`"
     try:
+        path.open("rb").close()  # Keras calls a file missing that may not be read
         model: Any = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        problem = "cannot be read as a Keras model" if path.exists() else "is missing"
-        raise InputError(f"{path} {problem}: train it again with `dvc repro`") from error
+    except FileNotFoundError as error:
+        raise UnusableFileError(f"{path} is missing", advice) from error
+    except _DAMAGE as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # no damage: no permission, say
+        raise UnusableFileError(f"{path} cannot be read as a Keras model", advice) from error
     return model

@@ -33,6 +33,10 @@ def parse_yaml(text: str, path: Path) -> Any:
     try:
         return YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
+        from terracyte.core import files
+
+        if files.has_conflict(text):
+            raise InputError(f"{path}: git left a merge conflict in it: choose between its two sides") from error
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
         raise InputError(f"{path}{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from error

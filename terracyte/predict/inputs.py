@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from terracyte.core.errors import InputError
 from terracyte.ingest.sources.arrays import full_scale, row_names, to_pixels
-from terracyte.ingest.sources.listing import shown, walk
+from terracyte.ingest.sources.listing import check_name, shown, walk
 from terracyte.ingest.sources.npz import Member, members, names
 from terracyte.ingest.sources.pictures import KINDS, SUFFIXES, UnreadableError, load_image
 from terracyte.ingest.sources.resizing import Region, placement, resize_image
@@ -89,6 +89,7 @@ def read(task: Task, path: Path, batch_size: int, *, resize: bool = False, skip_
 
 def _pictures(task: Task, path: Path, batch_size: int, resize: bool, skip_unreadable: bool) -> Input:
     """One picture, or all of a folder."""
+    check_name(path)
     root, total, found = path.parent, 1, iter([path])
     left_out: list[str] = []
     unreadable: list[str] = []

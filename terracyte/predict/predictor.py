@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terracyte.core import quiet
-from terracyte.core.errors import InputError
 from terracyte.ingest.sources.resizing import Region
 from terracyte.promote import calibration, novelty
-from terracyte.promote.champion import CALIBRATION, MODEL, NOVELTY, read_record, task_of
+from terracyte.promote.champion import CALIBRATION, MODEL, NOVELTY, read_record, restoring, task_of
 from terracyte.promote.novelty import NoveltyDetector
 from terracyte.tasks.task import Task
 
@@ -96,17 +95,12 @@ def read(folder: Path, task: str | None = None) -> Predictor:
         InputError: there is no champion, it is another task's, or a file of it is missing or damaged.
     """
     record = read_record(folder, task)
-    for name in (MODEL, CALIBRATION, NOVELTY):
-        if not (folder / name).exists():
-            raise InputError(f"{folder / name} is missing: run `dvc repro promote@{record['task']}`")
     image_shape = (record["height"], record["width"], record["channels"])
-    return Predictor(
-        task=task_of(record),
-        record=record,
-        network=_compiled(folder / MODEL, image_shape),
-        temperature=calibration.read(folder / CALIBRATION),
-        novelty=novelty.read(folder / NOVELTY),
-    )
+    with restoring(folder):
+        # what takes seconds to read comes last
+        temperature, detector = calibration.read(folder / CALIBRATION), novelty.read(folder / NOVELTY)
+        network = _compiled(folder / MODEL, image_shape)
+    return Predictor(task=task_of(record), record=record, network=network, temperature=temperature, novelty=detector)
 
 
 def _compiled(path: Path, image_shape: tuple[int, int, int]) -> Network:

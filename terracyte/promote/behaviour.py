@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from terracyte.core import paths, quiet
+from terracyte.core import files, manifests, paths, quiet
 from terracyte.core.errors import InputError
 from terracyte.params import Promote
 from terracyte.promote import checks
@@ -34,12 +33,12 @@ def validation_images(task: Task, count: int) -> Images:
     Raises:
         InputError: the split is empty.
     """
-    manifest = pd.read_parquet(paths.balance_manifest(task.name))
+    manifest = manifests.read_balanced(task.name)
     ids = np.sort(manifest["id"][manifest["split"] == "validation"].to_numpy(np.int64))
     if not len(ids):
         raise InputError(f"{paths.balance_manifest(task.name)}: no row's split is 'validation'")
     places = np.unique(np.linspace(0, len(ids) - 1, min(count, len(ids))).round().astype(np.int64))
-    return np.asarray(np.load(paths.images(task.name), mmap_mode="r")[ids[places]])
+    return np.asarray(files.map_array(paths.images(task.name))[ids[places]])
 
 
 def examine(task: Task, model: Path, images: Images, flip: Flip, bounds: Promote) -> list[Check]:

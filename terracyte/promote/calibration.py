@@ -91,7 +91,7 @@ def write(task: Task, model: Path, path: Path) -> None:
 
 def read(path: Path) -> float:
     """The temperature of a file that `write` wrote."""
-    return float(files.read_json(path)["temperature"])
+    return float(files.read_json(path, ["temperature"])["temperature"])
 
 
 def _observations(task: Task, model: Path) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:

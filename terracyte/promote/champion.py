@@ -1,11 +1,12 @@
 """A champion's folder: all that predicting, serving and later comparisons need, wherever it lies."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from terracyte import tasks
-from terracyte.core import files
+from terracyte.core import files, paths
 from terracyte.core.errors import InputError
 from terracyte.params import TaskSpec
 from terracyte.tasks.task import Task
@@ -18,10 +19,18 @@ SCORES = "scores.json"  # see `evaluate.scores.summarise`
 TESTED = "predictions/tested.parquet"  # its test images, in the order of the predictions
 CARD = "card.md"  # the model card
 
+# what a record must hold for its task to be known
+_DESCRIPTION = ("task", "variant", "kind", "classes", "height", "width", "channels", "background")
+
 
 def prediction(seed: int) -> str:
     """The file of one seed's predictions of the test images."""
     return f"predictions/seed_{seed}.npz"
+
+
+def restoring(folder: Path) -> AbstractContextManager[None]:
+    """Say of a champion's file that cannot be used how the folder comes back: made again it would be another model."""
+    return files.advising(f"bring it back with `dvc checkout {folder}`, or delete the folder and run `dvc repro`")
 
 
 def read_record(folder: Path, task: str | None = None) -> dict[str, Any]:
@@ -32,19 +41,30 @@ def read_record(folder: Path, task: str | None = None) -> dict[str, Any]:
         task: whose champion it must be; None for any.
 
     Raises:
-        InputError: it is missing, no JSON, or another task's.
+        InputError: it is missing, damaged, or another task's.
     """
-    path, command = folder / RECORD, f"`dvc repro promote@{task or 'TASK'}`"
-    if not path.exists():
+    command = f"`dvc repro promote@{task or 'TASK'}`"
+    if not (folder / RECORD).exists():
         raise InputError(f"{folder} holds no champion ({RECORD} is missing): run {command}, or name another folder")
-    try:
-        record: dict[str, Any] = files.read_json(path)
-        of_task = record["task"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged ({error}): run {command} again") from error
+    with restoring(folder):
+        record: dict[str, Any] = files.read_json(folder / RECORD, _DESCRIPTION)
+    of_task = record["task"]
     if task not in (None, of_task):
         raise InputError(f"{folder} is the champion of {of_task}, not of {task}: name the folder of {task}'s")
     return record
+
+
+def read_decision(task: str) -> dict[str, Any]:
+    """What `promote` decided last: `paths.promotion`.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    path = paths.promotion(task)
+    keys = ("champion", "candidate", "promoted", "reasons", "against", "history")
+    with files.advising(f"restore it with `git checkout {path}`: it holds the decisions before"):
+        decided: dict[str, Any] = files.read_json(path, keys)
+    return decided
 
 
 def task_of(record: Mapping[str, Any]) -> Task:

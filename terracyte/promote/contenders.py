@@ -20,7 +20,18 @@ from terracyte.models import seed_ensemble
 from terracyte.params import Params
 from terracyte.params import row as resolved
 from terracyte.promote import calibration, card, novelty
-from terracyte.promote.champion import CALIBRATION, CARD, MODEL, NOVELTY, RECORD, SCORES, TESTED, prediction
+from terracyte.promote.champion import (
+    CALIBRATION,
+    CARD,
+    MODEL,
+    NOVELTY,
+    RECORD,
+    SCORES,
+    TESTED,
+    prediction,
+    read_record,
+    restoring,
+)
 from terracyte.tasks.task import Task
 
 # Keys of `champion.json` beside the description.
@@ -130,23 +141,20 @@ def read_champion(task: str) -> Contender | None:
     """The champion that lies in `data/<task>/champion`; None where there is none.
 
     Raises:
-        InputError: the folder is incomplete.
+        InputError: a file of the folder is missing or damaged.
     """
     folder = paths.champion(task)
     if not (folder / RECORD).exists():
         return None
-    try:
-        about = files.read_json(folder / RECORD)
+    about = read_record(folder, task)
+    with restoring(folder):
         return Contender(
             about=about,
             models=(folder / MODEL,),
-            scores=files.read_json(folder / SCORES),
-            tested=pd.read_parquet(folder / TESTED),
+            scores=files.read_json(folder / SCORES, ()),
+            tested=files.read_table(folder / TESTED),
             kept=tuple(files.read_arrays(folder / prediction(seed)) for seed in about["seeds"]),
         )
-    except (OSError, ValueError, KeyError) as error:
-        advice = f"bring it back with `dvc checkout {folder}`, or delete it"
-        raise InputError(f"{folder} is incomplete ({error}): {advice}") from error
 
 
 def write_champion(folder: Path, task: Task, settings: Params, champion: Contender, rows: pd.DataFrame) -> None:

@@ -12,12 +12,12 @@ from typing import Any
 import pandas as pd
 
 from terracyte.core import files, paths
-from terracyte.core.errors import InputError
 from terracyte.evaluate import predictions, ranking
 from terracyte.models import seed_ensemble
 from terracyte.params import Params, row
 from terracyte.params.row import data_hash
 from terracyte.promote import behaviour, checks, comparison, contenders, wording
+from terracyte.promote.champion import read_decision
 from terracyte.promote.checks import Check
 from terracyte.promote.contenders import BEHAVIOUR, REASONS, Contender
 from terracyte.tasks.task import Task
@@ -73,15 +73,7 @@ def describe(outcome: Mapping[str, Any]) -> str:
 
 def _last_record(task: str) -> dict[str, Any]:
     """What the last decision left in git; empty where there was none."""
-    path = paths.promotion(task)
-    if not path.exists():
-        return {}
-    try:
-        record: dict[str, Any] = files.read_json(path)
-        _history(record, record)  # it has every key that is needed
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} cannot be read ({error}): restore it with `git checkout {path}`") from error
-    return record
+    return read_decision(task) if paths.promotion(task).exists() else {}
 
 
 def _present_champion(

@@ -112,7 +112,9 @@ def write(task: Task, path: Path, share: float) -> None:
 
 def read(path: Path) -> NoveltyDetector:
     """Read what `write` wrote."""
-    return NoveltyDetector(**files.read_arrays(path))
+    names = [field.name for field in dataclasses.fields(NoveltyDetector)]
+    found = files.read_arrays(path, names)
+    return NoveltyDetector(**{name: found[name] for name in names})
 
 
 def _chunks(ids: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

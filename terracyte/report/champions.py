@@ -6,7 +6,7 @@ from typing import Any
 from terracyte.core import files, metric_files, paths
 from terracyte.core.errors import InputError
 from terracyte.promote import checks, wording
-from terracyte.promote.champion import CARD, MODEL, RECORD
+from terracyte.promote.champion import CARD, MODEL, RECORD, read_decision, read_record, restoring
 from terracyte.serve import registry
 from terracyte.serve.registry import CANDIDATE, CHAMPION, Entry
 from terracyte.tasks.task import Task
@@ -22,9 +22,9 @@ def outcome(task: Task) -> dict[str, Any]:
     path, folder = paths.promotion(task.name), paths.champion(task.name)
     if not path.exists():
         raise InputError(f"{path} is missing: {command}")
-    decided: dict[str, Any] = files.read_json(path)
+    decided = read_decision(task.name)
     about = folder / RECORD
-    found = files.read_json(about) if about.exists() else {"variant": None}
+    found = read_record(folder) if about.exists() else {"variant": None}
     if found != decided["champion"]:
         raise InputError(f"{folder} does not hold the champion of {path}: `dvc checkout {folder}`, or {command}")
     return decided
@@ -33,7 +33,10 @@ def outcome(task: Task) -> dict[str, Any]:
 def card(task: Task) -> str:
     """The champion's model card, in Markdown; "" where there is no champion."""
     path = paths.champion(task.name) / CARD
-    return path.read_text(encoding="utf-8") if path.exists() else ""
+    if not path.exists():
+        return ""
+    with restoring(path.parent):
+        return files.read_text(path)
 
 
 def register(task: Task) -> None:

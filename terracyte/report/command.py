@@ -15,10 +15,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Become MLflow's server, from within the experiment's folder.
+    """Serve MLflow's record, from within the experiment's folder, until Ctrl-C.
 
     Raises:
-        InputError: the parameters are malformed.
+        InputError: the parameters are malformed, or the server fails.
     """
     # Imported here: `--help` needs none of it.
     from terracyte.report import ui

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from terracyte.clean.rules import NO_TWIN
-from terracyte.core import paths
+from terracyte.core import files, paths
 from terracyte.evaluate.predictions import Kept
 from terracyte.rendering.pictures import Picture, painted, photograph
 from terracyte.tasks.task import Task
@@ -62,7 +62,7 @@ def hardest(task: Task, rows: pd.DataFrame, kept: Kept, count: int) -> list[Exam
 def sheets(task: Task, cleaned: pd.DataFrame, count: int) -> list[Sheet]:
     """The removed images of each reason, the most frequent reason and the most repeated contents first."""
     removed = cleaned[~cleaned["keep"]]
-    images = np.load(paths.images(task.name), mmap_mode="r")
+    images = files.map_array(paths.images(task.name))
     reasons = removed["reason"].value_counts()
     ordered = sorted(reasons.index, key=lambda reason: (-int(reasons[reason]), reason))
     return [_sheet(task, reason, removed[removed["reason"] == reason], images, count) for reason in ordered]
@@ -88,7 +88,7 @@ def _removed_label(first: int, times: int, twin: int) -> str:
 
 def _examples(task: Task, rows: pd.DataFrame, kept: Kept, chosen: NDArray[np.int64]) -> list[Example]:
     rows = rows.iloc[chosen]
-    images, truth = np.load(paths.images(task.name), mmap_mode="r"), task.targets(rows)
+    images, truth = files.map_array(paths.images(task.name)), task.targets(rows)
     outputs = {name: array[chosen] for name, array in kept.items()}
     predicted = task.predicted(outputs)
     example = _segmented if task.dense else _classified

@@ -113,7 +113,7 @@ def section(task: Task, records: list[Record], table: pd.DataFrame, settings: Pa
     """
     shown, rows = best(task, records), predictions.test_rows(task.name)
     kept = predictions.stored(task.name, shown.name, shown.seeds[0], rows)
-    cleaned = pd.read_parquet(paths.clean_manifest(task.name))
+    cleaned = files.read_table(paths.clean_manifest(task.name))
     tuning = files.read_json(paths.tuning(task.name))
     return Section(
         task=task,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from terracyte.core import metric_files, paths
+from terracyte.core import files, metric_files, paths
 from terracyte.core.errors import InputError
 from terracyte.evaluate import confusions, ranking
 from terracyte.metrics.confusion import Counts
@@ -84,7 +84,7 @@ def record(task: Task, name: str, settings: Params) -> Record:
     row = rows.read(task.name, name)
     training = metric_files.read(_existing(paths.training(task.name, name), train))
     scores = metric_files.read(_existing(paths.scores(task.name, name), evaluate))
-    curves = pd.read_csv(_existing(paths.curves(task.name, name), train))
+    curves = files.read_csv(_existing(paths.curves(task.name, name), train))
     counts = confusions.read(_existing(paths.confusions(task.name, name), evaluate))
     trained = {seed: run["fingerprint"] for seed, run in training.items()}
     _check_fingerprints(trained, row, paths.training(task.name, name), train)

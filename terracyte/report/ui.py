@@ -1,12 +1,12 @@
 """`terracyte ui`: bring MLflow's record up to date with DVC's outputs, then open it on 127.0.0.1."""
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from urllib.parse import quote, urlencode
 
 from terracyte import params, tasks
+from terracyte.core import processes
 from terracyte.core.errors import InputError
 from terracyte.params import Params
 from terracyte.report import champions, records, runs
@@ -18,7 +18,7 @@ _HOST, _PORT = "127.0.0.1", 5000
 
 
 def main() -> None:
-    """Reconcile what can be, say where the UI shows what, and become MLflow's server."""
+    """Reconcile what can be, say where the UI shows what, and serve it."""
     settings = params.load()
     server = store.uri() if store.uri().startswith("http") else None
     for task in (tasks.make(name, settings) for name in settings.task_names):
@@ -28,8 +28,15 @@ def main() -> None:
         for what, page in pages(task, experiment, published).items():
             print(f"{task.name}, {what}: {server or f'http://{_HOST}:{_PORT}'}{page}", flush=True)
     if server is None:
-        command = ["mlflow", "ui", "--backend-store-uri", store.uri(), "--host", _HOST, "--port", str(_PORT)]
-        os.execv(sys.executable, [sys.executable, "-m", *command, "--workers", "1"])
+        _serve()
+
+
+def _serve() -> None:
+    """Run MLflow's server until this process ends."""
+    command = ["mlflow", "ui", "--backend-store-uri", store.uri(), "--host", _HOST, "--port", str(_PORT)]
+    code = processes.call([sys.executable, "-m", *command, "--workers", "1"])
+    if code:
+        raise InputError(f"`mlflow ui` ended with exit code {code}: what it said stands above")
 
 
 def pages(task: Task, experiment: str, published: Sequence[str]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 The same on a laptop and in CI: fetch what is cached, `dvc repro` up to the scores, gate, push. What there is to read
 lies in `data/retraining/`: comment.md, summary.json, and the plots.
 
-Exit code 0: passed; 1: the gate stopped the change; 2: bad input, or a stage failed.
+Exit code 0: passed; 3: the gate stopped the change; 2: bad input, or a stage failed.
 """
 
 import argparse
@@ -12,7 +12,9 @@ from pathlib import Path
 
 from terracyte.core.arguments import experiment
 
-HELP = "retrain what a change makes out of date; exit code 1 where the results got worse"
+HELP = "retrain what a change makes out of date; exit code 3 where the results got worse"
+
+STOPPED = 3  # no crash and no bad input ends with it
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Retrain and compare, and exit with 1 where the gate stops the change.
+    """Retrain and compare, and exit with `STOPPED` where the gate stops the change.
 
     Raises:
         InputError: git does not know the base, parameters or results are malformed, or a stage failed.
@@ -47,4 +49,4 @@ def run(arguments: argparse.Namespace) -> None:
         update=arguments.update,
     )
     if not passed:
-        sys.exit(1)
+        sys.exit(STOPPED)

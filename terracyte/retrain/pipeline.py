@@ -7,6 +7,7 @@ from typing import Any
 
 from terracyte import params
 from terracyte.core import dvc, git
+from terracyte.core.errors import InputError
 
 LOCK = Path("dvc.lock")
 
@@ -86,7 +87,7 @@ def push(folder: Path) -> None:
     from dvc.repo import Repo
 
     dvc.run("push", "--run-cache", folder=folder)
-    with contextlib.chdir(folder), Repo() as repo, repo.lock:
+    with contextlib.chdir(folder), Repo(_wait_for_lock=True) as repo, repo.lock:
         entries = [(path.parent.name, path.name) for path in Path(repo.stage_cache.cache_dir).glob("*/*/*")]
         for objects in repo.stage_cache.get_used_objs(entries).values():
             repo.cloud.push({each for each in objects if repo.cache.local.exists(each.value)})
@@ -109,13 +110,17 @@ def changed_stages(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 def _reproduce(folder: Path, *arguments: str) -> list[str]:
     before = _locked_stages(folder)
-    dvc.show("repro", *arguments, folder=folder)
+    with dvc.keeping_outputs(folder):
+        dvc.show("repro", *arguments, folder=folder)
     return changed_stages(before, _locked_stages(folder))
 
 
 def _locked_stages(folder: Path) -> dict[str, Any]:
     lock = folder / LOCK
-    stages: dict[str, Any] = params.read_yaml(lock)["stages"] if lock.exists() else {}
+    content = params.read_yaml(lock) if lock.exists() else {}
+    if not (isinstance(content, dict) and isinstance(content.get("stages", {}), dict)):
+        raise InputError(f"{lock} is damaged: restore it with `git checkout {lock}`")
+    stages: dict[str, Any] = content.get("stages", {})
     return stages
 
 

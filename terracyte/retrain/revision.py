@@ -36,7 +36,7 @@ def working_tree(folder: Path = Path()) -> Read:
 
     def read(path: Path) -> str | None:
         file = folder / path
-        return file.read_text(encoding="utf-8") if file.is_file() else None
+        return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None
 
     return read
 

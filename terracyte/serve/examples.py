@@ -5,11 +5,10 @@ import io
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from terracyte.core import paths
+from terracyte.core import files, paths
 from terracyte.tasks.task import Task
 
 _COUNT = 8
@@ -36,10 +35,10 @@ def examples(task: Task, folder: Path = Path()) -> list[Example]:
     manifest, file = folder / paths.balance_manifest(task.name), folder / paths.images(task.name)
     if not (manifest.exists() and file.exists()):
         return []
-    images = np.load(file, mmap_mode="r")
+    images = files.map_array(file)
     if images.shape[1:] != task.image_shape:
         return []
-    table = pd.read_parquet(manifest)
+    table = files.read_table(manifest)
     rows = table[table["split"] == "validation"].sort_values("id", ignore_index=True)
     counts, ids = task.class_counts(rows), rows["id"].to_numpy(np.int64)
     return [

@@ -47,7 +47,7 @@ def _predicted(task: Task, model: Path) -> Iterator[NDArray[Any]]:
         from terracyte.models import inference
         from terracyte.models.serialization import read_model
 
-    images = np.load(paths.unlabelled(task.name), mmap_mode="r")
+    images = files.map_array(paths.unlabelled(task.name))
     inference.make_repeatable(0)  # kernels that give the same sums each time
     batches = inference.predict(read_model(model), images, np.arange(len(images)), _BATCH)
     for logits in tqdm(batches, "submission", math.ceil(len(images) / _BATCH), unit="batch", disable=None):

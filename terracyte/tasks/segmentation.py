@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from terracyte.core import paths
+from terracyte.core import files, paths
 from terracyte.metrics import confusion as metrics
 from terracyte.tasks.task import Task
 
@@ -32,7 +32,7 @@ class Segmentation(Task):
 
     def targets(self, manifest: pd.DataFrame) -> NDArray[np.uint8]:
         """(n, h, w) masks, read from the raw form by id."""
-        return np.asarray(np.load(paths.masks(self.name), mmap_mode="r")[manifest["id"].to_numpy()])
+        return np.asarray(files.map_array(paths.masks(self.name))[manifest["id"].to_numpy()])
 
     def headline_scores(self, confusions: NDArray[np.int64]) -> NDArray[np.float64]:
         """Mean IoU over the scored classes, pixels of true background left out."""

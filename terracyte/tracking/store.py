@@ -6,9 +6,11 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -77,7 +79,7 @@ def prepare() -> None:
                 _migrate(temporary)
             files.write_text(prepared, version)
         _wait_until_writable()
-        if not prepared.exists() or prepared.read_text(encoding="utf-8") != version:
+        if not prepared.exists() or prepared.read_bytes() != version.encode():
             _migrate(database())
             files.write_text(prepared, version)
 
@@ -86,9 +88,24 @@ def prepare() -> None:
 def locked() -> Iterator[None]:
     """Let one process of this machine through at a time."""
     paths.mlflow().mkdir(parents=True, exist_ok=True)
-    with (paths.mlflow() / "lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    file = paths.mlflow() / "lock"
+    with file.open("w") as stream:
+        if not _lock_within(stream, _SILENT_WAIT):
+            print(f"waiting for MLflow's record, which {_users(file)} is writing", file=sys.stderr, flush=True)
+            fcntl.flock(stream, fcntl.LOCK_EX)
         yield
+
+
+def _lock_within(stream: IO[str], seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > end:
+                return False
+        time.sleep(0.05)
 
 
 def advice() -> str:
@@ -100,12 +117,14 @@ def advice() -> str:
 
 def in_use() -> InputError:
     """The error where another process has locked the database for too long."""
-    return InputError(f"MLflow's database {database()} is locked by {_users()}: end it or wait, then run this again")
+    return InputError(
+        f"MLflow's database {database()} is locked by {_users(database())}: end it or wait, then run this again"
+    )
 
 
 def _migrate(file: Path) -> None:
     command = [sys.executable, "-m", "mlflow", "db", "upgrade", f"sqlite:///{file.resolve()}"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if result.returncode:
         problem = result.stderr.strip().splitlines()[-1]
         raise InputError(f"{database()} cannot be made or migrated ({problem}): {advice()}")
@@ -120,7 +139,11 @@ def _wait_until_writable() -> None:
             except sqlite3.OperationalError as error:
                 if not is_busy(error):
                     raise
-                print(f"waiting for MLflow's database {database()}, locked by {_users()}", file=sys.stderr, flush=True)
+                print(
+                    f"waiting for MLflow's database {database()}, locked by {_users(database())}",
+                    file=sys.stderr,
+                    flush=True,
+                )
                 connection.execute(f"PRAGMA busy_timeout = {1000 * (_LONGEST_WAIT - _SILENT_WAIT):.0f}")
                 connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
@@ -136,9 +159,9 @@ def is_busy(error: Exception) -> bool:
     return "database is locked" in str(error)
 
 
-def _users() -> str:
-    """The other processes that have the database open, among them the one that has locked it."""
-    wanted, found = str(database().resolve()), []
+def _users(file: Path) -> str:
+    """The other processes that have the file open, among them the one that has locked it."""
+    wanted, found = str(file.resolve()), []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             if process.pid != os.getpid() and any(file.path == wanted for file in process.open_files()):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from terracyte.core import paths
+from terracyte.core import files, manifests, paths
 from terracyte.core.errors import InputError
 from terracyte.images.augmentation import Augmentation
 from terracyte.params.variant import Config
@@ -54,13 +54,11 @@ def read_rows(task: Task, split: Literal["train", "validation"]) -> Rows:
         InputError: there is no balanced manifest yet, or the split is empty.
     """
     path = paths.balance_manifest(task.name)
-    if not path.exists():
-        raise InputError(f"{path} is missing: run `dvc repro balance@{task.name}`")
-    manifest = pd.read_parquet(path)
+    manifest = manifests.read_balanced(task.name)
     manifest = manifest[manifest["split"] == split].reset_index(drop=True)
     if manifest.empty:
         raise InputError(f"{path}: no row's split is '{split}'; change balance.{task.name} in params.yaml")
-    images = np.load(paths.images(task.name), mmap_mode="r")
+    images = files.map_array(paths.images(task.name))
     return Rows(task, manifest, images, task.targets(manifest))
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import shutil
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from terracyte.core import paths
 from terracyte.core.errors import InputError
-from terracyte.core.files import atomic_folder, read_json, write_json
+from terracyte.core.files import atomic_folder, read_arrays, read_json, write_json
 from terracyte.params.row import Identity
 from terracyte.train.weight_averaging import WeightAverage
 
@@ -102,7 +101,7 @@ def restore(directory: Path, model: keras.Model, average: WeightAverage | None) 
             average.steps = int(steps)
         summary = read_json(newest / "progress.json")
         return Progress(best_weights=_arrays(newest / "best_weights.npz"), **summary)
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (InputError, OSError, ValueError, KeyError, TypeError) as error:
         advice = "remove the folder to train from the start"
         raise InputError(f"{newest} is damaged, or was written by other code: {advice}") from error
 
@@ -113,5 +112,4 @@ def _variables(model: keras.Model) -> list[Any]:
 
 
 def _arrays(path: Path) -> list[NDArray[Any]]:
-    with np.load(path, allow_pickle=False) as archive:
-        return [archive[name] for name in archive.files]
+    return list(read_arrays(path).values())

@@ -171,7 +171,7 @@ def _fit(job: Job, on_epoch: Callable[[int, Epoch], None]) -> tuple[Fitted, dict
         config=row.config,
         training=read_rows(task, "train"),
         validation=read_rows(task, "validation"),
-        class_weights=files.read_json(paths.balance(task.name))["class_weights"],
+        class_weights=files.read_json(paths.balance(task.name), ["class_weights"])["class_weights"],
         pretrained=paths.backbone(row.variant),
         seed=job.identity.seed,
         checkpoint=checkpoints.folder(job.identity),

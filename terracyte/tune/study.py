@@ -4,6 +4,7 @@ import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from terracyte.params.search_space import Dimension, Tune, Values
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.storages.journal import JournalStorage
 
 STORAGE = "TERRACYTE_STUDIES"  # the variable by which users choose a database for all studies
 
@@ -253,18 +255,36 @@ def _storage(name: str) -> "optuna.storages.BaseStorage":
     Several processes of one machine write to a journal safely.
     """
     import optuna
-    from optuna.storages.journal import JournalFileBackend, JournalStorage
 
     url, journal = os.environ.get(STORAGE), paths.STUDIES / f"{name}.journal"
     if not url:
-        journal.parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(str(journal)))
+        return _journal(journal)
     database = optuna.storages.RDBStorage(url)
     if journal.exists() and name not in optuna.get_all_study_names(database):
-        local = JournalStorage(JournalFileBackend(str(journal)))
+        local = _journal(journal)
         if name in optuna.get_all_study_names(local):
             optuna.copy_study(from_study_name=name, from_storage=local, to_storage=database)
     return database
+
+
+def _journal(file: Path) -> "JournalStorage":
+    """A study of this machine; opening it reads it.
+
+    A kill may have left half a line at its end, behind which Optuna would write the next one.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    from optuna.storages.journal import JournalFileBackend, JournalStorage
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a+b") as stream:
+        stream.seek(0)
+        stream.truncate(stream.read().rfind(b"\n") + 1)
+    try:
+        return JournalStorage(JournalFileBackend(str(file)))
+    except (ValueError, KeyError, TypeError, AssertionError) as error:
+        raise InputError(f"{file} is damaged ({error}): move it away, and the search begins anew") from error
 
 
 @contextmanager

@@ -122,7 +122,7 @@ def _train(settings: Params, task_name: str, values: Values, seed: int, name: st
             config=config,
             training=part(read_rows(task, "train"), tune.share),
             validation=read_rows(task, "validation"),
-            class_weights=files.read_json(paths.balance(task_name))["class_weights"],
+            class_weights=files.read_json(paths.balance(task_name), ["class_weights"])["class_weights"],
             pretrained=paths.backbone(tune.variant),
             seed=seed,
             checkpoint=checkpoint,

@@ -114,6 +114,39 @@ with files.atomic(Path({str(tmp_path)!r}, "a.json")), files.atomic_folder(Path({
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "raw"]
 
 
+def test_a_process_that_is_asked_to_end_leaves_nothing(tmp_path: Path) -> None:
+    script = f"""
+import time
+from pathlib import Path
+from terracyte.core import files
+from terracyte.core.errors import guarded
+def main():
+    with files.atomic(Path({str(tmp_path)!r}, "a.json")), files.atomic_folder(Path({str(tmp_path)!r}, "raw")):
+        print(flush=True)
+        time.sleep(60)
+guarded(main)
+"""
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
+        assert process.stdout
+        process.stdout.readline()
+        files.remove_abandoned(tmp_path)
+        assert len(list(tmp_path.iterdir())) == 2  # their process is alive
+        process.terminate()
+        _, said = process.communicate()
+    assert (process.returncode, said) == (143, b"ended by SIGTERM\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_nobody_writes_again_is_removed_too(tmp_path: Path) -> None:
+    (tmp_path / "models/.row.partial-abcdefgh").mkdir(parents=True)
+    (tmp_path / "models/.row.partial-abcdefgh/seed_0.keras").touch()
+    (tmp_path / ".a.partial-abcdefgh.json").touch()
+    (tmp_path / "models/.hidden").touch()
+    files.remove_abandoned(tmp_path)
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["models", "models/.hidden"]
+
+
 def write_both(folder: Path) -> None:
     files.write_json(folder / "a.json", {})
     with files.atomic_folder(folder / "raw"):
@@ -135,6 +168,7 @@ def test_only_temporaries_of_the_same_path_are_removed(tmp_path: Path) -> None:
         ("a.parquet", files.read_table),
         ("a.npz", files.read_arrays),
         ("a.npy", files.map_array),
+        ("a.csv", files.read_csv),
     ],
 )
 def test_a_missing_or_damaged_file_is_one_line_with_the_command_that_makes_it(
@@ -149,6 +183,38 @@ def test_a_missing_or_damaged_file_is_one_line_with_the_command_that_makes_it(
             read(path)
 
 
+@pytest.mark.parametrize(
+    ("content", "keys", "problem"),
+    [
+        ("[1]", (), r"it is no JSON object"),
+        ('{"b": 1}', ["b", "a"], r"it lacks 'a'"),
+    ],
+)
+def test_json_of_another_form_is_damaged(content: str, keys: list[str], problem: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(InputError, match=rf"a\.json is damaged \({problem}\): delete it"):
+        files.read_json(tmp_path / "a.json", keys)
+
+
+def test_an_archive_without_an_array_is_damaged(tmp_path: Path) -> None:
+    files.write_arrays(tmp_path / "a.npz", {"b": np.zeros(1)})
+    assert files.read_arrays(tmp_path / "a.npz", ["b"]).keys() == {"b"}
+    with pytest.raises(InputError, match=r"a\.npz is damaged \(it lacks 'a'\)"):
+        files.read_arrays(tmp_path / "a.npz", ["a", "b"])
+
+
+def test_a_merge_conflict_in_the_middle_of_a_table_is_no_value(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("seed,loss\n0,1.5\n<<<<<<< HEAD\n0,1.25\n=======\n0,1.75\n>>>>>>> other\n")
+    with pytest.raises(InputError, match=r"a\.csv is damaged \(git left a merge conflict in it\): delete it"):
+        files.read_csv(tmp_path / "a.csv")
+
+
+def test_better_advice_takes_the_place_of_the_general_one(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught, files.advising("ask somebody"):
+        files.read_json(tmp_path / "a.json")
+    assert str(caught.value) == f"{tmp_path}/a.json is missing: ask somebody"
+
+
 def damaged(path: Path) -> list[bytes]:
     """Nothing, the first half of a sound file, and what Git leaves of a conflict."""
     table = pd.DataFrame({"id": range(100)})
@@ -156,6 +222,8 @@ def damaged(path: Path) -> list[bytes]:
     files.write_table(path.with_suffix(".parquet"), table)
     files.write_arrays(path.with_suffix(".npz"), {"id": table["id"].to_numpy()})
     np.save(path.with_suffix(".npy"), table["id"].to_numpy())
+    if path.suffix == ".csv":  # half of one is one, too
+        return [b"", b"<<<<<<< HEAD\nid\n", b"id\n\xff\n"]
     sound = path.read_bytes()
     path.unlink()
     return [b"", sound[: len(sound) // 2], b"<<<<<<< HEAD\n" + sound]

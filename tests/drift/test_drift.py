@@ -1,7 +1,10 @@
 """Drift: flagged where images are damaged, silent where they are not, honest where there are few."""
 
+import dataclasses
 import json
+import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from scipy.stats import ks_2samp
 
 from terracyte import cli, params, tasks
@@ -200,3 +204,53 @@ def test_bad_input_is_one_line_with_exit_code_2(task: Task, tmp_path: Path, caps
     assert len(lines) == 4
     assert "dvc repro balance@blood" in lines[-1]
     assert not Path("data/drift").exists()
+
+
+def test_a_champion_of_images_of_another_size_is_one_line(
+    task: Task, champion: predictor.Predictor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save("images.npy", validation(task)[1])
+    small = tasks.of("blood", dataclasses.replace(task.spec, height=24))
+    monkeypatch.setattr(predictor, "read", lambda *_: dataclasses.replace(champion, task=small))
+    assert run("images.npy", "--model", "old") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        "error: the champion in old is of images of 24x32x3 (height x width x channels), blood's are"
+    )
+    assert not Path("data/drift").exists()
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file names are always UTF-8")
+def test_a_name_that_is_not_utf_8_is_one_line(task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    picture = tmp_path / os.fsdecode(b"in/\xff.png")
+    Image.fromarray(validation(task)[1][0]).save(picture)
+    for given in ("in", str(picture)):
+        assert run(given) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert all(r"in holds '\udcff.png', whose name is not UTF-8: rename it" in line for line in lines)
+
+
+@pytest.mark.parametrize("output", ["/proc/x", "file", "file/x", "folder"])
+def test_an_output_that_cannot_be_written_is_one_line(
+    task: Task, output: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save("images.npy", validation(task)[1])
+    Path("file").touch()
+    Path("folder/summary.json").mkdir(parents=True)
+    assert run("images.npy", "--output", output) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: /proc/x" if output == "/proc/x" else f"error: {output.removesuffix('/x')}")
+
+
+def test_a_damaged_manifest_is_no_drift(task: Task, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("images.npy", validation(task)[1])
+    manifest = paths.balance_manifest("blood")
+    incomplete, conflict = pd.read_parquet(manifest).drop(columns="content_hash"), b"<<<<<<< HEAD"
+    for content in (incomplete.to_parquet(), conflict):
+        manifest.write_bytes(content)
+        assert run("images.npy") == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "balance.parquet is damaged" in line
+        assert "run `dvc repro balance@blood`" in line

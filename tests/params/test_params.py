@@ -146,6 +146,7 @@ def test_a_block_may_say_a_part(edit: Edit) -> None:
     ("content", "expected"),
     [
         ("a:\n  b: [1,", "params.yaml line 2: not valid YAML"),
+        ("<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> b\n", "params.yaml: git left a merge conflict in it: choose"),
         ("- 1\n", "'the file' is [1] (list)"),
         ("", "'the file' is None"),
     ],

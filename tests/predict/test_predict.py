@@ -1,5 +1,7 @@
 """`terracyte predict`: what it reads, refuses and writes."""
 
+import os
+import sys
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -342,3 +344,23 @@ def test_links_are_followed_and_earlier_overlays_passed_over(capsys: pytest.Capt
     second = predict("mars", given, output="out2")
     assert list(second["image"]) == list(first["image"])
     assert "files that are no pictures: " in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file names are always UTF-8")
+def test_a_name_that_is_not_utf_8_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    given = folder("blood")
+    picture = Path(given) / os.fsdecode(b"\xff.png")
+    next(Path(given).glob("*.png")).rename(picture)
+    for what in (Path(given), picture):
+        assert r"holds '\udcff.png', whose name is not UTF-8: rename it" in refused(capsys, "blood", what)
+
+
+@pytest.mark.parametrize("name", [champion.RECORD, champion.CALIBRATION, champion.NOVELTY, champion.MODEL])
+@pytest.mark.parametrize("content", [b"", b"<<<<<<< HEAD\n{}\n"])
+def test_a_damaged_file_of_a_champion_is_one_line(
+    capsys: pytest.CaptureFixture[str], name: str, content: bytes
+) -> None:
+    (paths.champion("blood") / name).write_bytes(content)
+    said = refused(capsys, "blood", folder("blood"))
+    assert said.startswith(f"error: data/blood/champion/{name} ")
+    assert "bring it back with `dvc checkout data/blood/champion`" in said

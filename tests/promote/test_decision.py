@@ -23,7 +23,7 @@ from terracyte.models import seed_ensemble
 from terracyte.params import row
 from terracyte.params.row import RANDOM
 from terracyte.promote import behaviour, calibration, checks, comparison, contenders, decision, novelty
-from terracyte.promote.champion import CARD, MODEL, RECORD, SCORES, prediction, task_of
+from terracyte.promote.champion import CARD, MODEL, RECORD, SCORES, TESTED, prediction, task_of
 from terracyte.tasks.task import Task
 from tests import finished_project
 from tests.conftest import TASKS, Edit
@@ -395,9 +395,14 @@ def test_other_classes_or_sizes_cannot_be_compared(edit: Edit, path: str, value:
     ("broken", "expected"),
     [
         (lambda: paths.promotion("blood").write_text("<<<<<<<"), "git checkout metrics/blood/promotion.json"),
-        (lambda: files.write_json(paths.promotion("blood"), {"champion": 1}), "promotion.json cannot be read"),
+        (
+            lambda: files.write_json(paths.promotion("blood"), {"champion": 1}),
+            "promotion.json is damaged (it lacks 'candidate')",
+        ),
         (lambda: (paths.champion("blood") / SCORES).unlink(), "dvc checkout data/blood/champion"),
-        (lambda: (paths.champion("blood") / RECORD).write_text("{"), "data/blood/champion is incomplete"),
+        (lambda: (paths.champion("blood") / RECORD).write_text("{"), "champion.json is damaged"),
+        (lambda: (paths.champion("blood") / TESTED).write_text("PAR1"), "or delete the folder and run `dvc repro`"),
+        (lambda: paths.balance_manifest("blood").write_text(""), "run `dvc repro balance@blood`"),
         (lambda: paths.scores("blood", "blood-cnn").unlink(), "run `dvc repro evaluate@blood-cnn`"),
     ],
 )

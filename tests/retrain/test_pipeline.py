@@ -166,7 +166,7 @@ def test_a_changed_variant_is_one_training_and_none_for_the_next_clone(team: Tea
 def test_a_harmful_change_is_stopped(team: Team) -> None:
     clone = team.clone("harmful")
     edit(clone, lambda content: content["reference"]["blood"].update(learning_rate=1e-7, warmup=0.0))
-    summary = retrained(clone, expected=1)
+    summary = retrained(clone, expected=3)
     assert [verdict["task"] for verdict in summary["verdicts"] if verdict["reasons"]] == ["blood"]
     assert "## Retraining: stopped by the gate" in comment(clone)
     assert "**Stopped.** The accuracy of the champion `blood-cnn` fell to" in comment(clone)
@@ -196,7 +196,7 @@ def test_champions_are_promoted_on_main_alone(team: Team) -> None:
     edit(branch, lambda content: content["variants"].pop("blood-cnn"))
     edit(branch, lambda content: content["rows"].pop("blood-cnn"), paths.EXPERIMENT)
     edit(branch, lambda content: content["tune"]["blood"].update(variant="blood-baseline"))
-    retrained(branch, expected=1)
+    retrained(branch, expected=3)
     assert "**Stopped.** The champion `blood-cnn` is no longer a row" in comment(branch)
 
 

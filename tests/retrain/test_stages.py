@@ -81,6 +81,20 @@ def test_a_failure_is_told_by_the_last_line_of_dvc(real: Path) -> None:
         dvc.run("status", "nothing", folder=real)
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("<<<<<<< HEAD\nstages: {}\n=======\n>>>>>>> main\n", r"dvc\.lock: git left a merge conflict in it"),
+        ("", r"dvc\.lock is damaged: restore it with `git checkout"),
+        ("stages: []", r"dvc\.lock is damaged"),
+    ],
+)
+def test_a_damaged_lock_is_one_line(tmp_path: Path, content: str, expected: str) -> None:
+    (tmp_path / "dvc.lock").write_text(content)
+    with pytest.raises(InputError, match=expected):
+        pipeline._locked_stages(tmp_path)
+
+
 def test_one_retraining_of_two_experiments(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stage = "stages: {evaluate: {cmd: echo scored > done, deps: [source], outs: [done]}}"
     shutil.copytree(paths.METRICS, Path("real") / paths.METRICS)

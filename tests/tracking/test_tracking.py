@@ -198,6 +198,23 @@ def test_a_database_that_stays_locked_is_one_line_that_names_the_process(
     assert "delete" not in str(caught.value)
 
 
+def test_another_process_that_writes_the_record_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(store, "_SILENT_WAIT", 0.1)
+    code = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print(1, flush=True); input()"
+    command = [sys.executable, "-c", code, str(paths.mlflow() / "lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        threading.Timer(1, other.kill).start()
+        with store.locked():
+            assert other.wait(1)
+    told = capsys.readouterr().err
+    assert told.startswith(f"waiting for MLflow's record, which process {other.pid} (")
+    assert told.count("\n") == 1
+
+
 def test_a_lock_in_the_middle_is_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(InputError, match="is locked by another process"), connected():
         raise mlflow.MlflowException("(sqlite3.OperationalError) database is locked [SQL: INSERT INTO runs ...]")

@@ -263,3 +263,28 @@ def test_a_database_out_of_reach_is_one_line(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_journal_lies_among_the_studies() -> None:
     study("mars-a")
     assert [file.name for file in paths.STUDIES.glob("*.journal")] == ["mars-a.journal"]
+
+
+def journal() -> Path:
+    """Of a study with a finished trial and one under way."""
+    record = study()
+    attempt(record, 0, score)
+    record.begin(1)
+    return paths.STUDIES / "mars-a.journal"
+
+
+def test_half_a_line_that_a_kill_has_left_is_no_damage() -> None:
+    file = journal()
+    sound = file.read_bytes()
+    file.write_bytes(sound[:-20])
+    attempt(study(), 1, score)
+    assert len(study().trials()) == 2
+    assert file.read_bytes().startswith(sound[: sound[:-20].rfind(b"\n") + 1])
+
+
+@pytest.mark.parametrize("damage", [b"<<<<<<< HEAD\n", b"\xff\n", b"[1]\n", b'{"op_code": 99, "worker_id": "a"}\n'])
+def test_a_damaged_journal_is_one_line(damage: bytes) -> None:
+    file = journal()
+    file.write_bytes(damage + file.read_bytes())
+    with pytest.raises(InputError, match=r"(?s)mars-a\.journal is damaged \(.*\): move it away"):
+        study()

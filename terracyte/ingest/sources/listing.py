@@ -174,12 +174,21 @@ def visible(folder: Path) -> list[Path]:
     except OSError as error:
         raise InputError(f"{folder} cannot be listed: {error.strerror}") from error
     for path in entries:
-        try:
-            path.name.encode()
-        except UnicodeEncodeError as error:
-            name = path.name.encode(errors="backslashreplace").decode()
-            raise InputError(f"{folder} holds '{name}', whose name is not UTF-8: rename it") from error
+        check_name(path)
     return entries
+
+
+def check_name(path: Path) -> None:
+    """Refuse a name that no table can hold.
+
+    Raises:
+        InputError: it is not UTF-8.
+    """
+    try:
+        path.name.encode()
+    except UnicodeEncodeError as error:
+        name = path.name.encode(errors="backslashreplace").decode()
+        raise InputError(f"{path.parent} holds '{name}', whose name is not UTF-8: rename it") from error
 
 
 def walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:

@@ -91,6 +91,8 @@ def decoding(path: Path, stream: IO[bytes] | None = None) -> Iterator[tuple[Imag
             yield picture, bits
     except UnidentifiedImageError as error:
         raise UnreadableError(f"{path} is no {KINDS}") from error
+    except PermissionError as error:
+        raise UnreadableError(f"{path} may not be read: {error.strerror}") from error
     except _DAMAGE as error:
         raise UnreadableError(f"{path} is damaged: {error}") from error
 

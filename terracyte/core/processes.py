@@ -1,0 +1,56 @@
+"""Child processes: none of them outlives this one."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
+
+_PATIENCE = 60  # seconds in which a process may put away what it has begun
+
+
+def call(command: Sequence[str | Path], folder: Path = Path(), environment: Mapping[str, str] | None = None) -> int:
+    """Run a command, on this process's terminal, and return its exit code.
+
+    Args:
+        command: the program and its arguments.
+        folder: where it runs.
+        environment: its variables; None for this process's.
+    """
+    with subprocess.Popen(command, cwd=folder, env=environment) as process, ending_children():
+        return process.wait()
+
+
+@contextmanager
+def ending_children() -> Iterator[None]:
+    """End what this process has started, down to the last grandchild, if the block ends with an exception.
+
+    What its children have started in turn gets SIGTERM; they see it end and put their own things in order, as DVC does
+    with its locks. An actual Ctrl-C has reached all of them already, by the terminal: a second signal would meet them
+    while they clean up. Who has not ended after a minute is killed.
+    """
+    import psutil  # here: most commands start no process
+
+    try:
+        yield
+    except BaseException as error:
+        ours = psutil.Process().children(recursive=True)
+        if not isinstance(error, KeyboardInterrupt):
+            waiting = {process.ppid() for process in ours}
+            _send([each for each in ours if each.pid not in waiting or each.ppid() != os.getpid()], signal.SIGTERM)
+        _, left = psutil.wait_procs(ours, _PATIENCE)
+        _send(left, signal.SIGKILL)
+        raise
+
+
+def _send(processes: "Sequence[psutil.Process]", number: signal.Signals) -> None:
+    import psutil
+
+    for process in processes:
+        with suppress(psutil.Error):
+            process.send_signal(number)

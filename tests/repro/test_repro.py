@@ -1,0 +1,170 @@
+"""Running an experiment, on two rows of which each is a stage that copies its source."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from terracyte.core import dvc
+from terracyte.core.errors import InputError
+from terracyte.repro import stages
+from terracyte.repro.stages import reproduce
+from tests.conftest import ROOT
+
+DVC_YAML = """
+stages:
+  fetch:
+    cmd: mkdir data/pretrained
+    outs:
+      - data/pretrained
+  train:
+    foreach: [a, b]
+    do:
+      cmd: python train.py ${item}
+      deps:
+        - ${item}
+      outs:
+        - data/${item}
+      metrics:
+        - metrics/${item}.json:
+            cache: false
+  evaluate:
+    foreach: [a, b]
+    do:
+      cmd: cp data/${item} data/${item}_scores
+      deps:
+        - data/${item}
+      outs:
+        - data/${item}_scores
+"""
+
+TRAIN = """
+import sys, time
+from pathlib import Path
+from terracyte.core.errors import InputError, guarded
+def main():
+    source = Path(sys.argv[1]).read_text()
+    if source == "bad":
+        raise InputError("bad source")
+    if source == "slow":
+        Path("begun").touch()
+        time.sleep(60)
+    for file in (f"data/{sys.argv[1]}", f"metrics/{sys.argv[1]}.json"):
+        Path(file).write_text(source)
+guarded(main)
+"""
+
+# as the command does, but without the files of an experiment
+COMMAND = """
+from pathlib import Path
+from terracyte.core.errors import guarded
+from terracyte.repro import stages
+stages.check = lambda folder: None
+guarded(lambda: stages.reproduce(Path(), 2, ["train@a"]))
+"""
+
+
+@pytest.fixture(scope="module")
+def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("rows")
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    dvc.run("init", "--quiet", folder=folder)
+    (folder / "data").mkdir()
+    (folder / "dvc.yaml").write_text(DVC_YAML)
+    (folder / "train.py").write_text(TRAIN)
+    for name in ("a", "b"):
+        (folder / name).write_text("1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stages, "check", lambda folder: None)
+        patch.setenv("PYTHONPATH", str(ROOT))
+        reproduce(folder, workers=2)
+    return folder
+
+
+@pytest.fixture
+def rows(finished_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The experiment after a run with sources "1"."""
+    monkeypatch.setattr(stages, "check", lambda folder: None)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    return Path(shutil.copytree(finished_once, tmp_path / "rows"))
+
+
+def outputs(folder: Path) -> dict[str, str]:
+    files = (
+        folder / part / f"{name}{suffix}" for part, suffix in (("data", ""), ("metrics", ".json")) for name in "ab"
+    )
+    return {file.relative_to(folder).as_posix(): file.read_text() for file in files if file.exists()}
+
+
+SOUND = {"data/a": "1", "data/b": "1", "metrics/a.json": "1", "metrics/b.json": "1"}
+
+
+def test_all_stages_run_and_no_row_twice(rows: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert outputs(rows) == SOUND
+    assert (rows / "data/a_scores").read_text() == (rows / "data/b_scores").read_text() == "1"
+    reproduce(rows, workers=2)
+    assert "Running stage" not in capfd.readouterr().out
+
+
+def test_a_failing_row_brings_its_outputs_back_and_the_other_row_goes_on(rows: Path) -> None:
+    (rows / "a").write_text("2")
+    (rows / "b").write_text("bad")
+    with pytest.raises(InputError, match="a stage failed, as said above"):
+        reproduce(rows, workers=2)
+    assert outputs(rows) == {"data/a": "2", "data/b": "1", "metrics/a.json": "2", "metrics/b.json": "1"}
+
+
+@pytest.mark.parametrize(
+    ("number", "to_all", "code", "last_words"),
+    [
+        # a terminal sends Ctrl-C to all of its processes; make hands SIGTERM to the command alone
+        (signal.SIGINT, True, 130, "interrupted: the outputs of unfinished stages are those of before"),
+        (signal.SIGTERM, False, 143, None),
+    ],
+)
+def test_an_interrupted_run_brings_its_outputs_back_and_leaves_no_process(
+    rows: Path, number: signal.Signals, to_all: bool, code: int, last_words: str | None
+) -> None:
+    (rows / "a").write_text("slow")
+    start = time.monotonic()
+    command = [sys.executable, "-c", COMMAND]
+    with subprocess.Popen(command, cwd=rows, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        while not (rows / "begun").exists():
+            assert process.poll() is None
+            assert time.monotonic() - start < 60
+            time.sleep(0.05)
+        (os.killpg if to_all else os.kill)(process.pid, number)
+        _, said = process.communicate()
+    assert process.returncode == code
+    assert time.monotonic() - start < 55  # the stage would have slept for longer
+    assert outputs(rows) == SOUND
+    assert "Traceback" not in said
+    if last_words:
+        assert said.splitlines()[-1] == last_words
+
+
+def test_dvc_waits_for_another_dvc(rows: Path) -> None:
+    code = "import sys, time, zc.lockfile as z; lock = z.LockFile(sys.argv[1]); print(1, flush=True); time.sleep(4)"
+    command = [sys.executable, "-c", code, str(rows / ".dvc/tmp/lock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        dvc.run("status", folder=rows)  # without waiting it fails after three seconds
+        other.wait(timeout=1)
+
+
+def test_nobody_calls_dvc_but_through_the_one_place_that_waits() -> None:
+    recipes = [line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("\t")]
+    assert not [line for line in recipes if "dvc " in line.replace("cp dvc.yaml", "")]
+    callers = [
+        file.relative_to(ROOT).as_posix()
+        for folder in ("terracyte", "stages", "benchmarks")
+        for file in (ROOT / folder).rglob("*.py")
+        if '"dvc"' in file.read_text(encoding="utf-8")
+    ]
+    assert callers == ["terracyte/core/dvc.py"]
