@@ -3,9 +3,8 @@
 import argparse
 
 from terracyte import params, tasks
-from terracyte.core import files, paths
+from terracyte.core import files, paths, quiet
 from terracyte.core.errors import guarded
-from terracyte.promote import decision
 
 
 def main() -> None:
@@ -14,7 +13,12 @@ def main() -> None:
     parser.add_argument("task", help="a name of params.yaml: tasks")
     name = parser.parse_args().task
     settings = params.load()
-    outcome = decision.promote(tasks.make(name, settings), settings)
+    task = tasks.make(name, settings)
+    # Keras takes seconds to import: after all that can be wrong with the arguments
+    with quiet.importing_keras():
+        from terracyte.promote import decision
+
+    outcome = decision.promote(task, settings)
     files.write_json(paths.promotion(name), outcome)
     print(decision.describe(outcome))
 

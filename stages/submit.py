@@ -3,9 +3,8 @@
 import argparse
 
 from terracyte import params, tasks
-from terracyte.core import files, paths
+from terracyte.core import files, paths, quiet
 from terracyte.core.errors import guarded
-from terracyte.submit import submission
 
 
 def main() -> None:
@@ -16,6 +15,10 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = params.load()
     task = tasks.make(arguments.task, settings)
+    # Keras takes seconds to import: after all that can be wrong with the arguments
+    with quiet.importing_keras():
+        from terracyte.submit import submission
+
     with files.atomic_folder(paths.submission(task.name)) as folder:
         summary = submission.write(task, settings, folder, arguments.variant)
     print(submission.describe(task, summary))

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from ruamel.yaml import YAML
 
 from terracyte import params
 from terracyte.configure import rows
 from terracyte.core import files, paths
 from terracyte.fetch import initialisation
+from terracyte.params import yaml_files
 from terracyte.params.row import RANDOM
+from tests.conftest import write_settings
 
 ROWS = 24
 CLASSES = 4
@@ -79,8 +80,7 @@ def configure() -> None:
 
 
 def _shrink(root: Path) -> None:
-    yaml = YAML()
-    content = yaml.load((root / "params.yaml").read_text(encoding="utf-8"))
+    content = yaml_files.read_yaml(root / "params.yaml")
     # the shallower the network, the sooner TensorFlow has traced it
     for task, names, depth in (("blood", ["a", "b", "c", "d"], 1), ("mars", ["background", "a", "b", "c"], 2)):
         content["tasks"][task].update(classes=names, height=32, width=32)
@@ -88,10 +88,8 @@ def _shrink(root: Path) -> None:
         content["tune"][task].update(trials=3, share=0.5, confirm=1, change={"epochs": 2, "patience": 2})
     # so do its four mirrors; those of mars remain
     content["reference"]["blood"].update(test_time_flips=False)
-    with (root / "params.yaml").open("w", encoding="utf-8") as stream:
-        yaml.dump(content, stream)
-    experiment = yaml.load((root / "experiment.yaml").read_text(encoding="utf-8"))
+    write_settings(root / "params.yaml", content)
+    experiment = yaml_files.read_yaml(root / "experiment.yaml")
     experiment["rows"] = {name: variant["task"] for name, variant in content["variants"].items()}
     experiment["override"] = {}
-    with (root / "experiment.yaml").open("w", encoding="utf-8") as stream:
-        yaml.dump(experiment, stream)
+    write_settings(root / "experiment.yaml", experiment)

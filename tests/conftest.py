@@ -2,8 +2,9 @@
 
 import contextlib
 import copy
-import functools
+import gc
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from terracyte.core import paths
 from terracyte.params import yaml_files
 
 ROOT = Path(__file__).parents[1]
@@ -31,13 +33,37 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name != "test_pipeline.py")
 
 
+def pytest_collection_finish() -> None:
+    """What was imported stays: the collector of garbage need not go through it again and again."""
+    gc.freeze()
+
+
+# Contents of YAML files by their text: a tenth of a second for params.yaml, which most tests read several times.
+_PARSED: dict[str, Any] = {}
+
+
 @pytest.fixture(scope="session", autouse=True)
 def parsed_once() -> Iterator[None]:
-    """YAML of equal text is parsed once: a tenth of a second for params.yaml, which most tests read several times."""
-    parse = functools.lru_cache(yaml_files.parse_yaml)
+    """YAML of equal text is parsed once, and what `write_settings` wrote not at all."""
+    parse = yaml_files.parse_yaml
+
+    def parsed(text: str, path: Path) -> Any:
+        if text not in _PARSED:
+            _PARSED[text] = parse(text, path)
+        return copy.deepcopy(_PARSED[text])
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(yaml_files, "parse_yaml", lambda text, path: copy.deepcopy(parse(text, path)))
+        patch.setattr(yaml_files, "parse_yaml", parsed)
         yield
+
+
+def write_settings(file: Path, content: Any) -> None:
+    """Write a params.yaml or experiment.yaml."""
+    # JSON is YAML but for its NaN, and is written in no time
+    as_json = json.dumps(content, indent=1)
+    text = as_json.replace("NaN", ".nan")
+    _PARSED[text] = json.loads(as_json)
+    file.write_text(text, encoding="utf-8")
 
 
 @pytest.fixture
@@ -62,10 +88,23 @@ def edit(project: Path) -> Edit:
         for parent in parents:
             node = node[parent]
         node[last] = value
-        # JSON is YAML but for its NaN, and is written in no time
-        file.write_text(json.dumps(content, indent=1).replace("NaN", ".nan"), encoding="utf-8")
+        write_settings(file, content)
 
     return change
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty store of MLflow's record, made once for all workers: MLflow takes 10 s to make one."""
+    from terracyte.tracking import store
+
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder):
+        patch.delenv(store.SERVER, raising=False)
+        store.prepare()
+        return paths.mlflow().resolve()
 
 
 @pytest.fixture(scope="session")

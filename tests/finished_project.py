@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
-from ruamel.yaml import YAML
 
 from terracyte import params, tasks
 from terracyte.clean import decide
@@ -19,11 +18,12 @@ from terracyte.core.hashing import file_hash
 from terracyte.evaluate import confusions, predictions
 from terracyte.evaluate import scores as evaluation
 from terracyte.fetch import initialisation
-from terracyte.params import Params
+from terracyte.params import Params, yaml_files
 from terracyte.params import row as resolved
 from terracyte.params.row import IMAGENET, RANDOM
 from terracyte.promote import calibration, contenders
 from terracyte.tasks.task import Task
+from tests.conftest import write_settings
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "blood-baseline": {"task": "blood", "title": "nothing learnt", "change": {"architecture": "majority"}},
@@ -116,8 +116,7 @@ def build() -> None:
 
 
 def _declare() -> None:
-    yaml = YAML()
-    content = yaml.load(paths.PARAMS.read_text(encoding="utf-8"))
+    content = yaml_files.read_yaml(paths.PARAMS)
     content["seeds"] = [0, 1]
     content["variants"] = VARIANTS
     content["evaluate"]["bootstrap"] = 100
@@ -125,12 +124,10 @@ def _declare() -> None:
         tune["trials"] = 0  # of variants that are not declared here
     for task in content["tasks"].values():
         task |= {"height": 32, "width": 32}
-    with paths.PARAMS.open("w", encoding="utf-8") as stream:
-        yaml.dump(content, stream)
-    experiment = yaml.load(paths.EXPERIMENT.read_text(encoding="utf-8"))
+    write_settings(paths.PARAMS, content)
+    experiment = yaml_files.read_yaml(paths.EXPERIMENT)
     experiment |= {"rows": {name: variant["task"] for name, variant in VARIANTS.items()}, "override": {}}
-    with paths.EXPERIMENT.open("w", encoding="utf-8") as stream:
-        yaml.dump(experiment, stream)
+    write_settings(paths.EXPERIMENT, experiment)
 
 
 def configure(task: str) -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from terracyte.core import quiet
 from terracyte.core.hashing import file_hash
-from terracyte.models import seed_ensemble
 from terracyte.promote.champion import CALIBRATION, NOVELTY
 from terracyte.serve import mlflow_model
 from terracyte.tracking import store
@@ -130,6 +129,7 @@ def _log_model(entry: Entry) -> str:
         return mlflow_model.log(entry.folder)
     # Imported here: what the registry holds already needs no Keras.
     with quiet.importing_keras():
+        from terracyte.models import seed_ensemble
         from terracyte.models.serialization import read_model
 
     with seed_ensemble.model_file(entry.models) as model:

@@ -155,16 +155,16 @@ def test_a_variant_more_or_less_is_a_row_more_or_less(edit: Edit, reported_templ
     assert "one more" in paths.ablation_markdown("blood").read_text(encoding="utf-8")
     # The removed variant's files stay on the disk, and are not looked at.
     edit("rows", {name: variant["task"] for name, variant in finished_project.VARIANTS.items()})
-    report()
+    report("blood")
     assert repr(ablation("blood")) == repr(before)
     assert "blood-wide" not in page("blood")
     assert paths.ablation_csv("mars").read_bytes() == kept
 
 
 def test_mlflow_is_told_every_run_the_champion_and_then_the_report(logged: list[Any]) -> None:
-    report()
-    assert [name for name, _ in logged] == ["blood"] * 3 + ["mars"] * 3
-    (_, finished), (_, entries), (_, pages) = logged[3:]
+    report("mars")
+    assert [name for name, _ in logged] == ["mars"] * 3
+    (_, finished), (_, entries), (_, pages) = logged
     assert [(each.identity.variant, each.identity.seed) for each in finished] == [
         (variant, seed) for variant in ("mars-baseline", "mars-unet") for seed in (0, 1)
     ]
@@ -288,33 +288,36 @@ def remove(path: Path) -> Callable[[Edit], None]:
     return lambda _: path.unlink()
 
 
-BAD_STATES: list[tuple[Callable[[Edit], None], str]] = [
-    (remove(paths.scores("mars", "mars-unet")), r"mars-unet\.json is missing: run `dvc repro evaluate@mars-unet`"),
-    (remove(paths.training("mars", "mars-unet")), "run `dvc repro train@mars-unet`"),
-    (remove(paths.config("mars", "mars-unet")), "run `dvc repro configure@mars`"),
-    (remove(paths.confusions("mars", "mars-unet")), "run `dvc repro evaluate@mars-unet`"),
-    (remove(paths.curves("mars", "mars-unet")), "run `dvc repro train@mars-unet`"),
-    (remove(paths.prediction("blood", "blood-cnn", 0)), "run `dvc repro evaluate@blood-cnn`"),
-    (remove(paths.balance("blood")), r"metrics/blood/balance\.json is missing"),
-    (remove(paths.balance_manifest("blood")), "run `dvc repro balance@blood`"),
-    (widen, "seed 0, 1 does not belong to the present params and data: run `dvc repro train@mars-baseline`"),
-    (reseed, "seed 2 does not belong to the present params and data: run `dvc repro train@blood-baseline`"),
-    (forget_all, "'rows' has none of task blood"),
-    (rescore, "seed 1 is not that of the scores: run `dvc repro evaluate@mars-unet`"),
+BAD_STATES: list[tuple[str, Callable[[Edit], None], str]] = [
+    (
+        "mars",
+        remove(paths.scores("mars", "mars-unet")),
+        r"mars-unet\.json is missing: run `dvc repro evaluate@mars-unet`",
+    ),
+    ("mars", remove(paths.training("mars", "mars-unet")), "run `dvc repro train@mars-unet`"),
+    ("mars", remove(paths.config("mars", "mars-unet")), "run `dvc repro configure@mars`"),
+    ("mars", remove(paths.confusions("mars", "mars-unet")), "run `dvc repro evaluate@mars-unet`"),
+    ("mars", remove(paths.curves("mars", "mars-unet")), "run `dvc repro train@mars-unet`"),
+    ("blood", remove(paths.prediction("blood", "blood-cnn", 0)), "run `dvc repro evaluate@blood-cnn`"),
+    ("blood", remove(paths.balance("blood")), r"metrics/blood/balance\.json is missing"),
+    ("blood", remove(paths.balance_manifest("blood")), "run `dvc repro balance@blood`"),
+    ("mars", widen, "seed 0, 1 does not belong to the present params and data: run `dvc repro train@mars-baseline`"),
+    ("blood", reseed, "seed 2 does not belong to the present params and data: run `dvc repro train@blood-baseline`"),
+    ("blood", forget_all, "'rows' has none of task blood"),
+    ("mars", rescore, "seed 1 is not that of the scores: run `dvc repro evaluate@mars-unet`"),
 ]
 
 
-@pytest.mark.parametrize(("spoil", "message"), BAD_STATES)
+@pytest.mark.parametrize(("task", "spoil", "message"), BAD_STATES)
 def test_refuses_stale_and_missing_results_and_writes_nothing(
-    logged: list[Any], edit: Edit, spoil: Callable[[Edit], None], message: str
+    logged: list[Any], edit: Edit, task: str, spoil: Callable[[Edit], None], message: str
 ) -> None:
     spoil(edit)
     with pytest.raises(InputError, match=message):
-        report()
-    spoilt = "mars" if paths.report("blood").exists() else "blood"
-    assert spoilt not in [task for task, _ in logged]
-    assert not paths.report(spoilt).exists()
-    assert not paths.ablation_csv(spoilt).exists()
+        report(task)
+    assert logged == []
+    assert not paths.report(task).exists()
+    assert not paths.ablation_csv(task).exists()
 
 
 @pytest.mark.usefixtures("logged")

@@ -32,7 +32,10 @@ from terracyte.train.weight_averaging import WeightAverage
 from tests import backbones, balanced_project
 from tests.conftest import Edit, copy_settings
 
-STRONG: dict[str, Any] = {"flip": "both", "brightness": 0.1, "rotation": 0.1, "cutmix": 0.5, "dropout": 0.3}
+STRONG: dict[str, Any] = {
+    **{"flip": "both", "brightness": 0.1, "rotation": 0.1, "cutmix": 0.5, "dropout": 0.3},
+    "epochs": 3,
+}
 PRETRAINED = "backbone.weights.h5"
 TRANSFER: dict[str, Any] = {
     **{"architecture": "mobilenet_v3", "size": "small", "minimalistic": True, "head_epochs": 2, "epochs": 3},
@@ -158,7 +161,8 @@ def test_learns(fit: Fit, variant: str) -> None:
 @pytest.mark.parametrize("variant", ["mars-final_short", "transfer"])
 def test_half_precision_trains_a_model_of_single_precision(fit: Fit, project: Path, variant: str) -> None:
     write_backbone(project)
-    name, changed = ("blood-cnn", TRANSFER) if variant == "transfer" else (variant, {"epochs": 2})
+    one_phase = {**TRANSFER, "head_epochs": 0, "epochs": 2, "test_time_flips": False}
+    name, changed = ("blood-cnn", one_phase) if variant == "transfer" else (variant, {"epochs": 2, "depth": 1})
     single, half = fit(name, "single", **changed), fit(name, "half", **changed, precision="bfloat16")
     assert {layer.dtype_policy.name for layer in half.model._flatten_layers()} == {"float32"}
     assert keras.config.dtype_policy().name == "float32"
@@ -182,25 +186,37 @@ def backbone() -> keras.Model:
     return backbones.small_mobilenet_v3(input_shape=(32, 32, 3), minimalistic=True, include_top=False, weights=None)
 
 
-@pytest.mark.parametrize(("changed", "last"), [("STRONG", 2), ("HALF_TRANSFER", 3)])
-def test_a_killed_training_goes_on_with_the_same_result(fit: Fit, project: Path, changed: str, last: int) -> None:
-    write_backbone(project)
-    config = {"epochs": 3, **globals()[changed]}
-    whole = fit("blood-cnn", "whole", **config)
+def test_a_killed_training_goes_on_with_the_same_result(fit: Fit, project: Path) -> None:
+    whole = fit("blood-cnn", "whole", **STRONG)
     script = (
         "import os, signal\n"
         "from pathlib import Path\n"
-        "from tests import backbones\n"
-        f"from tests.train.test_fit import {changed}, make\n"
-        f"kill = lambda epoch, values: epoch == {last} and os.kill(os.getpid(), signal.SIGKILL)\n"
-        "with backbones.small():\n"
-        f"    make('blood-cnn', Path('killed').absolute(), kill, **{{'epochs': 3, **{changed}}}).run()\n"
+        "from tests.train.test_fit import STRONG, make\n"
+        "kill = lambda epoch, values: epoch == 2 and os.kill(os.getpid(), signal.SIGKILL)\n"
+        "make('blood-cnn', Path('killed').absolute(), kill, **STRONG).run()\n"
     )
     root = str(Path(__file__).parents[2])
     killed = subprocess.run([sys.executable, "-c", script], cwd=project, env={**os.environ, "PYTHONPATH": root})
     assert killed.returncode == -signal.SIGKILL
-    # it died in this epoch, before it was kept
-    assert [kept.name for kept in (project / "killed/checkpoint").iterdir()] == [f"epoch_0000{last - 1}"]
+    assert_goes_on(fit, project, whole, 1, STRONG)
+
+
+def test_a_training_interrupted_in_its_second_phase_goes_on_with_the_same_result(fit: Fit, project: Path) -> None:
+    write_backbone(project)
+    whole = fit("blood-cnn", "whole", **HALF_TRANSFER)
+
+    def interrupt(epoch: int, values: Epoch) -> None:
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make("blood-cnn", project / "killed", interrupt, **HALF_TRANSFER).run()
+    assert_goes_on(fit, project, whole, 2, HALF_TRANSFER)
+
+
+def assert_goes_on(fit: Fit, project: Path, whole: Fitted, kept: int, config: dict[str, Any]) -> None:
+    """The training in the folder `killed` ended before its next epoch was kept; what is left of it makes the whole."""
+    assert [state.name for state in (project / "killed/checkpoint").iterdir()] == [f"epoch_0000{kept}"]
     seen: list[tuple[int, Epoch]] = []
     assert_equal(fit("blood-cnn", "killed", seen, **config), whole)
     assert [epoch for epoch, _ in seen] == [1, 2, 3]
@@ -273,7 +289,7 @@ def test_stops_without_improvement_and_keeps_the_best(fit: Fit, monkeypatch: pyt
 
 
 def test_scores_are_those_of_the_model_as_it_is_used(fit: Fit) -> None:
-    fitted = fit("mars-final_short", epochs=2, class_offsets=True)
+    fitted = fit("mars-final_short", epochs=2, depth=1, class_offsets=True)
     assert fitted.scores["val_loss"] != fitted.history[fitted.best_epoch - 1]["val_loss"]  # epochs go without flips
     found = validation_of("mars").scores(fitted.model)
     assert found["val_mean_iou"] == pytest.approx(fitted.scores["val_mean_iou"])

@@ -32,6 +32,14 @@ def no_tracking(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracking, "training_run", lambda identity, title: nullcontext(MagicMock()))
 
 
+@pytest.fixture
+def quick(project: Path, edit: Edit) -> None:
+    """Networks that TensorFlow has traced soon, for what is the same with any network."""
+    balanced_project.write(project)
+    for name, value in {"depth": 1, "epochs": 2, "test_time_flips": False, "class_offsets": False}.items():
+        edit(f"reference.mars.{name}", value)
+
+
 def train(name: str) -> dict[str, bytes]:
     """Train, and return the outputs' contents by path."""
     from terracyte.train.variant import train_row
@@ -75,18 +83,24 @@ def test_same_inputs_same_bytes(project: Path, edit: Edit, name: str) -> None:
 
 
 def test_finished_seeds_survive(project: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
-    from terracyte.train.fit import Fitting
+    from terracyte.train.fit import Fitted, Fitting
 
     balanced_project.write(project)
     edit("seeds", [0, 1])
     edit("reference.blood.epochs", 2)
-    whole = train("blood-cnn")
-    run, trained = Fitting.run, []
+    run, finished, trained = Fitting.run, list[Fitted](), []
 
-    def run_until_killed(self: Fitting) -> object:
+    def kept(self: Fitting) -> Fitted:
+        finished.append(run(self))
+        return finished[-1]
+
+    monkeypatch.setattr(Fitting, "run", kept)
+    whole = train("blood-cnn")
+
+    def run_until_killed(self: Fitting) -> Fitted:
         if self.seed == 1:
             raise KeyboardInterrupt
-        return run(self)
+        return finished[0]
 
     monkeypatch.setattr(Fitting, "run", run_until_killed)
     with pytest.raises(KeyboardInterrupt):
@@ -103,10 +117,9 @@ def test_finished_seeds_survive(project: Path, edit: Edit, monkeypatch: pytest.M
     assert trained == [(1, 1), (1, 2)]
 
 
-def test_twins_keep_their_progress_apart(project: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("quick")
+def test_twins_keep_their_progress_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two variants of one configuration, one of which is trained within an epoch of the other."""
-    balanced_project.write(project)
-    edit("reference.mars.epochs", 2)
     write, kept = checkpoints.write, list[Path]()
 
     def write_and_train_the_twin(place: Path, *state: Any) -> None:
@@ -122,13 +135,12 @@ def test_twins_keep_their_progress_apart(project: Path, edit: Edit, monkeypatch:
     assert len(kept) == 1
 
 
-def test_outputs_stay_when_training_fails(project: Path, edit: Edit) -> None:
-    balanced_project.write(project)
-    edit("reference.mars.epochs", 1)
-    before = train("mars-unet_1")
+@pytest.mark.usefixtures("quick")
+def test_outputs_stay_when_training_fails(edit: Edit) -> None:
+    before = train("mars-final_short")
     edit("reference.mars.depth", 8)
     with pytest.raises(InputError, match="multiples of 256"):
-        train("mars-unet_1")
+        train("mars-final_short")
     assert {path: Path(path).read_bytes() for path in before} == before
 
 

@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 from terracyte import compute, params
 from terracyte.configure import rows
 from terracyte.core import files, paths
 from terracyte.core.errors import InputError
+from terracyte.params import yaml_files
 from terracyte.params.row import Identity
 from terracyte.tune import search, study
 from terracyte.tune import trial as trials
 from terracyte.tune.study import Outcome, Study
 from terracyte.tune.trial import ConfirmationJob, TrialJob
 from tests import balanced_project
-from tests.conftest import ROOT, Edit, copy_settings
+from tests.conftest import ROOT, Edit, copy_settings, write_settings
 
 SPACE = {
     "learning_rate": {"low": 1e-6, "high": 1e-1, "scale": "log"},
@@ -42,10 +42,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy_settings(folder)
     with contextlib.chdir(folder):
         balanced_project.write(folder)
-        yaml = YAML()
-        content = yaml.load(paths.PARAMS)
+        content = yaml_files.read_yaml(paths.PARAMS)
         content["tune"]["mars"].update(trials=TRIALS, space=SPACE, change={"epochs": 3, "patience": 3})
-        yaml.dump(content, paths.PARAMS)
+        write_settings(paths.PARAMS, content)
     return folder
 
 
@@ -165,8 +164,12 @@ def record() -> Study:
     return trials.open_study(params.load(), "mars")
 
 
-def test_trials_train_and_a_killed_search_ends_as_if_it_had_not_been_killed(edit: Edit) -> None:
+def test_trials_train_and_a_killed_search_ends_as_if_it_had_not_been_killed(edit: Edit, migrated: Path) -> None:
+    shutil.copytree(migrated, paths.mlflow())
     edit("tune.mars.trials", 2)
+    # the fewer layers, the sooner TensorFlow has traced them
+    for name, value in {"depth": 1, "test_time_flips": False, "class_offsets": False}.items():
+        edit(f"reference.mars.{name}", value)
     whole = tune()
     assert whole.wait() == 0, Path("tune.log").read_text()
     expected = outputs()
