@@ -1,5 +1,6 @@
 """A Keras model as MLflow keeps it."""
 
+import contextlib
 import importlib.metadata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,8 @@ def signature_of(input_shape: Sequence[int | None], output_shape: Sequence[int |
 
 def requirements() -> list[str]:
     """What a server of the model installs; without it MLflow would load the model to find out, for 10 s."""
-    installed = {each.name: each.version for each in importlib.metadata.distributions()}
-    wanted = ("keras", "numpy", "tensorflow", "tensorflow-cpu", "jax")
-    return [f"{name}=={installed[name]}" for name in wanted if name in installed]
+    installed = []
+    for name in ("keras", "numpy", "tensorflow", "tensorflow-cpu", "jax"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            installed.append(f"{name}=={importlib.metadata.version(name)}")
+    return installed
