@@ -1,4 +1,4 @@
-"""What fits the images and a common machine: size, batches, epochs, thresholds; each with its reason."""
+"""What fits the images and this machine: size, batches, epochs, thresholds; each with its reason."""
 
 import dataclasses
 
@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 from terracyte import tasks
 from terracyte.images.statistics import describe as statistics
 from terracyte.measure import thresholds
+from terracyte.new.machine import relative_speed
 from terracyte.new.survey import Survey
 from terracyte.params import TaskSpec
 
 _MULTIPLE = 16  # of the edges: what four levels of a U-Net need
 _SMALLEST, _LARGEST = 32, 128  # edges; larger ones are worth their time on a GPU
-_PIXELS_PER_SECOND = {"classification": 1.2e6, "segmentation": 0.25e6}  # in training, per core of a common server
+_PIXELS_PER_SECOND = {"classification": 1.2e6, "segmentation": 0.25e6}  # in training, per core of a server
 _PATCHED = 64  # edge from which a U-Net reads squares of four pixels, which costs a quarter
 _MINUTES = 8  # that a row may take; `make` gives each row one core
 _STEPS = 3000  # after which small networks have learned what they can
@@ -88,7 +89,8 @@ def propose(name: str, found: Survey) -> Proposal:
     images = found.splits.get("train", max(int(_TRAINING * found.count), 1))
     patch = 2 if min(height, width) >= _PATCHED else 1
     slower = 4 if found.kind == "segmentation" and patch == 1 else 1
-    per_minute = 60 / slower * _PIXELS_PER_SECOND[found.kind] / (height * width)
+    speed = relative_speed()
+    per_minute = 60 * speed / slower * _PIXELS_PER_SECOND[found.kind] / (height * width)
     wanted, affordable = round(_STEPS * batch_size / images), int(_MINUTES * per_minute / images)
     epochs = int(np.clip(min(wanted, affordable), _FEWEST_EPOCHS, _MOST_EPOCHS))
     steps = epochs * -(-images // batch_size)
@@ -107,8 +109,8 @@ def propose(name: str, found: Survey) -> Proposal:
         minutes=max(round(epochs * images / per_minute), 1),
         reasons={
             "size": why_size,
-            "epochs": f"{steps} steps; {_STEPS} would be enough, {_MINUTES} minutes of a core allow "
-            f"{affordable} epochs, and fewer than {_FEWEST_EPOCHS} are never proposed",
+            "epochs": f"{steps} steps; {_STEPS} would be enough, {_MINUTES} minutes of a core here allow {affordable} "
+            f"epochs (its speed is {speed:g} of the measured server's), fewer than {_FEWEST_EPOCHS} are never proposed",
         },
     )
 

@@ -16,6 +16,8 @@ from PIL import Image
 from stages import balance, clean, ingest, validate
 from terracyte import cli, params
 from terracyte.core import files, paths
+from terracyte.new import proposal
+from terracyte.new.machine import relative_speed
 from terracyte.params.check import check
 from tests.conftest import ROOT
 
@@ -356,3 +358,14 @@ def test_what_cannot_become_one_is_refused(capsys: pytest.CaptureFixture[str]) -
     Image.new("L", (32, 48)).save("pictures/masks/f0.jpg")
     Path("pictures/masks/f0.png").unlink()
     assert "pictures/masks/f0.jpg is a jpg, whose compression alters" in refused(capsys)
+
+
+@pytest.mark.parametrize(("speed", "epochs"), [(1, 60), (1 / 64, 6)])
+def test_a_slow_machine_is_proposed_fewer_epochs(speed: float, epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    class_folders("a", "b", count=40, shape=(128, 128, 3))
+    monkeypatch.setattr(proposal, "relative_speed", lambda: speed)
+    assert made().reference["mine"]["epochs"] == epochs
+
+
+def test_speed_is_measured_to_a_power_of_two() -> None:
+    assert relative_speed() in [2.0**power for power in range(-3, 4)]
