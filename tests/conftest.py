@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,10 @@ ROOT = Path(__file__).parents[1]
 TASKS = ("blood", "mars")  # those of the root's experiment
 
 Edit = Callable[[str, Any], None]
+
+
+# A shell that starts the tests in the background has Ctrl-C ignored, which all that they start would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def copy_settings(folder: Path) -> None:

@@ -109,8 +109,8 @@ def propose(name: str, found: Survey) -> Proposal:
         minutes=max(round(epochs * images / per_minute), 1),
         reasons={
             "size": why_size,
-            "epochs": f"{steps} steps; {_STEPS} would be enough, {_MINUTES} minutes of a core here allow {affordable} "
-            f"epochs (its speed is {speed:g} of the measured server's), fewer than {_FEWEST_EPOCHS} are never proposed",
+            "epochs": f"{steps} steps; {_STEPS} would be enough, {_MINUTES} minutes of a core here, about {speed:g} "
+            f"times as fast as a server's, allow {affordable} epochs; fewer than {_FEWEST_EPOCHS} are never proposed",
         },
     )
 

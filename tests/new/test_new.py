@@ -360,7 +360,7 @@ def test_what_cannot_become_one_is_refused(capsys: pytest.CaptureFixture[str]) -
     assert "pictures/masks/f0.jpg is a jpg, whose compression alters" in refused(capsys)
 
 
-@pytest.mark.parametrize(("speed", "epochs"), [(1, 60), (1 / 64, 6)])
+@pytest.mark.parametrize(("speed", "epochs"), [(1, 60), (1 / 256, 6)])
 def test_a_slow_machine_is_proposed_fewer_epochs(speed: float, epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     class_folders("a", "b", count=40, shape=(128, 128, 3))
     monkeypatch.setattr(proposal, "relative_speed", lambda: speed)

@@ -83,24 +83,20 @@ def test_same_inputs_same_bytes(project: Path, edit: Edit, name: str) -> None:
 
 
 def test_finished_seeds_survive(project: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
-    from terracyte.train.fit import Fitted, Fitting
+    from terracyte.train.fit import Fitting
 
     balanced_project.write(project)
     edit("seeds", [0, 1])
     edit("reference.blood.epochs", 2)
-    run, finished, trained = Fitting.run, list[Fitted](), []
-
-    def kept(self: Fitting) -> Fitted:
-        finished.append(run(self))
-        return finished[-1]
-
-    monkeypatch.setattr(Fitting, "run", kept)
+    edit("reference.blood.depth", 1)
+    edit("reference.blood.test_time_flips", False)
     whole = train("blood-cnn")
+    run, trained = Fitting.run, []
 
-    def run_until_killed(self: Fitting) -> Fitted:
+    def run_until_killed(self: Fitting) -> object:
         if self.seed == 1:
             raise KeyboardInterrupt
-        return finished[0]
+        return run(self)
 
     monkeypatch.setattr(Fitting, "run", run_until_killed)
     with pytest.raises(KeyboardInterrupt):
