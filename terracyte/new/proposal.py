@@ -15,6 +15,7 @@ from terracyte.params import TaskSpec
 _MULTIPLE = 16  # of the edges: what four levels of a U-Net need
 _SMALLEST, _LARGEST = 32, 128  # edges; larger ones are worth their time on a GPU
 _PIXELS_PER_SECOND = {"classification": 1.2e6, "segmentation": 0.25e6}  # in training, per core of a server
+_BACKBONE_PIXELS_PER_SECOND = 0.27e6  # of EfficientNet-Lite0, counted where it sees them
 _PATCHED = 64  # edge from which a U-Net reads squares of four pixels, which costs a quarter
 _MINUTES = 8  # that a row may take; `make` gives each row one core
 _STEPS = 3000  # after which small networks have learned what they can
@@ -55,7 +56,9 @@ class Proposal:
         batch_size, epochs, weight_averaging: of all rows.
         depth: of the networks.
         patch: of a U-Net.
-        minutes: of one core that a row will take, about.
+        resolution: at which a backbone classifies, in pixels.
+        pretrained_epochs: of the pretrained row.
+        minutes, pretrained_minutes: of one core that a row, and the pretrained one, will take, about.
         reasons: for size and epochs, in words.
     """
 
@@ -68,7 +71,10 @@ class Proposal:
     weight_averaging: float
     depth: int
     patch: int
+    resolution: int
+    pretrained_epochs: int
     minutes: int
+    pretrained_minutes: int
     reasons: dict[str, str]
 
 
@@ -94,6 +100,10 @@ def propose(name: str, found: Survey) -> Proposal:
     wanted, affordable = round(_STEPS * batch_size / images), int(_MINUTES * per_minute / images)
     epochs = int(np.clip(min(wanted, affordable), _FEWEST_EPOCHS, _MOST_EPOCHS))
     steps = epochs * -(-images // batch_size)
+    resolution = min(2 * max(height, width), _LARGEST)
+    seen = resolution**2 if found.kind == "classification" else 4 * height * width  # enlarged twice
+    pretrained_per_minute = 60 * speed * _BACKBONE_PIXELS_PER_SECOND / seen
+    pretrained_epochs = int(np.clip(_MINUTES * pretrained_per_minute / images, 3, max(epochs // 4, 3)))
     shares = np.array(list(found.classes.values()))
     shares = shares / shares.sum()
     return Proposal(
@@ -106,7 +116,10 @@ def propose(name: str, found: Survey) -> Proposal:
         weight_averaging=round(float(np.clip(1 - 20 / steps, 0.9, 0.998)), 3),
         depth=int(np.clip(np.log2(min(height, width) / 8), 2, 4)),
         patch=patch,
+        resolution=resolution,
+        pretrained_epochs=pretrained_epochs,
         minutes=max(round(epochs * images / per_minute), 1),
+        pretrained_minutes=max(round(pretrained_epochs * images / pretrained_per_minute), 1),
         reasons={
             "size": why_size,
             "epochs": f"{steps} steps; {_STEPS} would be enough, {_MINUTES} minutes of a core here, about {speed:g} "
@@ -121,7 +134,10 @@ def describe(proposed: Proposal) -> str:
     lines = [
         ("proposed size", f"{spec.width}x{spec.height}, {spec.channels} channels: {proposed.reasons['size']}"),
         ("proposed epochs", f"{proposed.epochs} of batches of {proposed.batch_size}: {proposed.reasons['epochs']}"),
-        ("a row takes about", f"{proposed.minutes} minutes of one core"),
+        (
+            "a row takes about",
+            f"{proposed.minutes} minutes of one core, the pretrained one {proposed.pretrained_minutes}",
+        ),
         ("near duplicates", f"correlate by {measured.copies} or more, a group by {measured.group} (measured)"),
     ]
     if spec.pixel_range:
