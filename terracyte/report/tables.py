@@ -52,7 +52,8 @@ def results(task: Task, table: pd.DataFrame) -> pd.DataFrame:
     *gained, p_value = DIFFERENCE
     shown["to the row above"] = list(map(formats.difference, *(table[name] for name in gained), _others(table)))
     shown["p"] = table[p_value].map(formats.p_value)
-    shown["published (other, hidden test), %"] = table["published"].map(formats.percent)
+    if table["published"].notna().any():
+        shown["published (other, hidden test), %"] = table["published"].map(formats.percent)
     if (table["initialisation"] != RANDOM).any():
         shown["starts from"] = table["initialisation"]
     return shown

@@ -104,6 +104,18 @@ def test_rows_are_the_scores_in_the_order_of_params() -> None:
     assert np.isnan([baseline[name] for name in ("difference", "difference_low", "p_value", "published")]).all()
 
 
+def test_a_marked_row_says_why_and_an_unpublished_task_has_no_such_column(logged: list[Any], edit: Edit) -> None:
+    edit("variants.mars-unet.marked", "the challenge forbids it")
+    edit("variants.mars-unet.published", None)
+    report("mars")
+    markdown = paths.ablation_markdown("mars").read_text(encoding="utf-8")
+    assert "| a network \\| with a pipe † |" in markdown
+    for text in (markdown, page("mars")):
+        assert "† the challenge forbids it: mars-unet." in text
+        assert "published (other" not in text
+        assert "published, on another test set" not in text
+
+
 @pytest.mark.usefixtures("reported")
 def test_scores_under_shift_are_columns_where_the_task_has_them() -> None:
     row, mean = ablation("blood")["blood-cnn"], metric_files.read(paths.scores("blood", "blood-cnn"))["mean"]

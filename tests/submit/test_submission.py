@@ -217,6 +217,15 @@ def test_a_named_variant_is_submitted_alone(trained: Path, edit: Edit, monkeypat
     assert files.read_json(paths.submission("blood") / "submission.json")["variant"] == "blood-weak"
 
 
+def test_a_marked_variant_is_submitted_by_name_only(trained: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
+    fewer_seeds(edit)
+    edit(f"variants.blood-{BEST}.marked", "the challenge forbids it")
+    assert submit("blood", monkeypatch)["variant"] == "blood-weak"
+    monkeypatch.setattr(sys, "argv", ["submit", "blood", "--variant", f"blood-{BEST}"])
+    stage.main()
+    assert files.read_json(paths.submission("blood") / "submission.json")["variant"] == f"blood-{BEST}"
+
+
 def test_a_named_variant_of_another_task_is_refused(
     trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
