@@ -23,7 +23,7 @@ STAGES = (
 )
 # They decide no result: a word changed in one of them makes no stage stale.
 EXEMPT = {"core", "params", "compute", "tracking", "rendering"}
-EXPERIMENTS = [ROOT, *sorted(file.parent for file in ROOT.glob("*/experiment.yaml"))]
+EXPERIMENTS = [ROOT, ROOT / "real"]  # others in this folder are their owner's
 PIPELINE: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
