@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from terracyte import params, tasks, tracking
-from terracyte.core import files, paths
+from terracyte.core import files, paths, processes
 from terracyte.core.errors import InputError
 from terracyte.params.row import RANDOM, Identity, Row
 from terracyte.report import runs, ui
@@ -450,6 +450,24 @@ def test_the_published_steps_are_compared_where_there_are_two() -> None:
     query = {name: json.loads(value) for name, value in parse_qsl(page.partition("?")[2])}
     assert query == {"runs": ["a", "b"], "experiments": ["7"]}
     assert list(ui.pages(task, "7", ["a"])) == ["current runs", "searches"]
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [("localhost:5000", True), ("10.evil.example:5000", False), ("evil.example", False), ("", False)],
+)
+def test_the_ui_answers_by_the_names_of_this_machine_only(
+    monkeypatch: pytest.MonkeyPatch, host: str, allowed: bool
+) -> None:
+    """What MLflow allows unasked has patterns in it, such as `10.*`."""
+    from mlflow.server.security_utils import is_allowed_host_header  # noqa: TID251
+
+    started: list[list[str]] = []
+    monkeypatch.setattr(processes, "call", started.append)
+    ui._serve("127.0.0.1")
+    (command,) = started
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert is_allowed_host_header(command[command.index("--allowed-hosts") + 1].split(","), host) == allowed
 
 
 @pytest.fixture
