@@ -24,7 +24,7 @@ export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
 export MALLOC_TOP_PAD_ ?= 268435456
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro real retrain test types behaviour test-services test-cluster lint-workflows format ui serve report
+.PHONY: help setup repro real retrain test types behaviour test-services test-cluster test-lowest test-newest coverage lint-workflows audit format ui serve report
 
 help: ## say what there is to do
 	@echo "Terracyte: labelled images as one reproducible pipeline"
@@ -73,11 +73,36 @@ test-cluster: setup ## pytest with a Ray cluster of two nodes, and trainings on 
 	@.venv/bin/pip install --quiet --disable-pip-version-check --editable ".[ray,jax]"
 	@pytest -m "cluster or jax"
 
-lint-workflows: ## actionlint and zizmor over .github/workflows, in an environment of their own
-	@test -x .lint/bin/zizmor || { $(PYTHON) -m venv .lint && \
-		.lint/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement .github/lint.txt; }
+test-lowest: ## pytest with the lowest versions that pyproject.toml allows, in .lowest
+test-newest: ## pytest with the newest ones, in .newest; make test-newest PYTHON=python3.13
+
+test-lowest: RESOLUTION := lowest-direct
+# what old versions are warned of by newer ones that they stand on is no fault of ours
+test-lowest: WARNINGS := -W default::DeprecationWarning -W default::FutureWarning
+test-newest: RESOLUTION := highest
+test-lowest test-newest: test-%: .uv/installed
+	@test -x .$*/bin/python || $(PYTHON) -m venv .$*
+	@.uv/bin/uv pip install --quiet --python .$*/bin/python --upgrade --resolution $(RESOLUTION) --editable ".[cpu,dev]"
+	@PATH="$(CURDIR)/.$*/bin:$$PATH" MAKEFLAGS= pytest --numprocesses auto --dist worksteal $(WARNINGS)
+
+coverage: setup ## pytest, and which lines and branches of terracyte/ it does not reach
+	@coverage erase
+	@MAKEFLAGS= coverage run -m pytest --numprocesses auto --dist worksteal
+	@coverage combine --quiet
+	@coverage report
+
+# Environments of tools, apart from the project's.
+.lint/installed .audit/installed .uv/installed: .%/installed: .github/%.txt
+	@$(PYTHON) -m venv .$*
+	@PYTHONPATH= .$*/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
+
+lint-workflows: .lint/installed ## actionlint and zizmor over .github/workflows, in an environment of their own
 	@.lint/bin/actionlint
 	@.lint/bin/zizmor --offline --quiet .github/workflows
+
+audit: .audit/installed ## known vulnerabilities of what requirements.lock names: pip-audit, in an environment of its own
+	@.audit/bin/pip-audit --requirement requirements.lock --require-hashes --disable-pip --progress-spinner off
 
 format: setup ## rewrite the code in the project's format
 	@ruff check --fix .

@@ -159,6 +159,7 @@ def champions_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         balanced_project.write(folder)
         for task in TASKS:
             champions.write(task)
+        champions.record(*TASKS)
     return folder
 
 

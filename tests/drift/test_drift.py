@@ -17,6 +17,7 @@ from scipy.stats import ks_2samp
 
 from terracyte import cli, params, tasks
 from terracyte.core import files, paths
+from terracyte.core.hashing import file_hash
 from terracyte.drift import report
 from terracyte.drift.comparison import compare, holm
 from terracyte.drift.examination import examine
@@ -212,7 +213,9 @@ def test_a_champion_of_images_of_another_size_is_one_line(
     np.save("images.npy", validation(task)[1])
     small = tasks.of("blood", dataclasses.replace(task.spec, height=24))
     monkeypatch.setattr(predictor, "read", lambda *_: dataclasses.replace(champion, task=small))
-    assert run("images.npy", "--model", "old") == 2
+    Path("old").mkdir()
+    Path("old/model.keras").touch()
+    assert run("images.npy", "--model", "old", "--sha256", file_hash(Path("old/model.keras"))) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(
         "error: the champion in old is of images of 24x32x3 (height x width x channels), blood's are"

@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import pandas as pd
 import pytest
 
 from terracyte import params, tasks, tracking
-from terracyte.core import files, paths
+from terracyte.core import files, paths, processes
 from terracyte.core.errors import InputError
 from terracyte.params.row import RANDOM, Identity, Row
 from terracyte.report import runs, ui
@@ -176,11 +175,23 @@ def locker() -> Iterator["subprocess.Popen[str]"]:
         process.kill()
 
 
+def end_when_named(process: "subprocess.Popen[Any]", monkeypatch: pytest.MonkeyPatch) -> None:
+    """End a process once it was found out that it holds the lock, however long that takes on a busy machine."""
+    find = store._users
+
+    def find_and_end(file: Path) -> str:
+        found = find(file)
+        process.kill()
+        return found
+
+    monkeypatch.setattr(store, "_users", find_and_end)
+
+
 def test_a_locked_database_is_waited_for(
     locker: "subprocess.Popen[str]", monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(store, "_SILENT_WAIT", 0.1)
-    threading.Timer(1, locker.kill).start()
+    end_when_named(locker, monkeypatch)
     tracking.reconcile("mars", [finished(identity())])
     assert len(all_runs()) == 1
     told = capsys.readouterr().err
@@ -207,7 +218,7 @@ def test_another_process_that_writes_the_record_is_waited_for(
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         other.stdout.readline()
-        threading.Timer(1, other.kill).start()
+        end_when_named(other, monkeypatch)
         with store.locked():
             assert other.wait(1)
     told = capsys.readouterr().err
@@ -450,6 +461,24 @@ def test_the_published_steps_are_compared_where_there_are_two() -> None:
     query = {name: json.loads(value) for name, value in parse_qsl(page.partition("?")[2])}
     assert query == {"runs": ["a", "b"], "experiments": ["7"]}
     assert list(ui.pages(task, "7", ["a"])) == ["current runs", "searches"]
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [("localhost:5000", True), ("10.evil.example:5000", False), ("evil.example", False), ("", False)],
+)
+def test_the_ui_answers_by_the_names_of_this_machine_only(
+    monkeypatch: pytest.MonkeyPatch, host: str, allowed: bool
+) -> None:
+    """What MLflow allows unasked has patterns in it, such as `10.*`."""
+    from mlflow.server.security_utils import is_allowed_host_header  # noqa: TID251
+
+    started: list[list[str]] = []
+    monkeypatch.setattr(processes, "call", started.append)
+    ui._serve("127.0.0.1")
+    (command,) = started
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert is_allowed_host_header(command[command.index("--allowed-hosts") + 1].split(","), host) == allowed
 
 
 @pytest.fixture
