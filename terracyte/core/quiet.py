@@ -10,6 +10,7 @@ from terracyte.core.errors import InputError
 
 _STDERR = 2
 _BACKEND = "KERAS_BACKEND"
+THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 # Keras wraps models for these where they are installed, as MLflow has it. Nobody here uses that, and their import takes
 # a quarter of Keras' own, in every stage.
 _NOT_NEEDED = ("sklearn", "matplotlib")
