@@ -3,7 +3,7 @@
 python -m benchmarks.kill_test [--kills 100] [--seed 0] [--folder DIR]
 
 Each kill begins with the finished experiment but for what one stage has made: its outputs, its entry in dvc.lock, DVC's
-copies of both, a search's trials and MLflow's record of it. `dvc repro`, in every fourth case `terracyte repro`, is
+copies of both, a search's trials and MLflow's record of it. `dvc repro`, or in a quarter of the cases `terracyte repro`, is
 started, and all its processes get SIGKILL: at a random moment of that stage, DVC's own work after it included, or while
 DVC writes dvc.lock. The same command must then complete the experiment, with the same bytes in `metrics/` and, by
 dvc.lock, in all other outputs. Where `dvc repro` refuses what it finds, `terracyte repro` must mend and complete it.
@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +40,7 @@ _WRITING = "(dvc.lock half written)"  # in place of a stage's word
 _STATE = ("data", "metrics", "dvc.lock", ".dvc")
 _TRIES = 5  # a stage may take less time than it did, and end before its kill
 _POLL, _PATIENCE = 0.005, 600  # seconds
+_GOLDEN = 0.618034
 _DVC, _TERRACYTE = "dvc repro", "terracyte repro"
 
 
@@ -59,7 +61,7 @@ class Kill:
     @property
     def word(self) -> str:
         """Its row of the table."""
-        return _WRITING if self.share is None else self.stage.partition("@")[0]
+        return _WRITING if self.share is None else _word(self.stage)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -106,6 +108,8 @@ class Experiment:
         else:
             raise InputError(f"{kill.stage} has always ended before its kill: {self._log} says how")
         completed = self._complete(kill.command)
+        if not completed:
+            print(self._said()[-500:], file=sys.stderr)
         mended = not completed and kill.command == _DVC and self._complete(_TERRACYTE)
         return Result(completed=completed, mended=mended, equal=(completed or mended) and self._is_equal())
 
@@ -237,18 +241,32 @@ def _remove(path: Path) -> None:
 
 
 def plan(stages: Sequence[str], kills: int, seed: int) -> list[Kill]:
-    """Moments of each stage, spread over its time, and for every tenth kill one in dvc.lock; all in random order."""
+    """Rounds in which each stage is hit once, in random order; every tenth kill meets DVC while it writes dvc.lock.
+
+    Of `stage@task` the tasks take turns. The moments of a stage begin with a random one and go on by the golden ratio,
+    which spreads any number of them evenly over its time.
+    """
     chance = random.Random(seed)
-    hits = [stages[n % len(stages)] for n in range(kills - kills // 10)]
-    moments: list[tuple[str, float | None]] = [(chance.choice(stages), None) for _ in range(kills // 10)]
-    for stage in dict.fromkeys(hits):
-        count = hits.count(stage)
-        moments += [(stage, (n + chance.random()) / count) for n in range(count)]
-    chance.shuffle(moments)
-    return [
-        Kill(stage=stage, command=_DVC if n % 4 else _TERRACYTE, share=share)
-        for n, (stage, share) in enumerate(moments)
-    ]
+    of_word = {word: [each for each in stages if _word(each) == word] for word in map(_word, stages)}
+    first = {word: chance.random() for word in of_word}
+    made: list[Kill] = []
+    order: list[str] = []
+    hits: Counter[str] = Counter()
+    for n in range(kills):
+        command = _DVC if chance.random() < 0.75 else _TERRACYTE
+        if n % 10 == 9:
+            made.append(Kill(stage=chance.choice(stages), command=command, share=None))
+            continue
+        order = order or chance.sample(list(of_word), len(of_word))
+        word = order.pop()
+        stage, share = of_word[word][hits[word] % len(of_word[word])], (first[word] + hits[word] * _GOLDEN) % 1
+        hits[word] += 1
+        made.append(Kill(stage=stage, command=command, share=share))
+    return made
+
+
+def _word(stage: str) -> str:
+    return stage.partition("@")[0]
 
 
 def table(results: Sequence[tuple[Kill, Result]], words: Sequence[str]) -> str:
@@ -277,16 +295,16 @@ def main() -> None:
 
 
 def _kill(experiment: Experiment, kills: int, seed: int) -> list[tuple[Kill, Result]]:
-    stages = list(experiment.seconds)
     results = []
-    for n, kill in enumerate(plan(stages, kills, seed)):
-        result = experiment.survive(kill)
-        results.append((kill, result))
-        print(n, kill, result, file=sys.stderr, flush=True)
-        if not result.equal:
-            experiment.keep(f"failed_{n}")
-    words = dict.fromkeys(stage.partition("@")[0] for stage in stages)
-    print(table(results, [*words, _WRITING]))
+    try:
+        for n, kill in enumerate(plan(list(experiment.seconds), kills, seed)):
+            result = experiment.survive(kill)
+            results.append((kill, result))
+            print(n, kill, result, file=sys.stderr, flush=True)
+            if not result.equal:
+                experiment.keep(f"failed_{n}")
+    finally:  # Ctrl-C, too: this takes an hour
+        print(table(results, [*dict.fromkeys(map(_word, experiment.seconds)), _WRITING]))
     return results
 
 
