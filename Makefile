@@ -12,11 +12,6 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)
 export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
-# Each training has one thread: several at once get more out of the cores than one on all of them, and what comes of a
-# training does not depend on how many cores there are.
-export OMP_NUM_THREADS ?= 1
-export TF_NUM_INTRAOP_THREADS ?= 1
-export TF_NUM_INTEROP_THREADS ?= 1
 # glibc keeps the memory of a training step for the next one instead of giving it back and faulting it in again: a U-Net's
 # step took 0.4 times as long. Other C libraries pass over it.
 export MALLOC_MMAP_THRESHOLD_ ?= 4294967296

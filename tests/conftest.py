@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from terracyte.core import paths
+from terracyte.core import paths, quiet
 from terracyte.params import yaml_files
 
 ROOT = Path(__file__).parents[1]
@@ -22,6 +22,10 @@ TASKS = ("blood", "mars")  # those of the root's experiment
 
 Edit = Callable[[str, Any], None]
 
+
+# Several processes test side by side, and some tests import Keras by themselves.
+for _name in quiet.THREADS:
+    os.environ.setdefault(_name, "1")
 
 # A shell that starts the tests in the background has Ctrl-C ignored, which all that they start would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
