@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from terracyte.core import npy
 from terracyte.core.errors import UnusableFileError
 
 # What readers of JSON, Parquet, CSV and NumPy's files throw at bytes that are none.
@@ -217,9 +218,13 @@ def read_arrays(path: Path, keys: Sequence[str] = ()) -> dict[str, NDArray[Any]]
     Raises:
         UnusableFileError: it is missing or no .npz file, or lacks one of the arrays.
     """
-    with _reading(path), path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-        _check_keys(archive, keys)
-        return dict(archive)
+    with _reading(path), path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
+        stream.seek(0)
+        if stream.read(2) != b"PK":  # zipfile would pass over whatever stands before
+            raise ValueError("it begins as no .npz file does")
+        arrays = {name.removesuffix(".npy"): npy.read_member(archive, name) for name in archive.namelist()}
+        _check_keys(arrays, keys)
+        return arrays
 
 
 def map_array(path: Path) -> NDArray[Any]:
@@ -229,8 +234,7 @@ def map_array(path: Path) -> NDArray[Any]:
         UnusableFileError: it is missing or no .npy file, or shorter than its header says.
     """
     with _reading(path):
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-        return array
+        return npy.mapped(path)
 
 
 @contextmanager
@@ -245,6 +249,7 @@ def advising(advice: str) -> Iterator[None]:
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     try:
+        npy.require_file(path)
         yield
     except FileNotFoundError as error:
         raise UnusableFileError(f"{path} is missing", "run `dvc repro`, which makes it") from error

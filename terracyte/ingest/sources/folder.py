@@ -59,7 +59,7 @@ class _Unknown:
     """A mask with values of no meaning."""
 
     path: Path
-    values: NDArray[np.int64]
+    values: NDArray[np.int32]
 
 
 def read(task: Task, source: Source) -> Iterator[Batch]:
