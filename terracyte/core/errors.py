@@ -34,10 +34,9 @@ class UnusableFileError(InputError):
 def one_line(message: str) -> str:
     """The message as one line that a terminal shows as it stands: too long a middle is left out, what a terminal would
     obey is written out."""
-    line = " ".join(message.split())
-    if len(line) > _LONGEST:
-        line = f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
+    words = " ".join(message.split())
+    line = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in words)
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
 
 
 def guarded(main: Callable[[], None]) -> None:

@@ -83,8 +83,8 @@ def _check(root: "Node", path: Path) -> None:
             waiting += [(node, True), *((child, False) for child in _children(node))]
         if sizes.get(id(node), 0) > _MOST_NODES:
             raise InputError(
-                f"{path} line {node.start_mark.line + 1}: its aliases (*name) stand for more than {_MOST_NODES} values, "
-                "or for themselves: write out what is meant"
+                f"{path} line {node.start_mark.line + 1}: aliases (*name) stand for themselves here, or for more than "
+                f"{_MOST_NODES} values: write out what is meant"
             )
 
 
@@ -100,5 +100,5 @@ def _check_text(node: "Node", path: Path) -> None:
     where = f"{path} line {node.start_mark.line + 1}"
     if "\0" in node.value or any("\ud800" <= each <= "\udfff" for each in node.value):
         raise InputError(f"{where}: a text holds a character that no file can have (NUL or half a surrogate pair)")
-    if node.tag.endswith(":int") and len(node.value) > _LONGEST_NUMBER:
+    if str(node.tag).endswith(":int") and len(node.value) > _LONGEST_NUMBER:
         raise InputError(f"{where}: a number has {len(node.value)} digits; at most {_LONGEST_NUMBER} are read")

@@ -122,7 +122,7 @@ def downloaded(path: Path) -> None:
     task = Classification("blood", dataclasses.replace(BLOOD.spec, height=32, width=32))
     index = path.with_suffix(".yaml")
     index.write_text("64: {url: http://localhost/x.npz, md5: x}")
-    with mock.patch.object(medmnist, "fetch", lambda *_: path):
+    with mock.patch.object(medmnist, "fetch", return_value=path):
         for _ in medmnist.read(task, Source(source="medmnist", path=str(index), download_size=64)):
             pass
 

@@ -76,8 +76,8 @@ def load_image(task: Task, path: Path, stream: IO[bytes] | None = None, largest:
         largest: most pixels that it may have.
 
     Raises:
-        UnreadableError: it is no picture, damaged or too large, has several pages, more than 8 bits per channel and the task no
-            `pixel_range`, or is transparent in places and the task does not flatten.
+        UnreadableError: it is no picture, damaged or too large, has several pages, more than 8 bits per channel and the
+            task no `pixel_range`, or is transparent in places and the task does not flatten.
     """
     with decoding(path, stream, largest) as (picture, bits):
         size, orientation = picture.size, exif_orientation(picture)
@@ -171,7 +171,8 @@ def _scaled(task: Task, picture: Image.Image, path: Path, bits: int) -> Image.Im
     values = np.asarray(picture)
     scaled = np.empty(values.shape, np.uint8)
     for start in range(0, len(values), _ROWS):
-        shares = (values[start : start + _ROWS].astype(np.float64) - low) / (high - low)
+        with np.errstate(invalid="ignore"):  # of NaN, which is told below
+            shares = (values[start : start + _ROWS].astype(np.float64) - low) / (high - low)
         if np.isnan(shares).any():
             raise UnreadableError(f"{path} holds a pixel that is no number (NaN): save it without")
         scaled[start : start + _ROWS] = np.rint(255 * shares.clip(0, 1))

@@ -62,12 +62,12 @@ def _bomb(shape: tuple[int, ...], order: bool = False, compression: int = zipfil
 _PIXELS = np.random.default_rng(0).integers(0, 256, (6, 48, 48, 3), dtype=np.uint8)
 _GREY = np.random.default_rng(0).integers(0, 256, (6, 32, 64), dtype=np.uint8)
 _LABELS = np.arange(6) % 3
-_MASKS = np.tile(np.repeat(np.arange(3, dtype=np.uint8), 22)[:64], (6, 32, 1))
+MASKS = np.tile(np.repeat(np.arange(3, dtype=np.uint8), 22)[:64], (6, 32, 1))
 
 
 def whole(**changes: Content) -> dict[str, Content]:
     """Members that every reader understands some of."""
-    pairs = np.stack([_GREY, _MASKS], axis=1)
+    pairs = np.stack([_GREY, MASKS], axis=1)
     sound: dict[str, Content] = {"images": _PIXELS, "labels": _LABELS, "training_set": pairs, "test_set": _GREY}
     return {f"{name}.npy": content for name, content in (sound | changes).items()}
 
@@ -221,8 +221,14 @@ NPZ: dict[str, Build] = {
     **anywhere(),
     **{f"header-{name}": written(_everywhere(content)) for name, content in HEADERS.items()},
     **{f"images-{name}": written(_images(values)) for name, values in _ARRAYS.items()},
-    **{f"labels-{name}": written(_labels(values[..., 0, 0, 0] if values.ndim > 1 else values)) for name, values in _ARRAYS.items()},
-    **{f"masks-{name}": written(_masks(values[:, :32, :1, 0].repeat(64, 2) if values.ndim > 1 else values)) for name, values in _ARRAYS.items()},
+    **{
+        f"labels-{name}": written(_labels(values[..., 0, 0, 0] if values.ndim > 1 else values))
+        for name, values in _ARRAYS.items()
+    },
+    **{
+        f"masks-{name}": written(_masks(values[:, :32, :1, 0].repeat(64, 2) if values.ndim > 1 else values))
+        for name, values in _ARRAYS.items()
+    },
     "npy-named-npz": written(lambda: array(_PIXELS)),
     "pickle-named-npz": written(lambda: pickle.dumps({"images": _Touches()})),
     "cut": written(lambda: npz(whole())[:3000]),
@@ -239,14 +245,23 @@ NPZ: dict[str, Build] = {
     "members-twice": written(_twice),
     "members-in-thousands": written(_many_members),
     "size-told-wrong": written(_wrong_size),
-    "checksum-wrong": written(lambda: (content := bytearray(npz(whole(), zipfile.ZIP_STORED)), content.__setitem__(500, content[500] ^ 1), bytes(content))[2]),
+    "checksum-wrong": written(
+        lambda: (
+            content := bytearray(npz(whole(), zipfile.ZIP_STORED)),
+            content.__setitem__(500, content[500] ^ 1),
+            bytes(content),
+        )[2]
+    ),
     "encrypted": written(_encrypted),
     "bzip2": written(lambda: npz(whole(), zipfile.ZIP_BZIP2)),
     "lzma": written(lambda: npz(whole(), zipfile.ZIP_LZMA)),
-    **{f"compressed-nonsense-{kind}": written(functools.partial(_compressed_nonsense, kind)) for kind in (1, 8, 9, 12, 14, 93)},
+    **{
+        f"compressed-nonsense-{kind}": written(functools.partial(_compressed_nonsense, kind))
+        for kind in (1, 8, 9, 12, 14, 93)
+    },
     "labels-too-few": written(_labels(_LABELS[:3])),
     "labels-in-millions": written(_labels(np.full(6, 1_234_567))),
-    "masks-of-another-size": written(_masks(_MASKS[:, :5, :5])),
+    "masks-of-another-size": written(_masks(MASKS[:, :5, :5])),
     "images-1-pixel": written(_images(np.zeros((6, 1, 1, 3), np.uint8))),
     "images-thin": written(_images(np.zeros((6, 1, 30_000, 3), np.uint8))),
     "images-7-channels": written(_images(np.zeros((6, 48, 48, 7), np.uint8))),

@@ -86,7 +86,7 @@ def _palette_without_colours() -> bytes:
 
 
 def _text_bomb() -> bytes:
-    packed = zlib.compress(bytes(2**27), 9)
+    packed = zlib.compress(bytes(2**23), 9)
     text = chunk(b"zTXt", b"Comment\0\0" + packed)
     return png(_EDGE, _EDGE, text, chunk(b"IDAT", zlib.compress(bytes(_EDGE * (_EDGE + 1)))))
 
@@ -105,7 +105,6 @@ CASES: dict[str, Build] = {
     "png-zero-size": written(png(0, 0)),
     "png-no-pixels": written(png(_EDGE, _EDGE)),
     "png-thin": written(lambda: _bomb(1, 60_000)),
-    "png-bomb-grey": written(functools.partial(_bomb, 30_000, 5000)),
     "png-bomb-claimed": written(png(13_000, 13_000, chunk(b"IDAT", zlib.compress(bytes(100))))),
     "png-bad-checksum": written(lambda: saved(noise(), "PNG")[:-20] + bytes(20)),
     "png-cut": written(_cut("PNG", 0.5)),
@@ -124,7 +123,9 @@ CASES: dict[str, Build] = {
     "jpeg-cmyk": written(lambda: saved(noise("CMYK"), "JPEG")),
     "jpeg-named-png": written(lambda: saved(noise(), "JPEG")),
     "jpeg-end-missing": written(lambda: saved(noise(), "JPEG")[:-2]),
-    "jpeg-size-changed": written(lambda: _changed(saved(noise(), "JPEG"), b"\x08\x000\x000\x03", b"\x08\xff\xff\xff\xff\x03")),
+    "jpeg-size-changed": written(
+        lambda: _changed(saved(noise(), "JPEG"), b"\x08\x000\x000\x03", b"\x08\xff\xff\xff\xff\x03")
+    ),
     "exif-orientation-0": written(lambda: _with_exif(_ORIENTATION, 3, 1, b"\0\0")),
     "exif-orientation-9": written(lambda: _with_exif(_ORIENTATION, 3, 1, b"\x09\0")),
     "exif-orientation-text": written(lambda: _with_exif(_ORIENTATION, 2, 4, b"abc\0")),
@@ -157,8 +158,12 @@ CASES: dict[str, Build] = {
     "tiff-floats-infinite": written(_floats(float("inf"))),
     "tiff-endless": written(struct.pack("<2sHIHI", b"II", 42, 8, 0, 8)),
     "tiff-bigtiff": written(_tiff(big=True)),
-    "bmp-absurd-size": written(lambda: _changed(saved(noise(), "BMP"), struct.pack("<ii", _EDGE, _EDGE), struct.pack("<ii", 2**30, 2**30))),
-    "bmp-negative-size": written(lambda: _changed(saved(noise(), "BMP"), struct.pack("<ii", _EDGE, _EDGE), struct.pack("<ii", -_EDGE, -_EDGE))),
+    "bmp-absurd-size": written(
+        lambda: _changed(saved(noise(), "BMP"), struct.pack("<ii", _EDGE, _EDGE), struct.pack("<ii", 2**30, 2**30))
+    ),
+    "bmp-negative-size": written(
+        lambda: _changed(saved(noise(), "BMP"), struct.pack("<ii", _EDGE, _EDGE), struct.pack("<ii", -_EDGE, -_EDGE))
+    ),
     "bmp-cut": written(_cut("BMP", 0.5)),
     "ppm-named-png": written(lambda: saved(noise(), "PPM")),
     "eps-named-png": written(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n"),
@@ -168,11 +173,14 @@ CASES: dict[str, Build] = {
 """Those that may take seconds to decode are in `SLOW`."""
 
 SLOW: dict[str, Build] = {
-    "png-bomb-colour": written(functools.partial(_bomb, 9400, 9400, 3, 2)),
-    "png-bomb-transparent": written(functools.partial(_bomb, 9400, 9400, 4, 6)),
+    "png-bomb-grey": written(functools.partial(_bomb, 30_000, 5000)),
+    "png-bomb-colour": written(functools.partial(_bomb, 2**13, 2**13, 3, 2)),
+    "png-bomb-transparent": written(functools.partial(_bomb, 2**13, 2**13, 4, 6)),
     "png-bomb-long": written(functools.partial(_bomb, 2, 2**25)),
+    "tiff-bomb-16-bits": written(lambda: saved(Image.new("I;16", (2**13, 2**13)), "TIFF", compression="tiff_lzw")),
+    "tiff-bomb-floats": written(lambda: saved(Image.new("F", (2**13, 2**13)), "TIFF", compression="tiff_lzw")),
 }
-"""Valid pictures of as many pixels as are read."""
+"""One of more pixels than are read, and valid ones of as many."""
 
 
 def _changed(content: bytes, old: bytes, new: bytes) -> bytes:

@@ -1,9 +1,7 @@
 """Hostile YAML and JSON, and Parquet that is none."""
 
-import functools
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +9,6 @@ import pandas as pd
 
 from tests.conftest import ROOT
 from tests.hostile.corpus.writing import Build, anywhere, written
-
-_SIGN = "- &a"  # of the anchors of a bomb
 
 
 def _bomb(levels: int, width: int = 9) -> str:
@@ -22,13 +18,13 @@ def _bomb(levels: int, width: int = 9) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _with(line: str) -> Callable[[Path], None]:
+def _with(line: str) -> Build:
     """The root's file of that name, with one line more."""
     return lambda path: (path.write_bytes(_sound(path) + line.encode("utf-8", "surrogatepass")), None)[1]
 
 
 def _instead(old: str, new: str) -> Build:
-    """The root's params.yaml or experiment.yaml with a value replaced wherever it has one."""
+    """The root's params.yaml or experiment.yaml with a value replaced where it has it."""
 
     def build(path: Path) -> None:
         path.write_bytes(_sound(path).replace(old.encode(), new.encode("utf-8", "surrogatepass"), 1))
@@ -76,13 +72,6 @@ _VALUES = {
     "path-outside": "../../../etc",
 }
 
-# Where such values stand instead: keys of params.yaml and of experiment.yaml
-_PLACES = {
-    "seeds": ("seeds: [0, 1, 2]", "seeds: {}"),
-    "blood": ("  blood: {source: sample", "  blood: {source: {}"),
-    "weights": ("weights: data/weights", "weights: {}"),
-}
-
 YAML: dict[str, Build] = {
     **anywhere(),
     "nothing": written(b"# nothing\n"),
@@ -97,10 +86,14 @@ YAML: dict[str, Build] = {
     "control": written(b"a: \x1b[2J\n"),
     "bomb": _with(_bomb(9)),
     "bomb-alone": written(_bomb(9).encode()),
-    "bomb-of-mappings": _with("".join(f"m{n}: &m{n} {{a: *m{n - 1}, b: *m{n - 1}}}\n" if n else "m0: &m0 {a: b}\n" for n in range(40))),
-    "merge-bomb": _with("".join(f"m{n}: &m{n} {{<<: [*m{n - 1}, *m{n - 1}], k{n}: 1}}\n" if n else "m0: &m0 {a: b}\n" for n in range(25))),
-    "deep-lists": written(b"a: " + b"[" * 20_000),
-    "deep-lists-closed": written(b"a: " + b"[" * 5000 + b"]" * 5000),
+    "bomb-of-mappings": _with(
+        "".join(f"m{n}: &m{n} {{a: *m{n - 1}, b: *m{n - 1}}}\n" if n else "m0: &m0 {a: b}\n" for n in range(40))
+    ),
+    "merge-bomb": _with(
+        "".join(
+            f"m{n}: &m{n} {{<<: [*m{n - 1}, *m{n - 1}], k{n}: 1}}\n" if n else "m0: &m0 {a: b}\n" for n in range(25)
+        )
+    ),
     "deep-mappings": written(b"{a: " * 5000 + b"}" * 5000),
     "deep-blocks": written("".join(f"{' ' * n}a:\n" for n in range(1200)).encode()),
     "deep-dashes": written(b"- " * 5000 + b"a\n"),
@@ -117,18 +110,27 @@ YAML: dict[str, Build] = {
     "directive": written(b"%YAML 9.9\n---\na: b\n"),
     "directive-1.1": written(b"%YAML 1.1\n---\na: 1:30\nb: 0o7\n"),
     "quote-left-open": written(b'a: "b\n' * 2000),
-    "megabytes": written(lambda: b"".join(b"k%d: [1, 2, 3]\n" % n for n in range(300_000))),
-    "megabytes-in-one-line": written(lambda: b"a: " + b"x" * 5_000_000),
-    "megabytes-of-comments": written(lambda: b"# x\n" * 1_000_000),
+    "megabytes": written(lambda: b"a: 1\n" * 300_000),
     **{f"value-{name}": _with(f"more: {value}\n") for name, value in _VALUES.items()},
-    **{f"override-{name}": _instead("override:\n", f"override:\n  seeds: {value}\n") for name, value in _VALUES.items()},
+    **{
+        f"override-{name}": _instead("override:\n", f"override:\n  seeds: {value}\n") for name, value in _VALUES.items()
+    },
     **{f"seeds-{name}": _instead("\nseeds: [0]", f"\nseeds: {value}") for name, value in _VALUES.items()},
     **{f"classes-{name}": _instead("classes: [", f"classes: [{value}, ") for name, value in _VALUES.items()},
     **{f"channels-{name}": _instead("channels: 3", f"channels: {value}") for name, value in _VALUES.items()},
     **{f"width-{name}": _instead("width: 64", f"width: {value}") for name, value in _VALUES.items()},
-    **{f"path-{name}": _instead("path: data/sources/blood_sample.yaml", f"path: {value}") for name, value in _VALUES.items()},
-    **{f"ignore-{name}": _instead("{source: sample,", f"{{source: sample, ignore: {value},") for name, value in _VALUES.items()},
-    **{f"mask-value-{name}": _instead("{source: sample,", f"{{source: sample, mask_values: {{soil: {value}}},") for name, value in _VALUES.items()},
+    **{
+        f"path-{name}": _instead("path: data/sources/blood_sample.yaml", f"path: {value}")
+        for name, value in _VALUES.items()
+    },
+    **{
+        f"ignore-{name}": _instead("{source: sample,", f"{{source: sample, ignore: {value},")
+        for name, value in _VALUES.items()
+    },
+    **{
+        f"mask-value-{name}": _instead("{source: sample,", f"{{source: sample, mask_values: {{soil: {value}}},")
+        for name, value in _VALUES.items()
+    },
     "override-of-a-list": _instead("override:\n", "override:\n  seeds.0: 1\n"),
     "override-of-a-text": _instead("override:\n", "override:\n  variants.mars-unet_1.title.U: 1\n"),
     "override-of-nothing": _instead("override:\n", "override:\n  variants.mars-unet_1.title.U.x: 1\n"),
@@ -166,7 +168,6 @@ JSON: dict[str, Build] = {
     "nul": written(b'{"a": "\\u0000"}\0'),
     "conflict": written(b'<<<<<<< HEAD\n{"a": 1}\n=======\n{"a": 2}\n>>>>>>> x\n'),
     "scalar": written(b"7"),
-    "long": written(lambda: json.dumps(list(range(300_000))).encode()),
 }
 
 TABLES: dict[str, Build] = {
@@ -180,4 +181,18 @@ TABLES: dict[str, Build] = {
     "schema-nonsense": written(lambda: (content := _table({"id": [1]}))[:-60] + b"\x19" * 30 + content[-30:]),
 }
 
-SLOW: dict[str, Build] = {"bomb-wide": written(functools.partial(lambda: _bomb(30, 400).encode()))}
+SLOW: dict[str, Build] = {
+    "deep-lists": written(b"a: " + b"[" * 20_000),
+    "deep-lists-closed": written(b"a: " + b"[" * 5000 + b"]" * 5000),
+    "bomb-wide": written(lambda: _bomb(30, 400).encode()),
+    "as-large-as-is-read": written(lambda: b"".join(b"k%d: [1, 2, 3]\n" % n for n in range(50_000))),
+    "as-long-as-is-read": written(lambda: b"a: " + b"x" * 1_000_000),
+    "comments": written(lambda: b"# x\n" * 250_000),
+    "openings": written(lambda: b"{" * 1_000_000),
+    "dashes": written(lambda: b"- " * 500_000),
+    "questions": written(lambda: b"? " * 500_000),
+    "anchors": written(lambda: b"- &a x\n" * 140_000),
+    "quotes": written(lambda: b"- 'x'\n" * 170_000),
+}
+
+SLOW_JSON: dict[str, Build] = {"long": written(lambda: json.dumps(list(range(1_000_000))).encode())}
