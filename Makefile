@@ -5,6 +5,9 @@ TARGETS ?=
 WORKERS ?= 2
 BASE ?= origin/main
 OPTIONS ?=
+SECONDS ?= 600
+READER ?=
+SEED ?= 0
 TASK ?= blood
 PORT ?= 5001
 DATA ?=
@@ -24,7 +27,7 @@ export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
 export MALLOC_TOP_PAD_ ?= 268435456
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro real retrain test types behaviour test-services test-cluster lint-workflows format ui serve report
+.PHONY: help setup repro real retrain test types behaviour test-services test-cluster fuzz lint-workflows format ui serve report
 
 help: ## say what there is to do
 	@echo "Terracyte: labelled images as one reproducible pipeline"
@@ -72,6 +75,10 @@ test-services: setup ## pytest with PostgreSQL and an MLflow server, both starte
 test-cluster: setup ## pytest with a Ray cluster of two nodes, and trainings on several devices, all on this machine
 	@.venv/bin/pip install --quiet --disable-pip-version-check --editable ".[ray,jax]"
 	@pytest -m "cluster or jax"
+
+fuzz: setup ## random inputs for each reader of foreign files, SECONDS=600 each: make fuzz [READER=picture] [SEED=1]
+	@pytest -m "" -k test_properties --hypothesis-profile many tests/hostile
+	@exec python -m tests.hostile.fuzz $(READER) --seconds $(SECONDS) --seed $(SEED)
 
 lint-workflows: ## actionlint and zizmor over .github/workflows, in an environment of their own
 	@test -x .lint/bin/zizmor || { $(PYTHON) -m venv .lint && \

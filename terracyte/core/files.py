@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from terracyte.core import npy
+from terracyte.core import forms, npy
 from terracyte.core.errors import UnusableFileError
 
 # What readers of JSON, Parquet, CSV and NumPy's files throw at bytes that are none.
@@ -139,21 +139,19 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
 
 
-def read_json(path: Path, keys: Sequence[str] | None = None) -> Any:
+def read_json(path: Path, form: forms.Form = object) -> Any:
     """Read a JSON file.
 
     Args:
         path: of the file.
-        keys: those that it must hold, as an object; None for any value.
+        form: that it must have, such as `{"a": [str]}`; see `forms`.
 
     Raises:
-        UnusableFileError: it is missing or no JSON, or lacks one of the keys.
+        UnusableFileError: it is missing or no JSON, or has another form.
     """
     with _reading(path):
         value = json.loads(path.read_text(encoding="utf-8"))
-        if keys is not None and not isinstance(value, dict):
-            raise ValueError("it is no JSON object")
-        _check_keys(value, keys or ())
+        forms.check(value, form)
         return value
 
 
@@ -254,8 +252,8 @@ def _reading(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise UnusableFileError(f"{path} is missing", "run `dvc repro`, which makes it") from error
     except _DAMAGE as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # no damage: no permission, say; pyarrow's own errors have no number
+        if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
+            raise  # no damage: no permission, say; of a read at an impossible place no file is told
         problem = f"{path} is damaged ({' '.join(str(error).split())})"
         raise UnusableFileError(problem, "delete it and run `dvc repro`, which makes it") from error
 

@@ -144,7 +144,7 @@ def _decode(task: Task, resize: bool, path: Path) -> tuple[NDArray[np.uint8], Re
     try:
         picture = load_image(task, path).picture
     except UnreadableError as error:
-        return error
+        return UnreadableError(str(error))  # a new one: what was raised holds the picture
     if not resize and picture.size != (width, height):
         raise InputError(
             f"{path} is {picture.width}x{picture.height} pixels, {task.name} images are {width}x{height} (width x "

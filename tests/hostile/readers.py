@@ -65,9 +65,9 @@ def picture(path: Path) -> None:
         try:
             resize_image(task, load_image(task, path).picture)
         except UnreadableError as error:
-            refusals.append(error)
+            refusals.append(str(error))  # the error itself holds the picture
     if refusals:
-        raise refusals[0]
+        raise UnreadableError(refusals[0])
 
 
 def mask(path: Path) -> None:

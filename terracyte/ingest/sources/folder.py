@@ -191,7 +191,7 @@ def _load(
             return _Loaded(image, sample.label)
         return _with_mask(task, source, coding, photo, image, sample.mask)
     except UnreadableError as error:
-        return error
+        return UnreadableError(str(error))  # a new one: what was raised holds the picture
 
 
 def _with_mask(

@@ -131,7 +131,7 @@ def aligned(source: Source, task: Task, mask: NDArray[Any], orientation: int, ph
     Args:
         source: `masks_follow` says it where nothing else does.
         task: for messages.
-        mask: (h, w), as stored.
+        mask: (h, w) uint8, as stored.
         orientation: the mask's own, by EXIF.
         photo: its picture.
         path: of the mask, for messages.
@@ -142,7 +142,7 @@ def aligned(source: Source, task: Task, mask: NDArray[Any], orientation: int, ph
     if orientation == 1 and photo.orientation != 1 and _follows_stored(source, task, mask, photo, path):
         orientation = photo.orientation
     if orientation != 1:
-        mask = np.asarray(upright(Image.fromarray(mask.astype(np.int32)), orientation))
+        mask = np.asarray(upright(Image.fromarray(mask), orientation))
     picture = photo.picture
     if mask.shape != (picture.height, picture.width):
         raise InputError(

@@ -24,6 +24,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 KINDS = "jpg, png, bmp, tif or webp"  # for messages
 
 LARGEST = 2**26  # pixels of a picture: with 16 bytes for each, all that is made of it takes a gigabyte
+_LONGEST_EDGE = 2**15  # pixels: between two shapes far from each other, resizing takes many times the memory of both
 
 _ORIENTATION = 0x0112  # the EXIF tag: 1 is upright, 2 to 8 are turns and mirrors
 # Pillow's steps from stored pixels to upright ones
@@ -139,6 +140,10 @@ def _check_size(path: Path, picture: Image.Image, largest: int) -> None:
         raise UnreadableError(
             f"{path} has {picture.width}x{picture.height} pixels: at most {largest / 10**6:.0f} million are read"
         )
+    if max(picture.size) > _LONGEST_EDGE:
+        raise UnreadableError(
+            f"{path} has {picture.width}x{picture.height} pixels: an edge may have at most {_LONGEST_EDGE}"
+        )
 
 
 def _check_decoded(path: Path, picture: Image.Image) -> None:
@@ -154,7 +159,8 @@ def _bits(picture: Image.Image) -> int:
     """Of a channel in the file: Pillow's mode hides that it drops the low byte of colours of 16 bits."""
     if isinstance(picture, TiffImageFile):
         return int(max(picture.tag_v2.get(BITSPERSAMPLE, (1,))))
-    raw_mode = str(picture.tile[0][3]) if isinstance(picture, ImageFile.ImageFile) and picture.tile else ""
+    told = picture.tile[0][3] if isinstance(picture, ImageFile.ImageFile) and picture.tile else ""
+    raw_mode = str(told[0] if isinstance(told, tuple) else told)  # beside it stand other numbers, such as a row's bytes
     return 16 if "16" in raw_mode or picture.mode.startswith(("I", "F")) else 8
 
 

@@ -176,7 +176,8 @@ SLOW: dict[str, Build] = {
     "png-bomb-grey": written(functools.partial(_bomb, 30_000, 5000)),
     "png-bomb-colour": written(functools.partial(_bomb, 2**13, 2**13, 3, 2)),
     "png-bomb-transparent": written(functools.partial(_bomb, 2**13, 2**13, 4, 6)),
-    "png-bomb-long": written(functools.partial(_bomb, 2, 2**25)),
+    "png-bomb-long": written(functools.partial(_bomb, 2**11, 2**15)),
+    "png-bomb-longer": written(functools.partial(_bomb, 9, 2**16)),
     "tiff-bomb-16-bits": written(lambda: saved(Image.new("I;16", (2**13, 2**13)), "TIFF", compression="tiff_lzw")),
     "tiff-bomb-floats": written(lambda: saved(Image.new("F", (2**13, 2**13)), "TIFF", compression="tiff_lzw")),
 }

@@ -20,7 +20,11 @@ def _bomb(levels: int, width: int = 9) -> str:
 
 def _with(line: str) -> Build:
     """The root's file of that name, with one line more."""
-    return lambda path: (path.write_bytes(_sound(path) + line.encode("utf-8", "surrogatepass")), None)[1]
+
+    def build(path: Path) -> None:
+        path.write_bytes(_sound(path) + line.encode())
+
+    return build
 
 
 def _instead(old: str, new: str) -> Build:
@@ -81,7 +85,7 @@ YAML: dict[str, Build] = {
     "tab": written(b"a:\n\tb: c\n"),
     "utf-16": written("a: b\n".encode("utf-16")),
     "latin-1": written("ä: ö\n".encode("latin-1")),
-    "byte-order-mark": lambda path: (path.write_bytes(b"\xef\xbb\xbf" + _sound(path)), None)[1],
+    "byte-order-mark": _instead("", "\ufeff"),
     "nul": written(b"a: \0\n"),
     "control": written(b"a: \x1b[2J\n"),
     "bomb": _with(_bomb(9)),

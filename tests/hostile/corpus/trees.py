@@ -35,17 +35,6 @@ def masked(root: Path) -> None:
         Image.fromarray(values).save(root / "masks" / f"{number}.png")
 
 
-def _both(change: Callable[[Path], None]) -> Build:
-    """Classes and masks in one folder, of which a reader takes its own, with a change of the folder a or images."""
-
-    def build(path: Path) -> None:
-        classes(path)
-        masked(path)
-        change(path)
-
-    return build
-
-
 def _in(change: Callable[[Path], object], *folders: str) -> Build:
     """A sound folder with a change in some of its folders."""
 
@@ -95,8 +84,12 @@ def _bytes_name(folder: Path) -> None:
     (folder / os.fsdecode(b"\xff\xfe.png")).write_bytes(pictures.saved(pictures.noise(), "PNG"))
 
 
-def _named(name: str) -> Callable[[Path], None]:
-    return lambda folder: _grey(3).save(folder / name, "PNG")
+def _named(*names: str) -> Callable[[Path], None]:
+    def save(folder: Path) -> None:
+        for name in names:
+            _grey(3).save(folder / name, "PNG")
+
+    return save
 
 
 def _many(folder: Path) -> None:
@@ -118,7 +111,7 @@ _CHANGES: dict[str, Callable[[Path], object]] = {
     "name-with-quotes": _named("'\",;\\.png"),
     "name-long": _named("n" * 250 + ".png"),
     "name-right-to-left": _named("\u202egnp.exe"),
-    "name-two-ways": lambda folder: (_named("e\u0301.png")(folder), _named("\u00e9.png")(folder)),
+    "name-two-ways": _named("e\u0301.png", "\u00e9.png"),
     "name-of-dots": _named("....png"),
     "name-like-an-option": _named("--help.png"),
     "hidden": _named(".hidden.png"),
@@ -141,6 +134,29 @@ def _socket(path: Path) -> None:
         os.chdir(before)
 
 
+def _changed(make: Callable[[Path], None], *changes: Callable[[Path], object]) -> Build:
+    """A folder, and what is changed in it."""
+
+    def build(path: Path) -> None:
+        make(path)
+        for change in changes:
+            change(path)
+
+    return build
+
+
+def _folders(*names: str) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        for name in names:
+            (path / name).mkdir(parents=True)
+
+    return make
+
+
+def _mask(picture: Image.Image, kind: str = "PNG") -> Callable[[Path], None]:
+    return lambda path: picture.save(path / "masks/0.png", kind)
+
+
 CASES: dict[str, Build] = {
     "missing": lambda path: None,
     "empty": lambda path: path.mkdir(),
@@ -148,18 +164,18 @@ CASES: dict[str, Build] = {
     "link-to-itself": lambda path: path.symlink_to(path.name),
     "sound-classes": classes,
     "sound-masks": masked,
-    "both": _both(lambda path: None),
-    "class-empty": _both(lambda path: (path / "d").mkdir()),
-    "class-a-file": lambda path: (classes(path), (path / "d").write_bytes(b"x"), None)[2],
-    "class-twice": lambda path: (classes(path), (path / "A").mkdir(), None)[2],
-    "class-no-text": lambda path: (classes(path), (path / os.fsdecode(b"\xff")).mkdir(), None)[2],
-    "class-with-escape": lambda path: (classes(path), (path / "\x1b[2J").mkdir(), None)[2],
-    "splits-alone": lambda path: [(path / name).mkdir(parents=True) for name in ("train", "val")] and None,
-    "masks-missing": lambda path: (masked(path), (path / "masks/0.png").unlink(), None)[2],
-    "masks-of-another-size": lambda path: (masked(path), _grey(0, (5, 5)).save(path / "masks/0.png"), None)[2],
-    "masks-in-colour": lambda path: (masked(path), pictures.noise("RGB", (9, 6)).save(path / "masks/0.png"), None)[2],
-    "masks-jpg": lambda path: (masked(path), _grey(0, (9, 6)).save(path / "masks/0.png", "JPEG"), None)[2],
-    "masks-of-photos": lambda path: (masked(path), pictures.noise("L", (9, 6)).save(path / "masks/0.png"), None)[2],
+    "both": _changed(classes, masked),
+    "class-empty": _changed(classes, _folders("d")),
+    "class-a-file": _changed(classes, lambda path: (path / "d").touch()),
+    "class-twice": _changed(classes, _folders("A")),
+    "class-no-text": _changed(classes, _folders(os.fsdecode(b"\xff"))),
+    "class-with-escape": _changed(classes, _folders("\x1b[2J")),
+    "splits-alone": _folders("train", "val"),
+    "masks-missing": _changed(masked, lambda path: (path / "masks/0.png").unlink()),
+    "masks-of-another-size": _changed(masked, _mask(_grey(0, (5, 5)))),
+    "masks-in-colour": _changed(masked, _mask(pictures.noise("RGB", (9, 6)))),
+    "masks-jpg": _changed(masked, _mask(_grey(0, (9, 6)), "JPEG")),
+    "masks-of-photos": _changed(masked, _mask(pictures.noise("L", (9, 6)))),
     **{f"{where}-{name}": build for name, change in _CHANGES.items() for where, build in _everywhere(change).items()},
 }
 

@@ -10,7 +10,11 @@ Build = Callable[[Path], None]
 
 def written(content: bytes | Callable[[], bytes]) -> Build:
     """A file of these bytes, which are made when they are needed."""
-    return lambda path: (path.write_bytes(content if isinstance(content, bytes) else content()), None)[1]
+
+    def build(path: Path) -> None:
+        path.write_bytes(content if isinstance(content, bytes) else content())
+
+    return build
 
 
 def anywhere() -> dict[str, Build]:
