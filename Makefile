@@ -5,6 +5,9 @@ TARGETS ?=
 WORKERS ?= 2
 BASE ?= origin/main
 OPTIONS ?=
+SECONDS ?= 600
+READER ?=
+SEED ?= 0
 TASK ?= blood
 PORT ?= 5001
 DATA ?=
@@ -19,7 +22,7 @@ export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
 export MALLOC_TOP_PAD_ ?= 268435456
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro real retrain test types behaviour test-services test-cluster test-lowest test-newest coverage lint-workflows audit format ui serve report
+.PHONY: help setup repro real retrain test types behaviour test-services test-cluster test-lowest test-newest coverage fuzz lint-workflows audit format ui serve report
 
 help: ## say what there is to do
 	@echo "Terracyte: labelled images as one reproducible pipeline"
@@ -85,6 +88,10 @@ coverage: setup ## pytest, and which lines and branches of terracyte/ it does no
 	@MAKEFLAGS= coverage run -m pytest --numprocesses auto --dist worksteal
 	@coverage combine --quiet
 	@coverage report
+
+fuzz: setup ## random inputs for each reader of foreign files, SECONDS=600 each: make fuzz [READER=picture] [SEED=1]
+	@pytest -m "" -k test_properties --hypothesis-profile many tests/hostile
+	@exec python -m tests.hostile.fuzz $(READER) --seconds $(SECONDS) --seed $(SEED)
 
 # Environments of tools, apart from the project's.
 .lint/installed .audit/installed .uv/installed: .%/installed: .github/%.txt

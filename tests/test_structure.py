@@ -136,8 +136,7 @@ def test_files_between_stages_are_read_in_one_place() -> None:
     pattern = re.compile(r"pd\.read_|np\.load\(")
     files = [file for folder in ("terracyte", "stages") for file in (ROOT / folder).rglob("*.py")]
     readers = {file.relative_to(ROOT).as_posix() for file in files if pattern.search(file.read_text("utf-8"))}
-    # the second reads the user's arrays
-    assert readers == {"terracyte/core/files.py", "terracyte/predict/inputs.py"}
+    assert readers == {"terracyte/core/files.py"}
 
 
 def test_every_changed_key_differs_from_what_it_changes() -> None:

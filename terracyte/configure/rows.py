@@ -20,7 +20,7 @@ def resolve(settings: Params, task: str) -> list[Row]:
     tuned = paths.tuned(task)
     if not tuned.exists():
         raise InputError(f"{tuned} is missing: run `dvc repro tune@{task}`")
-    values, data = files.read_json(tuned, ()), data_hash(task)
+    values, data = files.read_json(tuned, dict), data_hash(task)
     return [_row(settings, name, settings.config(name, values), data) for name in names]
 
 

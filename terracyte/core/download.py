@@ -30,7 +30,7 @@ def fetch(url: str, checksum: str, folder: Path) -> Path:
         InputError: the file there or the downloaded one has another checksum, or the download failed;
             the message says which file to put where.
     """
-    target = folder / Path(urlparse(url).path).name
+    target = folder / _name(url)
     if not target.exists():
         partial = target.with_name(f"{target.name}.part")
         folder.mkdir(parents=True, exist_ok=True)
@@ -46,6 +46,16 @@ def fetch(url: str, checksum: str, folder: Path) -> Path:
     else:
         _verify(target, checksum)
     return target
+
+
+def _name(url: str) -> str:
+    try:
+        name = Path(urlparse(url).path).name
+    except ValueError:
+        name = ""
+    if name in ("", ".."):
+        raise InputError(f"'{url}' is no address of a file: give one as in https://host/folder/name")
+    return name
 
 
 def await_answer(url: str, timeout: float) -> None:
@@ -111,7 +121,8 @@ def _download(url: str, partial: Path) -> None:
             if not response.ok:
                 raise ConnectionError(f"HTTP status {response.status_code}")
             done = size if response.status_code == _PARTIAL_CONTENT else 0
-            length = int(response.headers.get("Content-Length", 0))
+            told = response.headers.get("Content-Length", "")
+            length = int(told) if told.isdecimal() else 0
             _append(partial, done, response.iter_content(_CHUNK_BYTES), length)
     except requests.RequestException as error:
         raise ConnectionError(type(error).__name__) from error

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
+_LONGEST = 2000  # characters of a message, which may quote what strangers wrote
 _SIGNAL = 128  # what a shell adds to the number of the signal that ended a process
 
 
@@ -28,6 +29,14 @@ class UnusableFileError(InputError):
     def __init__(self, problem: str, advice: str) -> None:
         super().__init__(f"{problem}: {advice}")
         self.problem = problem
+
+
+def one_line(message: str) -> str:
+    """The message as one line that a terminal shows as it stands: too long a middle is left out, what a terminal would
+    obey is written out."""
+    words = " ".join(message.split())
+    line = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in words)
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
 
 
 def guarded(main: Callable[[], None]) -> None:
@@ -56,7 +65,7 @@ def _terminate(number: int, _: FrameType | None) -> None:
 
 
 def _exit(code: int, message: str) -> None:
-    print(" ".join(message.split()), file=sys.stderr)
+    print(one_line(message), file=sys.stderr)
     sys.exit(code)
 
 

@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from terracyte.core import forms, npy
 from terracyte.core.errors import UnusableFileError
 
 # What readers of JSON, Parquet, CSV and NumPy's files throw at bytes that are none.
@@ -138,21 +139,19 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
 
 
-def read_json(path: Path, keys: Sequence[str] | None = None) -> Any:
+def read_json(path: Path, form: forms.Form = object) -> Any:
     """Read a JSON file.
 
     Args:
         path: of the file.
-        keys: those that it must hold, as an object; None for any value.
+        form: that it must have, such as `{"a": [str]}`; see `forms`.
 
     Raises:
-        UnusableFileError: it is missing or no JSON, or lacks one of the keys.
+        UnusableFileError: it is missing or no JSON, or has another form.
     """
     with _reading(path):
         value = json.loads(path.read_text(encoding="utf-8"))
-        if keys is not None and not isinstance(value, dict):
-            raise ValueError("it is no JSON object")
-        _check_keys(value, keys or ())
+        forms.check(value, form)
         return value
 
 
@@ -217,9 +216,13 @@ def read_arrays(path: Path, keys: Sequence[str] = ()) -> dict[str, NDArray[Any]]
     Raises:
         UnusableFileError: it is missing or no .npz file, or lacks one of the arrays.
     """
-    with _reading(path), path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-        _check_keys(archive, keys)
-        return dict(archive)
+    with _reading(path), path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
+        stream.seek(0)
+        if stream.read(2) != b"PK":  # zipfile would pass over whatever stands before
+            raise ValueError("it begins as no .npz file does")
+        arrays = {name.removesuffix(".npy"): npy.read_member(archive, name) for name in archive.namelist()}
+        _check_keys(arrays, keys)
+        return arrays
 
 
 def map_array(path: Path) -> NDArray[Any]:
@@ -229,8 +232,7 @@ def map_array(path: Path) -> NDArray[Any]:
         UnusableFileError: it is missing or no .npy file, or shorter than its header says.
     """
     with _reading(path):
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-        return array
+        return npy.mapped(path)
 
 
 @contextmanager
@@ -245,12 +247,13 @@ def advising(advice: str) -> Iterator[None]:
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     try:
+        npy.require_file(path)
         yield
     except FileNotFoundError as error:
         raise UnusableFileError(f"{path} is missing", "run `dvc repro`, which makes it") from error
     except _DAMAGE as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # no damage: no permission, say; pyarrow's own errors have no number
+        if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
+            raise  # no damage: no permission, say; of a read at an impossible place no file is told
         problem = f"{path} is damaged ({' '.join(str(error).split())})"
         raise UnusableFileError(problem, "delete it and run `dvc repro`, which makes it") from error
 

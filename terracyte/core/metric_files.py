@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from terracyte.core import files
+from terracyte.core import files, forms
 from terracyte.core.errors import InputError
 
 _DETAILS = "details"
@@ -26,13 +26,22 @@ def write(path: Path, headline: Mapping[str, object], details: Mapping[str, Any]
     files.write_json(path, {**shown, _DETAILS: [details]})
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path, form: forms.Form = object) -> dict[str, Any]:
     """The details of a metric file.
 
+    Args:
+        path: of the file.
+        form: that they must have, see `forms`.
+
     Raises:
-        InputError: it has none.
+        InputError: it has none, or they have another form.
     """
-    return details(files.read_json(path), str(path))
+    found = details(files.read_json(path), str(path))
+    try:
+        forms.check(found, form)
+    except ValueError as error:
+        raise InputError(f"{path}: in '{_DETAILS}', {error}: make it again with `dvc repro`") from error
+    return found
 
 
 def details(content: Any, name: str) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def trained(row: Row) -> dict[int, Mapping[str, Any]]:
     """
     command = f"run `dvc repro train@{row.variant}`"
     path = paths.training(row.task, row.variant)
-    records = metric_files.read(path) if path.exists() else {}
+    records = metric_files.read(path, {str: {"fingerprint": str}}) if path.exists() else {}
     for seed, fingerprint in row.fingerprints.items():
         model = paths.model(row.task, row.variant, int(seed))
         if seed not in records or not model.exists():

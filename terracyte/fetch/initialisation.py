@@ -7,6 +7,7 @@ from pathlib import Path
 from terracyte.core import files, paths
 from terracyte.core.errors import InputError
 from terracyte.core.hashing import file_hash
+from terracyte.params.schema import build
 
 _LEGACY = ".h5"
 _SUFFIXES = (".weights.h5", _LEGACY)  # by its name Keras knows how to read a file
@@ -44,5 +45,4 @@ def read(variant: str) -> Initialisation:
     path = paths.pretrained(variant) / "initialisation.json"
     if not path.exists():
         raise InputError(f"{path} is missing: run `dvc repro fetch`")
-    found = files.read_json(path, ["name", "sha256"])
-    return Initialisation(name=found["name"], sha256=found["sha256"])
+    return build(Initialisation, files.read_json(path), "", str(path))

@@ -12,9 +12,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from terracyte.core import npy
 from terracyte.core.errors import InputError
 
 _MAGIC = 0x1950A86A20F9469CFC6C
+# What pickle and numpy raise on foreign or truncated bytes.
+_OF_VALUES = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+_DAMAGE = (*_OF_VALUES, pickle.UnpicklingError, EOFError, MemoryError)
 _TYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
 
@@ -25,23 +29,24 @@ def read(path: Path) -> dict[str, np.ndarray]:
         InputError: the file is missing, damaged, of another format, or names something else than tensors.
     """
     try:
+        npy.require_file(path)
         with path.open("rb") as stream:
-            return _read(stream)
+            return _read(stream, path.stat().st_size)
     except FileNotFoundError as error:
         raise InputError(f"{path} is missing") from error
-    # what pickle and numpy raise on foreign or truncated bytes
-    except (pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except _DAMAGE as error:
         raise InputError(f"{path} holds no plain tensors of PyTorch, or is damaged ({error})") from error
 
 
-def _read(stream: BinaryIO) -> dict[str, np.ndarray]:
-    if _Unpickler(stream).load() != _MAGIC:
+def _read(stream: BinaryIO, size: int) -> dict[str, np.ndarray]:
+    """Read a file of `size` bytes."""
+    if _Unpickler(stream, size).load() != _MAGIC:
         raise ValueError("another format")
     for _ in ("version", "machine"):
-        _Unpickler(stream).load()
-    unpickler = _Unpickler(stream)
+        _Unpickler(stream, size).load()
+    unpickler = _Unpickler(stream, size)
     tensors = unpickler.load()
-    for key in _Unpickler(stream).load():
+    for key in _Unpickler(stream, size).load():
         storage = unpickler.storages[key]
         (count,) = np.frombuffer(stream.read(8), "<i8")
         if count != storage.size:
@@ -53,8 +58,9 @@ def _read(stream: BinaryIO) -> dict[str, np.ndarray]:
 class _Unpickler(pickle.Unpickler):
     """Knows tensors only."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, size: int) -> None:
         super().__init__(stream)
+        self._left = size  # bytes that storages may have, which lie in the file one after the other
         self.storages: dict[str, np.ndarray] = {}
 
     def find_class(self, module: str, name: str) -> Any:
@@ -69,7 +75,12 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> np.ndarray:
         # ("storage", its type, its key, where it lay, its number of values, None)
         _, dtype, key, _, size, _ = pid
-        return self.storages.setdefault(key, np.zeros(size, dtype))
+        if key not in self.storages:
+            self._left -= size * dtype.itemsize
+            if size < 0 or self._left < 0:
+                raise ValueError(f"a storage has {size} values, which the file has not")
+            self.storages[key] = np.zeros(size, dtype)
+        return self.storages[key]
 
 
 def _tensor(

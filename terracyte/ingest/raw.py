@@ -142,7 +142,8 @@ def _require_form(task: Task, batch: Batch, origin: str) -> None:
 def _targets(task: Task, batch: Batch, origin: str) -> NDArray[np.int64]:
     """Labels or masks as whole numbers below the number of classes."""
     values: NDArray[Any] = np.asarray(batch.masks if task.dense else batch.labels)
-    known = (values >= 0) & (values < len(task.classes)) & (values == np.floor(values))
+    with np.errstate(invalid="ignore"):  # NaN, which is no class
+        known = (values >= 0) & (values < len(task.classes)) & (values == np.floor(values))
     if not known.all():
         place = tuple(int(axis) for axis in np.argwhere(~known)[0])
         kind = "mask" if task.dense else "label"

@@ -2,6 +2,7 @@
 
 import collections
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ Counts = collections.Counter[int]
 """Pixels by value; colours as one number (`terracyte.ingest.sources.masks.packed`)."""
 
 
-def count(counts: Counts, values: NDArray[np.int64], path: Path) -> None:
+def count(counts: Counts, values: NDArray[np.integer[Any]], path: Path) -> None:
     """Add the pixels of a mask.
 
     Raises:

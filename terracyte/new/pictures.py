@@ -16,7 +16,7 @@ from terracyte.core.splits import split_of
 from terracyte.ingest.sources import columns
 from terracyte.ingest.sources.listing import UNLABELLED, Sample, paired_samples, shown, split_folders, visible, walk
 from terracyte.ingest.sources.masks import LOSSY, packed
-from terracyte.ingest.sources.pictures import KINDS, SUFFIXES, UnreadableError, decoding, load_image
+from terracyte.ingest.sources.pictures import KINDS, SUFFIXES, UnreadableError, decoding, in_mode, load_image
 from terracyte.ingest.sources.resizing import resize_image
 from terracyte.new import mask_classes
 from terracyte.new.survey import Survey, count_splits, spread, too_few
@@ -48,6 +48,8 @@ def look(
     if masks is None and any((part / _IMAGES).is_dir() and (part / _MASKS).is_dir() for part in parts):
         return _segmentation(images, _IMAGES, _MASKS, group_column, split_column)
     if masks is not None:
+        if not masks.is_dir():
+            raise InputError(f"{masks} is no folder: name the folder of the masks")
         root = Path(os.path.commonpath([images.resolve(), masks.resolve()]))
         if root in (images.resolve(), masks.resolve()):
             raise InputError(f"one of {images} and {masks} lies in the other: put them side by side")
@@ -58,6 +60,8 @@ def look(
 
 def _classification(root: Path, labels: Path | None, group_column: str | None, split_column: str | None) -> Survey:
     _require_own(root.resolve())
+    if labels is not None and not labels.is_file():
+        raise InputError(f"{labels} is no file: name a CSV file with the columns file and label")
     if labels is not None and root.resolve() != labels.resolve().parent:
         raise InputError(f"{labels} does not lie in {root}: put it there, with file names as seen from there")
     if labels is not None and split_column is None and _gives_splits(labels):
@@ -201,7 +205,7 @@ def _mask_values(samples: Sequence[Sample]) -> tuple[mask_classes.Counts, bool, 
     return counts, coloured, refused[:_SHOWN]
 
 
-def _values(path: Path) -> tuple[NDArray[np.int64], bool]:
+def _values(path: Path) -> tuple[NDArray[np.int32], bool]:
     """A mask's values, colours as one number; whether they are colours."""
     with decoding(path) as (picture, _):
         if picture.format in LOSSY:
@@ -209,10 +213,11 @@ def _values(path: Path) -> tuple[NDArray[np.int64], bool]:
                 f"{path} is a {LOSSY[picture.format]}, whose compression alters the values of masks: save "
                 "them as png, or write the experiment by hand, with mask_values and snap_masks"
             )
-        values = np.asarray(picture)
-        if values.ndim == 2:
-            return values.astype(np.int64), False
-        return packed(picture.convert("RGB")), True
+        if len(picture.getbands()) > 1:
+            return packed(in_mode(picture, "RGB")), True
+        if picture.mode == "F":
+            raise InputError(f"{path} holds numbers with a point, and values of masks are whole: save it as png")
+        return np.asarray(picture).astype(np.int32), False
 
 
 def _read(paths: Sequence[Path], task: Task) -> NDArray[np.uint8]:

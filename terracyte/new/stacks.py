@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terracyte.core.errors import InputError
-from terracyte.ingest.sources.arrays import expect_shape, to_pixels
+from terracyte.ingest.sources.arrays import expect_shape, to_pixels, whole_numbers
 from terracyte.ingest.sources.npz import Member, names
 from terracyte.ingest.sources.npz_file import Pair, common_scale, pairs, picture
 from terracyte.new import mask_classes
@@ -77,7 +77,7 @@ def _forms(found: Sequence[Pair]) -> tuple[dict[tuple[int, int], int], dict[str,
 def _labels(member: Member) -> NDArray[np.int64]:
     if member.shape not in ((len(member),), (len(member), 1)):
         raise InputError(f"{member.where} has shape {member.shape}; one label per image is needed")
-    return _whole(member, member.read().reshape(-1))
+    return whole_numbers(member.read().reshape(-1), member.where)
 
 
 def _mask_values(found: Sequence[Pair]) -> mask_classes.Counts:
@@ -85,15 +85,8 @@ def _mask_values(found: Sequence[Pair]) -> mask_classes.Counts:
     for pair in found:
         expect_shape(pair.targets, *pair.images.shape[:3])
         for _, chunk in pair.targets.chunks():
-            mask_classes.count(counts, _whole(pair.targets, chunk), pair.targets.path)
+            mask_classes.count(counts, whole_numbers(chunk, pair.targets.where), pair.targets.path)
     return counts
-
-
-def _whole(member: Member, values: NDArray[np.generic]) -> NDArray[np.int64]:
-    whole = values.astype(np.int64)
-    if (whole != values).any():
-        raise InputError(f"{member.where} holds {values[whole != values][0]}; classes are whole numbers")
-    return whole
 
 
 def _read(found: Sequence[Pair], task: Task) -> NDArray[np.uint8]:

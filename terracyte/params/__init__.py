@@ -6,6 +6,7 @@ with one line before any work starts.
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -183,11 +184,15 @@ def _checked(content: object, experiment: Experiment) -> Params:
     return params
 
 
+_NAME = re.compile(r"\w[\w.+-]*")
 _LEAST = dict.fromkeys(("validate", "clean", "balance", "tune", "promote"), ": `{}` takes what fits the images")
 
 
 def _check_tasks(params: Params) -> None:
     """Each block of tasks has one entry per task."""
+    for name in (*params.tasks, *params.variants):
+        if not _NAME.fullmatch(name):
+            raise InputError(f"a task or variant is called {name!r}; use letters, digits and _ . + -: it names files")
     blocks = ("validate", "clean", "balance", "tune", "promote", "reference")
     for name in blocks:
         check_keys(getattr(params, name), params.tasks, name)
@@ -217,8 +222,8 @@ def _check_likeness(params: Params, name: str) -> None:
 
 
 def _check_seeds(seeds: tuple[int, ...], where: str) -> None:
-    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise InputError(f"'{where}' is {list(seeds)}; it must list different numbers from 0 on")
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**31:
+        raise InputError(f"'{where}' is {list(seeds)}; it must list different numbers from 0 on, below 2**31")
 
 
 def _check_experiment(params: Params) -> None:

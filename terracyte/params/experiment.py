@@ -64,6 +64,8 @@ class Source:
     def __post_init__(self) -> None:
         declared = [value for values in self.mask_values.values() for value in values_of(values)]
         for value in [*declared, self.ignore]:
+            if isinstance(value, int) and not -(2**31) <= value < 2**31:
+                raise InputError(f"a value in 'sources.<task>' is {value}; masks hold numbers of 32 bits at most")
             if isinstance(value, tuple) and not all(0 <= channel <= 255 for channel in value):
                 raise InputError(f"a colour in 'sources.<task>' is {list(value)}; red, green and blue lie in 0-255")
 
@@ -129,6 +131,10 @@ def overridden(blocks: Mapping[str, Any], override: Mapping[str, object]) -> dic
         node, place = changed, block
         for key in keys:
             node = node[block]
+            if not isinstance(node, Mapping):
+                raise InputError(
+                    f"'override.{path}' leads into '{place}', which holds no names but {node!r}: shorten it"
+                )
             check_keys([key], node, f"override.{place}")
             block, place = key, f"{place}.{key}"
         node[block] = _merged(node[block], value)

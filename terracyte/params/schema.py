@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from terracyte.core.errors import InputError
 
 Built = TypeVar("Built")
+_LARGEST_FLOAT = 2**1023
 _BOUNDS, _MEASURED = "bounds", "measured"
 
 
@@ -142,7 +143,8 @@ def _convert_optional(arguments: tuple[Any, ...], value: object, path: str) -> A
 
 
 def _choose(allowed: tuple[Any, ...], value: object, path: str) -> Any:
-    if value not in allowed or isinstance(value, bool) != any(isinstance(a, bool) for a in allowed):
+    # 1.0 and true equal 1, and are none
+    if not any(value == each and type(value) is type(each) for each in allowed):
         raise _mistyped(path, value, f"one of {', '.join(map(str, allowed))}")
     return value
 
@@ -162,7 +164,7 @@ _NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true o
 def _convert_scalar(hint: Any, value: object, path: str) -> Any:
     if hint is object or hint is Any:
         return value
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST_FLOAT:
         return float(value)
     # bool is a subclass of int in Python, but `true` is no number in a YAML file
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):

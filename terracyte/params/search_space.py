@@ -134,6 +134,8 @@ class Tune:
                     f"'{place}' is searched, but variants.{self.variant}.change or {where}.change fixes "
                     f"it at {fixed[key]!r}: take it out of one of them"
                 )
+            if key not in reference:
+                raise InputError(f"'{place}' is searched, and the reference has no '{key}': add its value there")
             if not dimension.holds(reference[key]):
                 raise InputError(
                     f"'{place}' is {dimension}, which leaves out the reference's {reference[key]!r}: "

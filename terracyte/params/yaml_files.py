@@ -1,9 +1,20 @@
 """YAML files → plain values, with one line about what is wrong in them."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from terracyte.core import npy
 from terracyte.core.errors import InputError
+
+if TYPE_CHECKING:
+    from ruamel.yaml.nodes import Node
+
+_LARGEST = 2**20  # bytes: such a file takes seconds, and none that people write is near it
+_MOST_NODES = 10**6  # aliases counted as what they stand for, which may be billions
+_LONGEST_NUMBER = 40  # digits
+# What ruamel.yaml throws at values that are none of their tag, such as a 13th month or `!!int x`.
+_OF_VALUES = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 
 
 def read_yaml(path: Path) -> Any:
@@ -13,25 +24,37 @@ def read_yaml(path: Path) -> Any:
         InputError: the file is missing or no YAML.
     """
     try:
+        npy.require_file(path)
+        if path.stat().st_size > _LARGEST:
+            raise InputError(
+                f"{path} has {path.stat().st_size} bytes; at most {_LARGEST} are read: is it the right one?"
+            )
         return parse_yaml(path.read_text(encoding="utf-8"), path)
     except FileNotFoundError as error:
         raise InputError(f"{path} is missing: run in an experiment's folder, where dvc.yaml lies") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not valid YAML: it is not UTF-8 text") from error
+    except ValueError as error:
+        raise InputError(f"{path}: not valid YAML: {error}") from error
 
 
 def parse_yaml(text: str, path: Path) -> Any:
     """Parse YAML that stands in the file `path`.
 
     Raises:
-        InputError: it is no YAML.
+        InputError: it is no YAML, or what it stands for is boundless.
     """
     # Imported here: `--help` and tests of pure code need no YAML.
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
+    yaml = YAML(typ="safe", pure=True)
     try:
-        return YAML(typ="safe", pure=True).load(text)
+        node = yaml.compose(text)
+        if node is None:
+            return None
+        _check(node, path)
+        return yaml.constructor.construct_document(node)
     except YAMLError as error:
         from terracyte.core import files
 
@@ -40,3 +63,42 @@ def parse_yaml(text: str, path: Path) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
         raise InputError(f"{path}{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
+    except RecursionError as error:
+        raise InputError(f"{path}: not valid YAML: it is nested too deeply") from error
+    except _OF_VALUES as error:
+        raise InputError(f"{path}: not valid YAML: a value is none of its kind: {error}") from error
+
+
+def _check(root: "Node", path: Path) -> None:
+    """Refuse what no parameter can be, before it is made: aliases of billions, or of themselves, and absurd texts."""
+    sizes: dict[int, int] = {}
+    waiting: list[tuple[Node, bool]] = [(root, False)]
+    while waiting:
+        node, counted = waiting.pop()
+        if counted:
+            sizes[id(node)] = 1 + sum(sizes[id(child)] for child in _children(node))
+        elif id(node) not in sizes:
+            sizes[id(node)] = _MOST_NODES  # until it is counted: whoever meets it before lies within it
+            _check_text(node, path)
+            waiting += [(node, True), *((child, False) for child in _children(node))]
+        if sizes.get(id(node), 0) > _MOST_NODES:
+            raise InputError(
+                f"{path} line {node.start_mark.line + 1}: aliases (*name) stand for themselves here, or for more than "
+                f"{_MOST_NODES} values: write out what is meant"
+            )
+
+
+def _children(node: "Node") -> Iterator["Node"]:
+    """The nodes of a list, or the keys and values of a mapping."""
+    for entry in node.value if isinstance(node.value, list) else ():
+        yield from entry if isinstance(entry, tuple) else (entry,)
+
+
+def _check_text(node: "Node", path: Path) -> None:
+    if not isinstance(node.value, str):
+        return
+    where = f"{path} line {node.start_mark.line + 1}"
+    if "\0" in node.value or any("\ud800" <= each <= "\udfff" for each in node.value):
+        raise InputError(f"{where}: a text holds a character that no file can have (NUL or half a surrogate pair)")
+    if str(node.tag).endswith(":int") and len(node.value) > _LONGEST_NUMBER:
+        raise InputError(f"{where}: a number has {len(node.value)} digits; at most {_LONGEST_NUMBER} are read")

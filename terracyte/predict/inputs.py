@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from terracyte.core import npy
 from terracyte.core.errors import InputError
 from terracyte.ingest.sources.arrays import full_scale, row_names, to_pixels
 from terracyte.ingest.sources.listing import check_name, shown, walk
-from terracyte.ingest.sources.npz import Member, members, names
+from terracyte.ingest.sources.npz import MOST_ROWS, Member, members, names
 from terracyte.ingest.sources.pictures import KINDS, SUFFIXES, UnreadableError, load_image
 from terracyte.ingest.sources.resizing import Region, placement, resize_image
 from terracyte.predict.outputs import OVERLAYS, TABLE
@@ -143,7 +144,7 @@ def _decode(task: Task, resize: bool, path: Path) -> tuple[NDArray[np.uint8], Re
     try:
         picture = load_image(task, path).picture
     except UnreadableError as error:
-        return error
+        return UnreadableError(str(error))  # a new one: what was raised holds the picture
     if not resize and picture.size != (width, height):
         raise InputError(
             f"{path} is {picture.width}x{picture.height} pixels, {task.name} images are {width}x{height} (width x "
@@ -178,7 +179,7 @@ def _channels_last(channels: int) -> _Layout:
 
 def _npy(task: Task, path: Path) -> tuple[Member, _Layout]:
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = npy.mapped(path)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path} is damaged, or no array of plain numbers ({error})") from error
     if array.dtype.kind not in "iuf" or not array.size:
@@ -199,9 +200,9 @@ class _MappedArray(Member):
 
     array: NDArray[Any]
 
-    def chunks(self) -> Iterator[tuple[int, NDArray[Any]]]:
+    def chunks(self, most: int = MOST_ROWS) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield (index of the first row, rows) in order; each chunk has 16 MiB or one row."""
-        rows = max(1, _CHUNK_BYTES // max(1, self.array[0].nbytes))
+        rows = max(1, min(most, _CHUNK_BYTES // max(1, self.array[0].nbytes)))
         for first in range(0, len(self), rows):
             yield first, np.asarray(self.array[first : first + rows])
 

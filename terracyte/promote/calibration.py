@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-from terracyte.core import files, paths, quiet
+from terracyte.core import files, forms, paths, quiet
 from terracyte.core.errors import InputError
 from terracyte.metrics import confusion
 from terracyte.tasks.task import Task
@@ -91,7 +91,7 @@ def write(task: Task, model: Path, path: Path) -> None:
 
 def read(path: Path) -> float:
     """The temperature of a file that `write` wrote."""
-    return float(files.read_json(path, ["temperature"])["temperature"])
+    return float(files.read_json(path, {"temperature": forms.NUMBER})["temperature"])
 
 
 def _observations(task: Task, model: Path) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:

@@ -41,7 +41,7 @@ def card(
         about=about,
         scores=scores,
         intervals=intervals,
-        splits=files.read_json(paths.balance(task.name), ["splits"])["splits"],
+        splits=files.read_json(paths.balance(task.name), {"splits": dict})["splits"],
         fallen_back=about["initialisation"] == NOT_TO_BE_HAD,
         drawn=about["source"] == SAMPLE,
         few=about["images"] < _FEW,

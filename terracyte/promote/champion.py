@@ -9,6 +9,7 @@ from terracyte import tasks
 from terracyte.core import files, paths
 from terracyte.core.errors import InputError
 from terracyte.params import TaskSpec
+from terracyte.params.schema import build
 from terracyte.tasks.task import Task
 
 RECORD = "champion.json"  # what `contenders.describe` returns, why it became champion, and how it was tested
@@ -20,7 +21,8 @@ TESTED = "predictions/tested.parquet"  # its test images, in the order of the pr
 CARD = "card.md"  # the model card
 
 # what a record must hold for its task to be known
-_DESCRIPTION = ("task", "variant", "kind", "classes", "height", "width", "channels", "background")
+_DESCRIPTION = dict.fromkeys(("kind", "classes", "height", "width", "channels", "background"), object)
+_DESCRIPTION |= {"task": str, "variant": str}
 
 
 def prediction(seed: int) -> str:
@@ -49,6 +51,7 @@ def read_record(folder: Path, task: str | None = None) -> dict[str, Any]:
     with restoring(folder):
         record: dict[str, Any] = files.read_json(folder / RECORD, _DESCRIPTION)
     of_task = record["task"]
+    task_of(record)  # refuses what describes none
     if task not in (None, of_task):
         raise InputError(f"{folder} is the champion of {of_task}, not of {task}: name the folder of {task}'s")
     return record
@@ -61,25 +64,23 @@ def read_decision(task: str) -> dict[str, Any]:
         InputError: the file is missing or damaged.
     """
     path = paths.promotion(task)
-    keys = ("champion", "candidate", "promoted", "reasons", "against", "history")
+    form = {"champion": (dict, type(None)), "candidate": dict, "promoted": bool, "reasons": [str], "history": [dict]}
     with files.advising(f"restore it with `git checkout {path}`: it holds the decisions before"):
-        decided: dict[str, Any] = files.read_json(path, keys)
+        decided: dict[str, Any] = files.read_json(path, {**form, "against": object})
     return decided
 
 
 def task_of(record: Mapping[str, Any]) -> Task:
-    """The task of which a record holds the description."""
-    background = record["background"]
-    spec = TaskSpec(
-        kind=record["kind"],
-        classes=tuple(record["classes"]),
-        height=record["height"],
-        width=record["width"],
-        channels=record["channels"],
-        background=None if background is None else record["classes"][background],
-        # champions from before these settings have none of them
-        pixel_range=None if (ends := record.get("pixel_range")) is None else (ends[0], ends[1]),
-        transparent=record.get("transparent", "refuse"),
-        fit=record.get("fit", "stretch"),
-    )
-    return tasks.of(record["task"], spec)
+    """The task of which a record holds the description.
+
+    Raises:
+        InputError: a value of it is none of its kind.
+    """
+    # champions from before the last three settings have none of them
+    keys = ("kind", "classes", "height", "width", "channels", "pixel_range", "transparent", "fit")
+    described = {key: record[key] for key in keys if key in record}
+    classes, background = record["classes"], record["background"]
+    if background is not None:
+        known = isinstance(classes, list) and type(background) is int and 0 <= background < len(classes)
+        described["background"] = classes[background] if known else background  # else refused below
+    return tasks.of(record["task"], build(TaskSpec, described, "", RECORD))

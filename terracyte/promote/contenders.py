@@ -151,7 +151,7 @@ def read_champion(task: str) -> Contender | None:
         return Contender(
             about=about,
             models=(folder / MODEL,),
-            scores=files.read_json(folder / SCORES, ()),
+            scores=files.read_json(folder / SCORES, dict),
             tested=files.read_table(folder / TESTED),
             kept=tuple(files.read_arrays(folder / prediction(seed)) for seed in about["seeds"]),
         )

@@ -66,7 +66,7 @@ def _champion(task: Task, about: Mapping[str, Any], aliases: tuple[str, ...]) ->
 def _refused(task: Task, decided: Mapping[str, Any]) -> Entry:
     about = decided["candidate"]
     path = paths.training(task.name, about["variant"])
-    trained = metric_files.read(path) if path.exists() else {}
+    trained = metric_files.read(path, {str: {"fingerprint": str}}) if path.exists() else {}
     if [trained.get(str(seed), {}).get("fingerprint") for seed in about["seeds"]] != about["fingerprints"]:
         raise InputError(f"{paths.promotion(task.name)} is of other trainings: run `dvc repro promote@{task.name}`")
     head = f"Candidate, refused: `{about['variant']}`, which validated best."

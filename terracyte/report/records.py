@@ -13,6 +13,7 @@ import pandas as pd
 
 from terracyte.core import files, metric_files, paths
 from terracyte.core.errors import InputError
+from terracyte.core.forms import NUMBER, Form
 from terracyte.evaluate import confusions, ranking
 from terracyte.metrics.confusion import Counts
 from terracyte.params import Params, Variant
@@ -82,8 +83,9 @@ def record(task: Task, name: str, settings: Params) -> Record:
     """
     train, evaluate = f"train@{name}", f"evaluate@{name}"
     row = rows.read(task.name, name)
-    training = metric_files.read(_existing(paths.training(task.name, name), train))
-    scores = metric_files.read(_existing(paths.scores(task.name, name), evaluate))
+    of_training = {str: {"fingerprint": str, f"val_{task.selection}": NUMBER}}
+    training = metric_files.read(_existing(paths.training(task.name, name), train), of_training)
+    scores = metric_files.read(_existing(paths.scores(task.name, name), evaluate), _form_of_scores(task, row))
     curves = files.read_csv(_existing(paths.curves(task.name, name), train))
     counts = confusions.read(_existing(paths.confusions(task.name, name), evaluate))
     trained = {seed: run["fingerprint"] for seed, run in training.items()}
@@ -99,6 +101,21 @@ def record(task: Task, name: str, settings: Params) -> Record:
         confusions=counts,
         compared_with=settings.compared_with(name),
     )
+
+
+def _form_of_scores(task: Task, row: Row) -> Form:
+    """What the tables take of a row's scores."""
+    headlines = [name for name in (task.headline, task.shift_headline) if name]
+    classes = {task.classes[label]: {task.class_headline: NUMBER} for label in task.scored_classes}
+    shift = {"shift": dict.fromkeys(task.corruptions, NUMBER), "shift_severity": [NUMBER]} if task.corruptions else {}
+    several = {"together": dict.fromkeys(headlines, NUMBER)} if len(row.seeds) > 1 else {}
+    return {
+        "fingerprints": {str: str},
+        "seeds": {str: {"confusion": list}},
+        "mean": {**dict.fromkeys([*headlines, *task.other_scores], NUMBER), "per_class": classes, **shift},
+        "interval": {name: [NUMBER, NUMBER] for name in headlines},
+        **several,
+    }
 
 
 def _existing(path: Path, stage: str) -> Path:
@@ -121,5 +138,5 @@ def _check_confusions(counts: Counts, scores: Mapping[str, Any], row: Row, stage
     """Differences and tests must be those of the scores beside them."""
     path = paths.confusions(row.task, row.variant)
     for seed, counted in zip(row.seeds, counts.sum(axis=1), strict=True):
-        if not np.array_equal(counted, scores["seeds"][str(seed)]["confusion"]):
+        if not np.array_equal(counted, scores["seeds"].get(str(seed), {}).get("confusion")):
             raise InputError(f"{path}: seed {seed} is not that of the scores: run `dvc repro {stage}`")

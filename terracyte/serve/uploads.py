@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from terracyte.core.errors import InputError
-from terracyte.ingest.sources.pictures import FORMATS, KINDS, UnreadableError, load_image
+from terracyte.ingest.sources.pictures import KINDS, UnreadableError, load_image
 from terracyte.ingest.sources.resizing import Region, placement, resize_image, shape
 from terracyte.tasks.task import Task
 
@@ -43,9 +43,10 @@ def decode(task: Task, content: bytes) -> Upload:
     Raises:
         InputError: it is no readable picture, or too large.
     """
-    _check_size(content)
+    if not content:
+        raise InputError(f"the file is empty: choose a {KINDS}")
     try:
-        picture = load_image(task, _NAME, io.BytesIO(content)).picture
+        picture = load_image(task, _NAME, io.BytesIO(content), _LARGEST_PICTURE).picture
     except UnreadableError as error:
         raise InputError(str(error)) from error
     region = placement(task, picture.height, picture.width).filled
@@ -63,16 +64,3 @@ def _note(task: Task, picture: Image.Image) -> str:
     source = whole if used == whole else f"the middle {used} of {whole}"
     padding = "" if filled == all_of_it else f", padded to {all_of_it}"
     return f"Scaled from {source} to {filled} pixels{padding}, the size of the task."
-
-
-def _check_size(content: bytes) -> None:
-    """Refuse other files, and pictures with too many pixels, before any pixel is decoded."""
-    if not content:
-        raise InputError(f"the file is empty: choose a {KINDS}")
-    try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-            width, height = picture.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"the file is no {KINDS}, or far too large") from error
-    if width * height > _LARGEST_PICTURE:
-        raise InputError(f"the picture has {width}x{height} pixels: at most {_LARGEST_PICTURE // 10**6} million")

@@ -199,7 +199,7 @@ def _describe(client: "MlflowClient", run_id: str, identity: Identity, tags: Map
 def _dataset(identity: Identity) -> Any:
     from mlflow.entities import Dataset
 
-    splits = files.read_json(paths.balance(identity.task), ["splits"])["splits"]
+    splits = files.read_json(paths.balance(identity.task), {"splits": dict})["splits"]
     return Dataset(
         name=identity.task,
         digest=identity.row.data_hash[:36],  # as long as MLflow takes it

@@ -12,7 +12,7 @@ import pandas as pd
 
 from terracyte import compute, tasks, tracking
 from terracyte.compute import Ask
-from terracyte.core import files, metric_files, paths
+from terracyte.core import files, forms, metric_files, paths
 from terracyte.core.errors import InputError
 from terracyte.core.hashing import code_hash
 from terracyte.models.precision import is_slow_here
@@ -171,7 +171,7 @@ def _fit(job: Job, on_epoch: Callable[[int, Epoch], None]) -> tuple[Fitted, dict
         config=row.config,
         training=read_rows(task, "train"),
         validation=read_rows(task, "validation"),
-        class_weights=files.read_json(paths.balance(task.name), ["class_weights"])["class_weights"],
+        class_weights=files.read_json(paths.balance(task.name), {"class_weights": [forms.NUMBER]})["class_weights"],
         pretrained=paths.backbone(row.variant),
         seed=job.identity.seed,
         checkpoint=checkpoints.folder(job.identity),

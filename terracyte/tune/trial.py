@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from terracyte import params, tasks
 from terracyte.compute import Ask
-from terracyte.core import files, paths, quiet
+from terracyte.core import files, forms, paths, quiet
 from terracyte.core.hashing import digest, file_hash
 from terracyte.params import Params
 from terracyte.params.row import data_hash
@@ -122,7 +122,7 @@ def _train(settings: Params, task_name: str, values: Values, seed: int, name: st
             config=config,
             training=part(read_rows(task, "train"), tune.share),
             validation=read_rows(task, "validation"),
-            class_weights=files.read_json(paths.balance(task_name), ["class_weights"])["class_weights"],
+            class_weights=files.read_json(paths.balance(task_name), {"class_weights": [forms.NUMBER]})["class_weights"],
             pretrained=paths.backbone(tune.variant),
             seed=seed,
             checkpoint=checkpoint,

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from terracyte.core import files
+from terracyte.core import files, forms
 from terracyte.core.errors import InputError, guarded
 from tests.conftest import ROOT
 
@@ -96,7 +96,7 @@ def test_tables_are_the_same_bytes(tmp_path: Path) -> None:
 def test_what_a_killed_process_left_is_removed_by_the_next_write(tmp_path: Path) -> None:
     script = f"""
 from pathlib import Path
-from terracyte.core import files
+from terracyte.core import files, forms
 with files.atomic(Path({str(tmp_path)!r}, "a.json")), files.atomic_folder(Path({str(tmp_path)!r}, "raw")) as folder:
     (folder / "half").touch()
     print(flush=True)
@@ -118,7 +118,7 @@ def test_a_process_that_is_asked_to_end_leaves_nothing(tmp_path: Path) -> None:
     script = f"""
 import time
 from pathlib import Path
-from terracyte.core import files
+from terracyte.core import files, forms
 from terracyte.core.errors import guarded
 def main():
     with files.atomic(Path({str(tmp_path)!r}, "a.json")), files.atomic_folder(Path({str(tmp_path)!r}, "raw")):
@@ -184,16 +184,21 @@ def test_a_missing_or_damaged_file_is_one_line_with_the_command_that_makes_it(
 
 
 @pytest.mark.parametrize(
-    ("content", "keys", "problem"),
+    ("content", "form", "problem"),
     [
-        ("[1]", (), r"it is no JSON object"),
-        ('{"b": 1}', ["b", "a"], r"it lacks 'a'"),
+        ("[1]", dict, r"'' is \[1\], no dict"),
+        ("[1]", {"a": object}, r"it is no JSON object"),
+        ('{"b": 1}', {"b": int, "a": int}, r"it lacks 'a'"),
+        ('{"a": {"b": {}}}', {"a": {str: {"c": str}}}, r"it lacks 'a\.b\.c'"),
+        ('{"a": [1, true]}', {"a": [forms.NUMBER]}, r"'a\[1\]' is True, no int or float"),
+        ('{"a": [1]}', {"a": [int, int]}, r"'a' is \[1\], no list of 2"),
+        ('{"a": null}', {"a": {str: int}}, r"'a' is None, no JSON object"),
     ],
 )
-def test_json_of_another_form_is_damaged(content: str, keys: list[str], problem: str, tmp_path: Path) -> None:
+def test_json_of_another_form_is_damaged(content: str, form: object, problem: str, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(content)
     with pytest.raises(InputError, match=rf"a\.json is damaged \({problem}\): delete it"):
-        files.read_json(tmp_path / "a.json", keys)
+        files.read_json(tmp_path / "a.json", form)
 
 
 def test_an_archive_without_an_array_is_damaged(tmp_path: Path) -> None:

@@ -420,7 +420,7 @@ def test_other_classes_or_sizes_cannot_be_compared(edit: Edit, path: str, value:
         (lambda: paths.promotion("blood").write_text("<<<<<<<"), "git checkout metrics/blood/promotion.json"),
         (
             lambda: files.write_json(paths.promotion("blood"), {"champion": 1}),
-            "promotion.json is damaged (it lacks 'candidate')",
+            "promotion.json is damaged ('champion' is 1, no dict",
         ),
         (lambda: (paths.champion("blood") / SCORES).unlink(), "dvc checkout data/blood/champion"),
         (lambda: (paths.champion("blood") / RECORD).write_text("{"), "champion.json is damaged"),

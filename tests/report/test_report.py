@@ -268,7 +268,7 @@ def test_the_page_says_where_a_given_split_leaked(monkeypatch: pytest.MonkeyPatc
     given |= {"cut_from_train": {"validation": 12}, "copies_dropped": 2}
     read = files.read_json
     added = {paths.balance("blood"): {"given": given}}
-    monkeypatch.setattr(files, "read_json", lambda path, keys=None: read(path, keys) | added.get(path, {}))
+    monkeypatch.setattr(files, "read_json", lambda path, form=object: read(path, form) | added.get(path, {}))
     report("blood")
     text = " ".join(page("blood").split())
     assert "3 groups were in several of its splits, and each moved to the most protected one: 5 images." in text

@@ -68,6 +68,19 @@ def full_scale(member: Member, chunks: Iterable[tuple[int, NDArray[Any]]]) -> fl
     return 255.0 if max(np.fmax.reduce(chunk, axis=None) for _, chunk in progress) <= 1 else 1.0
 
 
+def whole_numbers(values: NDArray[Any], where: str) -> NDArray[np.int64]:
+    """Classes of any integer or float type as int64.
+
+    Raises:
+        InputError: one is no whole number, or too large for one; the message names the place `where` and the value.
+    """
+    with np.errstate(invalid="ignore"):  # NaN, and what is too large: both differ from what they become
+        whole = values.astype(np.int64)
+    if (whole != values).any():
+        raise InputError(f"{where} holds {values[whole != values][0].item():g}; classes are whole numbers")
+    return whole
+
+
 def to_pixels(member: Member, chunk: NDArray[Any], scale: float, first: int) -> NDArray[np.uint8]:
     """Bring pixels to uint8, rounding floats.
 

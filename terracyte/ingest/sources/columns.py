@@ -3,9 +3,12 @@
 import csv
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
+from terracyte.core import npy
 from terracyte.core.errors import InputError
 from terracyte.core.splits import SPLITS, split_of
 
@@ -62,7 +65,7 @@ def read(path: Path, column: str) -> dict[str, str]:
         InputError: the file or a column is missing, a row has no file, or two rows of one file differ.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
+        with _opened(path) as stream:
             reader = csv.DictReader(stream)
             reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
             absent = sorted({"file", column} - set(reader.fieldnames))
@@ -72,22 +75,29 @@ def read(path: Path, column: str) -> dict[str, str]:
             return _cells(path, column, reader)
     except FileNotFoundError as error:
         raise InputError(f"{path} is missing; write it, or take its name out of experiment.yaml") from error
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (ValueError, csv.Error) as error:
         raise InputError(f"{path} is no CSV file in UTF-8: {error}") from error
 
 
 def header(path: Path) -> list[str]:
     """The names of the columns; none where the file cannot be read, which reading a column tells."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
+        with _opened(path) as stream:
             return [name.strip() for name in next(csv.reader(stream), [])]
-    except (OSError, UnicodeDecodeError, csv.Error):
+    except (OSError, ValueError, csv.Error):
         return []
 
 
 def normal(name: str) -> str:
     """The name in Unicode's composed form: file systems differ in how they write an accent."""
     return unicodedata.normalize("NFC", name)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    npy.require_file(path)
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        yield stream
 
 
 def _cells_of(path: Path, column: str, names: Sequence[str]) -> list[str]:
@@ -106,6 +116,11 @@ def _cells(path: Path, column: str, reader: "csv.DictReader[str]") -> dict[str, 
         file, cell = normal((row["file"] or "").strip()), (row[column] or "").strip()
         if not file:
             raise InputError(f"{path}: line {reader.line_num} names no file; fill it in or remove the line")
+        if file.startswith("/") or ".." in file.split("/"):
+            raise InputError(
+                f"{path}: line {reader.line_num} names '{file}', which may lie elsewhere: put it into {path.parent}, "
+                "and name it as seen from there"
+            )
         if cells.setdefault(file, cell) != cell:
             raise InputError(
                 f"{path}: '{file}' has the {column} '{cells[file]}' in line {lines[file]} and '{cell}' in line "

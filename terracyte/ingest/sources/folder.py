@@ -59,7 +59,7 @@ class _Unknown:
     """A mask with values of no meaning."""
 
     path: Path
-    values: NDArray[np.int64]
+    values: NDArray[np.int32]
 
 
 def read(task: Task, source: Source) -> Iterator[Batch]:
@@ -191,7 +191,7 @@ def _load(
             return _Loaded(image, sample.label)
         return _with_mask(task, source, coding, photo, image, sample.mask)
     except UnreadableError as error:
-        return error
+        return UnreadableError(str(error))  # a new one: what was raised holds the picture
 
 
 def _with_mask(

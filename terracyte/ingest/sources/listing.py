@@ -1,11 +1,12 @@
 """The files of a folder source: which picture has which class or mask."""
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from terracyte.core.errors import InputError
+from terracyte.core.errors import InputError, one_line
 from terracyte.core.splits import split_of
 from terracyte.ingest.sources import columns
 from terracyte.params import Source
@@ -191,32 +192,53 @@ def check_name(path: Path) -> None:
         raise InputError(f"{path.parent} holds '{name}', whose name is not UTF-8: rename it") from error
 
 
-def walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+def walk(folder: Path) -> Iterator[Path]:
     """Files below a folder, by name, level by level; what is hidden is passed over.
 
-    Links are followed, but not to a folder that one is in already. Memory grows with the largest folder only.
+    Links are followed, and each folder is read once, however many links lead to it: links may go in circles, or make
+    millions of ways to a few folders. Memory grows with the number of folders and with the largest one.
 
     Raises:
         InputError: see `visible`.
     """
-    here = Path(os.path.realpath(folder))
-    if here in above:
-        return
-    for path in visible(folder):
-        if path.is_dir():
-            yield from walk(path, (*above, here))
+    read: set[tuple[int, int]] = set()
+
+    def entries(inner: Path) -> list[Path]:
+        status = inner.stat()
+        place = status.st_dev, status.st_ino
+        if place in read:
+            return []
+        read.add(place)
+        return visible(inner)
+
+    # no recursion: folders may be nested deeper than functions
+    waiting = [iter(entries(folder))]
+    while waiting:
+        path = next(waiting[-1], None)
+        if path is None:
+            waiting.pop()
+        elif path.is_dir():
+            waiting.append(iter(entries(path)))
         else:
             yield path
 
 
 def hidden(root: Path) -> list[str]:
-    """Hidden files and folders below `root`, relative to it."""
-    return sorted(path.relative_to(root).as_posix() for path in root.rglob(".*"))
+    """Hidden files and folders below `root`, relative to it; links are not followed."""
+    found, waiting = [], [str(root)]
+    while waiting:
+        with contextlib.suppress(PermissionError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    found.append(Path(entry.path).relative_to(root).as_posix())
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+    return sorted(found)
 
 
 def shown(names: list[str]) -> str:
     """The first names of a list, for messages."""
-    return ", ".join(names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")
+    return one_line(", ".join(names[:_SHOWN])) + (" …" if len(names) > _SHOWN else "")
 
 
 def label_of(task: Task, source: Source, given: str) -> int | None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from terracyte.core.errors import InputError
-from terracyte.ingest.sources.pictures import Photo, decoding, exif_orientation
+from terracyte.ingest.sources.pictures import Photo, decoding, exif_orientation, in_mode, upright
 from terracyte.params import MaskValue, Source, values_of
 from terracyte.params.schema import check_keys
 from terracyte.tasks.task import Task
@@ -18,16 +18,7 @@ from terracyte.tasks.task import Task
 LOSSY = {"JPEG": "jpg", "WEBP": "webp"}  # formats whose compression may alter values
 _UNLABELLED = 255  # by a wide-spread convention
 _SHOWN = 5
-# Pillow's steps from stored pixels to upright ones, by what EXIF calls the orientation
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_AT_ONCE = 2**16  # values whose classes are looked up at a time
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,7 +73,7 @@ def coding(task: Task, source: Source) -> Coding:
     )
 
 
-def load_mask(coding: Coding, path: Path) -> tuple[NDArray[np.int64], int]:
+def load_mask(coding: Coding, path: Path) -> tuple[NDArray[np.int32], int]:
     """Decode a mask: its values (h, w) as `Coding.values` has them, and its own EXIF orientation.
 
     Raises:
@@ -99,19 +90,22 @@ def load_mask(coding: Coding, path: Path) -> tuple[NDArray[np.int64], int]:
         orientation = exif_orientation(picture)
         if coding.in_colour:
             return packed(_rgb(picture, path)), orientation
-        values = np.asarray(picture.convert("L") if picture.format in LOSSY else picture)
+        values = np.asarray(in_mode(picture, "L") if picture.format in LOSSY else picture)
         if values.ndim != 2 or values.dtype.kind == "f":
             raise InputError(
                 f"{path} is a colour picture ({picture.mode}), and values of masks are numbers: name the colours in "
                 "'mask_values' beside the path, as in {soil: [220, 20, 60]}"
             )
-        return values.astype(np.int64), orientation
+        return values.astype(np.int32), orientation  # Pillow knows no larger integers
 
 
-def packed(picture: Image.Image) -> NDArray[np.int64]:
+def packed(picture: Image.Image) -> NDArray[np.int32]:
     """The colours (h, w) of an RGB picture, each as r · 65536 + g · 256 + b; see `colour`."""
-    red, green, blue = np.moveaxis(np.asarray(picture, np.int64), -1, 0)
-    return np.asarray(red << 16 | green << 8 | blue)
+    codes = np.zeros((picture.height, picture.width), np.int32)
+    for channel in range(3):
+        codes <<= 8
+        codes |= np.asarray(picture.getchannel(channel))
+    return codes
 
 
 def colour(code: int) -> list[int]:
@@ -119,15 +113,14 @@ def colour(code: int) -> list[int]:
     return [code >> 16, code >> 8 & 255, code & 255]
 
 
-def class_numbers(coding: Coding, values: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def class_numbers(coding: Coding, values: NDArray[np.integer[Any]]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Classes of a mask's values (h, w), and where a value is none of the declared ones; the nearest decides there."""
-    places = np.searchsorted(coding.values, values).clip(0, len(coding.values) - 1)
-    unknown = coding.values[places] != values
-    if unknown.any():
-        others, which = np.unique(values[unknown], return_inverse=True)
-        distances = _distances(others, coding.values, coding.in_colour)
-        places[unknown] = distances.argmin(axis=1)[which]
-    return coding.labels[places], unknown
+    labels, unknown = np.empty(values.size, np.uint8), np.empty(values.size, np.bool_)
+    for start in range(0, values.size, _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        places, unknown[part] = _places(coding, values.reshape(-1)[part].astype(np.int64))
+        labels[part] = coding.labels[places]
+    return labels.reshape(values.shape), unknown.reshape(values.shape)
 
 
 def aligned(source: Source, task: Task, mask: NDArray[Any], orientation: int, photo: Photo, path: Path) -> NDArray[Any]:
@@ -138,7 +131,7 @@ def aligned(source: Source, task: Task, mask: NDArray[Any], orientation: int, ph
     Args:
         source: `masks_follow` says it where nothing else does.
         task: for messages.
-        mask: (h, w), as stored.
+        mask: (h, w) uint8, as stored.
         orientation: the mask's own, by EXIF.
         photo: its picture.
         path: of the mask, for messages.
@@ -149,7 +142,7 @@ def aligned(source: Source, task: Task, mask: NDArray[Any], orientation: int, ph
     if orientation == 1 and photo.orientation != 1 and _follows_stored(source, task, mask, photo, path):
         orientation = photo.orientation
     if orientation != 1:
-        mask = np.asarray(Image.fromarray(mask.astype(np.int32)).transpose(_UPRIGHT[orientation]))
+        mask = np.asarray(upright(Image.fromarray(mask), orientation))
     picture = photo.picture
     if mask.shape != (picture.height, picture.width):
         raise InputError(
@@ -159,7 +152,9 @@ def aligned(source: Source, task: Task, mask: NDArray[Any], orientation: int, ph
     return mask
 
 
-def unknown_values(task: Task, coding: Coding, path: Path, values: NDArray[np.int64], found: Iterable[int]) -> str:
+def unknown_values(
+    task: Task, coding: Coding, path: Path, values: NDArray[np.integer[Any]], found: Iterable[int]
+) -> str:
     """The message that refuses a mask with values of no meaning.
 
     Args:
@@ -170,7 +165,7 @@ def unknown_values(task: Task, coding: Coding, path: Path, values: NDArray[np.in
         found: every value in all masks of the source: which declarations fit.
     """
     _, unknown = class_numbers(coding, values)
-    row, column = (int(axis) for axis in np.argwhere(unknown)[0])
+    row, column = (int(axis) for axis in np.unravel_index(int(unknown.argmax()), unknown.shape))
     value = int(values[row, column])
     count = int((values == value).sum())
     everything = sorted(int(each) for each in found)
@@ -267,7 +262,18 @@ def _rgb(picture: Image.Image, path: Path) -> Image.Image:
             f"{path} is grey, and 'mask_values' beside the path names colours (as a list of three numbers is one); "
             "give its values as numbers"
         )
-    return picture.convert("RGB")
+    return in_mode(picture, "RGB")
+
+
+def _places(coding: Coding, values: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Places of values (n,) among the declared ones, those of the nearest for others, and which ones these are."""
+    places = np.searchsorted(coding.values, values).clip(0, len(coding.values) - 1)
+    unknown = coding.values[places] != values
+    if unknown.any():
+        others, which = np.unique(values[unknown], return_inverse=True)
+        distances = _distances(others, coding.values, coding.in_colour)
+        places[unknown] = distances.argmin(axis=1)[which]
+    return places, unknown
 
 
 def _distances(values: NDArray[np.int64], declared: NDArray[np.int64], in_colour: bool) -> NDArray[np.int64]:

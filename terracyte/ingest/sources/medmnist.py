@@ -54,7 +54,8 @@ def unlabelled(task: Task, source: Source) -> Iterator[NDArray[np.uint8]]:
 
 def _index_entry(path: Path, size: int) -> tuple[str, str]:
     index = params.read_yaml(path)
-    try:
-        return str(index[size]["url"]), str(index[size]["md5"])
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path} must give 'url' and 'md5' of the edge length {size}") from error
+    entry = index.get(size) if isinstance(index, dict) else None
+    url, md5 = (entry.get(key) if isinstance(entry, dict) else None for key in ("url", "md5"))
+    if not (isinstance(url, str) and isinstance(md5, str)):
+        raise InputError(f"{path} must give 'url' and 'md5' of the edge length {size}")
+    return url, md5

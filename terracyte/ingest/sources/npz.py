@@ -1,25 +1,33 @@
 """Arrays of an .npz file, chunk by chunk: a file of many gigabytes passes through a few megabytes of memory.
 
-Nothing is ever unpickled: only the header and the plain numbers behind it are read.
+Nothing is ever unpickled: only the header and the plain numbers behind it are read. What cannot pass chunk by chunk is
+bounded, so that a small file never unpacks to more than memory holds.
 """
 
 import dataclasses
 import math
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from terracyte.core import npy
 from terracyte.core.errors import InputError
 
 _CHUNK_BYTES = 16 * 2**20
+MOST_ROWS = 2**24
+_LARGEST_ROW = 2**27  # bytes: of an image of 44 million pixels in colour
+_LARGEST_WHOLE = 2**29  # bytes of what is read as a whole
 # What zipfile and NumPy raise on damaged, encrypted or foreign files.
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError, OSError)
+_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, NotImplementedError, RuntimeError, OSError),
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,17 +56,16 @@ class Member:
         """The array as messages name it."""
         return f"{self.path}: '{self.key}'"
 
-    def chunks(self) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield (index of the first row, rows) in order; each chunk has 16 MiB or one row.
+    def chunks(self, most: int = MOST_ROWS) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield (index of the first row, rows) in order; each chunk has at most 16 MiB and `most` rows, or one row.
 
         Raises:
             InputError: the file is truncated or damaged.
         """
         row_bytes = self.dtype.itemsize * math.prod(self.shape[1:])
-        rows = max(1, _CHUNK_BYTES // row_bytes)
+        rows = max(1, min(most, _CHUNK_BYTES // row_bytes))
         at_once = len(self) if self.fortran else rows
-        with _open(self.path) as archive, archive.open(f"{self.key}.npy") as stream:
-            _read_header(stream)
+        with _open(self.path) as archive, npy.member(archive, f"{self.key}.npy") as (_, stream):
             for start in range(0, len(self), at_once):
                 shape = (min(at_once, len(self) - start), *self.shape[1:])
                 data = stream.read(self.dtype.itemsize * math.prod(shape))
@@ -71,8 +78,9 @@ class Member:
         """The whole array; for small ones.
 
         Raises:
-            InputError: the file is truncated or damaged.
+            InputError: the file is truncated or damaged, or the array is none of the small ones.
         """
+        _check_bytes(self, "whole", _LARGEST_WHOLE // 4, self.dtype.itemsize * math.prod(self.shape))
         return np.concatenate([rows for _, rows in self.chunks()])
 
 
@@ -83,15 +91,15 @@ def names(path: Path) -> list[str]:
         InputError: the file is missing, a folder, truncated or no .npz.
     """
     with _open(path) as archive:
-        return [name.removesuffix(".npy") for name in archive.namelist()]
+        return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
 
 
 def members(path: Path, *keys: str) -> list[Member]:
     """Find arrays in an .npz file and read their headers only.
 
     Raises:
-        InputError: the file is missing, a folder, truncated or no .npz; a key is missing; an array is empty
-            or holds something else than integers or floats (objects are refused, never unpickled).
+        InputError: the file is missing, a folder, truncated or no .npz; a key is missing; an array is empty,
+            holds something else than integers or floats (objects are refused, never unpickled), or is too large.
     """
     present = names(path)
     if not set(keys) <= set(present):
@@ -105,6 +113,7 @@ def _open(path: Path) -> Iterator[zipfile.ZipFile]:
     if path.is_dir():
         raise InputError(f"{path} is a folder; name the .npz file itself")
     try:
+        npy.require_file(path)
         with zipfile.ZipFile(path) as archive:
             yield archive
     except FileNotFoundError as error:
@@ -114,20 +123,26 @@ def _open(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def _member(archive: zipfile.ZipFile, path: Path, key: str) -> Member:
-    with archive.open(f"{key}.npy") as stream:
-        shape, fortran, dtype = _read_header(stream)
-    member = Member(path=path, key=key, shape=shape, dtype=dtype, fortran=fortran)
+    with npy.member(archive, f"{key}.npy") as (header, _):
+        shape, dtype = header.shape, header.dtype
+    member = Member(path=path, key=key, shape=shape, dtype=dtype, fortran=header.fortran)
     if dtype.hasobject:
         raise InputError(f"{member.where} is an object array, which is never unpickled; save it as plain numbers")
     if dtype.kind not in "iuf":
         raise InputError(f"{member.where} has type {dtype}; it must hold integers or floats")
     if math.prod(shape) == 0 or not shape:
         raise InputError(f"{member.where} has shape {shape}: it is empty; at least one image is needed")
+    if len(member) > MOST_ROWS:
+        raise InputError(f"{member.where} has {len(member)} rows; at most {MOST_ROWS} are read: give fewer")
+    _check_bytes(member, "row", _LARGEST_ROW, header.size // len(member))
+    if header.fortran:
+        _check_bytes(member, "array in Fortran's order, which is read as a whole,", _LARGEST_WHOLE, header.size)
     return member
 
 
-def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    version = np.lib.format.read_magic(stream)
-    if version == (1, 0):
-        return np.lib.format.read_array_header_1_0(stream)
-    return np.lib.format.read_array_header_2_0(stream)
+def _check_bytes(member: Member, what: str, most: int, size: int) -> None:
+    if size > most:
+        raise InputError(
+            f"{member.where} has shape {member.shape} and type {member.dtype}: its {what} takes {size >> 20} MiB, "
+            f"and at most {most >> 20} are read: give smaller images, or save them in C's order"
+        )

@@ -6,6 +6,7 @@ labels (n,) or (n, 1), masks (n, h, w); pictures of another size than the task's
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -17,13 +18,15 @@ from PIL import Image
 from terracyte.core.errors import InputError
 from terracyte.core.splits import protected_first, split_of
 from terracyte.ingest.sources import masks
-from terracyte.ingest.sources.arrays import expect_shape, full_scale, row_names, to_pixels
+from terracyte.ingest.sources.arrays import expect_shape, full_scale, row_names, to_pixels, whole_numbers
 from terracyte.ingest.sources.listing import LEFT_OUT, label_of
 from terracyte.ingest.sources.npz import Member, members, names
 from terracyte.ingest.sources.resizing import resize_image, resize_mask
 from terracyte.ingest.sources.source import Batch
 from terracyte.params import Source
 from terracyte.tasks.task import Task
+
+_BATCH_BYTES = 2**26  # of images at the task's size, into which thumbnails may grow
 
 Kind = Literal["labels", "masks"]
 _IMAGES = "images"
@@ -81,7 +84,7 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
     coding = masks.coding(task, source) if task.dense else None
     for pair in found:
         targets = _labels(task, source, pair.targets) if coding is None else _masks(task, coding, pair.targets)
-        for first, chunk in pair.images.chunks():
+        for first, chunk in pair.images.chunks(max(1, _BATCH_BYTES // math.prod(task.image_shape))):
             pixels = to_pixels(pair.images, chunk, scale, first)
             part = list(itertools.islice(targets, len(chunk)))
             kept = [place for place, target in enumerate(part) if target is not None]
@@ -140,15 +143,16 @@ def _labels(task: Task, source: Source, member: Member) -> Iterator[Any]:
     if not source.class_of:
         yield from values
         return
-    meanings = {value: label_of(task, source, f"{value:g}") for value in np.unique(values).tolist()}
-    unknown = [value for value, label in meanings.items() if label is None]
-    if unknown:
+    different, places = np.unique(values, return_inverse=True)
+    called = [str(int(each)) if np.isfinite(each) and each == int(each) else f"{each:g}" for each in different]
+    meanings = [label_of(task, source, name) for name in called]
+    if None in meanings:
         raise InputError(
-            f"{member.where} holds the label {unknown[0]:g}, which means no class: say which one under "
+            f"{member.where} holds the label {called[meanings.index(None)]}, which means no class: say which one under "
             f"'sources.{task.name}.class_of' in experiment.yaml"
         )
-    for value in values.tolist():
-        yield None if meanings[value] == LEFT_OUT else meanings[value]
+    for place in places.tolist():
+        yield None if meanings[place] == LEFT_OUT else meanings[place]
 
 
 def _masks(task: Task, coding: masks.Coding, member: Member) -> Iterator[NDArray[np.uint8]]:
@@ -160,10 +164,8 @@ def _masks(task: Task, coding: masks.Coding, member: Member) -> Iterator[NDArray
         )
     for first, chunk in member.chunks():
         for place, mask in enumerate(chunk):
-            values = mask.astype(np.int64)
             name = f"{member.where[:-1]}[{first + place}]'"
-            if (values != mask).any():
-                raise InputError(f"{name} holds {mask[values != mask][0].item():g}; masks hold whole numbers")
+            values = whole_numbers(mask, name)
             labels, unknown = masks.class_numbers(coding, values)
             if unknown.any() and not coding.snap:
                 everything = set().union(*(np.unique(part).astype(int).tolist() for _, part in member.chunks()))

@@ -6,24 +6,46 @@ the pictures that it predicts as it saw those that it learned from.
 
 import dataclasses
 import struct
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 
+from terracyte.core import npy
 from terracyte.tasks.task import Task
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 KINDS = "jpg, png, bmp, tif or webp"  # for messages
 
+LARGEST = 2**26  # pixels of a picture: with 16 bytes for each, all that is made of it takes a gigabyte
+_LONGEST_EDGE = 2**15  # pixels: between two shapes far from each other, resizing takes many times the memory of both
+
 _ORIENTATION = 0x0112  # the EXIF tag: 1 is upright, 2 to 8 are turns and mirrors
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+# Pillow's steps from stored pixels to upright ones
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# What Pillow throws at foreign and damaged bytes.
+_OF_VALUES = (ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, ArithmeticError)
+_DAMAGE = (*_OF_VALUES, OSError, SyntaxError, EOFError, MemoryError, struct.error, Image.DecompressionBombError)
+_ROWS = 256  # of a picture of 16 bits that are scaled at a time
 _WHITE = (255, 255, 255, 255)
+
+
+# Pillow's remarks on metadata and sizes name no file; what is wrong with a picture is told otherwise.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class UnreadableError(Exception):
@@ -45,63 +67,100 @@ class Photo:
     stored_size: tuple[int, int]
 
 
-def load_image(task: Task, path: Path, stream: IO[bytes] | None = None) -> Photo:
+def load_image(task: Task, path: Path, stream: IO[bytes] | None = None, largest: int = LARGEST) -> Photo:
     """Decode a photo, turn it upright (EXIF) and bring it to the task's channels.
 
     Args:
         task: its channels, `pixel_range` and `transparent`.
         path: of the file.
         stream: the file's content where it is not on disk; `path` only names it then.
+        largest: most pixels that it may have.
 
     Raises:
-        UnreadableError: it is no picture or damaged, has several pages, more than 8 bits per channel and the task no
-            `pixel_range`, or is transparent in places and the task does not flatten.
+        UnreadableError: it is no picture, damaged or too large, has several pages, more than 8 bits per channel and the
+            task no `pixel_range`, or is transparent in places and the task does not flatten.
     """
-    with decoding(path, stream) as (picture, bits):
+    with decoding(path, stream, largest) as (picture, bits):
         size, orientation = picture.size, exif_orientation(picture)
         if bits > 8:
             picture = _scaled(task, picture, path, bits)
         if picture.has_transparency_data:
             picture = _opaque(task, picture, path)
-        upright = ImageOps.exif_transpose(picture)
-        return Photo(upright.convert("RGB" if task.image_shape[2] == 3 else "L"), orientation, size)
+        return Photo(
+            upright(in_mode(picture, "RGB" if task.image_shape[2] == 3 else "L"), orientation), orientation, size
+        )
 
 
 def exif_orientation(picture: Image.Image) -> int:
-    """1 to 8; 1 where the file says nothing."""
-    return int(picture.getexif().get(_ORIENTATION, 1))
+    """1 to 8; 1 where the file says nothing, or nothing that has a meaning."""
+    told = picture.getexif().get(_ORIENTATION)
+    return told if isinstance(told, int) and told in _UPRIGHT else 1
+
+
+def upright(picture: Image.Image, orientation: int) -> Image.Image:
+    """Turn what is stored in an orientation; the picture itself where there is nothing to turn."""
+    return picture if orientation == 1 else picture.transpose(_UPRIGHT[orientation])
+
+
+def in_mode(picture: Image.Image, mode: str) -> Image.Image:
+    """Convert to a mode of Pillow's; the picture itself where it has it, which saves a copy."""
+    return picture if picture.mode == mode else picture.convert(mode)
 
 
 @contextmanager
-def decoding(path: Path, stream: IO[bytes] | None = None) -> Iterator[tuple[Image.Image, int]]:
+def decoding(path: Path, stream: IO[bytes] | None = None, largest: int = LARGEST) -> Iterator[tuple[Image.Image, int]]:
     """Yield a file's decoded picture, and the bits of each of its channels.
 
     Raises:
-        UnreadableError: it is a folder, no picture, damaged, or of several pages.
+        UnreadableError: it is a folder, no picture, damaged, of more than `largest` pixels, or of several pages.
     """
     if stream is None and path.is_dir():
         raise UnreadableError(f"{path} is a folder, no picture")
-    try:
-        with Image.open(stream or path, formats=FORMATS) as picture:
+    with ExitStack() as stack:
+        try:
+            if stream is None:
+                npy.require_file(path)
+            picture = stack.enter_context(Image.open(stream or path, formats=FORMATS))
+            _check_size(path, picture, largest)
             bits = _bits(picture)
             picture.load()
-            # Some cameras append a second picture to a jpg: the first one is what everybody shows.
-            if picture.format in ("TIFF", "WEBP", "PNG") and getattr(picture, "n_frames", 1) > 1:
-                raise UnreadableError(f"{path} has several pages or frames; save the one that is meant")
-            yield picture, bits
-    except UnidentifiedImageError as error:
-        raise UnreadableError(f"{path} is no {KINDS}") from error
-    except PermissionError as error:
-        raise UnreadableError(f"{path} may not be read: {error.strerror}") from error
-    except _DAMAGE as error:
-        raise UnreadableError(f"{path} is damaged: {error}") from error
+            _check_decoded(path, picture)
+        except UnidentifiedImageError as error:
+            raise UnreadableError(f"{path} is no {KINDS}") from error
+        except PermissionError as error:
+            raise UnreadableError(f"{path} may not be read: {error.strerror}") from error
+        except _DAMAGE as error:
+            raise UnreadableError(f"{path} is damaged: {error or type(error).__name__}") from error
+        yield picture, bits
+
+
+def _check_size(path: Path, picture: Image.Image, largest: int) -> None:
+    """Before any pixel is decoded: a file of kilobytes may claim gigabytes."""
+    if picture.width * picture.height > largest:
+        raise UnreadableError(
+            f"{path} has {picture.width}x{picture.height} pixels: at most {largest / 10**6:.0f} million are read"
+        )
+    if max(picture.size) > _LONGEST_EDGE:
+        raise UnreadableError(
+            f"{path} has {picture.width}x{picture.height} pixels: an edge may have at most {_LONGEST_EDGE}"
+        )
+
+
+def _check_decoded(path: Path, picture: Image.Image) -> None:
+    # Some cameras append a second picture to a jpg: the first one is what everybody shows.
+    if picture.format in ("TIFF", "WEBP", "PNG") and getattr(picture, "n_frames", 1) > 1:
+        raise UnreadableError(f"{path} has several pages or frames; save the one that is meant")
+    if picture.mode in ("P", "PA") and picture.palette is None:
+        raise UnreadableError(f"{path} is damaged: it has numbers of colours, and no colours")
+    picture.getexif()  # read here, where what is wrong with it is told
 
 
 def _bits(picture: Image.Image) -> int:
     """Of a channel in the file: Pillow's mode hides that it drops the low byte of colours of 16 bits."""
     if isinstance(picture, TiffImageFile):
         return int(max(picture.tag_v2.get(BITSPERSAMPLE, (1,))))
-    raw_mode = str(picture.tile[0][3]) if isinstance(picture, ImageFile.ImageFile) and picture.tile else ""
+    told = picture.tile[0][3] if isinstance(picture, ImageFile.ImageFile) and picture.tile else ""
+    raw_mode = str(told[0] if isinstance(told, tuple) else told)  # beside it stand other numbers, such as a row's bytes
     return 16 if "16" in raw_mode or picture.mode.startswith(("I", "F")) else 8
 
 
@@ -115,15 +174,20 @@ def _scaled(task: Task, picture: Image.Image, path: Path, bits: int) -> Image.Im
     if not picture.mode.startswith(("I", "F")):
         raise UnreadableError(f"{path} has {bits} bits per channel of a colour, which is not read: save it with 8")
     low, high = task.spec.pixel_range
-    shares = (np.asarray(picture, np.float64) - low) / (high - low)
-    scaled = Image.fromarray(np.rint(255 * shares.clip(0, 1)).astype(np.uint8))
-    scaled.getexif()[_ORIENTATION] = exif_orientation(picture)
-    return scaled
+    values = np.asarray(picture)
+    scaled = np.empty(values.shape, np.uint8)
+    for start in range(0, len(values), _ROWS):
+        with np.errstate(invalid="ignore"):  # of NaN, which is told below
+            shares = (values[start : start + _ROWS].astype(np.float64) - low) / (high - low)
+        if np.isnan(shares).any():
+            raise UnreadableError(f"{path} holds a pixel that is no number (NaN): save it without")
+        scaled[start : start + _ROWS] = np.rint(255 * shares.clip(0, 1))
+    return Image.fromarray(scaled)
 
 
 def _opaque(task: Task, picture: Image.Image, path: Path) -> Image.Image:
     """The picture without alpha; a palette's transparent colour is alpha, too."""
-    layered = picture.convert("RGBA")
+    layered = in_mode(picture, "RGBA")
     if layered.getchannel("A").getextrema() != (255, 255):
         if task.spec.transparent == "refuse":
             raise UnreadableError(
@@ -131,6 +195,4 @@ def _opaque(task: Task, picture: Image.Image, path: Path) -> Image.Image:
                 f"'tasks.{task.name}.transparent' to flatten in params.yaml, which puts it on white"
             )
         layered = Image.alpha_composite(Image.new("RGBA", layered.size, _WHITE), layered)
-    flat = layered.convert("RGB")
-    flat.getexif()[_ORIENTATION] = exif_orientation(picture)
-    return flat
+    return layered.convert("RGB")

@@ -1,0 +1,39 @@
+"""The form that what a JSON file holds must have, as far as its reader relies on it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+NUMBER = (int, float)
+
+Form = Any
+"""A type, or a tuple of some; `{"a": form}` for an object with at least these names, `{str: form}` for any names;
+`[form]` for a list of any length, `[form, form]` for one of this length."""
+
+
+def check(value: object, form: Form, place: str = "") -> None:
+    """Refuse a value of another form.
+
+    Raises:
+        ValueError: the message names the place and what is there.
+    """
+    if isinstance(form, Mapping):
+        _check_object(value, form, place)
+    elif isinstance(form, list):
+        if not isinstance(value, list) or len(form) not in (1, len(value)):
+            raise ValueError(f"'{place}' is {value!r}, no list" + (f" of {len(form)}" if len(form) > 1 else ""))
+        for number, each in enumerate(value):
+            check(each, form[number if len(form) > 1 else 0], f"{place}[{number}]")
+    elif not isinstance(value, form) or (isinstance(value, bool) and form == NUMBER):
+        names = [each.__name__ for each in (form if isinstance(form, tuple) else (form,))]
+        raise ValueError(f"'{place}' is {value!r}, no {' or '.join(names)}")
+
+
+def _check_object(value: object, form: Mapping[Any, Form], place: str) -> None:
+    if not isinstance(value, dict):
+        raise ValueError(f"'{place}' is {value!r}, no JSON object" if place else "it is no JSON object")
+    inner = dict.fromkeys(value, form[str]) if str in form else form
+    for name, each in inner.items():
+        where = f"{place}.{name}" if place else name
+        if name not in value:
+            raise ValueError(f"it lacks '{where}'")
+        check(value[name], each, where)

@@ -1,0 +1,128 @@
+"""NumPy's files as strangers may write them: what a header promises is held against what the file has.
+
+Nothing is unpickled, and nothing is allocated for a promise that the file cannot keep.
+"""
+
+import dataclasses
+import io
+import math
+import stat
+import tokenize
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_LONGEST_HEADER = 10_000  # bytes; NumPy takes no longer one either
+_VERSIONS = ((1, 0), (2, 0), (3, 0))
+_LARGEST = 2**63  # bytes that can be addressed
+# A byte of deflate stands for no more than this many.
+_HIGHEST_RATIO = 1032
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """What an array is.
+
+    Attributes:
+        shape: of the array; () for a single number.
+        dtype: of its elements.
+        fortran: first axis fastest.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    fortran: bool
+
+    @property
+    def size(self) -> int:
+        """Of the whole array's numbers, in bytes."""
+        return 0 if self.dtype.hasobject else self.dtype.itemsize * math.prod(self.shape)
+
+
+def read_header(stream: IO[bytes]) -> Header:
+    """Read what stands before the numbers of an .npy file.
+
+    Raises:
+        ValueError: it is no header, or promises an impossible shape.
+    """
+    version = np.lib.format.read_magic(stream)
+    if version not in _VERSIONS:
+        raise ValueError(f"its format has the version {version[0]}.{version[1]}")
+    length = stream.read(2 if version == (1, 0) else 4)
+    if (count := int.from_bytes(length, "little")) > _LONGEST_HEADER:
+        raise ValueError(f"its header has {count} bytes")
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    try:
+        shape, fortran, dtype = read(io.BytesIO(length + stream.read(count)))
+    # what Python's parser and NumPy throw at a text that is no header
+    except (SyntaxError, TypeError, RecursionError, MemoryError, tokenize.TokenError) as error:
+        raise ValueError("its header is none") from error
+    header = Header(shape, dtype, bool(fortran))
+    if any(type(length) is not int or length < 0 for length in shape) or header.size >= _LARGEST:
+        raise ValueError("its header promises an impossible shape")
+    return header
+
+
+def mapped(path: Path) -> NDArray[Any]:
+    """Map an .npy file into memory, read-only.
+
+    Raises:
+        ValueError: it is none, holds objects, or is shorter than its header says.
+        OSError: it cannot be opened.
+    """
+    require_file(path)
+    with path.open("rb") as stream:
+        header, start = read_header(stream), stream.tell()
+    if header.dtype.hasobject:
+        raise ValueError("it holds objects, which are never unpickled")
+    if path.stat().st_size < start + header.size:
+        raise ValueError(f"it ends before the numbers of its shape {header.shape}")
+    order: Any = "F" if header.fortran else "C"
+    return np.memmap(path, header.dtype, "r", start, header.shape, order)
+
+
+@contextmanager
+def member(archive: zipfile.ZipFile, name: str) -> Iterator[tuple[Header, IO[bytes]]]:
+    """Yield the header of an array in an .npz file, and the stream of the numbers behind it.
+
+    Raises:
+        ValueError: the member is no array, is compressed as NumPy compresses nothing, or is shorter than its header
+            says.
+    """
+    entry = archive.getinfo(name)
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError("it is compressed in a way that NumPy does not know")
+    with archive.open(entry) as stream:
+        header = read_header(stream)
+        if header.size > min(entry.file_size, _HIGHEST_RATIO * (entry.compress_size + 1)):
+            raise ValueError(f"'{name}' ends before the numbers of its shape {header.shape}")
+        yield header, stream
+
+
+def read_member(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    """A whole array of an .npz file.
+
+    Raises:
+        ValueError: see `member`; or it holds objects.
+    """
+    with member(archive, name) as (header, stream):
+        if header.dtype.hasobject:
+            raise ValueError(f"'{name}' holds objects, which are never unpickled")
+        array = np.frombuffer(bytearray(stream.read(header.size)), header.dtype)
+        stream.read(1)  # reaching the end makes zipfile compare the checksum
+        return array.reshape(header.shape, order="F" if header.fortran else "C")
+
+
+def require_file(path: Path) -> None:
+    """Refuse what would be read for ever: a pipe, a socket, a device. Whether it is missing, opening it tells.
+
+    Raises:
+        ValueError: it is such.
+    """
+    if path.exists() and not (stat.S_ISREG(path.stat().st_mode) or path.is_dir()):
+        raise ValueError("it is a pipe, a socket or a device, no file")

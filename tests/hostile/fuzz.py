@@ -1,0 +1,154 @@
+"""Random inputs for each reader, for as long as one likes: `make fuzz SECONDS=600`, or
+
+    python -m tests.hostile.fuzz READER… [--seconds 600] [--seed 0] [--case 17]
+
+Each case follows from the seed and its number, and is read in a child process that may take a gigabyte and some seconds
+for it. What ends with anything but a reading or a refusal of one line is told, with the command that repeats it.
+"""
+
+import argparse
+import os
+import random
+import select
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from pathlib import Path
+
+from tests.hostile import mutations
+from tests.hostile.guard import bounded, outcome
+from tests.hostile.readers import READERS, Reader, remove
+
+_LIMIT = 20.0  # seconds for a case
+_MOST_TOLD = 20  # findings of a reader, which repeat themselves
+_COMMAND = "python -m tests.hostile.fuzz"
+
+
+def main() -> None:
+    """Fuzz; the exit code is 1 where something was found."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("readers", nargs="*", metavar="READER", help=f"of {', '.join(READERS)}; all of them")
+    parser.add_argument("--seconds", type=float, default=600, help="for each reader (600)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--case", type=int, help="this one alone, with its traceback")
+    arguments = parser.parse_args()
+    found = 0
+    for name in arguments.readers or READERS:
+        if arguments.case is not None:
+            _repeat(name, arguments.seed, arguments.case)
+        else:
+            found += _fuzz(name, arguments.seed, arguments.seconds)
+    sys.exit(1 if found else 0)
+
+
+def _fuzz(name: str, seed: int, seconds: float) -> int:
+    """Tell what a reader does with random inputs, and give back how many findings there were."""
+    known = _seeds(READERS[name])
+    findings, cases, end = dict[str, int](), 0, time.monotonic() + seconds
+    while time.monotonic() < end and len(findings) < _MOST_TOLD:
+        with tempfile.TemporaryDirectory() as folder:
+            cases, problem = _watch(name, seed, cases, end, Path(folder), known)
+        if problem and problem not in findings:
+            findings[problem] = cases - 1
+            print(f"{name}: {problem}\n  {_COMMAND} {name} --seed {seed} --case {cases - 1}", flush=True)
+    print(f"{name}: {cases} cases in {seconds:.0f} s, {len(findings)} findings", flush=True)
+    return len(findings)
+
+
+def _watch(name: str, seed: int, first: int, end: float, folder: Path, known: list[bytes]) -> tuple[int, str]:
+    """Read cases from the first one on in a child process; how far it came, and what ended it before the time."""
+    receiving, sending = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(receiving)
+        _read_cases(name, seed, first, folder, known, sending)
+    os.close(sending)
+    case, told = first, ""
+    while time.monotonic() < end:
+        if not select.select([receiving], [], [], _LIMIT)[0]:
+            told = f"case takes more than {_LIMIT:g} s"
+            break
+        sent = os.read(receiving, 4096).decode("utf-8", "replace")
+        told = sent.lstrip(".")
+        case += len(sent) - len(told)
+        if told or not sent:
+            told = told or "process ended without a word"
+            break
+    os.kill(child, signal.SIGKILL)
+    os.close(receiving)
+    os.waitpid(child, 0)
+    return case + bool(told), told
+
+
+def _read_cases(name: str, seed: int, case: int, folder: Path, known: list[bytes], sending: int) -> None:
+    """In the child: a dot for each case that ends as it should, and a line for the first that does not."""
+    for stream in (1, 2):  # libtiff talks, too
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+    warnings.simplefilter("error")
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    os.chdir(folder)
+    with bounded():
+        while True:
+            problem = _read_one(name, seed, case, folder, known)
+            os.write(sending, (problem or ".").encode("utf-8", "replace")[:4000])
+            if problem:
+                os._exit(1)
+            case += 1
+
+
+def _read_one(name: str, seed: int, case: int, folder: Path, known: list[bytes]) -> str:
+    """What is wrong with the reading of a case; "" for nothing."""
+    path = _write(READERS[name], seed, case, folder, known)
+    try:
+        outcome(READERS[name].read, path)
+    except BaseException as error:  # all of it is what is looked for
+        return _place_of(error)
+    if Path("pwned").exists() or path.with_name("pwned").exists():
+        return "it ran what the file says"
+    return ""
+
+
+def _write(reader: Reader, seed: int, case: int, folder: Path, known: list[bytes]) -> Path:
+    draw, path = random.Random(f"{seed} {case}"), folder / "given" / reader.name
+    shutil.rmtree(path.parent, ignore_errors=True)
+    path.parent.mkdir()
+    if reader.family == "tree":
+        mutations.change_tree(path, draw, known)
+    else:
+        remove(path)
+        path.write_bytes(mutations.changed(reader.family, known, draw))
+    return path
+
+
+def _seeds(reader: Reader) -> list[bytes]:
+    if reader.family == "tree":
+        return mutations.seeds("picture", "x.png")
+    return mutations.seeds(reader.family, reader.name)
+
+
+def _repeat(name: str, seed: int, case: int) -> None:
+    """Read a case in this process, which shows its traceback, and leave its file."""
+    folder = Path(tempfile.mkdtemp())
+    path = _write(READERS[name], seed, case, folder, _seeds(READERS[name]))
+    print(path, flush=True)
+    warnings.simplefilter("error")
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    with bounded():
+        print(outcome(READERS[name].read, path) or "it is read")
+
+
+def _place_of(error: BaseException) -> str:
+    """Type and place of an error: cases that end alike are one finding."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "/terracyte/" in frame.filename] or frames
+    last = frames[-1]
+    where = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}, {Path(last.filename).name}:{last.lineno}"
+    return f"{type(error).__name__} at {where}: {str(error)[:200]}".replace(".", "·")
+
+
+if __name__ == "__main__":
+    main()

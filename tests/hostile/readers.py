@@ -1,0 +1,238 @@
+"""Every reader of foreign input, behind one form: a path goes in, and all of it is read."""
+
+import dataclasses
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+from PIL import Image
+
+from terracyte import params
+from terracyte.core import files
+from terracyte.fetch import torch_file
+from terracyte.ingest import raw, sources
+from terracyte.ingest.sources import columns, listing, masks, medmnist, sample
+from terracyte.ingest.sources.pictures import UnreadableError, decoding, load_image
+from terracyte.ingest.sources.resizing import resize_image, resize_mask
+from terracyte.new import pictures as new_pictures
+from terracyte.new import stacks, survey
+from terracyte.params import Source
+from terracyte.predict import inputs
+from terracyte.serve import uploads
+from terracyte.tasks import Classification
+from terracyte.tasks.task import Task
+from tests.conftest import ROOT
+from tests.pictures import BLOOD, MARS
+
+DEEP = Classification("deep", dataclasses.replace(BLOOD.spec, pixel_range=(0.0, 65535.0), transparent="flatten"))
+PADDED = Classification("padded", dataclasses.replace(BLOOD.spec, channels=1, fit="pad"))
+NUMBERS = Source(source="folder", path="x")
+COLOURS = Source(
+    source="folder",
+    path="x",
+    mask_values={"background": (0, 0, 0), "soil": (220, 20, 60), "rock": (0, 130, 180)},
+    snap_masks=True,
+    masks_follow="stored",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reader:
+    """A reader.
+
+    Attributes:
+        family: of the inputs that it is given: picture, npz, npy, yaml, sheet, tree, torch, json, table.
+        name: of the file or folder that it reads, whose suffix decides for some.
+        read: reads it.
+    """
+
+    family: str
+    name: str
+    read: Callable[[Path], object]
+
+
+def picture(path: Path) -> None:
+    """A photo, as three tasks see it."""
+    refusals = []
+    for task in (BLOOD, DEEP, PADDED):
+        try:
+            resize_image(task, load_image(task, path).picture)
+        except UnreadableError as error:
+            refusals.append(str(error))  # the error itself holds the picture
+    if refusals:
+        raise UnreadableError(refusals[0])
+
+
+def mask(path: Path) -> None:
+    """A mask of numbers, or else of colours, over a photo of its size that EXIF turns."""
+    for source in (NUMBERS, COLOURS):
+        coding = masks.coding(MARS, source)
+        values, orientation = masks.load_mask(coding, path)
+        labels, unknown = masks.class_numbers(coding, values)
+        if unknown.any() and not coding.snap:
+            masks.unknown_values(MARS, coding, path, values, set(np.unique(values).tolist()))
+        photo = dataclasses.replace(load_image(BLOOD, path), orientation=6, stored_size=labels.shape[::-1])
+        resize_mask(MARS, masks.aligned(COLOURS, MARS, labels, orientation, photo, path))
+
+
+def looked_at(path: Path) -> None:
+    """A picture as `terracyte new` looks at it."""
+    with decoding(path):
+        pass
+    new_pictures._values(path)
+    new_pictures._pixel_range([path])
+
+
+def upload(path: Path) -> None:
+    """A picture that is sent to the server."""
+    uploads.decode(BLOOD, path.read_bytes() if path.is_file() else b"")
+
+
+def predicted(task: Task) -> Callable[[Path], None]:
+    """What `terracyte predict` and `terracyte drift` read."""
+
+    def read(path: Path) -> None:
+        for _ in inputs.read(task, path, 4, resize=True).batches:
+            pass
+
+    return read
+
+
+def ingested(task: Task, kind: Any, **options: Any) -> Callable[[Path], None]:
+    """A source as `ingest` reads it, into a folder that is thrown away."""
+
+    def read(path: Path) -> None:
+        source = Source(source=kind, path=str(path), **options)
+        with tempfile.TemporaryDirectory() as folder:
+            raw.write(task, sources.read(task, source), Path(folder), str(path))
+            raw.write_unlabelled(task, sources.unlabelled(task, source), Path(folder))
+
+    return read
+
+
+def downloaded(path: Path) -> None:
+    """A downloaded file of MedMNIST, whatever its checksum."""
+    task = Classification("blood", dataclasses.replace(BLOOD.spec, height=32, width=32))
+    index = path.with_suffix(".yaml")
+    index.write_text("64: {url: http://localhost/x.npz, md5: x}")
+    with mock.patch.object(medmnist, "fetch", return_value=path):
+        for _ in medmnist.read(task, Source(source="medmnist", path=str(index), download_size=64)):
+            pass
+
+
+def surveyed_array(path: Path) -> None:
+    """An .npz file as `terracyte new` looks at it."""
+    found = stacks.look(path)
+    survey.describe(found)
+    found.read(BLOOD if found.in_colour else PADDED)
+
+
+def surveyed_folder(path: Path) -> None:
+    """A folder as `terracyte new` looks at it."""
+    found = new_pictures.look(path, None, None, None, None)
+    survey.describe(found)
+    found.read(BLOOD)
+
+
+def surveyed_sheet(path: Path) -> None:
+    """A CSV file of labels as `terracyte new` looks at it, beside pictures that it names."""
+    with _pictures_beside(path):
+        new_pictures.look(path.parent, None, path, None, None)
+
+
+@contextmanager
+def _pictures_beside(path: Path) -> Iterator[None]:
+    names = [path.with_name(f"{letter}.png") for letter in "abc"]
+    for name in names:
+        Image.new("RGB", (8, 8)).save(name)
+    yield
+    for name in names:
+        name.unlink()
+
+
+def labels(path: Path) -> None:
+    """A CSV file of labels, as the folder source reads it."""
+    listing.listed_samples(BLOOD, Source(source="folder", path="x", class_of={"x": None}), path.parent, path.name)
+
+
+def splits(path: Path) -> None:
+    """CSV files of splits and of groups."""
+    columns.header(path)
+    columns.declared_groups(path, "site", ["a.png", "b.png"])
+    columns.declared_splits(path, "split", ["a.png", "b.png"])
+
+
+def experiment_of(name: str) -> Callable[[Path], object]:
+    """params.yaml or experiment.yaml, beside the root's other one."""
+    (other,) = {"params.yaml", "experiment.yaml"} - {name}
+
+    def read(path: Path) -> object:
+        shutil.copy(ROOT / other, path.with_name(other))
+        loaded = params.load(path.parent)
+        return [loaded.config(row) for row in loaded.experiment.rows]
+
+    return read
+
+
+def recipe(path: Path) -> None:
+    """The sample's recipe."""
+    spec = params.load(ROOT).tasks["blood"]
+    batches = sample.read(Classification("blood", spec), Source(source="sample", path=str(path)))
+    for _ in itertools.islice(batches, 1):
+        pass
+
+
+def index(path: Path) -> None:
+    """MedMNIST's index."""
+    medmnist._index_entry(path, 128)
+
+
+READERS = {
+    "picture": Reader("picture", "x.png", picture),
+    "mask": Reader("picture", "x.png", mask),
+    "new-picture": Reader("picture", "x.png", looked_at),
+    "upload": Reader("picture", "x.png", upload),
+    "predict-picture": Reader("picture", "x.png", predicted(BLOOD)),
+    "challenge-labels": Reader("npz", "x.npz", ingested(BLOOD, "challenge")),
+    "challenge-masks": Reader("npz", "x.npz", ingested(MARS, "challenge")),
+    "npz-labels": Reader("npz", "x.npz", ingested(BLOOD, "npz")),
+    "npz-masks": Reader("npz", "x.npz", ingested(MARS, "npz")),
+    "medmnist": Reader("npz", "x.npz", downloaded),
+    "new-npz": Reader("npz", "x.npz", surveyed_array),
+    "predict-npz": Reader("npz", "x.npz", predicted(BLOOD)),
+    "predict-npz-masks": Reader("npz", "x.npz", predicted(MARS)),
+    "predict-npy": Reader("npy", "x.npy", predicted(BLOOD)),
+    "mapped": Reader("npy", "x.npy", files.map_array),
+    "own-npz": Reader("npz", "x.npz", files.read_arrays),
+    "own-json": Reader("json", "x.json", files.read_json),
+    "own-table": Reader("table", "x.parquet", files.read_table),
+    "own-csv": Reader("sheet", "x.csv", files.read_csv),
+    "labels": Reader("sheet", "labels.csv", labels),
+    "splits": Reader("sheet", "splits.csv", splits),
+    "new-labels": Reader("sheet", "labels.csv", surveyed_sheet),
+    "folder": Reader("tree", "pictures", ingested(BLOOD, "folder")),
+    "folder-skip": Reader("tree", "pictures", ingested(BLOOD, "folder", unreadable="skip")),
+    "folder-masks": Reader("tree", "pictures", ingested(MARS, "folder")),
+    "new-folder": Reader("tree", "pictures", surveyed_folder),
+    "predict-folder": Reader("tree", "pictures", predicted(BLOOD)),
+    "params": Reader("yaml", "params.yaml", experiment_of("params.yaml")),
+    "experiment": Reader("yaml", "experiment.yaml", experiment_of("experiment.yaml")),
+    "recipe": Reader("yaml", "recipe.yaml", recipe),
+    "index": Reader("yaml", "index.yaml", index),
+    "torch": Reader("torch", "x.pth", torch_file.read),
+}
+
+
+def remove(path: Path) -> None:
+    """Whatever lies there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        path.unlink()
