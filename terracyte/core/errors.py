@@ -2,10 +2,13 @@
 
 import errno
 import io
+import shutil
 import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
+
+FULL = (errno.ENOSPC, errno.EDQUOT)  # of an OSError: the disk, or the user's share of it
 
 _SIGNAL = 128  # what a shell adds to the number of the signal that ended a process
 
@@ -26,8 +29,11 @@ class UnusableFileError(InputError):
     """
 
     def __init__(self, problem: str, advice: str) -> None:
-        super().__init__(f"{problem}: {advice}")
+        super().__init__(problem, advice)  # those of the signature: the error of a worker process is made anew here
         self.problem = problem
+
+    def __str__(self) -> str:
+        return ": ".join(self.args)
 
 
 def guarded(main: Callable[[], None]) -> None:
@@ -61,7 +67,10 @@ def _exit(code: int, message: str) -> None:
 
 
 def _describe(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):  # of a folder: each file's paths and words
+        (_, target, problem), *_ = error.args[0]
+        return f"{target}: {problem}"
+    if error.errno in FULL:
         where = f" while writing {error.filename}" if error.filename else ""
         return f"the disk is full{where}: free some space and run the same command again"
     file = error.filename2 or error.filename  # of a move the target: its source is a temporary

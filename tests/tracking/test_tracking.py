@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,34 @@ def test_trouble_while_training_is_told_once_and_leaves_the_run_to_reconcile(
     assert [run.info.status for run in all_runs()] == ["FAILED"]
     current = tracking.reconcile("mars", [finished(identity())])
     assert history(current["mars-unet_1", 0], "loss") == [(1, 2.0), (2, 1.0)]
+
+
+def test_a_store_that_fails_slowly_is_asked_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def fail(*_: object, step: int) -> None:
+        asked.append(step)
+        time.sleep(0.05)
+        raise mlflow.MlflowException("no answer")
+
+    with tracking.training_run(identity(), "") as live:
+        monkeypatch.setattr(mlflow, "log_metrics", fail)
+        for epoch in range(1, 11):
+            live.log_epoch(epoch, {"loss": 1.0})
+    assert asked == [1]
+    assert [run.info.status for run in all_runs()] == ["FAILED"]
+
+
+def test_a_later_seed_is_trained_without_a_record(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(store.SERVER, "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with tracking.training_run(identity(), "", required=False) as live:
+        live.log_epoch(1, {"loss": 2.0})
+    told = capsys.readouterr().err
+    assert told.startswith("warning: mars-unet_1 seed 0: the tracking store http://127.0.0.1:9 cannot be used")
+    assert told.count("\n") == 1
 
 
 @pytest.mark.parametrize(
