@@ -2,6 +2,8 @@
 
 import errno
 import io
+import os
+import re
 import shutil
 import signal
 import sys
@@ -69,7 +71,8 @@ def _exit(code: int, message: str) -> None:
 def _describe(error: OSError) -> str:
     if isinstance(error, shutil.Error) and isinstance(error.args[0], list):  # of a folder: each file's paths and words
         (_, target, problem), *_ = error.args[0]
-        return f"{target}: {problem}"
+        number = re.match(r"\[Errno (\d+)\]", problem)
+        return _describe(OSError(int(number[1]), os.strerror(int(number[1])), target)) if number else problem
     if error.errno in FULL:
         where = f" while writing {error.filename}" if error.filename else ""
         return f"the disk is full{where}: free some space and run the same command again"

@@ -13,7 +13,16 @@ from terracyte.core import files, git, paths
 from terracyte.core.errors import InputError
 from terracyte.params.row import Identity
 from terracyte.tracking import run_matching
-from terracyte.tracking.client import all_runs, as_metrics, connected, experiment_id, log_new, one_line, set_tags
+from terracyte.tracking.client import (
+    all_runs,
+    as_metrics,
+    connected,
+    experiment_id,
+    log_new,
+    one_line,
+    set_tags,
+    terminate,
+)
 from terracyte.tracking.models import log_keras
 from terracyte.tracking.run_matching import Finished
 
@@ -32,12 +41,12 @@ class LiveRun:
     """The record of a training under way; trouble with MLflow is told once and never stops the training.
 
     Args:
-        run_id: of the run; None where the store could not be used: then nothing is recorded.
+        run: the active one; None where the store could not be used: then nothing is recorded.
         logged_epochs: those that the run holds.
     """
 
-    def __init__(self, run_id: str | None, logged_epochs: Iterable[int] = ()) -> None:
-        self.run_id = run_id
+    def __init__(self, run: "Run | None", logged_epochs: Iterable[int] = ()) -> None:
+        self.run = run
         self._complete = True
         self._logged_epochs = set(logged_epochs)
         self._paused_until = 0.0
@@ -69,12 +78,16 @@ class LiveRun:
         """End the run; one with gaps has FAILED, so that `reconcile` makes a whole one."""
         import mlflow
 
+        if (run := self.run) is None:
+            return
         self._paused_until = 0.0
-        self._attempt(lambda: mlflow.end_run(status if self._complete else "FAILED"))
+        ended = status if self._complete else "FAILED"
+        self._attempt(lambda: mlflow.end_run(ended))
+        self._attempt(lambda: terminate(mlflow.MlflowClient(), run, ended))  # which minds the clock
 
     def _attempt(self, action: Callable[[], object]) -> None:
         start = time.monotonic()
-        if self.run_id is None or start < self._paused_until:
+        if self.run is None or start < self._paused_until:
             return
         try:
             action()
@@ -128,7 +141,7 @@ def _begin(identity: Identity, title: str, record: str) -> LiveRun:
         # the fluent interface from here on: only it measures the machine beside the run
         logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL)  # its warnings say what ours say
         mlflow.start_run(run_id, log_system_metrics=record == LIVE)
-    return LiveRun(run_id, logged)
+    return LiveRun(run, logged)
 
 
 def check(task: str) -> None:
@@ -197,7 +210,7 @@ def _rebuild(client: "MlflowClient", experiment: str, each: Finished) -> "Run":
     for start in range(0, len(metrics), _BATCH):
         client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
     client.log_artifact(run_id, str(each.model), "model")
-    client.set_terminated(run_id)
+    terminate(client, run)
     return run
 
 

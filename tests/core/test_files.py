@@ -284,7 +284,11 @@ def test_a_file_without_permission_is_not_called_damaged(tmp_path: Path) -> None
         (PermissionError(errno.EACCES, "Permission denied", "x.npy"), "error: x.npy: Permission denied\n"),
         (OSError("no number"), "error: no number\n"),
         (BrokenPipeError(), "error: BrokenPipeError\n"),
-        (shutil.Error([("a", "b/a", "[Errno 28] No space"), ("c", "b/c", "…")]), "error: b/a: [Errno 28] No space\n"),
+        (
+            shutil.Error([("a", "b/a", "[Errno 28] No space: 'a'"), ("c", "b/c", "")]),
+            "error: the disk is full while writing b/a",
+        ),
+        (shutil.Error([("a", "b/a", "[Errno 13] Not allowed")]), "error: b/a: Permission denied\n"),
     ],
 )
 def test_what_people_see(capsys: pytest.CaptureFixture[str], error: Exception, line: str) -> None:

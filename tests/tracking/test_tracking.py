@@ -333,6 +333,21 @@ def test_new_scores_replace_old_ones() -> None:
     assert run.data.metrics["test_mean_iou"] == 0.75
 
 
+def test_a_clock_that_is_set_back_makes_no_run_end_before_it_began_and_hides_no_score(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = time.time()
+    with tracking.training_run(identity(), "") as live:
+        live.log_epoch(2, {"loss": 1.0})
+        monkeypatch.setattr(time, "time", lambda: now - 3600)
+    tracking.reconcile("mars", [finished(identity())])
+    monkeypatch.setattr(time, "time", lambda: now - 7200)
+    tracking.reconcile("mars", [finished(identity(), test_mean_iou=0.25)])
+    (run,) = all_runs()
+    assert run.info.end_time >= run.info.start_time
+    assert run.data.metrics["test_mean_iou"] == 0.25
+
+
 def test_other_runs_are_superseded_but_not_those_under_way() -> None:
     old, new = identity(data_hash="f" * 64), identity()
     tracking.reconcile("mars", [finished(old)])
@@ -436,6 +451,19 @@ def test_a_search_is_a_run_with_a_nested_run_per_trial() -> None:
     assert history(nested["0"].info.run_id, "score") == [(1, 0.3), (2, 0.5)]
     assert nested["3"].info.status == "FAILED"
     assert "not finite" in nested["3"].data.tags["failure"]
+
+
+def test_a_trial_that_was_half_recorded_is_recorded_anew() -> None:
+    tracking.check("mars")
+    client = mlflow.MlflowClient()
+    tags = {"study": TUNING["study"], "trial": "0", "status": "tuning"}
+    half = client.create_run(client.get_experiment_by_name("mars").experiment_id, tags=tags).info.run_id
+    tracking.log_study("mars", TUNING)
+    of_trial = [run for run in all_runs() if run.data.tags.get("trial") == "0"]
+    assert {run.info.run_id == half: run.data.tags["status"] for run in of_trial} == {
+        True: "superseded",
+        False: "tuning",
+    }
 
 
 def test_another_search_supersedes_the_one_before() -> None:
