@@ -3,6 +3,7 @@
 DVC removes what a stage declares before it runs the stage.
 """
 
+import fcntl
 import os
 import shutil
 import signal
@@ -71,25 +72,40 @@ def keeping_outputs(folder: Path) -> Iterator[None]:
     """Bring back what DVC has removed in vain, if the block ends with an exception, Ctrl-C among them.
 
     Cached outputs are checked out, and `metrics/`, of which DVC's cache holds nothing, comes from a copy. What a killed
-    DVC has left half written is mended first.
+    DVC has left half written is mended first. Only
+    one process at a time has such a copy; the next one waits.
 
     Args:
         folder: of the experiment.
     """
-    dvc_files.mend(folder)
     metrics, copy = folder / paths.METRICS, folder / paths.DATA / ".metrics"
-    shutil.rmtree(copy, ignore_errors=True)
-    metrics.mkdir(exist_ok=True)
-    shutil.copytree(metrics, copy)
-    try:
+    with _alone(folder):
+        dvc_files.mend(folder)
+        shutil.rmtree(copy, ignore_errors=True)
+        metrics.mkdir(exist_ok=True)
+        shutil.copytree(metrics, copy)
+        try:
+            yield
+        except BaseException:
+            with _undisturbed():
+                dvc_files.mend(folder)
+                with suppress(InputError):  # what was never made cannot come back
+                    run("checkout", "--quiet", "--allow-missing", "dvc.yaml", folder=folder)
+                shutil.copytree(copy, metrics, copy_function=_move_missing, dirs_exist_ok=True)
+            raise
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    file = folder / paths.DATA / ".running"
+    file.parent.mkdir(exist_ok=True)
+    with file.open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another run of {folder.resolve()}", file=sys.stderr, flush=True)
+            fcntl.flock(stream, fcntl.LOCK_EX)
         yield
-    except BaseException:
-        with _undisturbed():
-            dvc_files.mend(folder)
-            with suppress(InputError):  # what was never made cannot come back
-                run("checkout", "--quiet", "--allow-missing", "dvc.yaml", folder=folder)
-            shutil.copytree(copy, metrics, copy_function=_copy_missing, dirs_exist_ok=True)
-        raise
 
 
 @contextmanager
@@ -102,9 +118,9 @@ def _undisturbed() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _copy_missing(source: str, target: str) -> None:
+def _move_missing(source: str, target: str) -> None:
     if not Path(target).exists():
-        shutil.copy2(source, target)
+        shutil.move(source, target)  # which a full disk allows
 
 
 def command(*arguments: str) -> list[str]:

@@ -63,8 +63,9 @@ def run(arguments: argparse.Namespace) -> None:
     for reason in found.unreadable:
         print(f"skipped: {reason}", file=sys.stderr)
     output = arguments.output or experiment / paths.DATA / "drift" / task.name
-    files.write_json(output / "summary.json", report.summary(outcome))
-    files.write_text(output / "index.html", report.page(outcome))
+    with files.atomic(output / "summary.json") as summary, files.atomic(output / "index.html") as page:
+        files.write_json(summary, report.summary(outcome))
+        files.write_text(page, report.page(outcome))
     print(f"{outcome.verdict} Page: {output / 'index.html'}")
     if outcome.drifted:
         sys.exit(DRIFT)

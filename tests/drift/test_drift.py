@@ -1,6 +1,7 @@
 """Drift: flagged where images are damaged, silent where they are not, honest where there are few."""
 
 import dataclasses
+import errno
 import json
 import os
 import shutil
@@ -245,6 +246,16 @@ def test_an_output_that_cannot_be_written_is_one_line(
     assert run("images.npy", "--output", output) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: /proc/x" if output == "/proc/x" else f"error: {output.removesuffix('/x')}")
+
+
+def test_a_disk_that_is_full_at_the_page_leaves_no_summary(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> str:
+        raise OSError(errno.ENOSPC, "full")
+
+    np.save("images.npy", validation(task)[1])
+    monkeypatch.setattr(report, "page", fail)
+    assert run("images.npy", "--output", "drift") == 2
+    assert not list(Path("drift").iterdir())
 
 
 def test_a_damaged_manifest_is_no_drift(task: Task, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,34 @@ def test_trouble_while_training_is_told_once_and_leaves_the_run_to_reconcile(
     assert [run.info.status for run in all_runs()] == ["FAILED"]
     current = tracking.reconcile("mars", [finished(identity())])
     assert history(current["mars-unet_1", 0], "loss") == [(1, 2.0), (2, 1.0)]
+
+
+def test_a_store_that_fails_slowly_is_asked_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def fail(*_: object, step: int) -> None:
+        asked.append(step)
+        time.sleep(0.05)
+        raise mlflow.MlflowException("no answer")
+
+    with tracking.training_run(identity(), "") as live:
+        monkeypatch.setattr(mlflow, "log_metrics", fail)
+        for epoch in range(1, 11):
+            live.log_epoch(epoch, {"loss": 1.0})
+    assert asked == [1]
+    assert [run.info.status for run in all_runs()] == ["FAILED"]
+
+
+def test_a_later_seed_is_trained_without_a_record(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(store.SERVER, "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with tracking.training_run(identity(), "", required=False) as live:
+        live.log_epoch(1, {"loss": 2.0})
+    told = capsys.readouterr().err
+    assert told.startswith("warning: mars-unet_1 seed 0: the tracking store http://127.0.0.1:9 cannot be used")
+    assert told.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -315,6 +344,21 @@ def test_new_scores_replace_old_ones() -> None:
     assert run.data.metrics["test_mean_iou"] == 0.75
 
 
+def test_a_clock_that_is_set_back_makes_no_run_end_before_it_began_and_hides_no_score(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = time.time()
+    with tracking.training_run(identity(), "") as live:
+        live.log_epoch(2, {"loss": 1.0})
+        monkeypatch.setattr(time, "time", lambda: now - 3600)
+    tracking.reconcile("mars", [finished(identity())])
+    monkeypatch.setattr(time, "time", lambda: now - 7200)
+    tracking.reconcile("mars", [finished(identity(), test_mean_iou=0.25)])
+    (run,) = all_runs()
+    assert run.info.end_time >= run.info.start_time
+    assert run.data.metrics["test_mean_iou"] == 0.25
+
+
 def test_other_runs_are_superseded_but_not_those_under_way() -> None:
     old, new = identity(data_hash="f" * 64), identity()
     tracking.reconcile("mars", [finished(old)])
@@ -418,6 +462,19 @@ def test_a_search_is_a_run_with_a_nested_run_per_trial() -> None:
     assert history(nested["0"].info.run_id, "score") == [(1, 0.3), (2, 0.5)]
     assert nested["3"].info.status == "FAILED"
     assert "not finite" in nested["3"].data.tags["failure"]
+
+
+def test_a_trial_that_was_half_recorded_is_recorded_anew() -> None:
+    tracking.check("mars")
+    client = mlflow.MlflowClient()
+    tags = {"study": TUNING["study"], "trial": "0", "status": "tuning"}
+    half = client.create_run(client.get_experiment_by_name("mars").experiment_id, tags=tags).info.run_id
+    tracking.log_study("mars", TUNING)
+    of_trial = [run for run in all_runs() if run.data.tags.get("trial") == "0"]
+    assert {run.info.run_id == half: run.data.tags["status"] for run in of_trial} == {
+        True: "superseded",
+        False: "tuning",
+    }
 
 
 def test_another_search_supersedes_the_one_before() -> None:

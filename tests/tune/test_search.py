@@ -1,6 +1,7 @@
 """A search as the stage runs it: real trainings, in processes of their own."""
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -12,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from terracyte import compute, params
+from stages import tune as stage
+from terracyte import compute, params, tracking
 from terracyte.configure import rows
 from terracyte.core import files, paths
-from terracyte.core.errors import InputError
+from terracyte.core.errors import InputError, UnusableFileError
 from terracyte.params import yaml_files
 from terracyte.params.row import Identity
 from terracyte.tune import search, study
@@ -130,6 +132,32 @@ def test_a_training_that_fails_is_a_failed_trial() -> None:
     outcome = trials.run(TrialJob("mars", "a", 0, {}), lambda epoch: False)
     assert outcome.state == "failed"
     assert "loss of epoch 1 is not finite" in outcome.failure
+
+
+@pytest.mark.parametrize("fault", [OSError(errno.ENOSPC, "full"), UnusableFileError("a is missing", "make it")])
+def test_a_fault_of_the_machine_ends_the_search_and_condemns_no_trial(
+    fault: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> float:
+        raise fault
+
+    monkeypatch.setattr(trials, "_train", fail)
+    with pytest.raises(type(fault)):
+        trials.run(TrialJob("mars", "a", 0, {}), lambda epoch: False)
+
+
+def test_a_search_without_a_record_is_kept_and_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise InputError("the tracking store cannot be used")
+
+    monkeypatch.setattr(tracking, "log_study", fail)
+    monkeypatch.setattr(search, "search", lambda *_: {"values": {"width": 8}})
+    monkeypatch.setattr(sys, "argv", ["tune", "mars"])
+    stage.main()
+    assert capsys.readouterr().err == "warning: the tracking store cannot be used; the report records the search\n"
+    assert files.read_json(paths.tuned("mars")) == {"width": 8}
 
 
 def test_another_process_that_searches_is_not_disturbed() -> None:
