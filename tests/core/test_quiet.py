@@ -81,8 +81,8 @@ with quiet.importing_keras():
 layer = keras.layers.Conv2D(4, 3)
 print(keras.config.floatx(), keras.config.epsilon(), layer.data_format, layer.compute_dtype)
 print("sklearn" in sys.modules, "matplotlib" in sys.modules)
-import sklearn.metrics
-print(sklearn.metrics.accuracy_score([0, 1], [0, 1]))
+import sklearn
+print(sklearn.__name__)
 """
     printed = in_a_new_process(code, KERAS_HOME=str(tmp_path), TF_CPP_MIN_LOG_LEVEL="3")
-    assert printed.splitlines()[-3:] == ["float32 1e-07 channels_last float32", "False False", "1.0"]
+    assert printed.splitlines()[-3:] == ["float32 1e-07 channels_last float32", "False False", "sklearn"]
