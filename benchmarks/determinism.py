@@ -1,113 +1,138 @@
-"""Runs a small experiment in fresh clones, on other numbers of cores and of threads, and compares what comes of it.
+"""What results depend on beside their inputs: a small experiment in fresh clones, networks on more threads and cores.
 
-python -m benchmarks.determinism [--folder DIR]
+python -m benchmarks.determinism clones [--folder DIR]   # metrics/ and all outputs, against those of the first run
+python -m benchmarks.determinism threads                 # weights after two steps, against those of one thread
 
-prints a table: how many files of `metrics/`, and how many of all outputs by dvc.lock, differ from those of the first
-run. Its networks are larger than those of the kill test, as TensorFlow divides no small sum.
+Both print a table.
 """
 
 import argparse
 import contextlib
-import dataclasses
+import hashlib
+import json
+import logging
 import os
 import subprocess
+import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
 from benchmarks import small_experiment
-from terracyte.core import dvc
+from terracyte.core import dvc, quiet
 from terracyte.core.errors import InputError, guarded
-from terracyte.core.quiet import THREADS
 
-_NETWORK = {"width": 16, "depth": 3}
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Run:
-    """A run of the experiment.
-
-    Attributes:
-        name: of its folder.
-        cores: that it may use.
-        threads: that TensorFlow is told to use; None for what the code chooses.
-    """
-
-    name: str
-    cores: int
-    threads: int | None = None
+_NETWORKS = ("blood-cnn", "blood-mobilenet_v3_large", "blood-efficientnet_lite0", "mars-unet_4", "mars-final_short")
+_REAL = small_experiment.ROOT / "real"  # where they have their real sizes
+_STEPS = 2
+_THREADS = (1, 2, 8)
 
 
-@dataclasses.dataclass(frozen=True)
-class Outputs:
-    """What came of a run: files of `metrics/`, and hashes of all outputs, by path."""
-
-    metrics: dict[str, bytes]
-    hashes: dict[str, str]
-
-
-def runs(cores: int) -> list[Run]:
-    """Those that are compared, on a machine of so many cores; the first is what the others are compared with."""
-    return [
-        Run(name="first", cores=cores),
-        Run(name="again", cores=cores),
-        Run(name="one core", cores=1),
-        Run(name="two threads", cores=cores, threads=2),
-        Run(name="two threads on one core", cores=1, threads=2),
-    ]
+def compare_clones(folder: Path) -> None:
+    """Run the small experiment twice, and once more on one core."""
+    cores = os.sched_getaffinity(0)
+    print("| run | cores | files of `metrics/` that differ | outputs that differ |\n|---|---|---|---|")
+    first = None
+    for name, allowed in (("first", cores), ("another clone", cores), ("on one core", {min(cores)})):
+        found = _run(folder / name.replace(" ", "_"), allowed)
+        first = first or found
+        differ = [
+            f"{sum(one.get(key) != other.get(key) for key in {**one, **other})} of {len(one)}"
+            for one, other in zip(first, found, strict=True)
+        ]
+        print(f"| {name} | {len(allowed)} | {' | '.join(differ)} |", flush=True)
 
 
-def execute(run: Run, parent: Path) -> Outputs:
-    """Run the experiment in a folder of its own.
+def _run(folder: Path, cores: set[int]) -> tuple[Mapping[str, object], Mapping[str, object]]:
+    """The content of the files in `metrics/`, and the hashes of all outputs, of a run in a folder of its own.
 
     Raises:
         InputError: it failed.
     """
-    folder = parent / run.name.replace(" ", "_")
-    small_experiment.write(folder, _NETWORK)
-    threads = {} if run.threads is None else dict.fromkeys(THREADS, str(run.threads))
-    variables = {name: value for name, value in dvc.environment().items() if name not in THREADS}
+    small_experiment.write(folder)
     own = {"PYTHONPATH": str(folder), "DVC_SITE_CACHE_DIR": str(folder.with_suffix(".site")), "DVC_NO_ANALYTICS": "1"}
-    allowed = sorted(os.sched_getaffinity(0))[: run.cores]
     with folder.with_suffix(".log").open("wb") as log:
-        process = subprocess.run(
-            ["taskset", "--cpu-list", ",".join(map(str, allowed)), *dvc.command("repro")],
-            cwd=folder,
-            env={**variables, **own, **threads},
-            stdout=log,
-            stderr=log,
-            check=False,
-        )
+        command = _on(cores, dvc.command("repro"))
+        process = subprocess.run(command, cwd=folder, env={**_variables(), **own}, stdout=log, stderr=log, check=False)
     if process.returncode:
-        raise InputError(f"the run '{run.name}' failed: {log.name} says why")
+        raise InputError(f"the run failed: {log.name} says why")
     lock: Any = YAML(typ="safe").load((folder / "dvc.lock").read_text(encoding="utf-8"))
     hashes = {each["path"]: each["md5"] for stage in lock["stages"].values() for each in stage["outs"]}
-    return Outputs(small_experiment.metrics(folder), hashes)
+    return small_experiment.metrics(folder), hashes
+
+
+def compare_threads() -> None:
+    """Train each network for some steps, with several numbers of threads on all cores and on one."""
+    cores = os.sched_getaffinity(0)
+    print(f"| threads | cores | {' | '.join(_NETWORKS)} |\n|---|---|{'---|' * len(_NETWORKS)}")
+    first: dict[str, str] = {}
+    for threads in _THREADS:
+        for allowed in (cores, {min(cores)}):
+            variables = {**_variables(), **dict.fromkeys(quiet.THREADS, str(threads))}
+            command = _on(allowed, [sys.executable, "-m", "benchmarks.determinism", "steps"])
+            said = subprocess.run(command, env=variables, stdout=subprocess.PIPE, text=True, check=True).stdout
+            found = json.loads(said)
+            first = first or found
+            words = ["the same" if found[name] == first[name] else "other" for name in _NETWORKS]
+            print(f"| {threads} | {len(allowed)} | {' | '.join(words)} |", flush=True)
+
+
+def _on(cores: set[int], command: Sequence[str]) -> list[str]:
+    return ["taskset", "--cpu-list", ",".join(map(str, sorted(cores))), *command]
+
+
+def _variables() -> dict[str, str]:
+    """This process's, without those of the threads."""
+    return {name: value for name, value in dvc.environment().items() if name not in quiet.THREADS}
+
+
+def take_steps() -> None:
+    """Print the hash of each network's weights after the steps, on random images."""
+    import numpy as np
+
+    with quiet.importing_keras():
+        from terracyte import models, params, tasks
+        from terracyte.models.inference import make_repeatable
+        from terracyte.models.problem import Problem
+        from terracyte.train import losses, optimizers
+    # each network is traced anew, against which TensorFlow advises
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    settings = params.load(_REAL)
+    found = {}
+    for name in _NETWORKS:
+        make_repeatable(0)
+        config, task = settings.config(name), tasks.make(settings.variants[name].task, settings)
+        classes, size = len(task.classes), config.batch_size
+        problem = Problem(image_shape=task.image_shape, dense=task.dense, class_shares=(1 / classes,) * classes)
+        model = models.build(config, problem)
+        loss = losses.make(config, [1.0] * classes, task.dense)
+        model.compile(optimizers.make(config, config.learning_rate, _STEPS), loss, jit_compile=False)
+        random = np.random.default_rng(0)
+        images = random.integers(0, 256, (size, *task.image_shape)).astype(np.float32)
+        labels = random.integers(0, classes, (size, *task.image_shape[:2]) if task.dense else size)
+        for _ in range(_STEPS):
+            model.train_on_batch(images, np.eye(classes, dtype=np.float32)[labels])
+        found[name] = hashlib.sha256(b"".join(np.asarray(each).tobytes() for each in model.get_weights())).hexdigest()
+    print(json.dumps(found))
 
 
 def main() -> None:
-    """Run and compare."""
+    """Compare one kind of thing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=["clones", "threads", "steps"], help="steps: what `threads` calls")
     parser.add_argument("--folder", type=Path, help="where the clones are made, and stay (a temporary folder)")
     given = parser.parse_args()
-    with contextlib.ExitStack() as stack:
-        folder = given.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="terracyte-")))
-        print(
-            "| run | cores | threads | files of `metrics/` that differ | outputs that differ |\n|---|---|---|---|---|"
-        )
-        first = None
-        for run in runs(len(os.sched_getaffinity(0))):
-            found = execute(run, folder.resolve())
-            first = first or found
-            counts = f"{_differ(first.metrics, found.metrics)} | {_differ(first.hashes, found.hashes)}"
-            print(f"| {run.name} | {run.cores} | {run.threads or 'as it comes'} | {counts} |", flush=True)
-
-
-def _differ(one: dict[str, Any], other: dict[str, Any]) -> str:
-    different = [name for name in {**one, **other} if one.get(name) != other.get(name)]
-    return f"{len(different)} of {len(one)}"
+    if given.part == "threads":
+        compare_threads()
+    elif given.part == "steps":
+        take_steps()
+    else:
+        with contextlib.ExitStack() as stack:
+            folder = given.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="terracyte-")))
+            compare_clones(folder.resolve())
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
 python -m benchmarks.kill_test [--kills 100] [--seed 0] [--folder DIR]
 
 Each kill begins with the finished experiment but for what one stage has made: its outputs, its entry in dvc.lock, DVC's
-copies of both, a search's trials and MLflow's record of it. `dvc repro`, or in a quarter of the cases `terracyte repro`,
-is started, and all its processes get SIGKILL: at a random moment of that stage, DVC's own work after it included, or while
-DVC writes dvc.lock. The same command must then complete the experiment, with the same bytes in `metrics/` and, by
+copies of both, a search's trials and MLflow's record of it. `dvc repro` is started, or in a quarter of the cases
+`terracyte repro`, and all its processes get SIGKILL: at a random moment of that stage, with DVC's own work after it, or
+while DVC writes dvc.lock. The same command must then complete the experiment, with the same bytes in `metrics/` and, by
 dvc.lock, in all other outputs. Where `dvc repro` refuses what it finds, `terracyte repro` must mend and complete it.
 """
 

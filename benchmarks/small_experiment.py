@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,11 @@ _NETWORK = {"width": 4, "depth": 1, "epochs": 2, "batch_size": 32, "test_time_fl
 _SEARCH = {"trials": 2, "change": {"epochs": 1}}
 
 
-def write(folder: Path, network: Mapping[str, object] | None = None) -> None:
+def write(folder: Path) -> None:
     """Make `folder` a git repository with this working tree's code and such an experiment; nothing has been run.
 
     Args:
         folder: to be made, or empty.
-        network: keys of the tasks' references, in place of those of the smallest networks.
     """
     listed = git.run("ls-files", "-z", "--cached", "--others", "--exclude-standard", folder=ROOT) or ""
     for name in filter(None, listed.split("\0")):
@@ -29,7 +28,7 @@ def write(folder: Path, network: Mapping[str, object] | None = None) -> None:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
     _edit(folder / "params.yaml", _shorten)
-    _edit(folder / "experiment.yaml", lambda content: _choose(content, {**_NETWORK, **(network or {})}))
+    _edit(folder / "experiment.yaml", _choose)
     _edit(folder / "data/sources/blood_sample.yaml", _draw_few_cells)
     _edit(folder / "data/sources/mars_sample.yaml", lambda recipe: recipe.update(views=80, drives=10))
     who = ("-c", "user.name=benchmark", "-c", "user.email=benchmark@localhost")
@@ -52,14 +51,14 @@ def _shorten(content: Any) -> None:
         content["tune"][task]["space"] = {"learning_rate": space["learning_rate"]}
 
 
-def _choose(content: Any, network: Mapping[str, object]) -> None:
+def _choose(content: Any) -> None:
     content["rows"] = dict(_ROWS)
     content["override"] = {
-        "reference.blood": network,
-        "reference.mars": network,
+        "reference.blood": _NETWORK,
+        "reference.mars": _NETWORK,
         "tune.blood": _SEARCH,
         "tune.mars": {"variant": "mars-unet_1", **_SEARCH},
-        "variants.mars-unet_1.change": {"epochs": network["epochs"]},
+        "variants.mars-unet_1.change": {"epochs": _NETWORK["epochs"]},
     }
 
 
