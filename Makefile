@@ -27,7 +27,8 @@ export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
 export MALLOC_TOP_PAD_ ?= 268435456
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro real retrain test types behaviour test-services test-cluster fuzz lint-workflows format ui serve report
+.PHONY: help setup repro real retrain test types behaviour test-services test-cluster fuzz lint-workflows format ui serve
+.PHONY: report
 
 help: ## say what there is to do
 	@echo "Terracyte: labelled images as one reproducible pipeline"

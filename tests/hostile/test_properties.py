@@ -25,10 +25,10 @@ from terracyte.ingest.sources.pictures import UnreadableError, load_image
 from terracyte.ingest.sources.resizing import resize_image
 from terracyte.params import yaml_files
 from tests.conftest import ROOT
-from tests.pictures import BLOOD
 from tests.hostile.corpus.archives import npy as npy_file
 from tests.hostile.corpus.archives import npz as npz_file
 from tests.hostile.corpus.pictures import saved
+from tests.pictures import BLOOD
 
 pytestmark = pytest.mark.filterwarnings(r"ignore::UserWarning:PIL\..*")
 
