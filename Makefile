@@ -15,14 +15,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)
 export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
-# glibc keeps the memory of a training step for the next one instead of giving it back and faulting it in again: a U-Net's
-# step took 0.4 times as long. Other C libraries pass over it.
-export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
-export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
-export MALLOC_TOP_PAD_ ?= 268435456
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro real retrain test types behaviour test-services test-cluster test-lowest test-newest coverage fuzz lint-workflows audit format ui serve report
+.PHONY: help setup repro real retrain test types behaviour test-services test-cluster test-lowest test-newest
+.PHONY: coverage fuzz lint-workflows audit format ui serve report
 
 help: ## say what there is to do
 	@echo "Terracyte: labelled images as one reproducible pipeline"

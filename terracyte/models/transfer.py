@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from terracyte.core import npy
 from terracyte.core.errors import InputError
 from terracyte.models.blocks import kernel_regularizer, rescaled_input
 from terracyte.models.problem import Problem
@@ -23,6 +24,9 @@ _MEAN, _DEVIATION = 114.5, 57.4
 # Momentum of batch normalisation in backbones without pretrained weights: with the 0.999 of Keras' MobileNetV3 the
 # statistics need thousands of steps to follow the training, more than a small task has.
 _MOMENTUM = 0.9
+# What h5py and Keras raise on a foreign, truncated or empty file
+_OF_VALUES = (ValueError, LookupError, AttributeError, TypeError, ArithmeticError, UserWarning)
+_DAMAGE = (*_OF_VALUES, OSError, RuntimeError, MemoryError)
 
 
 def classifier(
@@ -138,11 +142,11 @@ def _check(config: Config, problem: Problem, edges: tuple[int, ...]) -> None:
 
 def _load_weights(network: keras.Model, path: Path) -> None:
     try:
+        npy.require_file(path)
         with warnings.catch_warnings():
             # Keras only warns where it leaves some layers with random weights
             warnings.simplefilter("error", UserWarning)
             network.load_weights(path)
-    # h5py and Keras raise these on a foreign, truncated or empty file
-    except (OSError, ValueError, KeyError, IndexError, AttributeError, TypeError, UserWarning) as error:
+    except _DAMAGE as error:
         problem = "holds no weights of this backbone" if path.exists() else "is missing"
         raise InputError(f"{path} {problem} or is damaged: put the right file there, or change 'weights'") from error

@@ -234,7 +234,9 @@ def _pixel_range(paths: Sequence[Path]) -> tuple[float, float]:
     low, high = np.inf, -np.inf
     for place in spread(len(paths), 100):
         with decoding(paths[place]) as (picture, bits):
-            if bits > 8:
-                darkest, brightest = np.quantile(np.asarray(picture), [0.001, 0.999])
+            values = np.asarray(picture)
+            values = values[np.isfinite(values)]
+            if bits > 8 and len(values):
+                darkest, brightest = np.quantile(values, [0.001, 0.999])
                 low, high = min(low, float(darkest)), max(high, float(brightest))
     return (low, high) if low < high else (0.0, 65535.0)

@@ -1,5 +1,6 @@
 """YAML files → plain values, with one line about what is wrong in them."""
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,11 +47,13 @@ def parse_yaml(text: str, path: Path) -> Any:
     """
     # Imported here: `--help` and tests of pure code need no YAML.
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    from ruamel.yaml.error import ReusedAnchorWarning, YAMLError
 
     yaml = YAML(typ="safe", pure=True)
     try:
-        node = yaml.compose(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ReusedAnchorWarning)  # YAML allows it
+            node = yaml.compose(text)
         if node is None:
             return None
         _check(node, path)

@@ -18,6 +18,8 @@ LARGEST_BODY = 64 * 2**20  # bytes: a full batch of 96x96 RGB images with decima
 _JSON = "application/json"
 _LONGEST = 300  # characters of a sentence
 
+_TOO_LONG = "integer string conversion"  # in what Python says of a whole number of thousands of digits
+
 _FORM = 'the request must be {"inputs": [image, ...]} with at least one image'
 # Part of an error of MLflow's → what it means here.
 _MEANINGS = {
@@ -69,7 +71,9 @@ class PlainErrors:
             sent = await self._ask(scope, body)
         except RecursionError:
             return refusal(_FORM, 400)
-        except Exception:  # the client gets JSON, and the terminal the traceback
+        except Exception as error:  # the client gets JSON, and the terminal the traceback
+            if _TOO_LONG in str(error):
+                return refusal("a pixel is a number of thousands of digits: pixels lie in 0-255", 400)
             traceback.print_exc(file=sys.stderr)
             return refusal("the server failed; its terminal says why", 500)
         status = sent[0]["status"]

@@ -1,6 +1,8 @@
 """Every reader of foreign input, behind one form: a path goes in, and all of it is read."""
 
+import copy
 import dataclasses
+import functools
 import itertools
 import os
 import shutil
@@ -23,7 +25,7 @@ from terracyte.ingest.sources.pictures import UnreadableError, decoding, load_im
 from terracyte.ingest.sources.resizing import resize_image, resize_mask
 from terracyte.new import pictures as new_pictures
 from terracyte.new import stacks, survey
-from terracyte.params import Source
+from terracyte.params import Source, read_yaml
 from terracyte.predict import inputs
 from terracyte.serve import uploads
 from terracyte.tasks import Classification
@@ -48,7 +50,7 @@ class Reader:
     """A reader.
 
     Attributes:
-        family: of the inputs that it is given: picture, npz, npy, yaml, sheet, tree, torch, json, table.
+        family: of the inputs that it is given, see `corpus`.
         name: of the file or folder that it reads, whose suffix decides for some.
         read: reads it.
     """
@@ -170,23 +172,51 @@ def splits(path: Path) -> None:
 
 
 def experiment_of(name: str) -> Callable[[Path], object]:
-    """params.yaml or experiment.yaml, beside the root's other one."""
-    (other,) = {"params.yaml", "experiment.yaml"} - {name}
+    """params.yaml or experiment.yaml, beside the root's other one, which is read once."""
 
     def read(path: Path) -> object:
-        shutil.copy(ROOT / other, path.with_name(other))
-        loaded = params.load(path.parent)
-        return [loaded.config(row) for row in loaded.experiment.rows]
+        def known(file: Path) -> Any:
+            return read_yaml(file) if file.name == name else copy.deepcopy(_root_settings()[file.name])
+
+        with mock.patch.object(params, "read_yaml", known):
+            loaded = params.load(path.parent)
+            return [loaded.config(row) for row in loaded.experiment.rows]
 
     return read
 
 
+@functools.cache
+def _root_settings() -> dict[str, Any]:
+    return {name: read_yaml(ROOT / name) for name in ("params.yaml", "experiment.yaml")}
+
+
 def recipe(path: Path) -> None:
     """The sample's recipe."""
-    spec = params.load(ROOT).tasks["blood"]
+    spec = _root_params().tasks["blood"]
     batches = sample.read(Classification("blood", spec), Source(source="sample", path=str(path)))
     for _ in itertools.islice(batches, 1):
         pass
+
+
+@functools.cache
+def _root_params() -> params.Params:
+    return params.load(ROOT)
+
+
+def weights(path: Path) -> None:
+    """Pretrained weights of a small network, as those of a backbone are read."""
+    from terracyte.models.transfer import _load_weights
+
+    _load_weights(_network(), path)
+
+
+@functools.cache
+def _network() -> Any:
+    import keras
+
+    network = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(3)])
+    network.build()
+    return network
 
 
 def index(path: Path) -> None:
@@ -227,6 +257,7 @@ READERS = {
     "recipe": Reader("yaml", "recipe.yaml", recipe),
     "index": Reader("yaml", "index.yaml", index),
     "torch": Reader("torch", "x.pth", torch_file.read),
+    "weights": Reader("weights", "x.weights.h5", weights),
 }
 
 

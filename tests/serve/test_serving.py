@@ -246,13 +246,52 @@ def test_the_page_shows_what_of_a_picture_was_predicted(
         (png(mode="I;16"), "more than 8 bits"),
         (png(mode="RGBA"), "transparent pixels"),
         (png((8000, 6000), mode="1"), "8000x6000 pixels: at most 40 million"),
-        (png((20_000, 20_000), mode="1"), "far too large"),
+        (png((20_000, 20_000), mode="1"), "far more pixels than the 40 million"),
     ],
 )
 def test_refuses_files_that_are_no_pictures(served: tuple[Site, Predictor], file: bytes, says: str) -> None:
     status, answer = served[0].json("POST", "/predict", file)
     assert status == 400
     assert says in answer["error"]
+
+
+HOSTILE = {
+    "nothing": b"",
+    "null": b"null",
+    "text": b'"inputs"',
+    "list": b"[]",
+    "cut": b'{"inputs": [[',
+    "no UTF-8": b'{"inputs": "\xff"}',
+    "half a surrogate pair": b'{"inputs": ["\\ud800"]}',
+    "UTF-16": '{"inputs": []}'.encode("utf-16"),
+    "nothing within": b'{"inputs": null}',
+    "nested deeply": b'{"inputs": ' + b"[" * 200_000,
+    "nested and closed": b'{"inputs": ' + b"[" * 900 + b"]" * 900 + b"}",
+    "no number": b'{"inputs": [[[["x"]]]]}',
+    "number of digits": b'{"inputs": [[[[' + b"9" * 5000 + b"]]]]}",
+    "number beyond floats": b'{"inputs": [[[[1e999]]]]}',
+    "not finite": b'{"inputs": [[[[NaN, Infinity]]]]}',
+    "truth": b'{"inputs": true}',
+    "ragged": b'{"inputs": [[[[1], [2, 3]]]]}',
+    "empty lists": b'{"inputs": [' + b"[]," * 50_000 + b"[]]}",
+    "objects": b'{"inputs": [{"a": 1}]}',
+    "named inputs": b'{"inputs": {"a": [[[[1]]]], "b": 2}}',
+    "frame": b'{"dataframe_split": {"columns": ["a"], "data": [[1]]}}',
+    "frame of nothing": b'{"dataframe_records": [{}]}',
+    "two inputs": b'{"inputs": [[[[1]]]], "instances": [[[[1]]]]}',
+    "parameters": b'{"inputs": [[[[1]]]], "params": {"a": {"b": []}}}',
+    "other": b'{"__proto__": {}, "inputs\\u0000": 1}',
+}
+
+
+@pytest.mark.parametrize("served", ["mars"], indirect=True)
+def test_hostile_bodies_are_refused_with_a_sentence(served: tuple[Site, Predictor]) -> None:
+    for name, body in HOSTILE.items():
+        status, answer = served[0].json("POST", "/invocations", body)
+        assert (status, list(answer)) == (400, ["error"]), name
+        assert len(answer["error"]) < 400
+        assert "\n" not in answer["error"]
+        assert "Traceback" not in answer["error"]
 
 
 def test_the_page_asks_nobody_else(served: tuple[Site, Predictor]) -> None:

@@ -39,7 +39,7 @@ _UPRIGHT = {
 }
 # What Pillow throws at foreign and damaged bytes.
 _OF_VALUES = (ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, ArithmeticError)
-_DAMAGE = (*_OF_VALUES, OSError, SyntaxError, EOFError, MemoryError, struct.error, Image.DecompressionBombError)
+_DAMAGE = (*_OF_VALUES, OSError, SyntaxError, EOFError, MemoryError, struct.error)
 _ROWS = 256  # of a picture of 16 bits that are scaled at a time
 _WHITE = (255, 255, 255, 255)
 
@@ -127,6 +127,10 @@ def decoding(path: Path, stream: IO[bytes] | None = None, largest: int = LARGEST
             _check_decoded(path, picture)
         except UnidentifiedImageError as error:
             raise UnreadableError(f"{path} is no {KINDS}") from error
+        except Image.DecompressionBombError as error:
+            raise UnreadableError(
+                f"{path} has far more pixels than the {largest / 10**6:.0f} million that are read"
+            ) from error
         except PermissionError as error:
             raise UnreadableError(f"{path} may not be read: {error.strerror}") from error
         except _DAMAGE as error:

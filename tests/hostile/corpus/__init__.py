@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tests.hostile.corpus import archives, pictures, sheets, texts, torch_files, trees
+from tests.hostile.corpus import archives, pictures, sheets, texts, torch_files, trees, weights
 from tests.hostile.corpus.writing import Build
 
 CORPUS: Mapping[str, dict[str, Build]] = {
@@ -15,6 +15,7 @@ CORPUS: Mapping[str, dict[str, Build]] = {
     "table": texts.TABLES,
     "torch": torch_files.CASES,
     "tree": trees.CASES,
+    "weights": weights.CASES,
 }
 
 SLOW: Mapping[str, dict[str, Build]] = {
