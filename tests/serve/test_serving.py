@@ -294,6 +294,20 @@ def test_hostile_bodies_are_refused_with_a_sentence(served: tuple[Site, Predicto
         assert "Traceback" not in answer["error"]
 
 
+@pytest.mark.parametrize("served", ["blood"], indirect=True)
+def test_what_fails_in_the_server_is_one_sentence_and_a_traceback_in_its_terminal(
+    served: tuple[Site, Predictor], capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def broken(*_: Any) -> None:
+        raise ZeroDivisionError("secret")
+
+    site = Site(application(served[1], Path("nowhere"), broken, []))
+    status, answer = site.json("POST", "/invocations", b"{}")
+    assert (status, answer) == (500, {"error": "the server failed; its terminal says why"})
+    assert "ZeroDivisionError: secret" in capsys.readouterr().err
+    assert site.json("GET", "/card") == (404, {"error": "there is no card"})
+
+
 def test_the_page_asks_nobody_else(served: tuple[Site, Predictor]) -> None:
     site, _ = served
     for path, kind in (("/", "text/html"), ("/page.css", "text/css"), ("/page.js", "javascript")):
