@@ -1,7 +1,7 @@
 """What results depend on beside their inputs: a small experiment in fresh clones, networks on more threads and cores.
 
 python -m benchmarks.determinism clones [--folder DIR]   # metrics/ and all outputs, against those of the first run
-python -m benchmarks.determinism threads                 # weights after two steps, against those of one thread
+python -m benchmarks.determinism threads                 # networks after two steps, against one thread
 
 Both print a table.
 """
@@ -90,7 +90,7 @@ def _variables() -> dict[str, str]:
 
 
 def take_steps() -> None:
-    """Print the hash of each network's weights after the steps, on random images."""
+    """Print the hash of each network's weights and optimizer after the steps, on random images."""
     import numpy as np
 
     with quiet.importing_keras():
@@ -115,7 +115,9 @@ def take_steps() -> None:
         labels = random.integers(0, classes, (size, *task.image_shape[:2]) if task.dense else size)
         for _ in range(_STEPS):
             model.train_on_batch(images, np.eye(classes, dtype=np.float32)[labels])
-        found[name] = hashlib.sha256(b"".join(np.asarray(each).tobytes() for each in model.get_weights())).hexdigest()
+        # Lion moves weights by the sign of what it remembers of the gradients: their rounding shows in that
+        state = [np.asarray(each) for each in (*model.variables, *model.optimizer.variables)]
+        found[name] = hashlib.sha256(b"".join(each.tobytes() for each in state)).hexdigest()
     print(json.dumps(found))
 
 

@@ -122,12 +122,15 @@ class Experiment:
         for name in _STATE:
             _copy(self._finished / name, self._folder / name)
         lock, cache = self._read_lock(), self._folder / ".dvc/cache"
-        for output in lock["stages"].pop(stage)["outs"]:
+        entry = lock["stages"].pop(stage)
+        for output in entry["outs"]:
             _remove(self._folder / output["path"])
             _forget(cache / "files/md5", output["md5"])
         with (self._folder / "dvc.lock").open("w", encoding="utf-8") as stream:
             YAML().dump(lock, stream)
-        _remove(cache / "runs")
+        for run in (cache / "runs").glob("*/*/*"):
+            if run.read_text(encoding="utf-8").startswith(f"cmd: {entry['cmd']}\n"):
+                run.unlink()
         if stage.startswith("tune"):
             _remove(self._folder / "data/optuna")
             _remove(self._folder / "data/mlflow")
