@@ -78,6 +78,15 @@ def test_labels_may_mean_other_classes_or_none(blood: None, declare: Declare, in
     assert manifest["name"].iloc[-1] == "train_images[4]"
 
 
+def test_labels_of_many_digits_are_called_as_they_are_written(blood: None, declare: Declare, ingest: Ingest) -> None:
+    meanings = {"1000000": "basophil", "1234567": "eosinophil", "7": "immature granulocyte"}
+    save(
+        **medmnist(**{f"{split}_labels": np.resize([1_000_000, 1_234_567, 7], count) for split, count in CUTS.items()})
+    )
+    declare("blood", source="npz", path="cells.npz", class_of=meanings)
+    assert ingest("blood")[1]["label"].tolist() == [0, 1, 2] * 4
+
+
 def test_grey_images_with_masks(mars: None, declare: Declare, ingest: Ingest) -> None:
     masks = np.tile(np.repeat(np.array([0, 1, 2, 3], np.uint8), 4), (2, 16, 1))
     save(images=pixels(2, 16, 16), masks=masks)

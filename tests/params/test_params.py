@@ -98,6 +98,15 @@ UNLABELLED = {"kind": "segmentation", "classes": ["a", "b"], "height": 32, "widt
             "is searched, but variants.mars-final_short.change or tune.mars.change fixes",
         ),
         ("compute.workers", 0, "'compute.workers' is 0"),
+        ("seeds", [2**31], "'seeds' is [2147483648]; it must list different numbers from 0 on, below 2**31"),
+        ("tasks.mars.channels", 1.0, "'tasks.mars.channels' is 1.0 (float); it must be one of 1, 3"),
+        ("tasks.mars.channels", True, "'tasks.mars.channels' is True (bool)"),
+        ("balance.mars.weight_power", 10**400, "(int); it must be a number"),
+        ("variants./x", {"task": "mars", "title": "out"}, "a task or variant is called '/x'"),
+        ("sources.mars.ignore", 2**70, f"a value in 'sources.<task>' is {2**70}; masks hold numbers of 32 bits"),
+        ("tune.mars.space.hue", {"low": 0, "high": 0.1}, "is searched, and the reference has no 'hue': add its value"),
+        ("override", {"seeds.0": 1}, "'override.seeds.0' leads into 'seeds', which holds no names but [0]: shorten it"),
+        ("override", {"variants.mars-unet_1.title.a": 1}, "leads into 'variants.mars-unet_1.title', which holds no"),
     ],
 )
 def test_a_bad_parameter_is_named(edit: Edit, path: str, value: Any, expected: str) -> None:
@@ -149,6 +158,13 @@ def test_a_block_may_say_a_part(edit: Edit) -> None:
         ("<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> b\n", "params.yaml: git left a merge conflict in it: choose"),
         ("- 1\n", "'the file' is [1] (list)"),
         ("", "'the file' is None"),
+        ("a: 2001-13-45\n", "params.yaml: not valid YAML: a value is none of its kind: month must be in 1..12"),
+        ("a: !!int x\n", "params.yaml: not valid YAML: a value is none of its kind: invalid literal"),
+        ("\na: " + "9" * 5000, "params.yaml line 2: a number has 5000 digits; at most 40 are read"),
+        ('a: "\\0"\n', "params.yaml line 1: a text holds a character that no file can have"),
+        ("a: &a [*a]\n", "params.yaml line 1: aliases (*name) stand for themselves here"),
+        ("a: " + "[" * 600, "params.yaml: not valid YAML: it is nested too deeply"),
+        ("a: 1\n" * 2**18, "params.yaml has 1310720 bytes; at most 1048576 are read"),
     ],
 )
 def test_a_broken_file_is_one_line(project: Path, content: str, expected: str) -> None:

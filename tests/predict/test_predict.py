@@ -1,5 +1,6 @@
 """`terracyte predict`: what it reads, refuses and writes."""
 
+import json
 import os
 import sys
 import tracemalloc
@@ -333,6 +334,15 @@ def test_a_record_without_a_task_is_damaged() -> None:
     files.write_json(paths.champion("blood") / champion.RECORD, [])
     with pytest.raises(InputError, match="damaged"):
         champion.read_record(paths.champion("blood"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("classes", "abc"), ("height", "32"), ("background", 9), ("background", [0]), ("kind", 1e400)]
+)
+def test_a_record_of_other_values_is_refused(capsys: pytest.CaptureFixture[str], key: str, value: object) -> None:
+    path = paths.champion("mars") / champion.RECORD
+    path.write_text(json.dumps(files.read_json(path) | {key: value}))
+    assert f"champion.json: '{key}' is" in refused(capsys, "mars", folder("mars"))
 
 
 def test_links_are_followed_and_earlier_overlays_passed_over(capsys: pytest.CaptureFixture[str]) -> None:

@@ -300,6 +300,11 @@ def remove(path: Path) -> Callable[[Edit], None]:
     return lambda _: path.unlink()
 
 
+def misshape(_: Edit) -> None:
+    path = paths.scores("mars", "mars-unet")
+    metric_files.write(path, {}, metric_files.read(path) | {"mean": {}})
+
+
 BAD_STATES: list[tuple[str, Callable[[Edit], None], str]] = [
     (
         "mars",
@@ -316,6 +321,7 @@ BAD_STATES: list[tuple[str, Callable[[Edit], None], str]] = [
     ("mars", widen, "seed 0, 1 does not belong to the present params and data: run `dvc repro train@mars-baseline`"),
     ("blood", reseed, "seed 2 does not belong to the present params and data: run `dvc repro train@blood-baseline`"),
     ("blood", forget_all, "'rows' has none of task blood"),
+    ("mars", misshape, r"mars-unet\.json: in 'details', it lacks 'mean\.mean_iou': make it again with `dvc repro`"),
     ("mars", rescore, "seed 1 is not that of the scores: run `dvc repro evaluate@mars-unet`"),
 ]
 
