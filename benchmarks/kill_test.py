@@ -130,7 +130,7 @@ class Experiment:
             YAML().dump(lock, stream)
         for run in (cache / "runs").glob("*/*/*"):
             if run.read_text(encoding="utf-8").startswith(f"cmd: {entry['cmd']}\n"):
-                run.unlink()
+                _remove(run.parent)
         if stage.startswith("tune"):
             _remove(self._folder / "data/optuna")
             _remove(self._folder / "data/mlflow")

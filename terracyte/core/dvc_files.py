@@ -11,10 +11,10 @@ from terracyte.core import files
 
 
 def mend(folder: Path) -> None:
-    """Make readable again what a killed DVC has left of dvc.lock and of its list of locks.
+    """Make readable again what a killed DVC has left of dvc.lock, of its list of locks and of its record of runs.
 
-    Of dvc.lock the last entry goes. A stage without one is out of date; where its inputs are those of before, DVC finds
-    its outputs in the cache.
+    Of dvc.lock the last entry goes. A stage without one is out of date; where its inputs are those of before, DVC mostly
+    finds its outputs in the cache.
 
     Args:
         folder: of the experiment.
@@ -25,8 +25,10 @@ def mend(folder: Path) -> None:
         return
     with _holding(state / "rwlock.lock"), suppress(FileNotFoundError):
         _remove_damaged(state / "rwlock")
-    with _holding(state / "lock"), suppress(FileNotFoundError):
-        _cut(folder / "dvc.lock")
+    with _holding(state / "lock"):
+        with suppress(FileNotFoundError):
+            _cut(folder / "dvc.lock")
+        _remove_empty(state.parent / "cache/runs")
 
 
 @contextmanager
@@ -42,6 +44,12 @@ def _remove_damaged(listed: Path) -> None:
         json.loads(listed.read_bytes())
     except ValueError:
         listed.unlink()
+
+
+def _remove_empty(runs: Path) -> None:
+    for of_stage in runs.glob("*/*"):
+        with suppress(OSError):  # it holds a run
+            of_stage.rmdir()
 
 
 def _cut(lock: Path) -> None:

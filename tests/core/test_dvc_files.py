@@ -65,6 +65,16 @@ def test_half_a_list_of_locks_goes(lock: Path) -> None:
         assert listed.exists() == left
 
 
+def test_a_run_that_was_not_recorded_leaves_no_folder(lock: Path) -> None:
+    """An empty one makes DVC fail."""
+    recorded, begun = (lock.parents[1] / ".dvc/cache/runs/ab" / name for name in ("abc", "abd"))
+    recorded.mkdir(parents=True)
+    begun.mkdir()
+    (recorded / "run").touch()
+    mend(lock.parent)
+    assert (recorded.exists(), begun.exists()) == (True, False)
+
+
 def test_where_no_dvc_has_run_there_is_nothing_to_mend(tmp_path: Path) -> None:
     mend(tmp_path)
     assert list(tmp_path.iterdir()) == []
