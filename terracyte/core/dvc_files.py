@@ -13,8 +13,8 @@ from terracyte.core import files
 def mend(folder: Path) -> None:
     """Make readable again what a killed DVC has left of dvc.lock, of its list of locks and of its record of runs.
 
-    Of dvc.lock the last entry goes. A stage without one is out of date; where its inputs are those of before, DVC mostly
-    finds its outputs in the cache.
+    Of dvc.lock the last entry goes. A stage without one is out of date; what it trained on the same inputs is in DVC's
+    cache.
 
     Args:
         folder: of the experiment.
