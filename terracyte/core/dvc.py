@@ -3,7 +3,6 @@
 DVC removes what a stage declares before it runs the stage.
 """
 
-import fcntl
 import os
 import shutil
 import signal
@@ -79,7 +78,7 @@ def keeping_outputs(folder: Path) -> Iterator[None]:
         folder: of the experiment.
     """
     metrics, copy = folder / paths.METRICS, folder / paths.DATA / ".metrics"
-    with _alone(folder):
+    with processes.alone(folder / paths.DATA / ".running", f"another run of {folder.resolve()}"):
         dvc_files.mend(folder)
         shutil.rmtree(copy, ignore_errors=True)
         metrics.mkdir(exist_ok=True)
@@ -93,19 +92,6 @@ def keeping_outputs(folder: Path) -> Iterator[None]:
                     run("checkout", "--quiet", "--allow-missing", "dvc.yaml", folder=folder)
                 shutil.copytree(copy, metrics, copy_function=_move_missing, dirs_exist_ok=True)
             raise
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    file = folder / paths.DATA / ".running"
-    file.parent.mkdir(exist_ok=True)
-    with file.open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"waiting for another run of {folder.resolve()}", file=sys.stderr, flush=True)
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
 
 
 @contextmanager

@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pandas as pd
 import pytest
@@ -22,14 +24,13 @@ from tests.conftest import ROOT, Edit
 
 
 @pytest.fixture(autouse=True)
-def no_tracking(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_tracking(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
     """MLflow has tests of its own; creating its store takes seconds."""
-    from contextlib import nullcontext
-    from unittest.mock import MagicMock
-
     from terracyte import tracking
 
-    monkeypatch.setattr(tracking, "training_run", lambda identity, title: nullcontext(MagicMock()))
+    training_run = MagicMock(side_effect=lambda *_, **__: nullcontext(MagicMock()))
+    monkeypatch.setattr(tracking, "training_run", training_run)
+    return training_run
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def train(name: str) -> dict[str, bytes]:
     return {str(file): file.read_bytes() for file in outputs}
 
 
-def test_writes_models_curves_and_records(project: Path, edit: Edit) -> None:
+def test_writes_models_curves_and_records(project: Path, edit: Edit, no_tracking: MagicMock) -> None:
     balanced_project.write(project)
     edit("seeds", [0, 3])
     edit("reference.blood.epochs", 2)
@@ -73,6 +74,8 @@ def test_writes_models_curves_and_records(project: Path, edit: Edit) -> None:
         assert all(record[name] == curve[name][record["best_epoch"] - 1] for name in scores)
     assert records["0"]["fingerprint"] != records["3"]["fingerprint"]
     assert not list(paths.CHECKPOINTS.iterdir())
+    # a record is required as long as nothing is trained
+    assert [call.kwargs["required"] for call in no_tracking.call_args_list] == [True, False]
 
 
 @pytest.mark.parametrize("name", ["mars-final_short", "mars-baseline"])
