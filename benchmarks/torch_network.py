@@ -62,7 +62,7 @@ def _convolution(layer: Any, groups: int = 1) -> Part:
 
 def _normalisation(layer: Any) -> Part:
     made = nn.BatchNorm2d(layer.input.shape[-1], eps=layer.epsilon, momentum=1 - layer.momentum)
-    return made if layer.trainable else made.eval()
+    return made.train(layer.trainable)
 
 
 def _dense(layer: Any) -> Part:

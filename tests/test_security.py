@@ -13,6 +13,9 @@ from tests.conftest import ROOT
 
 CODE = [file for folder in ("terracyte", "stages", "benchmarks") for file in sorted((ROOT / folder).rglob("*.py"))]
 
+# They compute with PyTorch beside us, and load nothing.
+PEERS = [ROOT / "benchmarks/torch_network.py", ROOT / "benchmarks/training.py"]
+
 # It knows tensors only, of files with a known hash: see tests/fetch/test_efficientnet_lite.py.
 RESTRICTED = ROOT / "terracyte/fetch/torch_file.py"
 
@@ -71,6 +74,9 @@ def test_what_is_forbidden_is_found(code: str) -> None:
 def test_no_code_runs_what_a_file_says_or_writes_where_it_says() -> None:
     found = {file: faults(file.read_text(encoding="utf-8")) for file in CODE}
     assert found.pop(RESTRICTED) == ["pickle"]
+    for peer in PEERS:
+        assert {fault.split(".")[0] for fault in found.pop(peer)} == {"torch"}
+        assert "torch.load" not in peer.read_text(encoding="utf-8")
     assert {file.relative_to(ROOT).as_posix(): each for file, each in found.items() if each} == {}
 
 

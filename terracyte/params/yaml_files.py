@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from terracyte.core import npy
 from terracyte.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,6 +23,9 @@ def read_yaml(path: Path) -> Any:
     Raises:
         InputError: the file is missing or no YAML.
     """
+    # Imported here: `--help` needs no NumPy.
+    from terracyte.core import npy
+
     try:
         npy.require_file(path)
         if path.stat().st_size > _LARGEST:

@@ -134,7 +134,7 @@ def test_a_fraction_in_a_mask_is_refused(mars: None, refusal: Refusal) -> None:
     masks = np.ones((4, SIZE, SIZE))
     masks[2, 0, 0] = 1.5
     save(images=pixels(4, SIZE, SIZE), masks=masks)
-    assert "[2]' holds 1.5; masks hold whole numbers" in refusal("mars")
+    assert "[2]' holds 1.5; classes are whole numbers" in refusal("mars")
 
 
 def test_a_header_of_a_later_version_is_read(tmp_path: Path) -> None:
