@@ -11,6 +11,7 @@ from terracyte.core import download
 from terracyte.core.errors import InputError
 from terracyte.ingest import sources
 from terracyte.ingest.sources import folder, npz_file
+from terracyte.ingest.sources.listing import Sample
 from terracyte.ingest.sources.pictures import UnreadableError, load_image
 from terracyte.params import Source
 from tests.hostile.corpus.pictures import noise, saved
@@ -33,7 +34,7 @@ def test_thumbnails_grow_in_batches_that_memory_holds(tmp_path: Path, monkeypatc
 def test_a_refused_picture_is_not_held(tmp_path: Path) -> None:
     """Its error is kept until all pictures are read, and what was raised would keep the pixels."""
     noise("RGBA").save(tmp_path / "x.png")
-    outcome = folder._load(BLOOD, Source(source="folder", path="x"), None, folder.Sample(image=tmp_path / "x.png"))
+    outcome = folder._load(BLOOD, Source(source="folder", path="x"), None, Sample(image=tmp_path / "x.png"))
     assert isinstance(outcome, UnreadableError)
     assert outcome.__traceback__ is None
 
