@@ -15,20 +15,10 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)
 export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
-# Each training has one thread: several at once get more out of the cores than one on all of them, and what comes of a
-# training does not depend on how many cores there are.
-export OMP_NUM_THREADS ?= 1
-export TF_NUM_INTRAOP_THREADS ?= 1
-export TF_NUM_INTEROP_THREADS ?= 1
-# glibc keeps the memory of a training step for the next one instead of giving it back and faulting it in again: a U-Net's
-# step took 0.4 times as long. Other C libraries pass over it.
-export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
-export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
-export MALLOC_TOP_PAD_ ?= 268435456
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro real retrain test types behaviour test-services test-cluster fuzz lint-workflows format ui serve
-.PHONY: report
+.PHONY: help setup repro real retrain test types behaviour test-services test-cluster test-lowest test-newest
+.PHONY: coverage fuzz lint-workflows audit format ui serve report
 
 help: ## say what there is to do
 	@echo "Terracyte: labelled images as one reproducible pipeline"
@@ -77,15 +67,40 @@ test-cluster: setup ## pytest with a Ray cluster of two nodes, and trainings on 
 	@.venv/bin/pip install --quiet --disable-pip-version-check --editable ".[ray,jax]"
 	@pytest -m "cluster or jax"
 
+test-lowest: ## pytest with the lowest versions that pyproject.toml allows, in .lowest
+test-newest: ## pytest with the newest ones, in .newest; make test-newest PYTHON=python3.13
+
+test-lowest: RESOLUTION := lowest-direct
+# what old versions are warned of by newer ones that they stand on is no fault of ours
+test-lowest: WARNINGS := -W default::DeprecationWarning -W default::FutureWarning
+test-newest: RESOLUTION := highest
+test-lowest test-newest: test-%: .uv/installed
+	@test -x .$*/bin/python || $(PYTHON) -m venv .$*
+	@.uv/bin/uv pip install --quiet --python .$*/bin/python --upgrade --resolution $(RESOLUTION) --editable ".[cpu,dev]"
+	@PATH="$(CURDIR)/.$*/bin:$$PATH" MAKEFLAGS= pytest --numprocesses auto --dist worksteal $(WARNINGS)
+
+coverage: setup ## pytest, and which lines and branches of terracyte/ it does not reach
+	@coverage erase
+	@MAKEFLAGS= coverage run -m pytest --numprocesses auto --dist worksteal
+	@coverage combine --quiet
+	@coverage report
+
 fuzz: setup ## random inputs for each reader of foreign files, SECONDS=600 each: make fuzz [READER=picture] [SEED=1]
 	@pytest -m "" -k test_properties --hypothesis-profile many tests/hostile
 	@exec python -m tests.hostile.fuzz $(READER) --seconds $(SECONDS) --seed $(SEED)
 
-lint-workflows: ## actionlint and zizmor over .github/workflows, in an environment of their own
-	@test -x .lint/bin/zizmor || { $(PYTHON) -m venv .lint && \
-		.lint/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement .github/lint.txt; }
+# Environments of tools, apart from the project's.
+.lint/installed .audit/installed .uv/installed: .%/installed: .github/%.txt
+	@$(PYTHON) -m venv .$*
+	@PYTHONPATH= .$*/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
+
+lint-workflows: .lint/installed ## actionlint and zizmor over .github/workflows, in an environment of their own
 	@.lint/bin/actionlint
 	@.lint/bin/zizmor --offline --quiet .github/workflows
+
+audit: .audit/installed ## known vulnerabilities of what requirements.lock names: pip-audit, in an environment of its own
+	@.audit/bin/pip-audit --requirement requirements.lock --require-hashes --disable-pip --progress-spinner off
 
 format: setup ## rewrite the code in the project's format
 	@ruff check --fix .

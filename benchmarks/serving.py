@@ -25,8 +25,8 @@ from PIL import Image
 
 from terracyte.core import paths
 from terracyte.core.errors import InputError, guarded
+from terracyte.core.listening import HOST
 from terracyte.promote import champion
-from terracyte.serve.command import HOST
 from terracyte.serve.examples import examples
 
 _WARM_UP = 50  # requests

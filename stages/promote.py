@@ -3,7 +3,7 @@
 import argparse
 
 from terracyte import params, tasks
-from terracyte.core import files, paths, quiet
+from terracyte.core import quiet
 from terracyte.core.errors import guarded
 
 
@@ -18,9 +18,7 @@ def main() -> None:
     with quiet.importing_keras():
         from terracyte.promote import decision
 
-    outcome = decision.promote(task, settings)
-    files.write_json(paths.promotion(name), outcome)
-    print(decision.describe(outcome))
+    print(decision.describe(decision.promote(task, settings)))
 
 
 if __name__ == "__main__":

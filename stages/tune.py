@@ -1,10 +1,11 @@
 """tune: better values of a task's reference, searched by validation and confirmed with fresh seeds."""
 
 import argparse
+import sys
 
 from terracyte import params, tracking
 from terracyte.core import files, paths
-from terracyte.core.errors import guarded
+from terracyte.core.errors import InputError, guarded
 from terracyte.tune import search
 
 
@@ -13,9 +14,12 @@ def main() -> None:
     parser.add_argument("task", help="a name of params.yaml: tasks")
     task = parser.parse_args().task
     outcome = search.search(params.load(), task)
-    tracking.log_study(task, outcome)
     files.write_json(paths.tuning(task), outcome)
     files.write_json(paths.tuned(task), dict(outcome["values"]))
+    try:
+        tracking.log_study(task, outcome)
+    except InputError as error:
+        print(f"warning: {error}; the report records the search", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import os
 import sys
 from types import TracebackType
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _SETTINGS = {
     "DO_NOT_TRACK": "1",

@@ -7,6 +7,7 @@ from terracyte.core import files, paths
 from terracyte.models import inference
 from terracyte.models.problem import Problem
 from terracyte.models.serialization import write_model
+from terracyte.params import lock
 from terracyte.promote import calibration, novelty
 from terracyte.promote.champion import CALIBRATION, CARD, MODEL, NOVELTY, RECORD
 
@@ -35,6 +36,12 @@ def write(name: str) -> None:
     calibration.write(task, folder / MODEL, folder / CALIBRATION)
     novelty.write(task, folder / NOVELTY, SHARE)
     files.write_text(folder / CARD, "# A card\n")
+
+
+def record(*names: str) -> None:
+    """Write a dvc.lock that knows the champions of these tasks."""
+    outputs = {name: {"path": paths.champion(name).as_posix(), "md5": lock.md5(paths.champion(name))} for name in names}
+    files.write_json(lock.LOCK, {"stages": {f"promote@{name}": {"outs": [each]} for name, each in outputs.items()}})
 
 
 def _network(name: str) -> keras.Model:

@@ -5,12 +5,14 @@ import csv
 import functools
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
+import terracyte
 from terracyte import params, tasks
 from terracyte.core import paths
 from terracyte.params.blocks import Corruption
@@ -199,6 +201,14 @@ def test_real_has_the_root_s_stages_and_parameters() -> None:
 
 def test_the_lock_names_no_registry() -> None:
     assert "://" not in (ROOT / "requirements.lock").read_text(encoding="utf-8")
+
+
+def test_the_version_is_the_newest_release_of_the_changelog() -> None:
+    released = re.findall(
+        r"^## \[(\d+\.\d+\.\d+)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M
+    )
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert terracyte.__version__ == project["version"] == released[0]
 
 
 def test_make_alone_lists_every_target() -> None:

@@ -54,6 +54,17 @@ def test_retraining_starts_on_what_decides_an_experiment_and_commits_what_it_wri
     assert set(added.split()) == {"dvc.lock", "real/dvc.lock", "metrics", "real/metrics", "data/sources"}
 
 
+def test_known_vulnerabilities_are_looked_for_every_week() -> None:
+    workflow = ROOT / ".github/workflows/weekly.yml"
+    (schedule,) = YAML(typ="safe", pure=True).load(workflow.read_text(encoding="utf-8"))["on"]["schedule"]
+    *_, day_of_month, month, day_of_week = schedule["cron"].split()
+    assert (day_of_month, month) == ("*", "*")
+    assert day_of_week.isdigit()
+    assert [step["run"] for step in jobs(workflow)["audit"]["steps"] if "run" in step] == ["make audit"]
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\naudit:")[2]
+    assert "pip-audit --requirement requirements.lock" in recipe
+
+
 def test_who_may_write_runs_no_project_code_and_sees_no_secret() -> None:
     for name, job in jobs(ROOT / ".github/workflows/retrain.yml").items():
         if "write" in job["permissions"].values():

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import terracyte
 from terracyte.compute.inputs import Bundle, pack
 from terracyte.compute.jobs import ATTEMPTS, Ask, Inputs, Job, Lost, Pool, Result, run_all
+from terracyte.core import quiet
 from terracyte.core.errors import InputError
 from terracyte.params import Compute
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _ADDRESS = "RAY_ADDRESS"  # Ray's own variable for where its cluster is
 
 # Variables that decide how a node computes: they travel with the code.
-_ENVIRONMENT = ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS", "XLA_FLAGS")
+_ENVIRONMENT = ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS", "XLA_FLAGS", *quiet.THREADS)
 _TIMEOUT = 10  # seconds for nodes to answer, and to remove inputs
 _PENDING_PER_CPU = 2  # tasks of `parallel_map`: one runs, the next one's arguments travel
 

@@ -16,6 +16,12 @@ def add_experiment(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Declare which champion is used: `--model`, and `--sha256` of one that no dvc.lock knows."""
+    parser.add_argument("--model", type=Path, help="folder of the champion (FOLDER/data/TASK/champion)")
+    parser.add_argument("--sha256", help="of its model.keras, where no dvc.lock knows it: a folder from elsewhere")
+
+
 def of_task(asked: Path | None, task: str) -> Path:
     """The experiment that was asked for, or that `terracyte new` made for the task, or the one here."""
     if asked is not None:

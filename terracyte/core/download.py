@@ -9,6 +9,7 @@ from urllib.parse import urlparse
 
 from tqdm import tqdm
 
+from terracyte.core import processes
 from terracyte.core.errors import InputError
 
 _TIMEOUT = (10, 60)  # seconds to connect, and between two chunks of the answer
@@ -31,9 +32,13 @@ def fetch(url: str, checksum: str, folder: Path) -> Path:
             the message says which file to put where.
     """
     target = folder / _name(url)
-    if not target.exists():
-        partial = target.with_name(f"{target.name}.part")
-        folder.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        _verify(target, checksum)
+        return target
+    partial = target.with_name(f"{target.name}.part")
+    with processes.alone(folder / f".{target.name}.lock", f"another download of {target.name}"):
+        if target.exists():  # by the other one
+            return target
         try:
             _download(url, partial)
         except ConnectionError as error:
@@ -43,8 +48,6 @@ def fetch(url: str, checksum: str, folder: Path) -> Path:
             ) from error
         _verify(partial, checksum)
         partial.replace(target)
-    else:
-        _verify(target, checksum)
     return target
 
 

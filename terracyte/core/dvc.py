@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from terracyte.core import paths, processes
+from terracyte.core import dvc_files, paths, processes
 from terracyte.core.errors import InputError
 
 
@@ -63,30 +63,35 @@ def succeeds(*arguments: str, folder: Path = Path()) -> bool:
         arguments: the command and its options.
         folder: where it runs.
     """
-    return processes.call(_command(arguments), folder, _environment()) == 0
+    return processes.call(command(*arguments), folder, environment()) == 0
 
 
 @contextmanager
 def keeping_outputs(folder: Path) -> Iterator[None]:
     """Bring back what DVC has removed in vain, if the block ends with an exception, Ctrl-C among them.
 
-    Cached outputs are checked out, and `metrics/`, of which DVC's cache holds nothing, comes from a copy.
+    Cached outputs are checked out, and `metrics/`, of which DVC's cache holds nothing, comes from a copy. What a killed
+    DVC has left half written is mended first. Only
+    one process at a time has such a copy; the next one waits.
 
     Args:
         folder: of the experiment.
     """
     metrics, copy = folder / paths.METRICS, folder / paths.DATA / ".metrics"
-    shutil.rmtree(copy, ignore_errors=True)
-    metrics.mkdir(exist_ok=True)
-    shutil.copytree(metrics, copy)
-    try:
-        yield
-    except BaseException:
-        with _undisturbed():
-            with suppress(InputError):  # what was never made cannot come back
-                run("checkout", "--quiet", "--allow-missing", "dvc.yaml", folder=folder)
-            shutil.copytree(copy, metrics, copy_function=_copy_missing, dirs_exist_ok=True)
-        raise
+    with processes.alone(folder / paths.DATA / ".running", f"another run of {folder.resolve()}"):
+        dvc_files.mend(folder)
+        shutil.rmtree(copy, ignore_errors=True)
+        metrics.mkdir(exist_ok=True)
+        shutil.copytree(metrics, copy)
+        try:
+            yield
+        except BaseException:
+            with _undisturbed():
+                dvc_files.mend(folder)
+                with suppress(InputError):  # what was never made cannot come back
+                    run("checkout", "--quiet", "--allow-missing", "dvc.yaml", folder=folder)
+                shutil.copytree(copy, metrics, copy_function=_move_missing, dirs_exist_ok=True)
+            raise
 
 
 @contextmanager
@@ -99,16 +104,18 @@ def _undisturbed() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _copy_missing(source: str, target: str) -> None:
+def _move_missing(source: str, target: str) -> None:
     if not Path(target).exists():
-        shutil.copy2(source, target)
+        shutil.move(source, target)  # which a full disk allows
 
 
-def _command(arguments: tuple[str, ...]) -> list[str]:
+def command(*arguments: str) -> list[str]:
+    """The command of a process that is DVC."""
     return [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """The variables of such a process."""
     # Stages call `python`: the one that runs this, whether its environment is activated or not.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return {**os.environ, "PATH": path}
@@ -116,10 +123,10 @@ def _environment() -> dict[str, str]:
 
 def _piped(arguments: tuple[str, ...], folder: Path) -> dict[str, Any]:
     return {
-        "args": _command(arguments),
+        "args": command(*arguments),
         "cwd": folder,
         "stdin": subprocess.DEVNULL,  # a question would not be seen
-        "env": {**_environment(), "PYTHONIOENCODING": "utf-8"},
+        "env": {**environment(), "PYTHONIOENCODING": "utf-8"},
         "stdout": subprocess.PIPE,
         "text": True,
         "encoding": "utf-8",

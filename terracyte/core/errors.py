@@ -2,12 +2,17 @@
 
 import errno
 import io
+import os
+import re
+import shutil
 import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
 
 _LONGEST = 2000  # characters of a message, which may quote what strangers wrote
+FULL = (errno.ENOSPC, errno.EDQUOT)  # of an OSError: the disk, or the user's share of it
+
 _SIGNAL = 128  # what a shell adds to the number of the signal that ended a process
 
 
@@ -27,8 +32,11 @@ class UnusableFileError(InputError):
     """
 
     def __init__(self, problem: str, advice: str) -> None:
-        super().__init__(f"{problem}: {advice}")
+        super().__init__(problem, advice)  # those of the signature: the error of a worker process is made anew here
         self.problem = problem
+
+    def __str__(self) -> str:
+        return ": ".join(self.args)
 
 
 def one_line(message: str) -> str:
@@ -70,7 +78,11 @@ def _exit(code: int, message: str) -> None:
 
 
 def _describe(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):  # of a folder: each file's paths and words
+        (_, target, problem), *_ = error.args[0]
+        number = re.match(r"\[Errno (\d+)\]", problem)
+        return _describe(OSError(int(number[1]), os.strerror(int(number[1])), target)) if number else problem
+    if error.errno in FULL:
         where = f" while writing {error.filename}" if error.filename else ""
         return f"the disk is full{where}: free some space and run the same command again"
     file = error.filename2 or error.filename  # of a move the target: its source is a temporary

@@ -24,7 +24,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from terracyte.core import forms, npy, opening
-from terracyte.core.errors import UnusableFileError
+from terracyte.core.errors import FULL, UnusableFileError
 
 # What readers of JSON, Parquet, CSV and NumPy's files throw at bytes that are none.
 _OF_VALUES = (ValueError, KeyError, TypeError, RuntimeError, SyntaxError, tokenize.TokenError)
@@ -76,6 +76,10 @@ def _temporary(path: Path, suffix: str, make: Callable[[str, str, Path], str]) -
         raise OSError(error.errno, error.strerror, str(path)) from error  # not the temporary's name
     try:
         yield temporary
+    except OSError as error:
+        if error.errno in FULL:
+            error.filename = str(path)  # a write that fails names no file, and one within a folder a temporary
+        raise
     finally:
         os.close(lock)
 

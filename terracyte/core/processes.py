@@ -1,8 +1,10 @@
-"""Child processes: none of them outlives this one."""
+"""Child processes, none of which outlives this one, and others of this machine, which wait for it."""
 
+import fcntl
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,6 +26,24 @@ def call(command: Sequence[str | Path], folder: Path = Path(), environment: Mapp
     """
     with subprocess.Popen(command, cwd=folder, env=environment) as process, ending_children():
         return process.wait()
+
+
+@contextmanager
+def alone(lock: Path, other: str) -> Iterator[None]:
+    """Let one process of this machine through at a time; the operating system lets the next one in, whatever happens.
+
+    Args:
+        lock: a file that is made for it, and stays.
+        other: what is waited for, in words.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for {other}", file=sys.stderr, flush=True)
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

@@ -1,4 +1,5 @@
-"""Keras' import: without TensorFlow's start-up messages, which come before it reads its own log level."""
+"""Keras' import: without TensorFlow's start-up messages, which come before it reads its own log level, and with threads
+of which the result does not depend."""
 
 import gc
 import os
@@ -10,18 +11,28 @@ from terracyte.core.errors import InputError
 
 _STDERR = 2
 _BACKEND = "KERAS_BACKEND"
+# TensorFlow divides its sums among its threads, of which it makes one per core.
+THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 # Keras wraps models for these where they are installed, as MLflow has it. Nobody here uses that, and their import takes
 # a quarter of Keras' own, in every stage.
 _NOT_NEEDED = ("sklearn", "matplotlib")
 
 
 @contextmanager
-def importing_keras() -> Iterator[None]:
+def importing_keras(all_cores: bool = False) -> Iterator[None]:
     """Import Keras, and drop what native code writes to stderr until the end of the block; exceptions of Python pass.
+
+    Args:
+        all_cores: TensorFlow computes on all of them, and what it gives depends on their number. Otherwise it has one
+            thread, as long as the user's variables (`THREADS`) do not say more: the same bytes on any number of cores,
+            and several trainings side by side get more out of the cores than one after another on all of them.
 
     Raises:
         InputError: the backend that is asked for is not installed.
     """
+    if not all_cores:
+        for name in THREADS:
+            os.environ.setdefault(name, "1")
     sys.stderr.flush()
     kept = os.dup(_STDERR)
     nothing = os.open(os.devnull, os.O_WRONLY)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from terracyte.core import paths
-from terracyte.core.arguments import add_experiment, of_task
+from terracyte.core.arguments import add_experiment, add_model, of_task
 from terracyte.core.errors import InputError
 
 HELP = "compare incoming images with those of the training; exit code 3 where they differ"
@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=Path, help="folder of pictures, picture, .npz or .npy")
     add_experiment(parser)
     parser.add_argument("--output", type=Path, help="folder of page and summary (FOLDER/data/drift/TASK)")
-    parser.add_argument("--model", type=Path, help="folder of the champion (FOLDER/data/TASK/champion)")
+    add_model(parser)
     parser.add_argument("--skip-unreadable", action="store_true", help="pass over damaged pictures")
 
 
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
     from terracyte.core import files
     from terracyte.drift import report
     from terracyte.drift.examination import examine
-    from terracyte.predict import inputs, predictor
+    from terracyte.predict import inputs, origin, predictor
     from terracyte.promote.champion import RECORD
 
     experiment = of_task(arguments.experiment, arguments.task)
@@ -47,7 +47,10 @@ def run(arguments: argparse.Namespace) -> None:
     task = tasks.make(arguments.task, settings)
     folder = arguments.model or experiment / paths.champion(task.name)
     asked = arguments.model is not None or (folder / RECORD).exists()
-    champion = predictor.read(folder, task.name) if asked else None
+    champion = None
+    if asked:
+        origin.check(folder, arguments.sha256)
+        champion = predictor.read(folder, task.name)
     if champion is not None and champion.task.image_shape != task.image_shape:
         theirs, ours = ("x".join(map(str, each.image_shape)) for each in (champion.task, task))
         raise InputError(
@@ -60,8 +63,9 @@ def run(arguments: argparse.Namespace) -> None:
     for reason in found.unreadable:
         print(f"skipped: {reason}", file=sys.stderr)
     output = arguments.output or experiment / paths.DATA / "drift" / task.name
-    files.write_json(output / "summary.json", report.summary(outcome))
-    files.write_text(output / "index.html", report.page(outcome))
+    with files.atomic(output / "summary.json") as summary, files.atomic(output / "index.html") as page:
+        files.write_json(summary, report.summary(outcome))
+        files.write_text(page, report.page(outcome))
     print(f"{outcome.verdict} Page: {output / 'index.html'}")
     if outcome.drifted:
         sys.exit(DRIFT)

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from terracyte.models.fused_normalisation import normalisation
 from terracyte.params.variant import Config
 
 
@@ -57,7 +58,7 @@ def normalised_convolution(x: Any, filters: int, config: Config, name: str, size
         kernel_regularizer=kernel_regularizer(config),
         name=f"{name}_convolution",
     )(x)
-    return layers.BatchNormalization(momentum=0.9, name=f"{name}_normalisation")(x)
+    return normalisation(momentum=0.9, name=f"{name}_normalisation")(x)
 
 
 def residual(x: Any, filters: int, config: Config, name: str, stride: int = 1) -> Any:

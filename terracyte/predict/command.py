@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from terracyte.core import paths
-from terracyte.core.arguments import add_experiment, of_task
+from terracyte.core.arguments import add_experiment, add_model, of_task
 
 HELP = "predict images: a table, and for mars colour overlays"
 
@@ -16,7 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=Path, help="folder of pictures, picture, .npz or .npy")
     add_experiment(parser)
     parser.add_argument("--output", type=Path, required=True, help="a .csv, or a new folder (with overlays for mars)")
-    parser.add_argument("--model", type=Path, help="folder of the champion (FOLDER/data/TASK/champion)")
+    add_model(parser)
     parser.add_argument("--batch", type=_positive, default=64, help="images per step (64); no result depends on it")
     parser.add_argument("--resize", action="store_true", help="scale pictures of other sizes instead of refusing them")
     parser.add_argument("--skip-unreadable", action="store_true", help="pass over damaged pictures and list them")
@@ -32,13 +32,14 @@ def run(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from terracyte.ingest.sources.listing import shown
-    from terracyte.predict import inputs, outputs, predictor
+    from terracyte.predict import inputs, origin, outputs, predictor
     from terracyte.promote import champion
 
     experiment = of_task(arguments.experiment, arguments.task)
     folder = arguments.model or experiment / paths.champion(arguments.task)
     # the cheap checks first
     champion.read_record(folder, arguments.task)
+    origin.check(folder, arguments.sha256)
     model = predictor.read(folder, arguments.task)
     found = inputs.read(
         model.task,

@@ -106,7 +106,7 @@ def read(folder: Path, task: str | None = None) -> Predictor:
 def _compiled(path: Path, image_shape: tuple[int, int, int]) -> Network:
     """The network as one function without Python in it; a batch of another size is not compiled anew."""
     # Imported here: what a champion is can be told without Keras.
-    with quiet.importing_keras():
+    with quiet.importing_keras(all_cores=True):
         import keras
 
         from terracyte.models import inference

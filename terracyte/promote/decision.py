@@ -29,7 +29,7 @@ Training = Mapping[str, Mapping[int, Mapping[str, Any]]]
 
 
 def promote(task: Task, settings: Params) -> dict[str, Any]:
-    """Decide about the best variant by validation, and bring `data/<task>/champion` up to date.
+    """Decide about the best variant by validation, record it, and bring `data/<task>/champion` up to date.
 
     Args:
         task: whose.
@@ -55,12 +55,18 @@ def promote(task: Task, settings: Params) -> dict[str, Any]:
         outcome = _unchanged(champion, candidate, before)
     else:
         champion, outcome = _decide(task, settings, rows, candidate, champion, notes)
-    if champion is None or champion.about["data_hash"] == data_hash(task.name):
-        # a champion of other data stays as it is: the present data cannot calibrate it
-        with files.atomic_folder(paths.champion(task.name)) as folder:
-            if champion is not None:
-                contenders.write_champion(folder, task, settings, champion, rows)
-    return {**outcome, "history": _history(outcome, before)}
+    outcome["history"] = _history(outcome, before)
+    if champion is not None and champion.about["data_hash"] != data_hash(task.name):
+        # it stays as it is: the present data cannot calibrate it
+        files.write_json(paths.promotion(task.name), outcome)
+        return outcome
+    with files.atomic_folder(paths.champion(task.name)) as folder:
+        if champion is not None:
+            contenders.write_champion(folder, task, settings, champion, rows)
+        # The record comes first: after a kill in between, the recorded champion is made again. A champion without a
+        # record would pass for one from before, which this candidate has not beaten.
+        files.write_json(paths.promotion(task.name), outcome)
+    return outcome
 
 
 def describe(outcome: Mapping[str, Any]) -> str:

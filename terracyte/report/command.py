@@ -4,6 +4,7 @@ import argparse
 import contextlib
 from pathlib import Path
 
+from terracyte.core import listening
 from terracyte.core.arguments import add_experiment
 
 HELP = "open MLflow's record of the runs on this machine"
@@ -12,6 +13,7 @@ HELP = "open MLflow's record of the runs on this machine"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add_experiment(parser)
+    listening.add_host(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -24,4 +26,4 @@ def run(arguments: argparse.Namespace) -> None:
     from terracyte.report import ui
 
     with contextlib.chdir(arguments.experiment or Path()):
-        ui.main()
+        ui.main(arguments.host)

@@ -1,4 +1,4 @@
-"""`terracyte ui`: bring MLflow's record up to date with DVC's outputs, then open it on 127.0.0.1."""
+"""`terracyte ui`: bring MLflow's record up to date with DVC's outputs, then serve it."""
 
 import json
 import sys
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from urllib.parse import quote, urlencode
 
 from terracyte import params, tasks
-from terracyte.core import processes
+from terracyte.core import listening, processes
 from terracyte.core.errors import InputError
 from terracyte.params import Params
 from terracyte.report import champions, records, runs
@@ -14,11 +14,11 @@ from terracyte.tasks.task import Task
 from terracyte.tracking import store
 from terracyte.tracking.client import connected, experiment_id
 
-_HOST, _PORT = "127.0.0.1", 5000
+_PORT = 5000
 
 
-def main() -> None:
-    """Reconcile what can be, say where the UI shows what, and serve it."""
+def main(host: str = listening.HOST) -> None:
+    """Reconcile what can be, say where the UI shows what, and serve it on an address of this machine."""
     settings = params.load()
     server = store.uri() if store.uri().startswith("http") else None
     for task in (tasks.make(name, settings) for name in settings.task_names):
@@ -26,15 +26,23 @@ def main() -> None:
         with connected() as client:
             experiment = experiment_id(client, task.name)
         for what, page in pages(task, experiment, published).items():
-            print(f"{task.name}, {what}: {server or f'http://{_HOST}:{_PORT}'}{page}", flush=True)
+            print(f"{task.name}, {what}: {server or f'http://{host}:{_PORT}'}{page}", flush=True)
     if server is None:
-        _serve()
+        _serve(host)
 
 
-def _serve() -> None:
-    """Run MLflow's server until this process ends."""
-    command = ["mlflow", "ui", "--backend-store-uri", store.uri(), "--host", _HOST, "--port", str(_PORT)]
-    code = processes.call([sys.executable, "-m", *command, "--workers", "1"])
+def _serve(host: str) -> None:
+    """Run MLflow's server until this process ends.
+
+    It is told the names by which it may be asked: those that it takes unasked are patterns such as `10.*`, which
+    `10.evil.example` fits.
+    """
+    listening.warn(host)
+    hosts = [f"{name}:{_PORT}" for name in listening.names(host)]
+    origins = [f"http://{name}" for name in hosts]
+    command = ["mlflow", "ui", "--backend-store-uri", store.uri(), "--host", host, "--port", str(_PORT)]
+    allowed = ["--allowed-hosts", ",".join(hosts), "--cors-allowed-origins", ",".join(origins)]
+    code = processes.call([sys.executable, "-m", *command, *allowed, "--workers", "1"])
     if code:
         raise InputError(f"`mlflow ui` ended with exit code {code}: what it said stands above")
 

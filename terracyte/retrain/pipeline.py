@@ -5,11 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from terracyte import params
 from terracyte.core import dvc, git
-from terracyte.core.errors import InputError
-
-LOCK = Path("dvc.lock")
+from terracyte.params import lock
 
 _MISSING = ("deleted", "not in cache")  # what `dvc status` says of data that this clone did not fetch
 
@@ -109,19 +106,10 @@ def changed_stages(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 
 def _reproduce(folder: Path, *arguments: str) -> list[str]:
-    before = _locked_stages(folder)
+    before = lock.stages(folder)
     with dvc.keeping_outputs(folder):
         dvc.show("repro", *arguments, folder=folder)
-    return changed_stages(before, _locked_stages(folder))
-
-
-def _locked_stages(folder: Path) -> dict[str, Any]:
-    lock = folder / LOCK
-    content = params.read_yaml(lock) if lock.exists() else {}
-    if not (isinstance(content, dict) and isinstance(content.get("stages", {}), dict)):
-        raise InputError(f"{lock} is damaged: restore it with `git checkout {lock}`")
-    stages: dict[str, Any] = content.get("stages", {})
-    return stages
+    return changed_stages(before, lock.stages(folder))
 
 
 def _out_of_date(status: dict[str, list[Any]]) -> bool:

@@ -6,21 +6,22 @@ import socket
 import tempfile
 from pathlib import Path
 
-from terracyte.core import paths
-from terracyte.core.arguments import add_experiment, of_task
+from terracyte.core import listening, paths
+from terracyte.core.arguments import add_experiment, add_model, of_task
 from terracyte.core.errors import InputError
 
 HELP = "serve a champion on this machine, with a page to try it"
 
-HOST, PORT = "127.0.0.1", 5001
+PORT = 5001
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("task", help="a name of params.yaml: tasks")
     add_experiment(parser)
-    parser.add_argument("--port", type=int, default=PORT, help=f"of {HOST} ({PORT}); 0 takes a free one")
-    parser.add_argument("--model", type=Path, help="folder of the champion (FOLDER/data/TASK/champion)")
+    listening.add_host(parser)
+    parser.add_argument("--port", type=int, default=PORT, help=f"to listen on ({PORT}); 0 takes a free one")
+    add_model(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -30,12 +31,15 @@ def run(arguments: argparse.Namespace) -> None:
         InputError: there is no champion, or the port cannot be used.
     """
     # Imported where they are needed: `--help` takes no second, and a wrong folder or port is told at once.
+    from terracyte.predict import origin
     from terracyte.promote import champion
 
     experiment = of_task(arguments.experiment, arguments.task)
     folder = arguments.model or experiment / paths.champion(arguments.task)
     champion.read_record(folder, arguments.task)
-    with _listen(arguments.port) as listener:
+    origin.check(folder, arguments.sha256)
+    with _listen(arguments.host, arguments.port) as listener:
+        listening.warn(arguments.host)
         print(f"{arguments.task}: reading {folder} …", flush=True)
         import uvicorn
 
@@ -48,21 +52,22 @@ def run(arguments: argparse.Namespace) -> None:
             model = Path(place) / "model"
             mlflow_model.save(folder, model)
             mlflow, predictor = scoring_server(model)
-        site = application(predictor, folder, mlflow, examples(predictor.task, experiment))
-        print(f"{arguments.task}: http://{HOST}:{listener.getsockname()[1]} (Ctrl-C ends it)", flush=True)
+        hosts = listening.names(arguments.host)
+        site = application(predictor, folder, mlflow, examples(predictor.task, experiment), hosts)
+        print(f"{arguments.task}: http://{arguments.host}:{listener.getsockname()[1]} (Ctrl-C ends it)", flush=True)
         server = uvicorn.Server(uvicorn.Config(site, log_level="warning", timeout_graceful_shutdown=5))
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
 
 
-def _listen(port: int) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((HOST, port))
+        listener.bind((host, port))
         listener.listen()  # from here on the port is taken; early requests wait
     except (OSError, OverflowError) as error:
         listener.close()
         why = error.strerror if isinstance(error, OSError) else "ports end at 65535"
-        raise InputError(f"port {port} of {HOST} cannot be used ({why}): choose another, as in PORT=5002") from error
+        raise InputError(f"port {port} of {host} cannot be used ({why}): choose another, as in --port 5002") from error
     return listener

@@ -9,6 +9,7 @@ POST /invocations  arrays as JSON → predictions; MLflow's, as are /ping, /heal
 """
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from terracyte.core import listening
 from terracyte.core.errors import InputError
 from terracyte.predict.predictor import Predictor
 from terracyte.promote.champion import CARD
@@ -41,18 +43,23 @@ _CARD = """<!doctype html>
 <title>Model card: {}</title><link rel="icon" href="data:,"><link rel="stylesheet" href="page.css"></head>
 <body><p><a href="./">Back</a></p>{}</body></html>
 """
-# Requests under another host name come from a foreign page (DNS rebinding), and are refused.
-_HOSTS = ["127.0.0.1", "localhost"]
 
 
-def application(predictor: Predictor, folder: Path, mlflow: ASGIApp, examples: list[Example]) -> Starlette:
-    """The web application, for this machine's browser only.
+def application(
+    predictor: Predictor,
+    folder: Path,
+    mlflow: ASGIApp,
+    examples: list[Example],
+    hosts: Sequence[str] = listening.names(listening.HOST),
+) -> Starlette:
+    """The web application.
 
     Args:
         predictor: the champion.
         folder: its folder, for the model card.
         mlflow: MLflow's scoring server of the same champion.
         examples: pictures to click.
+        hosts: by which it may be asked; requests under another name come from a foreign page, and are refused.
     """
     site, scoring = _Site(predictor, folder / CARD, examples), PlainErrors(mlflow)
     routes = [
@@ -65,7 +72,7 @@ def application(predictor: Predictor, folder: Path, mlflow: ASGIApp, examples: l
         Route("/predict", site.predict, methods=["POST"]),
         *(Route(path, scoring) for path in ("/invocations", "/ping", "/health", "/version")),
     ]
-    middleware = [Middleware(SecurityHeaders), Middleware(TrustedHostMiddleware, allowed_hosts=_HOSTS)]
+    middleware = [Middleware(SecurityHeaders), Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))]
     return Starlette(routes=routes, middleware=middleware)
 
 

@@ -1,5 +1,6 @@
 """What each challenge asks for, made with the task's best model: code for labels, predictions for masks."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ from terracyte.core import files, paths
 from terracyte.core.hashing import file_hash
 from terracyte.evaluate import predictions, ranking
 from terracyte.models import seed_ensemble
-from terracyte.params import Params, row
+from terracyte.params import Params, lock, row
 from terracyte.params.schema import check_keys
 from terracyte.submit import labels, masks
 from terracyte.tasks.task import Task
@@ -28,7 +29,8 @@ def write(task: Task, settings: Params, folder: Path, variant: str | None = None
         What `submission.json` holds: the file, its SHA-256 and the model; for masks, the number of images.
 
     Raises:
-        InputError: `variant` is none of the task's, or a competing one wasn't trained, or was on other data.
+        InputError: `variant` is none of the task's, or a competing one wasn't trained, or was on other data, or its
+            models are not those of dvc.lock.
     """
     competing = settings.rows_of(task.name)
     if variant is None:
@@ -39,6 +41,8 @@ def write(task: Task, settings: Params, folder: Path, variant: str | None = None
     training = {name: predictions.trained(row.read(task.name, name)) for name in competing}
     variant = ranking.best_variant(task, training)
     runs = training[variant]
+    if "DVC_STAGE" not in os.environ:  # DVC has compared the models already
+        lock.check(paths.models(task.name, variant))
     fingerprints = [run["fingerprint"] for run in runs.values()]
     summary: dict[str, Any] = {"variant": variant, "seeds": list(runs), "fingerprints": fingerprints}
     with seed_ensemble.model_file([paths.model(task.name, variant, seed) for seed in runs]) as model:

@@ -64,10 +64,20 @@ def all_runs(client: "MlflowClient", experiment: str) -> "list[Run]":
 
 
 def log_new(client: "MlflowClient", run: "Run", values: Mapping[str, float]) -> None:
-    """Record those metrics that the run does not hold with this value."""
+    """Record those metrics that the run does not hold with this value.
+
+    Of two values MLflow shows the later one: these are later than what they replace even where the clock was set back.
+    """
     new = {name: value for name, value in values.items() if run.data.metrics.get(name) != value}
     if new:
-        client.log_batch(run.info.run_id, metrics=as_metrics(new, step=0))
+        replaced = [name for name in new if name in run.data.metrics]
+        past = [each.timestamp for name in replaced for each in client.get_metric_history(run.info.run_id, name)]
+        client.log_batch(run.info.run_id, metrics=as_metrics(new, step=0, after=max(past, default=0)))
+
+
+def terminate(client: "MlflowClient", run: "Run", status: str = "FINISHED") -> None:
+    """End a run now, or where the clock was set back at its start: no duration is negative."""
+    client.set_terminated(run.info.run_id, status, max(_now(), run.info.start_time))
 
 
 def set_tags(client: "MlflowClient", run: "Run", tags: Mapping[str, str]) -> None:
@@ -77,14 +87,18 @@ def set_tags(client: "MlflowClient", run: "Run", tags: Mapping[str, str]) -> Non
             client.set_tag(run.info.run_id, name, value)
 
 
-def as_metrics(values: Mapping[str, Any], step: int) -> "list[Metric]":
-    """What `log_batch` takes, measured now; MLflow stores no infinite ones."""
+def as_metrics(values: Mapping[str, Any], step: int, after: int = 0) -> "list[Metric]":
+    """What `log_batch` takes, measured now or just `after` this millisecond; MLflow stores no infinite ones."""
     from mlflow.entities import Metric
 
-    now = int(1000 * time.time())
+    now = max(_now(), after + 1)
     return [Metric(name, float(value), now, step) for name, value in values.items() if math.isfinite(value)]
 
 
+def _now() -> int:
+    return int(1000 * time.time())
+
+
 def one_line(error: Exception) -> str:
-    """The message, shortened."""
-    return " ".join(str(error).split())[:200]
+    """The message, shortened; without SQLAlchemy's link to an explanation of its own."""
+    return " ".join(str(error).partition("(Background on this error")[0].split())[:200]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from terracyte.tracking.client import all_runs, connected, experiment_id, set_tags
+from terracyte.tracking.client import all_runs, connected, experiment_id, set_tags, terminate
 
 _REPORT = "report"
 
@@ -23,4 +23,4 @@ def log_report(task: str, pages: Sequence[Path]) -> None:
             client.log_artifact(run.info.run_id, str(page))
         address = f"#/experiments/{experiment}/runs/{run.info.run_id}/artifacts/{pages[0].name}"
         set_tags(client, run, {"mlflow.note.content": f"[The report page]({address}) with all tables and figures"})
-        client.set_terminated(run.info.run_id)
+        terminate(client, run)

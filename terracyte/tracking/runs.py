@@ -2,15 +2,27 @@
 
 import dataclasses
 import json
+import logging
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from terracyte.core import files, git, paths
+from terracyte.core.errors import InputError
 from terracyte.params.row import Identity
 from terracyte.tracking import run_matching
-from terracyte.tracking.client import all_runs, as_metrics, connected, experiment_id, log_new, one_line, set_tags
+from terracyte.tracking.client import (
+    all_runs,
+    as_metrics,
+    connected,
+    experiment_id,
+    log_new,
+    one_line,
+    set_tags,
+    terminate,
+)
 from terracyte.tracking.models import log_keras
 from terracyte.tracking.run_matching import Finished
 
@@ -22,15 +34,22 @@ if TYPE_CHECKING:
 LIVE, CLUSTER = "live", "cluster"
 
 _BATCH = 1000  # metrics per request that MLflow takes at most
+_PAUSE = 20  # after a failed request, in times its duration: a dead server delays a training by a twentieth at most
 
 
 class LiveRun:
-    """The record of a training under way; trouble with MLflow is told once and never stops the training."""
+    """The record of a training under way; trouble with MLflow is told once and never stops the training.
 
-    def __init__(self, run_id: str, logged_epochs: Iterable[int]) -> None:
-        self.run_id = run_id
+    Args:
+        run: the active one; None where the store could not be used: then nothing is recorded.
+        logged_epochs: those that the run holds.
+    """
+
+    def __init__(self, run: "Run | None", logged_epochs: Iterable[int] = ()) -> None:
+        self.run = run
         self._complete = True
         self._logged_epochs = set(logged_epochs)
+        self._paused_until = 0.0
 
     def log_epoch(self, epoch: int, values: Mapping[str, float]) -> None:
         """Record an epoch's metrics; an epoch that the run holds already is passed over.
@@ -59,9 +78,17 @@ class LiveRun:
         """End the run; one with gaps has FAILED, so that `reconcile` makes a whole one."""
         import mlflow
 
-        self._attempt(lambda: mlflow.end_run(status if self._complete else "FAILED"))
+        if (run := self.run) is None:
+            return
+        self._paused_until = 0.0
+        ended = status if self._complete else "FAILED"
+        self._attempt(lambda: mlflow.end_run(ended))
+        self._attempt(lambda: terminate(mlflow.MlflowClient(), run, ended))  # which minds the clock
 
     def _attempt(self, action: Callable[[], object]) -> None:
+        start = time.monotonic()
+        if self.run is None or start < self._paused_until:
+            return
         try:
             action()
         # whatever store, network or disk throw: the training is worth more than its record
@@ -70,20 +97,39 @@ class LiveRun:
                 message = f"warning: MLflow failed ({one_line(error)}); training goes on, the report records it"
                 print(message, file=sys.stderr)
             self._complete = False
+            end = time.monotonic()
+            self._paused_until = end + _PAUSE * (end - start)
 
 
 @contextmanager
-def training_run(identity: Identity, title: str, record: str = LIVE) -> Iterator[LiveRun]:
+def training_run(identity: Identity, title: str, record: str = LIVE, *, required: bool = True) -> Iterator[LiveRun]:
     """Record a training while it runs; a training that was killed goes on under the same run.
 
     Args:
         identity: who the run is; `metrics/<task>/balance.json` describes its data.
         title: what its variant shows, in a few words.
         record: `LIVE`, or `CLUSTER` for a training that ended elsewhere.
+        required: whether a store that cannot be used is an error; else it is told, and the report makes the run.
 
     Raises:
-        InputError: the tracking store cannot be used; nothing was trained yet.
+        InputError: the tracking store cannot be used, and is required.
     """
+    try:
+        live = _begin(identity, title, record)
+    except (InputError, OSError) as error:
+        if required:
+            raise
+        print(f"warning: {identity.variant} seed {identity.seed}: {error}; the report records it", file=sys.stderr)
+        live = LiveRun(None)
+    try:
+        yield live
+    except BaseException as error:
+        live.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        raise
+    live.end("FINISHED")
+
+
+def _begin(identity: Identity, title: str, record: str) -> LiveRun:
     with connected() as client:
         import mlflow
 
@@ -93,14 +139,9 @@ def training_run(identity: Identity, title: str, record: str = LIVE) -> Iterator
         _describe(client, run_id, identity, {"record": record, "mlflow.note.content": title, **git.tags()})
         logged = [metric.step for metric in client.get_metric_history(run_id, "loss")]
         # the fluent interface from here on: only it measures the machine beside the run
+        logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL)  # its warnings say what ours say
         mlflow.start_run(run_id, log_system_metrics=record == LIVE)
-    live = LiveRun(run_id, logged)
-    try:
-        yield live
-    except BaseException as error:
-        live.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-        raise
-    live.end("FINISHED")
+    return LiveRun(run, logged)
 
 
 def check(task: str) -> None:
@@ -169,7 +210,7 @@ def _rebuild(client: "MlflowClient", experiment: str, each: Finished) -> "Run":
     for start in range(0, len(metrics), _BATCH):
         client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
     client.log_artifact(run_id, str(each.model), "model")
-    client.set_terminated(run_id)
+    terminate(client, run)
     return run
 
 

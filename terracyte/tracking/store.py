@@ -126,7 +126,8 @@ def _migrate(file: Path) -> None:
     command = [sys.executable, "-m", "mlflow", "db", "upgrade", f"sqlite:///{file.resolve()}"]
     result = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if result.returncode:
-        problem = result.stderr.strip().splitlines()[-1]
+        # below it SQLAlchemy links an explanation
+        problem = result.stderr.partition("(Background on this error")[0].strip().splitlines()[-1]
         raise InputError(f"{database()} cannot be made or migrated ({problem}): {advice()}")
 
 

@@ -4,10 +4,11 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from terracyte.tracking.client import all_runs, as_metrics, connected, experiment_id, log_new, set_tags
+from terracyte.tracking.client import all_runs, as_metrics, connected, experiment_id, log_new, set_tags, terminate
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 
 def log_study(task: str, outcome: Mapping[str, Any]) -> None:
@@ -25,7 +26,7 @@ def log_study(task: str, outcome: Mapping[str, Any]) -> None:
     with connected() as client:
         experiment = experiment_id(client, task)
         known = [run for run in all_runs(client, experiment) if "study" in run.data.tags]
-        ours = [run for run in known if run.data.tags["study"] == outcome["study"]]
+        ours = [run for run in known if run.data.tags["study"] == outcome["study"] and not _is_half(run)]
         for run in known:
             set_tags(client, run, {"status": "tuning" if run in ours else "superseded"})
         parent = next((run for run in ours if "trial" not in run.data.tags), None)
@@ -39,7 +40,12 @@ def log_study(task: str, outcome: Mapping[str, Any]) -> None:
         importances = {f"importance_{key}": value for key, value in outcome["importances"].items()}
         log_new(client, parent, {"best_score": outcome["best"]["score"], **importances})
         set_tags(client, parent, {"chosen": outcome["chosen"], "values": json.dumps(outcome["values"])})
-        client.set_terminated(parent.info.run_id)
+        terminate(client, parent)
+
+
+def _is_half(run: "Run") -> bool:
+    """Whether a store or a process went away while a trial was recorded."""
+    return "trial" in run.data.tags and run.info.status == "RUNNING"
 
 
 def _log_trial(client: "MlflowClient", experiment: str, parent: str, study: str, trial: Mapping[str, Any]) -> None:
@@ -49,11 +55,11 @@ def _log_trial(client: "MlflowClient", experiment: str, parent: str, study: str,
     tags = {"mlflow.parentRunId": parent, "study": study, "trial": number, "state": trial["state"], "status": "tuning"}
     if "failure" in trial:
         tags["failure"] = trial["failure"]
-    run_id = client.create_run(experiment, run_name=f"trial {number}", tags=tags).info.run_id
+    run = client.create_run(experiment, run_name=f"trial {number}", tags=tags)
     epochs = enumerate(trial["epochs"], 1)
     scores = [metric for epoch, score in epochs for metric in as_metrics({"score": score}, epoch)]
     if trial["score"] is not None:
         scores += as_metrics({"best_score": trial["score"]}, 0)
     params = [Param(name, str(value)) for name, value in trial["values"].items()]
-    client.log_batch(run_id, metrics=scores, params=params)
-    client.set_terminated(run_id, "FAILED" if trial["state"] == "failed" else "FINISHED")
+    client.log_batch(run.info.run_id, metrics=scores, params=params)
+    terminate(client, run, "FAILED" if trial["state"] == "failed" else "FINISHED")

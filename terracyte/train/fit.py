@@ -14,6 +14,7 @@ from tqdm import tqdm
 from terracyte import models
 from terracyte.core.errors import InputError
 from terracyte.models import test_time_flips, transfer
+from terracyte.models.fused_normalisation import fusing
 from terracyte.models.inference import make_repeatable
 from terracyte.models.precision import computing_in
 from terracyte.models.problem import Problem
@@ -115,7 +116,7 @@ class Fitting:
 
     def _run_epochs(self, validation: Validation) -> Progress:
         """Resume from the newest checkpoint, if any, and train the remaining epochs."""
-        with computing_in(self.config.precision):
+        with computing_in(self.config.precision), fusing():
             model = models.build(self.config, self._problem())
         average = WeightAverage(model, self.config.weight_averaging) if self.config.weight_averaging else None
         # the checkpoint holds the state of the optimizer of its last epoch's phase

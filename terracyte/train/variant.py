@@ -111,9 +111,10 @@ def _check_data(row: Row) -> None:
 
 def _here(jobs: list[Job]) -> list[Trained]:
     """Train in this process, one seed after another; MLflow can be watched meanwhile."""
-    trained = []
+    trained: list[Trained] = []
     for job in jobs:
-        with tracking.training_run(job.identity, job.title) as run:
+        # once something is trained, it is worth more than its record
+        with tracking.training_run(job.identity, job.title, required=not trained) as run:
             fitted, epochs = _fit(job, run.log_epoch)
             run.log_metrics({"training_seconds": fitted.seconds})
             run.log_model(fitted.model)
@@ -136,10 +137,7 @@ def _on_cluster(jobs: list[Job], settings: Compute) -> list[Trained]:
     for job, result in compute.run(run, jobs, settings, needed):
         if isinstance(result, compute.Lost):
             raise InputError(f"{job.label}: {result}")
-        try:
-            _record_arrived(job, result)
-        except InputError as error:
-            print(f"warning: {job.label}: {error}; the report records it", file=sys.stderr)
+        _record_arrived(job, result)
         trained[job.identity.seed] = result
     return [trained[seed] for seed in row.seeds]
 
@@ -197,7 +195,7 @@ def _trained(identity: Identity, fitted: Fitted, epochs: Mapping[int, Epoch]) ->
 
 
 def _record_arrived(job: Job, trained: Trained) -> None:
-    recording = tracking.training_run(job.identity, job.title, tracking.CLUSTER)
+    recording = tracking.training_run(job.identity, job.title, tracking.CLUSTER, required=False)
     with recording as run, tempfile.TemporaryDirectory() as folder:
         for epoch, values in trained.epochs.items():
             run.log_epoch(epoch, values)

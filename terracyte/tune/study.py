@@ -1,11 +1,12 @@
 """Optuna, the record of a search: its trials, what to try next, and which to prune. The only importer of optuna."""
 
 import dataclasses
+import fcntl
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -281,10 +282,32 @@ def _journal(file: Path) -> "JournalStorage":
     with file.open("a+b") as stream:
         stream.seek(0)
         stream.truncate(stream.read().rfind(b"\n") + 1)
+    lock: Any = _JournalLock(file)  # in form one of Optuna's
     try:
-        return JournalStorage(JournalFileBackend(str(file)))
+        return JournalStorage(JournalFileBackend(str(file), lock))
     except (ValueError, KeyError, TypeError, AssertionError) as error:
         raise InputError(f"{file} is damaged ({error}): move it away, and the search begins anew") from error
+
+
+class _JournalLock:
+    """Lets one process at a time write to a journal; the operating system ends it with its process.
+
+    Optuna's own is a link, which a killed process leaves behind: all later ones would wait for it.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def acquire(self) -> bool:
+        """Wait for the others."""
+        stream = self._file.open("rb")
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        self._stream = stream
+        return True
+
+    def release(self) -> None:
+        """Let the next one write."""
+        self._stream.close()
 
 
 @contextmanager

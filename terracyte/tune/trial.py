@@ -8,6 +8,7 @@ from collections.abc import Callable
 from terracyte import params, tasks
 from terracyte.compute import Ask
 from terracyte.core import files, forms, paths, quiet
+from terracyte.core.errors import UnusableFileError
 from terracyte.core.hashing import digest, file_hash
 from terracyte.params import Params
 from terracyte.params.row import data_hash
@@ -81,7 +82,11 @@ def reference_values(settings: Params, task: str) -> dict[str, object]:
 
 
 def run(job: TrialJob, ask: Ask) -> Outcome:
-    """Train, and ask after each epoch whether to prune the trial; a failure is an outcome, too."""
+    """Train, and ask after each epoch whether to prune the trial; a failure of the network is an outcome, too.
+
+    Raises:
+        OSError, UnusableFileError: the disk is full, or a file damaged: that says nothing about what was tried.
+    """
     settings = params.load()
 
     def report(epoch: int, score: float) -> None:
@@ -93,6 +98,8 @@ def run(job: TrialJob, ask: Ask) -> Outcome:
         return Outcome(state="complete", score=_train(settings, job.task, job.values, seed, name, report))
     except PrunedError:
         return Outcome(state="pruned")
+    except (OSError, UnusableFileError):
+        raise
     except Exception as error:  # a network too large, a loss that is not finite, …: the search goes on
         return Outcome(state="failed", failure=" ".join((str(error) or type(error).__name__).split())[:300])
 

@@ -1,6 +1,7 @@
 """Every page that people open, finished and served on this machine, and a headless browser to open it with."""
 
 import contextlib
+import functools
 import shutil
 import socket
 import threading
@@ -36,20 +37,37 @@ def browser() -> Iterator[Browser]:
         yield launched
 
 
-@pytest.fixture
-def open_page(browser: Browser) -> Iterator[Open]:
-    """Opens an address in a fresh browser profile: the page, and a list of its faults, which grows with them."""
+@contextlib.contextmanager
+def _opened(browser: Browser, address: str) -> Iterator[tuple[Page, list[str]]]:
+    """The page at an address in a fresh browser profile, and a list of its faults, which grows with them."""
     with browser.new_page() as page:
         faults: list[str] = []
         page.on("console", lambda said: faults.append(said.text) if said.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("requestfailed", lambda request: faults.append(f"{request.url} {request.failure}"))
+        page.goto(address, wait_until="networkidle")
+        yield page, faults
 
-        def open_page(address: str) -> tuple[Page, list[str]]:
-            page.goto(address, wait_until="networkidle")
+
+@pytest.fixture
+def open_page(browser: Browser, addresses: dict[str, str]) -> Iterator[Open]:
+    """Opens a page by its name, afresh, for tests that do something with it; see `_opened`."""
+    with contextlib.ExitStack() as pages:
+        yield lambda name: pages.enter_context(_opened(browser, addresses[name]))
+
+
+@pytest.fixture(scope="package")
+def show_page(browser: Browser, addresses: dict[str, str]) -> Iterator[Open]:
+    """Shows a page by its name, with everything unfolded, to tests that look at it: opened once; see `_opened`."""
+    with contextlib.ExitStack() as pages:
+
+        @functools.cache
+        def show(name: str) -> tuple[Page, list[str]]:
+            page, faults = pages.enter_context(_opened(browser, addresses[name]))
+            page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
             return page, faults
 
-        yield open_page
+        yield show
 
 
 @pytest.fixture(scope="package")

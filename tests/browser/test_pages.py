@@ -29,10 +29,6 @@ TITLES = {
 WIDTHS = (390, 768, 1280)  # a telephone, a tablet, a laptop
 
 
-def unfold(page: Page) -> None:
-    page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
-
-
 def tables(page: Page, within: str = "body") -> list[Any]:
     """Per table its header's words and its rows' words."""
     found: list[Any] = page.locator(f"{within} table").evaluate_all(
@@ -42,10 +38,9 @@ def tables(page: Page, within: str = "body") -> list[Any]:
 
 
 @pytest.mark.parametrize("name", TITLES)
-def test_a_page_opens_without_a_fault(name: str, open_page: Open, addresses: dict[str, str]) -> None:
-    page, faults = open_page(addresses[name])
+def test_a_page_opens_without_a_fault(name: str, show_page: Open) -> None:
+    page, faults = show_page(name)
     expect(page).to_have_title(TITLES[name])
-    unfold(page)
     assert page.locator("img").evaluate_all("images => images.every(each => each.complete && each.naturalWidth)")
     for head, *rows in tables(page):
         assert rows
@@ -54,9 +49,8 @@ def test_a_page_opens_without_a_fault(name: str, open_page: Open, addresses: dic
 
 
 @pytest.mark.parametrize("name", TITLES)
-def test_no_page_scrolls_sideways(name: str, open_page: Open, addresses: dict[str, str]) -> None:
-    page, _ = open_page(addresses[name])
-    unfold(page)
+def test_no_page_scrolls_sideways(name: str, show_page: Open) -> None:
+    page, _ = show_page(name)
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -70,8 +64,8 @@ def luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("name", TITLES)
-def test_a_page_is_legible_in_both_schemes(name: str, open_page: Open, addresses: dict[str, str]) -> None:
-    page, _ = open_page(addresses[name])
+def test_a_page_is_legible_in_both_schemes(name: str, show_page: Open) -> None:
+    page, _ = show_page(name)
     schemes: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
     for scheme in schemes:
         page.emulate_media(color_scheme=scheme)
@@ -83,9 +77,8 @@ def test_a_page_is_legible_in_both_schemes(name: str, open_page: Open, addresses
 
 
 @pytest.mark.parametrize(("task", "classes"), [("blood", 8), ("mars", 4)])
-def test_the_report_has_every_table(task: str, classes: int, open_page: Open, addresses: dict[str, str]) -> None:
-    page, _ = open_page(addresses[f"report of {task}"])
-    unfold(page)
+def test_the_report_has_every_table(task: str, classes: int, show_page: Open) -> None:
+    page, _ = show_page(f"report of {task}")
     titles = [each["title"] for each in finished_project.VARIANTS.values() if each["task"] == task]
     found = tables(page, f"#{task}")
     results, splits = found[0], found[-1]
@@ -97,8 +90,8 @@ def test_the_report_has_every_table(task: str, classes: int, open_page: Open, ad
     assert {len(each) for each in confusions} == {1 + classes}
 
 
-def test_the_model_card_has_its_tables(open_page: Open, addresses: dict[str, str]) -> None:
-    page, _ = open_page(addresses["card"])
+def test_the_model_card_has_its_tables(show_page: Open) -> None:
+    page, _ = show_page("card")
     assert [each[0] for each in tables(page)] == [
         ["images of", "train", "validation", "test"],
         ["score", "%"],
@@ -106,8 +99,8 @@ def test_the_model_card_has_its_tables(open_page: Open, addresses: dict[str, str
     ]
 
 
-def test_the_drift_page_says_which_numbers_drifted(open_page: Open, addresses: dict[str, str]) -> None:
-    page, _ = open_page(addresses["drift"])
+def test_the_drift_page_says_which_numbers_drifted(show_page: Open) -> None:
+    page, _ = show_page("drift")
     expect(page.locator(".verdict")).to_contain_text("Drift in 24 images")
     (findings,) = tables(page)
     assert "✗ brightness" in [row[0] for row in findings]
@@ -120,8 +113,8 @@ def picture() -> FilePayload:
     return {"name": "cell.png", "mimeType": "image/png", "buffer": stream.getvalue()}
 
 
-def test_an_upload_ends_in_a_class_with_its_confidence(open_page: Open, addresses: dict[str, str]) -> None:
-    page, faults = open_page(addresses["serving of blood"])
+def test_an_upload_ends_in_a_class_with_its_confidence(open_page: Open) -> None:
+    page, faults = open_page("serving of blood")
     page.set_input_files("#file", picture())
     expect(page.locator("#answer")).to_have_text(re.compile(r"^[abcd], with a confidence of >?.?\d+\.\d.%$"))
     named, confidence = page.locator("#answer").inner_text().split(", with a confidence of ")
@@ -132,8 +125,8 @@ def test_an_upload_ends_in_a_class_with_its_confidence(open_page: Open, addresse
     assert not faults
 
 
-def test_an_upload_ends_in_a_painted_terrain(open_page: Open, addresses: dict[str, str]) -> None:
-    page, faults = open_page(addresses["serving of mars"])
+def test_an_upload_ends_in_a_painted_terrain(open_page: Open) -> None:
+    page, faults = open_page("serving of mars")
     page.set_input_files("#file", picture())
     expect(page.locator("#answer")).to_contain_text("Mean confidence of the pixels: ")
     assert page.locator("#pictures img").evaluate_all("images => images.map(each => each.naturalWidth)") == [32, 32]
@@ -141,8 +134,8 @@ def test_an_upload_ends_in_a_painted_terrain(open_page: Open, addresses: dict[st
     assert not faults
 
 
-def test_an_example_is_answered_as_an_upload_is(open_page: Open, addresses: dict[str, str]) -> None:
-    page, faults = open_page(addresses["serving of blood"])
+def test_an_example_is_answered_as_an_upload_is(open_page: Open) -> None:
+    page, faults = open_page("serving of blood")
     example = page.locator("#examples button").first
     example.click()
     expect(page.locator("#answer")).to_contain_text(", with a confidence of ")
@@ -150,8 +143,8 @@ def test_an_example_is_answered_as_an_upload_is(open_page: Open, addresses: dict
     assert not faults
 
 
-def test_a_text_file_is_refused_in_a_sentence(open_page: Open, addresses: dict[str, str]) -> None:
-    page, faults = open_page(addresses["serving of blood"])
+def test_a_text_file_is_refused_in_a_sentence(open_page: Open) -> None:
+    page, faults = open_page("serving of blood")
     page.set_input_files("#file", {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"a cell, I think"})
     expect(page.locator("#error")).to_be_visible()
     expect(page.locator("#error")).to_have_text(re.compile(r"^The file is no jpg, png.*\.$"))

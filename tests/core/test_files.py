@@ -2,10 +2,12 @@
 
 import errno
 import os
+import pickle
+import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from terracyte.core import files, forms
-from terracyte.core.errors import InputError, guarded
+from terracyte.core.errors import InputError, UnusableFileError, guarded
 from tests.conftest import ROOT
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -50,6 +52,37 @@ def test_a_failed_folder_leaves_the_old_folder(tmp_path: Path) -> None:
         fail_halfway_in_a_folder(folder)
     assert (folder / "a").read_text() == "old"
     assert list(tmp_path.iterdir()) == [folder]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 64 KiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    if os.geteuid() or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a small disk")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_leaves_the_old_files_and_names_what_was_written(
+    small_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write(file: Path) -> None:
+        files.write_arrays(file, {"noise": np.random.default_rng(0).integers(0, 256, 100_000, np.uint8)})
+
+    def write_folder() -> None:
+        with files.atomic_folder(small_disk / "raw") as folder:
+            write(folder / "a.npz")
+
+    (small_disk / "a.npz").write_text("old")
+    for name, action in (("a.npz", lambda: write(small_disk / "a.npz")), ("raw", write_folder)):
+        with pytest.raises(SystemExit, match="2"):
+            guarded(action)
+        start = f"error: the disk is full while writing {small_disk / name}: free some space"
+        assert capsys.readouterr().err.startswith(start)
+    assert [(file.name, file.read_text()) for file in small_disk.iterdir()] == [("a.npz", "old")]
 
 
 def test_json_is_the_same_bytes_whatever_the_order(tmp_path: Path) -> None:
@@ -234,6 +267,13 @@ def damaged(path: Path) -> list[bytes]:
     return [b"", sound[: len(sound) // 2], b"<<<<<<< HEAD\n" + sound]
 
 
+def test_an_unusable_file_is_told_by_a_worker_process_too(tmp_path: Path) -> None:
+    with pytest.raises(UnusableFileError) as caught:
+        files.read_json(tmp_path / "a.json")
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (str(again), again.problem) == (str(caught.value), caught.value.problem)
+
+
 def test_a_file_without_permission_is_not_called_damaged(tmp_path: Path) -> None:
     (tmp_path / "a.json").mkdir()
     with pytest.raises(IsADirectoryError):
@@ -249,6 +289,11 @@ def test_a_file_without_permission_is_not_called_damaged(tmp_path: Path) -> None
         (PermissionError(errno.EACCES, "Permission denied", "x.npy"), "error: x.npy: Permission denied\n"),
         (OSError("no number"), "error: no number\n"),
         (BrokenPipeError(), "error: BrokenPipeError\n"),
+        (
+            shutil.Error([("a", "b/a", "[Errno 28] No space: 'a'"), ("c", "b/c", "")]),
+            "error: the disk is full while writing b/a",
+        ),
+        (shutil.Error([("a", "b/a", "[Errno 13] Not allowed")]), "error: b/a: Permission denied\n"),
     ],
 )
 def test_what_people_see(capsys: pytest.CaptureFixture[str], error: Exception, line: str) -> None:

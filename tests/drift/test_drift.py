@@ -1,6 +1,7 @@
 """Drift: flagged where images are damaged, silent where they are not, honest where there are few."""
 
 import dataclasses
+import errno
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from scipy.stats import ks_2samp
 
 from terracyte import cli, params, tasks
 from terracyte.core import files, paths
+from terracyte.core.hashing import file_hash
 from terracyte.drift import report
 from terracyte.drift.comparison import compare, holm
 from terracyte.drift.examination import examine
@@ -212,7 +214,9 @@ def test_a_champion_of_images_of_another_size_is_one_line(
     np.save("images.npy", validation(task)[1])
     small = tasks.of("blood", dataclasses.replace(task.spec, height=24))
     monkeypatch.setattr(predictor, "read", lambda *_: dataclasses.replace(champion, task=small))
-    assert run("images.npy", "--model", "old") == 2
+    Path("old").mkdir()
+    Path("old/model.keras").touch()
+    assert run("images.npy", "--model", "old", "--sha256", file_hash(Path("old/model.keras"))) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(
         "error: the champion in old is of images of 24x32x3 (height x width x channels), blood's are"
@@ -242,6 +246,16 @@ def test_an_output_that_cannot_be_written_is_one_line(
     assert run("images.npy", "--output", output) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: /proc/x" if output == "/proc/x" else f"error: {output.removesuffix('/x')}")
+
+
+def test_a_disk_that_is_full_at_the_page_leaves_no_summary(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> str:
+        raise OSError(errno.ENOSPC, "full")
+
+    np.save("images.npy", validation(task)[1])
+    monkeypatch.setattr(report, "page", fail)
+    assert run("images.npy", "--output", "drift") == 2
+    assert not list(Path("drift").iterdir())
 
 
 def test_a_damaged_manifest_is_no_drift(task: Task, capsys: pytest.CaptureFixture[str]) -> None:

@@ -107,6 +107,10 @@ def test_refuses_other_and_damaged_files(tmp_path: Path) -> None:
         file.write_bytes(content[:length])
         with pytest.raises(InputError, match="or is damaged"):
             torch_file.read(file)
+    values = struct.pack("<q", len(VALUES))
+    file.write_bytes(content.replace(values + VALUES.tobytes(), struct.pack("<q", 7) + VALUES.tobytes()))
+    with pytest.raises(InputError, match=f"a storage has 7 values instead of {len(VALUES)}"):
+        torch_file.read(file)
 
 
 @pytest.mark.parametrize("size", list(SIZES))

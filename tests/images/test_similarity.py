@@ -26,7 +26,7 @@ def test_the_join_finds_what_comparing_all_with_all_finds(
     bits: int, parts: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     random = np.random.default_rng(0)
-    codes = random.integers(0, 2**64, 400, np.uint64)
+    codes = random.integers(0, 2**64, 150, np.uint64)
     flips = [
         np.bitwise_xor.reduce(np.uint64(1) << random.choice(64, k, replace=False).astype(np.uint64))
         for k in range(1, 13)

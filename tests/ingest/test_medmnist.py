@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from terracyte import params
+from terracyte.core import processes
 from terracyte.core.download import fetch
 from terracyte.core.errors import InputError
 from tests.ingest.conftest import SIZE, Declare, Ingest, Refusal
@@ -154,6 +155,21 @@ def test_a_broken_connection_is_told_and_continued(server: Server, project: Path
     server.limit = len(content)
     assert fetch(server.url, checksum, TARGET.parent).read_bytes() == content
     assert server.requested[1] == f"bytes={FIRST}-"
+
+
+def test_another_download_of_the_file_is_waited_for(
+    server: Server, project: Path, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checksum = hashlib.md5(content).hexdigest()
+    second = threading.Thread(target=fetch, args=(server.url, checksum, TARGET.parent))
+    with processes.alone(TARGET.with_name(f".{TARGET.name}.lock"), "nobody"):
+        second.start()
+        second.join(0.1)
+        assert second.is_alive()
+        TARGET.write_bytes(content)
+    second.join(5)
+    assert not server.requested
+    assert capsys.readouterr().err == f"waiting for another download of {TARGET.name}\n"
 
 
 def test_another_file_than_promised_is_refused(server: Server, refusal: Refusal) -> None:

@@ -1,11 +1,13 @@
 """Arrays of any .npz file: with and without splits, labels and masks, and what is refused."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from terracyte.ingest.sources.npz import members
 from tests.conftest import Edit
 from tests.ingest.conftest import SIZE, Declare, Ingest, Refusal
 
@@ -126,6 +128,20 @@ def test_a_value_of_no_meaning_in_a_mask_is_refused(mars: None, refusal: Refusal
     save(images=pixels(2, SIZE, SIZE), masks=masks)
     line = refusal("mars")
     assert "cells.npz: 'masks[1]' holds 255 in 1 pixels, first at row 3, column 4" in line
+
+
+def test_a_fraction_in_a_mask_is_refused(mars: None, refusal: Refusal) -> None:
+    masks = np.ones((4, SIZE, SIZE))
+    masks[2, 0, 0] = 1.5
+    save(images=pixels(4, SIZE, SIZE), masks=masks)
+    assert "[2]' holds 1.5; classes are whole numbers" in refusal("mars")
+
+
+def test_a_header_of_a_later_version_is_read(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "any.npz", "w") as archive, archive.open("images.npy", "w") as stream:
+        np.lib.format.write_array(stream, np.arange(6).reshape(2, 3), version=(2, 0))
+    (member,) = members(tmp_path / "any.npz", "images")
+    np.testing.assert_array_equal(member.read(), [[0, 1, 2], [3, 4, 5]])
 
 
 def test_a_label_without_a_meaning_is_refused(blood: None, declare: Declare, refusal: Refusal) -> None:

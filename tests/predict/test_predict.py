@@ -18,6 +18,7 @@ from terracyte.core import files, paths
 from terracyte.core.errors import InputError
 from terracyte.predict import inputs, predictor
 from terracyte.promote import champion
+from tests import champions
 from tests.conftest import TASKS
 
 pytestmark = pytest.mark.usefixtures("champions")
@@ -175,6 +176,7 @@ def fit(task: str, how: str) -> None:
     """Let the champion's record say how pictures get the task's shape."""
     path = paths.champion(task) / champion.RECORD
     files.write_json(path, {**files.read_json(path), "fit": how})
+    champions.record(task)
 
 
 @pytest.mark.parametrize(
@@ -278,6 +280,7 @@ def test_refuses_without_a_champion_or_with_anothers(capsys: pytest.CaptureFixtu
     assert "is the champion of mars, not of blood" in other
     assert "holds no champion" in refused(capsys, "blood", given, "--model", "nowhere")
     (paths.champion("blood") / champion.NOVELTY).unlink()
+    champions.record("blood")
     assert "novelty.npz is missing" in refused(capsys, "blood", given)
     (paths.champion("blood") / champion.RECORD).write_text("{")
     assert "champion.json is damaged" in refused(capsys, "blood", given)
@@ -371,6 +374,7 @@ def test_a_damaged_file_of_a_champion_is_one_line(
     capsys: pytest.CaptureFixture[str], name: str, content: bytes
 ) -> None:
     (paths.champion("blood") / name).write_bytes(content)
+    champions.record("blood")  # else another line says that it changed
     said = refused(capsys, "blood", folder("blood"))
     assert said.startswith(f"error: data/blood/champion/{name} ")
     assert "bring it back with `dvc checkout data/blood/champion`" in said

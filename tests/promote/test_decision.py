@@ -152,6 +152,29 @@ def test_a_second_run_changes_no_byte_whatever_was_decided(task: str, best: str,
         assert state(task) == before
 
 
+@pytest.mark.parametrize(("place", "name"), [(files, "write_json"), (Path, "rename")])
+def test_a_kill_while_the_first_decision_is_written_does_not_change_it(
+    place: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote("blood-cnn")
+    undisturbed = state()
+    shutil.rmtree(paths.champion("blood"))
+    paths.promotion("blood").unlink()
+    do = getattr(place, name)
+
+    def killed(path: Path, *arguments: Any) -> Any:
+        if path == paths.promotion("blood") or paths.champion("blood") in arguments:
+            raise KeyboardInterrupt
+        return do(path, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, killed)
+        with pytest.raises(KeyboardInterrupt):
+            decide()
+    decide()
+    assert state() == undisturbed
+
+
 def test_a_better_candidate_becomes_champion_and_the_decision_before_is_kept() -> None:
     promote("blood-baseline")
     record = promote("blood-cnn")

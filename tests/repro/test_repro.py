@@ -1,5 +1,6 @@
 """Running an experiment, on two rows of which each is a stage that copies its source."""
 
+import errno
 import os
 import shutil
 import signal
@@ -156,6 +157,31 @@ def test_dvc_waits_for_another_dvc(rows: Path) -> None:
         other.stdout.readline()
         dvc.run("status", folder=rows)  # without waiting it fails after three seconds
         other.wait(timeout=1)
+
+
+def test_a_second_run_waits_for_the_first(rows: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    code = "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, 2); print(1, flush=True); time.sleep(1)"
+    with subprocess.Popen([sys.executable, "-c", code, str(rows / "data/.running")], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with dvc.keeping_outputs(rows):
+            assert other.wait(timeout=1) == 0
+    assert capfd.readouterr().err == f"waiting for another run of {rows}\n"
+
+
+def test_what_dvc_removed_of_metrics_comes_back_on_a_full_disk(rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    def lose() -> None:
+        with dvc.keeping_outputs(rows):
+            monkeypatch.setattr(shutil, "copyfile", fail)
+            (rows / "metrics/a.json").unlink()
+            raise InputError("a stage failed")
+
+    with pytest.raises(InputError, match="a stage failed"):
+        lose()
+    assert outputs(rows) == SOUND
 
 
 def test_nobody_calls_dvc_but_through_the_one_place_that_waits() -> None:

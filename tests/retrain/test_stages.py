@@ -9,6 +9,7 @@ import pytest
 
 from terracyte.core import dvc, files, paths
 from terracyte.core.errors import InputError
+from terracyte.params import lock
 from terracyte.retrain import pipeline, retraining
 
 DVC_YAML = """
@@ -92,7 +93,7 @@ def test_a_failure_is_told_by_the_last_line_of_dvc(real: Path) -> None:
 def test_a_damaged_lock_is_one_line(tmp_path: Path, content: str, expected: str) -> None:
     (tmp_path / "dvc.lock").write_text(content)
     with pytest.raises(InputError, match=expected):
-        pipeline._locked_stages(tmp_path)
+        lock.stages(tmp_path)
 
 
 def test_one_retraining_of_two_experiments(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

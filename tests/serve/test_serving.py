@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import os
+import pickle
 import re
 import signal
 import socket
@@ -27,7 +28,7 @@ from starlette.types import ASGIApp, Message
 
 from benchmarks import serving
 from terracyte import cli, params, tasks
-from terracyte.core import paths
+from terracyte.core import files, listening, paths
 from terracyte.predict.predictor import Predictor
 from terracyte.serve import mlflow_model, uploads
 from terracyte.serve.examples import examples
@@ -293,6 +294,20 @@ def test_hostile_bodies_are_refused_with_a_sentence(served: tuple[Site, Predicto
         assert "Traceback" not in answer["error"]
 
 
+@pytest.mark.parametrize("served", ["blood"], indirect=True)
+def test_what_fails_in_the_server_is_one_sentence_and_a_traceback_in_its_terminal(
+    served: tuple[Site, Predictor], capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def broken(*_: Any) -> None:
+        raise ZeroDivisionError("secret")
+
+    site = Site(application(served[1], Path("nowhere"), broken, []))
+    status, answer = site.json("POST", "/invocations", b"{}")
+    assert (status, answer) == (500, {"error": "the server failed; its terminal says why"})
+    assert "ZeroDivisionError: secret" in capsys.readouterr().err
+    assert site.json("GET", "/card") == (404, {"error": "there is no card"})
+
+
 def test_the_page_asks_nobody_else(served: tuple[Site, Predictor]) -> None:
     site, _ = served
     for path, kind in (("/", "text/html"), ("/page.css", "text/css"), ("/page.js", "javascript")):
@@ -322,9 +337,20 @@ def test_the_page_learns_what_it_shows(served: tuple[Site, Predictor]) -> None:
 
 
 @pytest.mark.parametrize("served", ["blood"], indirect=True)
-def test_other_names_and_addresses_are_refused(served: tuple[Site, Predictor]) -> None:
+@pytest.mark.parametrize("host", ["evil.example", "10.evil.example", "127.0.0.1.evil.example:5001", "0.0.0.0", ""])
+def test_requests_under_a_foreign_name_are_refused(served: tuple[Site, Predictor], host: str) -> None:
+    """As a page's own name that is made to point here (DNS rebinding)."""
     site, _ = served
-    assert site.ask("GET", "/", host="evil.example")[0] == 400
+    for path in ("/", "/about", "/card", "/ping", "/examples/0"):
+        assert site.ask("GET", path, host=host)[0] == 400
+    for path in ("/predict", "/invocations"):
+        assert site.ask("POST", path, b"{}", host=host)[0] == 400
+    assert site.ask("GET", "/", host="localhost:5001")[0] == 200
+
+
+@pytest.mark.parametrize("served", ["blood"], indirect=True)
+def test_other_addresses_are_refused(served: tuple[Site, Predictor]) -> None:
+    site, _ = served
     assert site.ask("GET", "/../params.yaml")[0] == 404
     assert site.ask("GET", "/predict")[0] == 405
     assert site.ask("GET", "/invocations")[0] == 405
@@ -360,6 +386,49 @@ def test_without_a_champion_nothing_is_served(project: Path, capsys: pytest.Capt
         cli.main(["serve", "blood"])
     assert exit_.value.code == 2
     assert "holds no champion" in capsys.readouterr().err
+
+
+class Touch:
+    """Leaves a file behind when unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("unpickled").absolute(),)
+
+
+def test_a_pickled_model_of_mlflow_s_is_refused(project: Path) -> None:
+    Path("model").mkdir()
+    Path("model/python_model.pkl").write_bytes(pickle.dumps(Touch()))
+    flavor = {
+        "loader_module": "mlflow.pyfunc.model",
+        "python_model": "python_model.pkl",
+        "cloudpickle_version": "3.1.2",
+    }
+    files.write_json(Path("model/MLmodel"), {"flavors": {"python_function": flavor}, "mlflow_version": "3.17.2"})
+    with pytest.raises(Exception, match="MLFLOW_ALLOW_PICKLE_DESERIALIZATION"):
+        scoring_server(Path("model"))
+    assert not Path("unpickled").exists()
+
+
+@pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("localhost", False), ("0.0.0.0", True)])
+def test_listening_elsewhere_than_on_this_machine_alone_is_a_warning(
+    champions: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], host: str, warned: bool
+) -> None:
+    def stop(folder: Path, _: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(mlflow_model, "save", stop)
+    with pytest.raises(SystemExit):
+        cli.main(["serve", "blood", "--host", host, "--port", "0"])
+    said = capsys.readouterr().err
+    assert ("warning: 0.0.0.0: whoever reaches it may use this server" in said) == warned
+
+
+def test_servers_answer_by_the_names_of_where_they_listen() -> None:
+    assert listening.names("127.0.0.1") == listening.names("localhost") == ["127.0.0.1", "localhost"]
+    assert listening.names("Lab.example")[2:] == ["lab.example"]
+    everywhere = listening.names("0.0.0.0")
+    assert {"127.0.0.1", "localhost", socket.gethostname().lower()} <= set(everywhere)
+    assert not any("*" in name for name in everywhere)
 
 
 @pytest.mark.services

@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from terracyte import params, tasks, tracking
-from terracyte.core import files, paths
+from terracyte.core import files, paths, processes
 from terracyte.core.errors import InputError
 from terracyte.params.row import RANDOM, Identity, Row
 from terracyte.report import runs, ui
@@ -137,6 +137,34 @@ def test_trouble_while_training_is_told_once_and_leaves_the_run_to_reconcile(
     assert history(current["mars-unet_1", 0], "loss") == [(1, 2.0), (2, 1.0)]
 
 
+def test_a_store_that_fails_slowly_is_asked_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def fail(*_: object, step: int) -> None:
+        asked.append(step)
+        time.sleep(0.05)
+        raise mlflow.MlflowException("no answer")
+
+    with tracking.training_run(identity(), "") as live:
+        monkeypatch.setattr(mlflow, "log_metrics", fail)
+        for epoch in range(1, 11):
+            live.log_epoch(epoch, {"loss": 1.0})
+    assert asked == [1]
+    assert [run.info.status for run in all_runs()] == ["FAILED"]
+
+
+def test_a_later_seed_is_trained_without_a_record(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(store.SERVER, "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with tracking.training_run(identity(), "", required=False) as live:
+        live.log_epoch(1, {"loss": 2.0})
+    told = capsys.readouterr().err
+    assert told.startswith("warning: mars-unet_1 seed 0: the tracking store http://127.0.0.1:9 cannot be used")
+    assert told.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     "use", [lambda: tracking.training_run(identity(), "").__enter__(), lambda: tracking.reconcile("mars", [])]
 )
@@ -176,11 +204,23 @@ def locker() -> Iterator["subprocess.Popen[str]"]:
         process.kill()
 
 
+def end_when_named(process: "subprocess.Popen[Any]", monkeypatch: pytest.MonkeyPatch) -> None:
+    """End a process once it was found out that it holds the lock, however long that takes on a busy machine."""
+    find = store._users
+
+    def find_and_end(file: Path) -> str:
+        found = find(file)
+        process.kill()
+        return found
+
+    monkeypatch.setattr(store, "_users", find_and_end)
+
+
 def test_a_locked_database_is_waited_for(
     locker: "subprocess.Popen[str]", monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(store, "_SILENT_WAIT", 0.1)
-    threading.Timer(1, locker.kill).start()
+    end_when_named(locker, monkeypatch)
     tracking.reconcile("mars", [finished(identity())])
     assert len(all_runs()) == 1
     told = capsys.readouterr().err
@@ -207,7 +247,7 @@ def test_another_process_that_writes_the_record_is_waited_for(
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         other.stdout.readline()
-        threading.Timer(1, other.kill).start()
+        end_when_named(other, monkeypatch)
         with store.locked():
             assert other.wait(1)
     told = capsys.readouterr().err
@@ -302,6 +342,21 @@ def test_new_scores_replace_old_ones() -> None:
     tracking.reconcile("mars", [finished(identity(), test_mean_iou=0.75)])
     (run,) = all_runs()
     assert run.data.metrics["test_mean_iou"] == 0.75
+
+
+def test_a_clock_that_is_set_back_makes_no_run_end_before_it_began_and_hides_no_score(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = time.time()
+    with tracking.training_run(identity(), "") as live:
+        live.log_epoch(2, {"loss": 1.0})
+        monkeypatch.setattr(time, "time", lambda: now - 3600)
+    tracking.reconcile("mars", [finished(identity())])
+    monkeypatch.setattr(time, "time", lambda: now - 7200)
+    tracking.reconcile("mars", [finished(identity(), test_mean_iou=0.25)])
+    (run,) = all_runs()
+    assert run.info.end_time >= run.info.start_time
+    assert run.data.metrics["test_mean_iou"] == 0.25
 
 
 def test_other_runs_are_superseded_but_not_those_under_way() -> None:
@@ -409,6 +464,19 @@ def test_a_search_is_a_run_with_a_nested_run_per_trial() -> None:
     assert "not finite" in nested["3"].data.tags["failure"]
 
 
+def test_a_trial_that_was_half_recorded_is_recorded_anew() -> None:
+    tracking.check("mars")
+    client = mlflow.MlflowClient()
+    tags = {"study": TUNING["study"], "trial": "0", "status": "tuning"}
+    half = client.create_run(client.get_experiment_by_name("mars").experiment_id, tags=tags).info.run_id
+    tracking.log_study("mars", TUNING)
+    of_trial = [run for run in all_runs() if run.data.tags.get("trial") == "0"]
+    assert {run.info.run_id == half: run.data.tags["status"] for run in of_trial} == {
+        True: "superseded",
+        False: "tuning",
+    }
+
+
 def test_another_search_supersedes_the_one_before() -> None:
     tracking.log_study("mars", TUNING)
     tracking.log_study("mars", {**TUNING, "study": "another", "trials": TUNING["trials"][:1]})
@@ -450,6 +518,24 @@ def test_the_published_steps_are_compared_where_there_are_two() -> None:
     query = {name: json.loads(value) for name, value in parse_qsl(page.partition("?")[2])}
     assert query == {"runs": ["a", "b"], "experiments": ["7"]}
     assert list(ui.pages(task, "7", ["a"])) == ["current runs", "searches"]
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [("localhost:5000", True), ("10.evil.example:5000", False), ("evil.example", False), ("", False)],
+)
+def test_the_ui_answers_by_the_names_of_this_machine_only(
+    monkeypatch: pytest.MonkeyPatch, host: str, allowed: bool
+) -> None:
+    """What MLflow allows unasked has patterns in it, such as `10.*`."""
+    from mlflow.server.security_utils import is_allowed_host_header  # noqa: TID251
+
+    started: list[list[str]] = []
+    monkeypatch.setattr(processes, "call", started.append)
+    ui._serve("127.0.0.1")
+    (command,) = started
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert is_allowed_host_header(command[command.index("--allowed-hosts") + 1].split(","), host) == allowed
 
 
 @pytest.fixture

@@ -217,6 +217,22 @@ def test_the_overlap_term_is_added(name: str) -> None:
     assert float(parts[0]) / float(parts[1]) == pytest.approx(cross_entropy)
 
 
+def test_lovasz_looks_at_one_pixel_of_each_square_of_four() -> None:
+    targets, logits = batch(4)
+    loss = OverlapLoss([1, 1, 1, 1], overlap="lovasz")
+    seen = np.zeros((4, 4, 4), np.int64)
+    for image, row, column in np.ndindex(seen.shape):
+        changed = logits.copy()
+        changed[image, row, column, 0] += 1.0
+        change = float(loss._overlap(targets, changed)) - float(loss._overlap(targets, logits))
+        seen[image, row, column] = abs(change) > 1e-6
+    # in each image the same position of all its squares, and each image another one
+    squares = seen.reshape(4, 2, 2, 2, 2).transpose(0, 1, 3, 2, 4)
+    assert (squares.sum(axis=(3, 4)) == 1).all()
+    assert (squares[:, 0, 0] == squares[:, 1, 1]).all()
+    assert (squares[:, 0, 0].sum(axis=0) == 1).all()
+
+
 @each_name
 def test_class_weights_leave_the_term_alone(name: str) -> None:
     targets, logits = batch()

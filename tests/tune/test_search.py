@@ -1,6 +1,8 @@
 """A search as the stage runs it: real trainings, in processes of their own."""
 
 import contextlib
+import errno
+import functools
 import os
 import shutil
 import signal
@@ -12,15 +14,17 @@ from typing import Any
 
 import pytest
 
-from terracyte import compute, params
+from stages import tune as stage
+from terracyte import compute, params, tracking
+from terracyte.compute.jobs import no_reply
 from terracyte.configure import rows
 from terracyte.core import files, paths
-from terracyte.core.errors import InputError
+from terracyte.core.errors import InputError, UnusableFileError
 from terracyte.params import yaml_files
 from terracyte.params.row import Identity
 from terracyte.tune import search, study
 from terracyte.tune import trial as trials
-from terracyte.tune.study import Outcome, Study
+from terracyte.tune.study import Outcome
 from terracyte.tune.trial import ConfirmationJob, TrialJob
 from tests import balanced_project
 from tests.conftest import ROOT, Edit, copy_settings, write_settings
@@ -44,6 +48,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         balanced_project.write(folder)
         content = yaml_files.read_yaml(paths.PARAMS)
         content["tune"]["mars"].update(trials=TRIALS, space=SPACE, change={"epochs": 3, "patience": 3})
+        # the fewer layers, the sooner TensorFlow has traced them
+        content["reference"]["mars"].update(depth=1, test_time_flips=False, class_offsets=False)
         write_settings(paths.PARAMS, content)
     return folder
 
@@ -132,6 +138,32 @@ def test_a_training_that_fails_is_a_failed_trial() -> None:
     assert "loss of epoch 1 is not finite" in outcome.failure
 
 
+@pytest.mark.parametrize("fault", [OSError(errno.ENOSPC, "full"), UnusableFileError("a is missing", "make it")])
+def test_a_fault_of_the_machine_ends_the_search_and_condemns_no_trial(
+    fault: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> float:
+        raise fault
+
+    monkeypatch.setattr(trials, "_train", fail)
+    with pytest.raises(type(fault)):
+        trials.run(TrialJob("mars", "a", 0, {}), lambda epoch: False)
+
+
+def test_a_search_without_a_record_is_kept_and_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise InputError("the tracking store cannot be used")
+
+    monkeypatch.setattr(tracking, "log_study", fail)
+    monkeypatch.setattr(search, "search", lambda *_: {"values": {"width": 8}})
+    monkeypatch.setattr(sys, "argv", ["tune", "mars"])
+    stage.main()
+    assert capsys.readouterr().err == "warning: the tracking store cannot be used; the report records the search\n"
+    assert files.read_json(paths.tuned("mars")) == {"width": 8}
+
+
 def test_another_process_that_searches_is_not_disturbed() -> None:
     with search._exclusive("mars"), pytest.raises(InputError, match="another process is searching already"):
         search.search(params.load(), "mars")
@@ -149,55 +181,45 @@ def test_what_trials_depend_on_makes_another_study(edit: Edit) -> None:
     assert len(names) == 4
 
 
-def tune() -> "subprocess.Popen[bytes]":
+def train_here(function: Any, jobs: Any, _: Any, __: Any, answer: Any = no_reply) -> Any:
+    """Stands in for `compute.run`: a process of its own imports Keras for seconds."""
+    for job in jobs:
+        yield job, function(job, functools.partial(answer, job))
+
+
+def test_trials_train_and_a_killed_search_ends_as_if_it_had_not_been_killed(
+    edit: Edit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit("tune.mars.trials", 2)
     with Path("tune.log").open("w") as log:
-        return subprocess.Popen(
+        killed = subprocess.Popen(
             [sys.executable, "-m", "stages.tune", "mars"], stdout=log, stderr=log, start_new_session=True
         )
+    end = time.monotonic() + 600
+    while not list(paths.CHECKPOINTS.glob("*-1/epoch_*")):
+        assert killed.poll() is None, Path("tune.log").read_text()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert not paths.tuning("mars").exists()
+    study = trials.open_study(params.load(), "mars")
+    assert [trial.number for trial in study.trials()] in ([0], [0, 1])
 
-
-def outputs() -> tuple[bytes, bytes]:
-    return paths.tuning("mars").read_bytes(), paths.tuned("mars").read_bytes()
-
-
-def record() -> Study:
-    return trials.open_study(params.load(), "mars")
-
-
-def test_trials_train_and_a_killed_search_ends_as_if_it_had_not_been_killed(edit: Edit, migrated: Path) -> None:
-    shutil.copytree(migrated, paths.mlflow())
-    edit("tune.mars.trials", 2)
-    # the fewer layers, the sooner TensorFlow has traced them
-    for name, value in {"depth": 1, "test_time_flips": False, "class_offsets": False}.items():
-        edit(f"reference.mars.{name}", value)
-    whole = tune()
-    assert whole.wait() == 0, Path("tune.log").read_text()
-    expected = outputs()
-    outcome = files.read_json(paths.tuning("mars"))
+    with monkeypatch.context() as patch:
+        patch.setattr(compute, "run", train_here)
+        outcome = search.search(params.load(), "mars")
+        for journal in paths.STUDIES.glob("*.journal"):
+            journal.unlink()
+        assert search.search(params.load(), "mars") == outcome
+    # nothing is left to do, so nothing is done
+    assert search.search(params.load(), "mars") == outcome
     assert [trial["number"] for trial in outcome["trials"]] == [0, 1]
     assert {trial["state"] for trial in outcome["trials"]} == {"complete"}
     assert all(len(trial["epochs"]) == 3 for trial in outcome["trials"])
     assert outcome["trials"][0]["values"] == {"learning_rate": 5e-3, "dropout": 0.1}
     assert outcome["best"]["score"] == max(trial["score"] for trial in outcome["trials"])
     assert not list(paths.CHECKPOINTS.iterdir())
-    # nothing is left to do, so nothing is done
-    assert search.search(params.load(), "mars") == outcome
-
-    for path in (*paths.STUDIES.glob("*.journal"), paths.tuning("mars"), paths.tuned("mars")):
-        path.unlink()
-    killed = tune()
-    end = time.monotonic() + 600
-    while not list(paths.CHECKPOINTS.glob("*-1/epoch_*")):
-        assert killed.poll() is None
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.wait()
-    assert not paths.tuning("mars").exists()
-    assert [trial.number for trial in record().trials()] in ([0], [0, 1])
-    again = tune()
-    assert again.wait() == 0, Path("tune.log").read_text()
-    assert outputs() == expected
 
 
 def test_tuned_values_are_what_training_reads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 """Studies: what is tried next, what is remembered, and what a kill costs."""
 
+import fcntl
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -280,6 +282,19 @@ def test_half_a_line_that_a_kill_has_left_is_no_damage() -> None:
     attempt(study(), 1, score)
     assert len(study().trials()) == 2
     assert file.read_bytes().startswith(sound[: sound[:-20].rfind(b"\n") + 1])
+
+
+def test_writers_take_turns_and_a_killed_one_blocks_nobody() -> None:
+    file = journal()
+    file.with_name(f"{file.name}.lock").symlink_to(file)  # what Optuna's own lock leaves
+    writing = threading.Thread(target=study().remember, args=("a", 1.0))
+    with file.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        writing.start()
+        writing.join(0.2)
+        assert writing.is_alive()
+    writing.join(5)
+    assert study().remembered("a") == 1.0
 
 
 @pytest.mark.parametrize("damage", [b"<<<<<<< HEAD\n", b"\xff\n", b"[1]\n", b'{"op_code": 99, "worker_id": "a"}\n'])

@@ -1,0 +1,80 @@
+"""DVC's own files, which it writes in place: killed meanwhile, it leaves a piece that the next DVC refuses."""
+
+import fcntl
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from terracyte.core import files
+
+
+def mend(folder: Path) -> None:
+    """Make readable again what a killed DVC has left of dvc.lock, of its list of locks and of its record of runs.
+
+    Of dvc.lock the last entry goes. A stage without one is out of date; what it trained on the same inputs is in DVC's
+    cache.
+
+    Args:
+        folder: of the experiment.
+    """
+    here = folder.resolve()
+    state = next((each / ".dvc/tmp" for each in (here, *here.parents) if (each / ".dvc/tmp").is_dir()), None)
+    if state is None:  # no DVC has run here
+        return
+    with _holding(state / "rwlock.lock"), suppress(FileNotFoundError):
+        _remove_damaged(state / "rwlock")
+    with _holding(state / "lock"):
+        with suppress(FileNotFoundError):
+            _cut(folder / "dvc.lock")
+        _remove_empty(state.parent / "cache/runs")
+
+
+@contextmanager
+def _holding(lock: Path) -> Iterator[None]:
+    """Hold one of DVC's locks, as soon as no DVC at work holds it."""
+    with lock.open("a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _remove_damaged(listed: Path) -> None:
+    try:
+        json.loads(listed.read_bytes())
+    except ValueError:
+        listed.unlink()
+
+
+def _remove_empty(runs: Path) -> None:
+    for of_stage in runs.glob("*/*"):
+        with suppress(OSError):  # it holds a run
+            of_stage.rmdir()
+
+
+def _cut(lock: Path) -> None:
+    """Leave out the last entry if the file ends within it; what else may be wrong with the file DVC will say."""
+    text = lock.read_text(encoding="utf-8")
+    starts = [found.start() for found in re.finditer(r"^  \S", text, re.MULTILINE)]
+    # an entry ends with its outputs; importing DVC's schema takes a third of a second
+    if text.endswith("\n") and starts and "\n    outs:\n    - " in text[starts[-1] :]:
+        return
+    if _is_whole(text):
+        return
+    if len(starts) < 2:
+        lock.unlink()
+    elif _is_whole(kept := text[: starts[-1]]):
+        files.write_text(lock, kept)
+
+
+def _is_whole(text: str) -> bool:
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+    from voluptuous import Invalid
+
+    try:
+        COMPILED_LOCKFILE_SCHEMA(YAML(typ="safe").load(text))
+    except (YAMLError, Invalid):
+        return False
+    return True

@@ -1,0 +1,78 @@
+"""dvc.lock: what git knows of an experiment's outputs, although it does not hold them."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from terracyte.core import files
+from terracyte.core.errors import InputError
+
+LOCK = Path("dvc.lock")
+
+
+def check(path: Path) -> bool:
+    """Compare an output with the dvc.lock of the experiment that it lies in.
+
+    Args:
+        path: the file or folder of one of the experiment's outputs.
+
+    Returns:
+        Whether a lock knows it.
+
+    Raises:
+        InputError: it is not what the lock says, or the lock is damaged.
+    """
+    here = path.absolute()
+    experiment = next((folder for folder in here.parents if (folder / LOCK).is_file()), None)
+    if experiment is None:
+        return False
+    wanted = here.relative_to(experiment).as_posix()
+    outputs = (output for stage in stages(experiment).values() for output in stage.get("outs", []))
+    recorded = next((output["md5"] for output in outputs if output["path"] == wanted), None)
+    if recorded is not None and recorded != md5(path):
+        raise InputError(
+            f"{path} is not what {LOCK} says: bring it back with `dvc checkout {path}`, or make it with `dvc repro`"
+        )
+    return recorded is not None
+
+
+def stages(folder: Path) -> dict[str, Any]:
+    """An experiment's stages as DVC has recorded them, by name; empty where it has recorded none.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    # Imported here: `--help` needs no YAML.
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    lock = folder / LOCK
+    if not lock.exists():
+        return {}
+    with files.advising(f"restore it with `git checkout {lock}`"):
+        text = files.read_text(lock)
+    if files.has_conflict(text):
+        raise InputError(f"{lock}: git left a merge conflict in it: choose between its two sides")
+    try:
+        content = YAML(typ="safe").load(text)  # libyaml: there are thousands of lines
+    except YAMLError:
+        content = None
+    found = content.get("stages", {}) if isinstance(content, dict) else None
+    if not (isinstance(found, dict) and all(isinstance(stage, dict) for stage in found.values())):
+        raise InputError(f"{lock} is damaged: restore it with `git checkout {lock}`")
+    return found
+
+
+def md5(path: Path) -> str:
+    """A file's MD5, or a folder's as DVC computes it: over the MD5 and the name of each file in it."""
+    if not path.is_dir():
+        return _md5_of_file(path)
+    names = sorted(each.relative_to(path).as_posix() for each in path.rglob("*") if each.is_file())
+    listed = [{"md5": _md5_of_file(path / name), "relpath": name} for name in names]
+    return f"{hashlib.md5(json.dumps(listed).encode(), usedforsecurity=False).hexdigest()}.dir"
+
+
+def _md5_of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
