@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from terracyte.core import forms, npy
+from terracyte.core import forms, npy, opening
 from terracyte.core.errors import FULL, UnusableFileError
 
 # What readers of JSON, Parquet, CSV and NumPy's files throw at bytes that are none.
@@ -251,7 +251,7 @@ def advising(advice: str) -> Iterator[None]:
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     try:
-        npy.require_file(path)
+        opening.require_file(path)
         yield
     except FileNotFoundError as error:
         raise UnusableFileError(f"{path} is missing", "run `dvc repro`, which makes it") from error

@@ -6,8 +6,8 @@ Nothing is unpickled, and nothing is allocated for a promise that the file canno
 import dataclasses
 import io
 import math
-import stat
 import tokenize
+import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +16,8 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from terracyte.core import opening
 
 _LONGEST_HEADER = 10_000  # bytes; NumPy takes no longer one either
 _VERSIONS = ((1, 0), (2, 0), (3, 0))
@@ -58,7 +60,9 @@ def read_header(stream: IO[bytes]) -> Header:
         raise ValueError(f"its header has {count} bytes")
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     try:
-        shape, fortran, dtype = read(io.BytesIO(length + stream.read(count)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NumPy's of Python 2, Python's of what stands in a text
+            shape, fortran, dtype = read(io.BytesIO(length + stream.read(count)))
     # what Python's parser and NumPy throw at a text that is no header
     except (SyntaxError, TypeError, RecursionError, MemoryError, tokenize.TokenError) as error:
         raise ValueError("its header is none") from error
@@ -75,7 +79,7 @@ def mapped(path: Path) -> NDArray[Any]:
         ValueError: it is none, holds objects, or is shorter than its header says.
         OSError: it cannot be opened.
     """
-    require_file(path)
+    opening.require_file(path)
     with path.open("rb") as stream:
         header, start = read_header(stream), stream.tell()
     if header.dtype.hasobject:
@@ -116,13 +120,3 @@ def read_member(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
         array = np.frombuffer(bytearray(stream.read(header.size)), header.dtype)
         stream.read(1)  # reaching the end makes zipfile compare the checksum
         return array.reshape(header.shape, order="F" if header.fortran else "C")
-
-
-def require_file(path: Path) -> None:
-    """Refuse what would be read for ever: a pipe, a socket, a device. Whether it is missing, opening it tells.
-
-    Raises:
-        ValueError: it is such.
-    """
-    if path.exists() and not (stat.S_ISREG(path.stat().st_mode) or path.is_dir()):
-        raise ValueError("it is a pipe, a socket or a device, no file")

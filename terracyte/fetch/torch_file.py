@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from terracyte.core import npy
+from terracyte.core import opening
 from terracyte.core.errors import InputError
 
 _MAGIC = 0x1950A86A20F9469CFC6C
@@ -29,7 +29,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
         InputError: the file is missing, damaged, of another format, or names something else than tensors.
     """
     try:
-        npy.require_file(path)
+        opening.require_file(path)
         with path.open("rb") as stream:
             return _read(stream, path.stat().st_size)
     except FileNotFoundError as error:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from terracyte.core import npy
+from terracyte.core import opening
 from terracyte.core.errors import InputError
 from terracyte.models.blocks import kernel_regularizer, rescaled_input
 from terracyte.models.problem import Problem
@@ -142,7 +142,7 @@ def _check(config: Config, problem: Problem, edges: tuple[int, ...]) -> None:
 
 def _load_weights(network: keras.Model, path: Path) -> None:
     try:
-        npy.require_file(path)
+        opening.require_file(path)
         with warnings.catch_warnings():
             # Keras only warns where it leaves some layers with random weights
             warnings.simplefilter("error", UserWarning)

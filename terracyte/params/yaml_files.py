@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from terracyte.core import opening
 from terracyte.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,11 +24,8 @@ def read_yaml(path: Path) -> Any:
     Raises:
         InputError: the file is missing or no YAML.
     """
-    # Imported here: `--help` needs no NumPy.
-    from terracyte.core import npy
-
     try:
-        npy.require_file(path)
+        opening.require_file(path)
         if path.stat().st_size > _LARGEST:
             raise InputError(
                 f"{path} has {path.stat().st_size} bytes; at most {_LARGEST} are read: is it the right one?"

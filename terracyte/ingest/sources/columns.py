@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from terracyte.core import npy
+from terracyte.core import opening
 from terracyte.core.errors import InputError
 from terracyte.core.splits import SPLITS, split_of
 
@@ -95,7 +95,7 @@ def normal(name: str) -> str:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[TextIO]:
-    npy.require_file(path)
+    opening.require_file(path)
     with path.open(encoding="utf-8-sig", newline="") as stream:
         yield stream
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terracyte.core import npy
+from terracyte.core import npy, opening
 from terracyte.core.errors import InputError
 
 _CHUNK_BYTES = 16 * 2**20
@@ -113,7 +113,7 @@ def _open(path: Path) -> Iterator[zipfile.ZipFile]:
     if path.is_dir():
         raise InputError(f"{path} is a folder; name the .npz file itself")
     try:
-        npy.require_file(path)
+        opening.require_file(path)
         with zipfile.ZipFile(path) as archive:
             yield archive
     except FileNotFoundError as error:

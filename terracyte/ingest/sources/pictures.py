@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 
-from terracyte.core import npy
+from terracyte.core import opening
 from terracyte.tasks.task import Task
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -119,7 +119,7 @@ def decoding(path: Path, stream: IO[bytes] | None = None, largest: int = LARGEST
     with ExitStack() as stack:
         try:
             if stream is None:
-                npy.require_file(path)
+                opening.require_file(path)
             picture = stack.enter_context(Image.open(stream or path, formats=FORMATS))
             _check_size(path, picture, largest)
             bits = _bits(picture)

@@ -120,6 +120,8 @@ HEADERS: dict[str, bytes] = {
     "shape-of-floats": described("'|u1'", "(1.0, 2.0)"),
     "shape-of-truths": described("'|u1'", "(True, True)", data=b"\1"),
     "shape-a-text": described("'|u1'", "'(1,)'"),
+    "of-python-2": described("'|u1'", "(6L, 48L, 48L, 3L)", data=bytes(6 * 48 * 48 * 3)),
+    "of-odd-escapes": described("'\\\\d'", "(6,)", data=bytes(6)),
     "zero-length": described("'|u1'", "(0, 48, 48, 3)"),
     "zero-sizes": described("'|u1'", "(6, 0, 0, 3)"),
     "fortran": described("'|u1'", "(6, 48, 48, 3)", True, bytes(6 * 48 * 48 * 3)),
