@@ -71,8 +71,7 @@ def keeping_outputs(folder: Path) -> Iterator[None]:
     """Bring back what DVC has removed in vain, if the block ends with an exception, Ctrl-C among them.
 
     Cached outputs are checked out, and `metrics/`, of which DVC's cache holds nothing, comes from a copy. What a killed
-    DVC has left half written is mended first. Only
-    one process at a time has such a copy; the next one waits.
+    DVC has left half written is mended first. One process at a time has such a copy; the next one waits.
 
     Args:
         folder: of the experiment.

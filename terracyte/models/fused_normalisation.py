@@ -16,8 +16,8 @@ def fusing() -> Iterator[None]:
     """Make networks that are built in the block normalise batches by a fused kernel, on TensorFlow's backend.
 
     Keras' own layer takes a dozen passes over the features for a step, the kernel two or three: 6 % of a U-Net's step
-    (`python -m benchmarks.training`). A network that is built outside the block consists of Keras' own layers, and can
-    take over the weights.
+    (docs/benchmarks.md). The kernel's running variance divides by n - 1 where Keras divides by n. A network that is
+    built outside the block consists of Keras' own layers, and can take over the weights.
     """
     token = _fusing.set(keras.backend.backend() == "tensorflow")
     try:

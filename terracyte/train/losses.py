@@ -87,7 +87,8 @@ class OverlapLoss(WeightedCrossEntropy):
 
     The term is computed from the probabilities among the classes of positive weight, at the pixels whose true class
     is one of them, and is the unweighted mean over the classes that occur in the batch: neither class weights nor
-    label smoothing enter it. `sums`, and so the loss on the validation split, is the cross entropy alone.
+    label smoothing enter it. Lovász-Softmax of masks (b, h, w, k) sees a quarter of the pixels, see
+    `_every_fourth_pixel`. `sums`, and so the loss on the validation split, is the cross entropy alone.
 
     Args:
         class_weights: (k,) weights w >= 0, at least one of them positive.
