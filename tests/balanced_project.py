@@ -44,6 +44,7 @@ def _manifest() -> pd.DataFrame:
         {
             "id": np.arange(ROWS)[::-1],
             "split": splits,
+            "fold": [*[0, 1] * 10, *[-1] * 4],
             "sample_weight": [2.0, 1.0, 1.0, 0.0] * 6,
             "repeats": [2, 1, 1, 1] * 6,
         }

@@ -1,6 +1,7 @@
 """A project whose every stage before `report` seems to have run: seconds instead of trainings."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,7 @@ def evaluate(task: Task, variant: str, settings: Params) -> None:
     metric_files.write(paths.scores(task.name, variant), scores["mean"], scores)
 
 
-def calibrate(task: Task, model: Path, path: Path) -> None:
+def calibrate(task: Task, model: Path, path: Path, folds: Sequence[int]) -> None:
     """Stands in for `calibration.write`, which an empty model would not suit."""
     files.write_json(path, {"temperature": 1.0})
 
@@ -279,7 +280,8 @@ def _clean(task: Task, manifest: pd.DataFrame) -> pd.DataFrame:
 def _balance(task: Task, cleaned: pd.DataFrame) -> None:
     kept = cleaned[cleaned["keep"]].drop(columns=["keep", "reason", "duplicate_of"])
     split = np.array(_SPLITS)[np.arange(len(kept)) % 3]
-    balanced = kept.assign(split=split, group=np.arange(len(kept)) // 6 * 3 + np.arange(len(kept)) % 3)
+    fold = np.where(split == "test", -1, np.arange(len(kept)) % 5)
+    balanced = kept.assign(split=split, fold=fold, group=np.arange(len(kept)) // 6 * 3 + np.arange(len(kept)) % 3)
     files.write_table(paths.balance_manifest(task.name), balanced)
     splits = {name: _split(task, balanced[balanced["split"] == name]) for name in _SPLITS}
     weights = [0.0 if k == task.background else 1.0 for k in range(len(task.classes))]

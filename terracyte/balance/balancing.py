@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from terracyte.balance import given
 from terracyte.balance.class_weights import class_weights, repeats, sampling_weights
-from terracyte.balance.split import assign, group
+from terracyte.balance.split import assign, assign_folds, group
 from terracyte.core.splits import SPLITS
 from terracyte.params import Balance
 from terracyte.tasks.task import Task
@@ -27,8 +27,9 @@ def balance(task: Task, images: NDArray[np.uint8], cleaned: pd.DataFrame, settin
         settings: shares, similarity, weights.
 
     Returns:
-        The kept rows without the decisions, with `split` (train, validation or test), `group` (from 0 on),
-        `sample_weight` (mean 1 over training rows; 1 elsewhere) and `repeats` (1 outside training).
+        The kept rows without the decisions, with `split` (train, validation or test), `group` (from 0 on), `fold`
+        (from 0 on; -1 in test, and without folds), `sample_weight` (mean 1 over the rows of train, and over those of
+        validation; 1 in test) and `repeats` (1 in test).
 
     Raises:
         InputError: the data cannot be split as asked, or the rare class is unknown.
@@ -37,10 +38,15 @@ def balance(task: Task, images: NDArray[np.uint8], cleaned: pd.DataFrame, settin
     shown = repeats(task, kept, settings)
     groups = group(images, kept, settings)
     splits = (given.assign if given.kept(kept, settings) else assign)(task, kept, groups, settings)
-    training = splits == "train"
+    learnt = splits != "test"
     sample_weight = np.ones(len(kept))
-    sample_weight[training] = sampling_weights(task, kept[training], settings.weight_cap).round(6)
-    return kept.assign(split=splits, group=groups, sample_weight=sample_weight, repeats=np.where(training, shown, 1))
+    for part in (splits == "train", splits == "validation"):
+        sample_weight[part] = sampling_weights(task, kept[part], settings.weight_cap).round(6)
+    folds = np.full(len(kept), -1)
+    if settings.folds:
+        folds[learnt] = assign_folds(task, kept[learnt], groups[learnt], settings)
+    weights = {"sample_weight": sample_weight, "repeats": np.where(learnt, shown, 1)}
+    return kept.assign(split=splits, group=groups, fold=folds, **weights)
 
 
 def summarise(task: Task, cleaned: pd.DataFrame, balanced: pd.DataFrame, settings: Balance) -> dict[str, Any]:

@@ -65,17 +65,50 @@ def assign(
     shares = _shares(task, settings, names)
     _require_enough_groups(task, kept, groups, len(names))
     parts = _parts(task, kept, groups)
-    contents = kept.groupby(groups)["content_hash"].min()
-    draws = [hashlib.sha256(f"{settings.seed} {content}".encode()).hexdigest() for content in contents]
-    lacking = np.ones((len(names), parts.shape[1]))
-    chosen = np.empty(len(parts), np.int64)
-    for number in np.lexsort([draws, -parts.max(axis=1).round(12)]):
-        # `lacking` is relative to each split's share; a draw goes to the largest split.
-        chosen[number] = int(np.argmax(lacking @ parts[number]))
-        lacking[chosen[number]] -= parts[number] / shares[chosen[number]]
-    splits = np.array(names)[chosen[groups]]
+    splits = np.array(names)[_share_out(kept, groups, parts, shares, settings.seed)]
     _require_shares(task, kept, groups, splits, dict(zip(names, shares, strict=True)))
     return splits
+
+
+def assign_folds(task: Task, rows: pd.DataFrame, groups: NDArray[np.int64], settings: Balance) -> NDArray[np.int64]:
+    """Cut rows into folds of equal shares, as `assign` cuts them into splits.
+
+    Args:
+        task: gives classes and strata.
+        rows: n of the manifest: those that are not for test.
+        groups: (n,) numbers.
+        settings: `folds`, at least 2, and seed.
+
+    Returns:
+        (n,) from 0 to folds - 1.
+
+    Raises:
+        InputError: a scored class has fewer groups than there are folds.
+    """
+    numbers = np.unique(groups, return_inverse=True)[1]
+    few = _rare_classes(task, rows, numbers, settings.folds)
+    if few:
+        raise InputError(
+            f"{task.name}: each of {settings.folds} folds needs a group of every class, and outside the test split "
+            f"{', '.join(few)}: lower 'balance.{task.name}.folds' in params.yaml, or add images"
+        )
+    shares = np.full(settings.folds, 1 / settings.folds)
+    return _share_out(rows, numbers, _parts(task, rows, numbers), shares, settings.seed)
+
+
+def _share_out(
+    rows: pd.DataFrame, groups: NDArray[np.int64], parts: NDArray[np.float64], shares: NDArray[np.float64], seed: int
+) -> NDArray[np.int64]:
+    """(n,) the place in `shares` where each row's group goes."""
+    contents = rows.groupby(groups)["content_hash"].min()
+    draws = [hashlib.sha256(f"{seed} {content}".encode()).hexdigest() for content in contents]
+    lacking = np.ones((len(shares), parts.shape[1]))
+    chosen = np.empty(len(parts), np.int64)
+    for number in np.lexsort([draws, -parts.max(axis=1).round(12)]):
+        # `lacking` is relative to each one's share; a draw goes to the largest, or to the first of equal ones
+        chosen[number] = int(np.argmax(lacking @ parts[number]))
+        lacking[chosen[number]] -= parts[number] / shares[chosen[number]]
+    return chosen[groups]
 
 
 def _links(keys: pd.Series) -> NDArray[np.int64]:
@@ -98,18 +131,24 @@ def _shares(task: Task, settings: Balance, names: Sequence[str]) -> NDArray[np.f
 
 
 def _require_enough_groups(task: Task, kept: pd.DataFrame, groups: NDArray[np.int64], splits: int) -> None:
-    holds = task.class_counts(kept) > 0
-    few = []
-    for k in task.scored_classes:
-        images, found = int(holds[:, k].sum()), len(np.unique(groups[holds[:, k]]))
-        if found < splits:
-            few.append(f"'{task.classes[k]}' has {images} images in {found} groups")
+    few = _rare_classes(task, kept, groups, splits)
     if few:
         raise InputError(
             f"{task.name}: each of {splits} splits needs a group of every class, and {', '.join(few)}: add some, "
             f"merge or leave out such a class ('sources.{task.name}.class_of' in experiment.yaml), or, where images "
             f"are grouped that are not alike, raise 'balance.{task.name}.group_correlation'"
         )
+
+
+def _rare_classes(task: Task, rows: pd.DataFrame, groups: NDArray[np.int64], least: int) -> list[str]:
+    """What to say of each scored class that is in fewer groups than `least`."""
+    holds = task.class_counts(rows) > 0
+    found = {k: len(np.unique(groups[holds[:, k]])) for k in task.scored_classes}
+    return [
+        f"'{task.classes[k]}' has {int(holds[:, k].sum())} images in {count} groups"
+        for k, count in found.items()
+        if count < least
+    ]
 
 
 def _parts(task: Task, kept: pd.DataFrame, groups: NDArray[np.int64]) -> NDArray[np.float64]:

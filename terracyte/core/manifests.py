@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from terracyte.core import files, paths
+from terracyte.core.errors import InputError
 
 
 def read_balanced(task: str, columns: Sequence[str] | None = None, folder: Path = Path()) -> pd.DataFrame:
@@ -21,3 +22,19 @@ def read_balanced(task: str, columns: Sequence[str] | None = None, folder: Path 
     """
     with files.advising(f"run `dvc repro balance@{task}`"):
         return files.read_table(folder / paths.balance_manifest(task), columns)
+
+
+def held_out_fold(manifest: pd.DataFrame, seed: int) -> int:
+    """The fold that a training with folds holds out: its seed, modulo their number.
+
+    Args:
+        manifest: the balanced one.
+        seed: of the training.
+
+    Raises:
+        InputError: there are no folds.
+    """
+    folds = int(manifest["fold"].max()) + 1
+    if folds < 1:
+        raise InputError("params.yaml: a row with 'folds' needs 'balance.<task>.folds' of 2 or more")
+    return seed % folds

@@ -100,7 +100,7 @@ def validation_cleaned(task: str) -> Path:
 
 
 def balance_manifest(task: str) -> Path:
-    """The kept rows plus `split`, `group`, `sample_weight` and `repeats`."""
+    """The kept rows plus `split`, `group`, `fold`, `sample_weight` and `repeats`."""
     return DATA / task / "balance.parquet"
 
 

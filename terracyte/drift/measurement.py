@@ -93,9 +93,12 @@ def validation_outputs(
         folder: of the experiment.
     """
     rows = read_manifest(task, "validation", folder)
-    ids = rows["id"][~rows["content_hash"].isin(left_out)].to_numpy(np.int64)
+    rows = rows[~rows["content_hash"].isin(left_out)]
     images = files.map_array(folder / paths.images(task.name))
-    parts = [_outputs(champion, images[ids[start : start + _BATCH]]) for start in range(0, len(ids), _BATCH)]
+    parts = []
+    for fold, member in champion.members().items():
+        ids = (rows if fold is None else rows[rows["fold"] == fold])["id"].to_numpy(np.int64)
+        parts += [_outputs(member, images[ids[start : start + _BATCH]]) for start in range(0, len(ids), _BATCH)]
     return _columns(pd.concat(parts)) if parts else {}
 
 
@@ -105,7 +108,7 @@ def read_manifest(task: Task, split: str, folder: Path = Path()) -> pd.DataFrame
     Raises:
         InputError: there is no manifest yet, or it is damaged.
     """
-    rows = manifests.read_balanced(task.name, ["id", "split", "content_hash", *STATISTICS], folder)
+    rows = manifests.read_balanced(task.name, ["id", "split", "fold", "content_hash", *STATISTICS], folder)
     return rows[rows["split"] == split]
 
 

@@ -109,8 +109,10 @@ class Params(_Blocks):
         return self.variants[name].compared_with or dict(itertools.pairwise(names[::-1])).get(name)
 
     def seeds_of(self, name: str) -> tuple[int, ...]:
-        """The seeds with which a variant is trained: its own, or everyone's."""
-        return self.variants[name].seeds or self.seeds
+        """The seeds with which a variant is trained: its own, those of the folds, or everyone's."""
+        variant = self.variants[name]
+        folds = self.balance[variant.task].folds if self.config(name).folds else 0
+        return variant.seeds or tuple(range(folds)) or self.seeds
 
     def change(self, name: str) -> dict[str, object]:
         """What a variant changes in its task's reference, that of the variant which it is `like` included."""
@@ -209,7 +211,9 @@ def _check_variant(params: Params, name: str, variant: Variant) -> None:
     _check_likeness(params, name)
     if variant.seeds is not None:
         _check_seeds(variant.seeds, f"variants.{name}.seeds")
-    params.config(name)
+    if params.config(name).folds and not params.balance[variant.task].folds:
+        where = f"balance.{variant.task}.folds"
+        raise InputError(f"'folds' of variant {name} is true, but '{where}' is 0: set that to 5, or leave both out")
 
 
 def _check_likeness(params: Params, name: str) -> None:

@@ -164,6 +164,7 @@ class Balance:
         seed: of the split.
         split: keep the split that the source gives (given), or make another one (own); a source without one has no
             use for it.
+        folds: parts of the training and validation images, for rows with `folds`; 0 for none, else at least 2.
         group_bits, group_correlation: as in `clean`, but looser and at any shift up to half the picture:
             images alike enough to share a group.
         weight_power: class weight = (mean frequency / class frequency) ** power; 0 is off, 1 full inverse.
@@ -176,12 +177,19 @@ class Balance:
     test: float = number(0.02, 0.4, default=0.15)
     seed: int = number(0, 2**31 - 1, default=0)
     split: Literal["given", "own"] = "given"
+    folds: int = number(0, 20, default=0)
     group_bits: int = number(0, 24, default=11)
     group_correlation: float = measured(0.2, 1)
     weight_power: float = number(0, 1, default=0.5)
     weight_cap: float = number(1, 1000, default=10.0)
     rare_class: str | None = None
     rare_repeats: int = number(1, 20, default=1)
+
+    def __post_init__(self) -> None:
+        if self.folds == 1:
+            raise InputError(
+                "'balance.<task>.folds' is 1, which leaves nothing to learn from; take 0 for none, or 2 to 20"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

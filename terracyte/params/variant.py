@@ -60,6 +60,8 @@ class Config:
         class_offsets: add to the trained network's logits, class by class, what raises the validation score most.
         precision: of the arithmetic in training; weights, logits and the model that comes of it are float32 always.
             bfloat16 is faster where the processor multiplies such matrices (GPUs, Intel's AMX), slower elsewhere.
+        folds: the training of seed s holds out fold s, modulo their number, of the training and validation images, and
+            learns from all others; else it learns from the training split and validation chooses its epoch.
         batch_size, epochs: images per step; passes over the training rows.
         patience: epochs without a better validation metric before training stops.
     """
@@ -116,6 +118,7 @@ class Config:
     test_time_flips: bool = False
     class_offsets: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
+    folds: bool = False
     batch_size: int = number(1, 4096, default=32)
     epochs: int = number(1, 10_000, default=1)
     patience: int = number(1, 10_000, default=10)
@@ -134,7 +137,7 @@ class Variant:
         compared_with: the variant to which the table shows the difference; null for the row above.
         like: the variant whose change this one takes over and adds to; null for none.
         change: keys of the task's reference and their values here; `tuned: false` leaves out what `tune` found.
-        seeds: those of its trainings; null for everyone's.
+        seeds: those of its trainings; null for one per fold where it has folds, else for everyone's.
     """
 
     task: str

@@ -54,6 +54,7 @@ class Predictor:
     Attributes:
         task: whose champion it is.
         record: `champion.json`.
+        model: file of the network.
         network: images (b, h, w, c), 0-255 → logits (b, k) or (b, h, w, k), compiled once for every b.
         temperature: see `calibration`.
         novelty: see `novelty`.
@@ -61,6 +62,7 @@ class Predictor:
 
     task: Task
     record: dict[str, Any]
+    model: Path
     network: Network
     temperature: float
     novelty: NoveltyDetector
@@ -69,6 +71,18 @@ class Predictor:
     def classes(self) -> tuple[str, ...]:
         """Names of the scored classes, in the order of the probabilities."""
         return tuple(self.task.classes[k] for k in self.task.scored_classes)
+
+    def members(self) -> "dict[int | None, Predictor]":
+        """Who speaks for validation images, which it must not have seen in training: each network of a champion with
+        folds by the fold that it held out; else the champion itself, under None."""
+        folds = self.record.get("folds", [])
+        if not folds:
+            return {None: self}
+        model = _network(self.model)
+        from terracyte.models import ensemble
+
+        networks = (_compiled(member, self.task.image_shape) for member in ensemble.members(model))
+        return {fold: dataclasses.replace(self, network=each) for fold, each in zip(folds, networks, strict=True)}
 
     def predict(self, images: NDArray[np.uint8], regions: Sequence[Region] | None = None) -> Predictions:
         """Predict images.
@@ -99,21 +113,32 @@ def read(folder: Path, task: str | None = None) -> Predictor:
     with restoring(folder):
         # what takes seconds to read comes last
         temperature, detector = calibration.read(folder / CALIBRATION), novelty.read(folder / NOVELTY)
-        network = _compiled(folder / MODEL, image_shape)
-    return Predictor(task=task_of(record), record=record, network=network, temperature=temperature, novelty=detector)
+        network = _compiled(_network(folder / MODEL), image_shape)
+    return Predictor(
+        task=task_of(record),
+        record=record,
+        model=folder / MODEL,
+        network=network,
+        temperature=temperature,
+        novelty=detector,
+    )
 
 
-def _compiled(path: Path, image_shape: tuple[int, int, int]) -> Network:
-    """The network as one function without Python in it; a batch of another size is not compiled anew."""
+def _network(path: Path) -> Any:
+    """The Keras model of a file."""
     # Imported here: what a champion is can be told without Keras.
     with quiet.importing_keras(all_cores=True):
-        import keras
-
         from terracyte.models import inference
         from terracyte.models.serialization import read_model
 
     inference.make_repeatable(0)
-    model = read_model(path)
+    return read_model(path)
+
+
+def _compiled(model: Any, image_shape: tuple[int, int, int]) -> Network:
+    """A Keras model as one function without Python in it; a batch of another size is not compiled anew."""
+    import keras
+
     if keras.backend.backend() != "tensorflow":
         return lambda images: np.asarray(model(images, training=False))
     import tensorflow as tf

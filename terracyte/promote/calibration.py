@@ -4,7 +4,7 @@ A network's logits z are divided by one number T before the softmax: p = softmax
 humbler, T < 1 bolder; the most probable class stays the same. T is what makes the validation split most probable.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +75,21 @@ def measure(logits: Values, truth: NDArray[np.int64]) -> dict[str, Any]:
     }
 
 
-def write(task: Task, model: Path, path: Path) -> None:
+def write(task: Task, model: Path, path: Path, folds: Sequence[int] = ()) -> None:
     """Calibrate a saved model on the validation split and write what `measure` returns.
+
+    Args:
+        task: whose model.
+        model: its file.
+        path: of the result.
+        folds: of a model that averages networks with folds, those that they held out, in their order: each network then
+            speaks for the images that it never saw. One of them is less sure than all together, if anything.
 
     Raises:
         InputError: the model cannot be read, nothing was balanced yet, or the validation split is empty
             or has nothing that is scored.
     """
-    parts = list(_observations(task, model))
+    parts = list(_observations(task, model, folds))
     logits, truth = (np.concatenate(each) for each in zip(*parts, strict=True))
     if not len(truth):
         raise InputError(f"{paths.masks(task.name)}: no pixel of the validation split has a class that is scored")
@@ -94,26 +101,31 @@ def read(path: Path) -> float:
     return float(files.read_json(path, {"temperature": forms.NUMBER})["temperature"])
 
 
-def _observations(task: Task, model: Path) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+def _observations(
+    task: Task, model: Path, folds: Sequence[int]
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
     """Logits (n, s) of the scored classes and the places of the true ones, batch by batch of validation images."""
     # Imported here: calibrated probabilities need no Keras.
     with quiet.importing_keras():
-        from terracyte.models import inference
+        from terracyte.models import ensemble, inference
         from terracyte.models.serialization import read_model
         from terracyte.train.batches import read_rows
 
     inference.make_repeatable(0)
-    network = read_model(model)
-    rows, start = read_rows(task, "validation"), 0
+    rows, network = read_rows(task, "validation"), read_model(model)
+    members = zip(ensemble.members(network), folds, strict=True) if folds else [(network, None)]
     draw = np.random.default_rng(0)
-    for logits in inference.predict(network, rows.images, rows.ids, _BATCH):
-        truth = rows.targets[start : start + len(logits)]
-        start += len(logits)
-        if task.dense:
-            logits, truth = _drawn(logits, truth, draw)
-        known = np.isin(truth, task.scored_classes)
-        places = np.searchsorted(task.scored_classes, truth[known])
-        yield logits[known][:, list(task.scored_classes)], places.astype(np.int64)
+    for member, fold in members:
+        unseen = np.ones(len(rows), np.bool_) if fold is None else (rows.manifest["fold"] == fold).to_numpy()
+        targets, start = rows.targets[unseen], 0
+        for logits in inference.predict(member, rows.images, rows.ids[unseen], _BATCH):
+            truth = targets[start : start + len(logits)]
+            start += len(logits)
+            if task.dense:
+                logits, truth = _drawn(logits, truth, draw)
+            known = np.isin(truth, task.scored_classes)
+            places = np.searchsorted(task.scored_classes, truth[known])
+            yield logits[known][:, list(task.scored_classes)], places.astype(np.int64)
 
 
 def _drawn(logits: Values, masks: NDArray[Any], draw: np.random.Generator) -> tuple[Values, NDArray[Any]]:

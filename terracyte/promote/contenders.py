@@ -12,13 +12,14 @@ from typing import Any
 
 import pandas as pd
 
-from terracyte.core import files, metric_files, paths
+from terracyte.core import files, manifests, metric_files, paths
 from terracyte.core.errors import InputError
 from terracyte.evaluate import predictions
 from terracyte.evaluate.predictions import Kept
 from terracyte.models import seed_ensemble
 from terracyte.params import Params
 from terracyte.params import row as resolved
+from terracyte.params.row import Row
 from terracyte.promote import calibration, card, novelty
 from terracyte.promote.champion import (
     CALIBRATION,
@@ -86,7 +87,7 @@ def of_variant(task: Task, settings: Params, rows: pd.DataFrame, name: str) -> C
     if scores["fingerprints"] != row.fingerprints:
         raise InputError(f"{path} is missing or of other trainings: run `dvc repro evaluate@{name}`")
     return Contender(
-        about=describe(task, settings, name, training, scores),
+        about=describe(task, settings, row, training, scores),
         models=tuple(paths.model(task.name, name, seed) for seed in row.seeds),
         scores=scores,
         tested=tested(task, rows),
@@ -95,21 +96,24 @@ def of_variant(task: Task, settings: Params, rows: pd.DataFrame, name: str) -> C
 
 
 def describe(
-    task: Task, settings: Params, name: str, training: Mapping[int, Mapping[str, Any]], scores: Mapping[str, Any]
+    task: Task, settings: Params, row: Row, training: Mapping[int, Mapping[str, Any]], scores: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Who a contender is, in plain values: what it was trained on, what it takes, and how it scored.
 
     `score` is the headline's mean over the seeds on its whole test split; `together` that of the averaged model.
+    `folds` are those that its networks held out; none without folds.
     """
     height, width, channels = task.image_shape
     selection = f"val_{task.selection}"
     low, high = scores["interval"][task.headline]
     first = next(iter(training.values()))
+    balanced = manifests.read_balanced(task.name, ["fold"])
     return {
         "task": task.name,
-        "variant": name,
-        "title": settings.variants[name].title,
+        "variant": row.variant,
+        "title": settings.variants[row.variant].title,
         "seeds": list(training),
+        "folds": [manifests.held_out_fold(balanced, seed) for seed in training] if row.config.folds else [],
         "fingerprints": [run["fingerprint"] for run in training.values()],
         "data_hash": first["data_hash"],
         "source": settings.experiment.sources[task.name].source,
@@ -169,7 +173,7 @@ def write_champion(folder: Path, task: Task, settings: Params, champion: Contend
     """
     with seed_ensemble.model_file(champion.models) as model:
         shutil.copyfile(model, folder / MODEL)
-    calibration.write(task, folder / MODEL, folder / CALIBRATION)
+    calibration.write(task, folder / MODEL, folder / CALIBRATION, champion.about.get("folds", []))
     novelty.write(task, folder / NOVELTY, settings.promote[task.name].unfamiliar)
     for seed, kept in zip(champion.about["seeds"], champion.kept, strict=True):
         files.write_arrays(folder / prediction(seed), kept)

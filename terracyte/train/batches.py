@@ -53,13 +53,35 @@ def read_rows(task: Task, split: Literal["train", "validation"]) -> Rows:
     Raises:
         InputError: there is no balanced manifest yet, or the split is empty.
     """
-    path = paths.balance_manifest(task.name)
     manifest = manifests.read_balanced(task.name)
-    manifest = manifest[manifest["split"] == split].reset_index(drop=True)
+    manifest = manifest[manifest["split"] == split]
     if manifest.empty:
+        path = paths.balance_manifest(task.name)
         raise InputError(f"{path}: no row's split is '{split}'; change balance.{task.name} in params.yaml")
-    images = files.map_array(paths.images(task.name))
-    return Rows(task, manifest, images, task.targets(manifest))
+    return _rows(task, manifest)
+
+
+def read_training(task: Task, config: Config, seed: int) -> tuple[Rows, Rows]:
+    """What a training learns from, and what chooses its epoch: the splits train and validation, or folds of both.
+
+    Args:
+        task: whose.
+        config: `folds` matters.
+        seed: of the training; with folds it says which one is held out, see `manifests.held_out_fold`.
+
+    Raises:
+        InputError: there is no balanced manifest yet, a split is empty, or there are no folds.
+    """
+    if not config.folds:
+        return read_rows(task, "train"), read_rows(task, "validation")
+    manifest = manifests.read_balanced(task.name)
+    held_out = manifest["fold"] == manifests.held_out_fold(manifest, seed)
+    return _rows(task, manifest[(manifest["fold"] >= 0) & ~held_out]), _rows(task, manifest[held_out])
+
+
+def _rows(task: Task, manifest: pd.DataFrame) -> Rows:
+    manifest = manifest.reset_index(drop=True)
+    return Rows(task, manifest, files.map_array(paths.images(task.name)), task.targets(manifest))
 
 
 def part(rows: Rows, share: float) -> Rows:

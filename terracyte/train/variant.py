@@ -21,7 +21,7 @@ from terracyte.params import Compute
 from terracyte.params.row import Identity, Row, data_hash
 from terracyte.tasks.task import Task
 from terracyte.train import checkpoints, data_parallel, inputs
-from terracyte.train.batches import read_rows
+from terracyte.train.batches import read_training
 from terracyte.train.checkpoints import Epoch
 from terracyte.train.fit import Fitted, Fitting
 
@@ -164,11 +164,12 @@ def _fit(job: Job, on_epoch: Callable[[int, Epoch], None]) -> tuple[Fitted, dict
         on_epoch(epoch, values)
         print(f"{job.label} epoch {epoch}:", " ".join(f"{k} {v:.4g}" for k, v in values.items()), flush=True)
 
+    training, validation = read_training(task, row.config, job.identity.seed)
     fitted = Fitting(
         label=job.label,
         config=row.config,
-        training=read_rows(task, "train"),
-        validation=read_rows(task, "validation"),
+        training=training,
+        validation=validation,
         class_weights=files.read_json(paths.balance(task.name), {"class_weights": [forms.NUMBER]})["class_weights"],
         pretrained=paths.backbone(row.variant),
         seed=job.identity.seed,

@@ -119,16 +119,17 @@ def _train(settings: Params, task_name: str, values: Values, seed: int, name: st
     # each trial is a network of its own, and TensorFlow advises against tracing so many
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     with quiet.importing_keras():
-        from terracyte.train.batches import part, read_rows
+        from terracyte.train.batches import part, read_training
         from terracyte.train.fit import Fitting
     tune, task = settings.tune[task_name], tasks.make(task_name, settings)
     selection, checkpoint = f"val_{task.selection}", paths.CHECKPOINTS / name
+    training, validation = read_training(task, config, seed)
     try:
         fitted = Fitting(
             label=f"trial {name}",
             config=config,
-            training=part(read_rows(task, "train"), tune.share),
-            validation=read_rows(task, "validation"),
+            training=part(training, tune.share),
+            validation=validation,
             class_weights=files.read_json(paths.balance(task_name), {"class_weights": [forms.NUMBER]})["class_weights"],
             pretrained=paths.backbone(tune.variant),
             seed=seed,

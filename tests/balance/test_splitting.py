@@ -13,7 +13,7 @@ from terracyte import params
 from terracyte.balance import class_weights
 from terracyte.balance import given as given_split
 from terracyte.balance.balancing import balance, describe, summarise
-from terracyte.balance.split import assign, group
+from terracyte.balance.split import assign, assign_folds, group
 from terracyte.core import files, paths
 from terracyte.core.errors import InputError
 from terracyte.core.splits import SPLITS
@@ -198,12 +198,45 @@ def test_no_content_and_no_group_is_in_two_splits() -> None:
         assert (table.groupby(column)["split"].nunique() == 1).all()
 
 
-def test_weights_concern_training_rows_only() -> None:
+def test_folds_share_out_whole_groups_of_all_but_test_and_every_class_alike() -> None:
+    labels = [0] * 500 + [1] * 100 + [2] * 30
+    table = labelled(labels * 2)
+    groups = np.tile(np.arange(630), 2)
+    settings = dataclasses.replace(SETTINGS, folds=5)
+    folds = assign_folds(BLOOD, table, groups, settings)
+    assert (pd.Series(folds).groupby(groups).nunique() == 1).all()
+    for label, images in ((0, 200), (1, 40), (2, 12)):
+        assert np.bincount(folds[table["label"] == label]).tolist() == [images] * 5
+    shuffled = table.sample(frac=1, random_state=0)
+    assert (assign_folds(BLOOD, shuffled, groups[shuffled.index], settings) == folds[shuffled.index]).all()
+
+
+def test_test_has_no_fold_and_without_folds_nothing_has() -> None:
+    images = slides(40)
+    table = balance(BLOOD, images, cleaned(blood_manifest(images, [0, 0, 1, 2] * 30)), SETTINGS)
+    assert (table["fold"] == -1).all()
+    settings = dataclasses.replace(SETTINGS, folds=3)
+    again = balance(BLOOD, images, cleaned(blood_manifest(images, [0, 0, 1, 2] * 30)), settings)
+    pd.testing.assert_frame_equal(again.drop(columns="fold"), table.drop(columns="fold"))
+    assert ((again["fold"] == -1) == (again["split"] == "test")).all()
+    assert set(again["fold"]) == {-1, 0, 1, 2}
+
+
+def test_too_many_folds_are_refused() -> None:
+    settings = dataclasses.replace(SETTINGS, folds=4)
+    with pytest.raises(InputError, match=r"of 4 folds.*'c' has 3 images in 3 groups: lower 'balance\.blood\.folds'"):
+        assign_folds(BLOOD, labelled([0] * 9 + [1] * 9 + [2] * 3), np.arange(21), settings)
+    with pytest.raises(InputError, match="folds' is 1"):
+        dataclasses.replace(SETTINGS, folds=1)
+
+
+def test_no_weight_concerns_a_test_row() -> None:
     table = balanced_slides()
-    training = table["split"] == "train"
-    assert table.loc[training, "sample_weight"].mean() == pytest.approx(1, abs=1e-5)
-    assert (table.loc[~training, ["sample_weight", "repeats"]] == 1).all(axis=None)
-    assert (table.loc[training, "repeats"] == np.where(table.loc[training, "label"] == 2, 3, 1)).all()
+    test = table["split"] == "test"
+    for split in ("train", "validation"):
+        assert table.loc[table["split"] == split, "sample_weight"].mean() == pytest.approx(1, abs=1e-5)
+    assert (table.loc[test, ["sample_weight", "repeats"]] == 1).all(axis=None)
+    assert (table.loc[~test, "repeats"] == np.where(table.loc[~test, "label"] == 2, 3, 1)).all()
     assert not {"keep", "reason", "duplicate_of"} & set(table)
 
 

@@ -19,7 +19,7 @@ from scipy.stats import ks_2samp
 from terracyte import cli, params, tasks
 from terracyte.core import files, paths
 from terracyte.core.hashing import file_hash
-from terracyte.drift import report
+from terracyte.drift import measurement, report
 from terracyte.drift.comparison import compare, holm
 from terracyte.drift.examination import examine
 from terracyte.images.shift.corruptions import CORRUPTIONS, corrupt
@@ -103,7 +103,7 @@ def task(project: Path, edit: Edit) -> Task:
     paths.raw("blood").mkdir(parents=True)
     np.save(paths.images("blood"), images)
     split = np.repeat(["train", "validation", "test"], [100, 30, 30])
-    table = describe(images).assign(id=np.arange(IMAGES), label=np.arange(IMAGES) % 8, split=split)
+    table = describe(images).assign(id=np.arange(IMAGES), label=np.arange(IMAGES) % 8, split=split, fold=-1)
     files.write_table(paths.balance_manifest("blood"), table)
     return made
 
@@ -136,7 +136,9 @@ class Bright:
 def champion(task: Task) -> predictor.Predictor:
     images = np.load(paths.images("blood"))
     look = novelty.fit(images, np.arange(100), np.arange(100, 130), 0.02)
-    return predictor.Predictor(task=task, record={"variant": "bright"}, network=Bright(), temperature=1.0, novelty=look)
+    return predictor.Predictor(
+        task=task, record={"variant": "bright"}, model=Path(), network=Bright(), temperature=1.0, novelty=look
+    )
 
 
 def test_the_champion_is_asked_about_images_that_it_does_not_know(task: Task, champion: predictor.Predictor) -> None:
@@ -149,6 +151,25 @@ def test_the_champion_is_asked_about_images_that_it_does_not_know(task: Task, ch
     damaged = examine(task, [validation(task, "brightness_down")], champion, SETTINGS)
     assert {"brightness", "unlikeness", "probability of basophil"} <= {each.name for each in damaged.drifted}
     assert len(damaged.strangest) == SETTINGS.examples
+
+
+def test_networks_with_folds_answer_for_what_they_held_out(
+    task: Task, champion: predictor.Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Inverted(Bright):
+        def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+            return super().__call__(images)[:, [1, 0, *range(2, 8)]]
+
+    table = files.read_table(paths.balance_manifest("blood"))
+    files.write_table(paths.balance_manifest("blood"), table.assign(fold=table["id"] % 2))
+    plain = measurement.validation_outputs(task, champion, frozenset())
+    members = {0: champion, 1: dataclasses.replace(champion, network=Inverted())}
+    monkeypatch.setattr(predictor.Predictor, "members", lambda self: members)
+    mixed = measurement.validation_outputs(task, champion, frozenset())
+    names = [f"probability of {name}" for name in task.classes[:2]]
+    odd = (table["id"][table["split"] == "validation"] % 2 == 1).to_numpy()
+    for name, other in zip(names, names[::-1], strict=True):
+        assert sorted(mixed[name]) == pytest.approx(sorted([*plain[name][~odd], *plain[other][odd]]))
 
 
 def test_the_same_images_give_the_same_page_in_any_batches(task: Task, champion: predictor.Predictor) -> None:

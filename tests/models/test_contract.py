@@ -264,7 +264,10 @@ def test_an_ensemble_averages_logits(tmp_path: Path) -> None:
     x = images(MARS)
     expected = np.mean([predict(member, x) for member in members], axis=0)
     write_model(tmp_path / "ensemble.keras", ensemble.averaged(members))
-    np.testing.assert_allclose(predict(read_model(tmp_path / "ensemble.keras"), x), expected, atol=1e-5)
+    read = read_model(tmp_path / "ensemble.keras")
+    np.testing.assert_allclose(predict(read, x), expected, atol=1e-5)
+    for member, given in zip(ensemble.members(read), members, strict=True):
+        np.testing.assert_allclose(predict(member, x), predict(given, x), atol=1e-6)
     assert ensemble.averaged(members[:1]) is members[0]
 
 

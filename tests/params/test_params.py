@@ -97,6 +97,11 @@ UNLABELLED = {"kind": "segmentation", "classes": ["a", "b"], "height": 32, "widt
             0.3,
             "is searched, but variants.mars-final_short.change or tune.mars.change fixes",
         ),
+        (
+            "balance.mars.folds",
+            0,
+            "'folds' of variant mars-unet_folds is true, but 'balance.mars.folds' is 0: set that",
+        ),
         ("compute.workers", 0, "'compute.workers' is 0"),
         ("seeds", [2**31], "'seeds' is [2147483648]; it must list different numbers from 0 on, below 2**31"),
         ("tasks.mars.channels", 1.0, "'tasks.mars.channels' is 1.0 (float); it must be one of 1, 3"),
@@ -239,6 +244,13 @@ def test_an_override_is_merged_and_handed_on(edit: Edit) -> None:
     assert settings.config("mars-unet_1").cutmix == 0
     assert settings.config("mars-unet_1").epochs == settings.config("mars-unet_2").epochs == 3
     assert (settings.seeds_of("mars-unet_1"), settings.seeds_of("mars-unet_2")) == ((4, 5), (7,))
+
+
+def test_a_row_with_folds_has_a_seed_for_each_of_them(edit: Edit) -> None:
+    edit("override", {"seeds": [7]})
+    assert params.load().seeds_of("mars-unet_folds") == (0, 1, 2, 3, 4)
+    edit("override", {"variants.mars-unet_folds": {"seeds": [3]}})
+    assert params.load().seeds_of("mars-unet_folds") == (3,)
 
 
 def test_a_row_that_the_experiment_lacks_is_named(project: Path) -> None:

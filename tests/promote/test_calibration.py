@@ -2,13 +2,17 @@
 
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from terracyte import params, tasks
 from terracyte.core import files, paths
+from terracyte.models import ensemble
+from terracyte.models.serialization import write_model
 from terracyte.promote import calibration
+from terracyte.train.batches import read_rows
 from tests.conftest import TASKS
 from tests.pictures import segmentation
 
@@ -68,6 +72,24 @@ def test_a_champions_file_repeats_byte_for_byte(champions: Path, name: str) -> N
     calibration.write(task, folder / "model.keras", folder / "calibration.json")
     assert (folder / "calibration.json").read_bytes() == before
     assert files.read_json(folder / "calibration.json")["split"] == "validation"
+
+
+def test_each_network_with_folds_speaks_for_what_it_held_out(champions: Path, tmp_path: Path) -> None:
+    task = tasks.make("blood", params.load())
+    rows = read_rows(task, "validation")
+    networks = []
+    for sure in (1.0, 3.0):
+        images = keras.Input(task.image_shape)
+        bias = [sure, *[0.0] * (len(task.classes) - 1)]
+        head = keras.layers.Dense(len(bias), kernel_initializer="zeros")
+        networks.append(keras.Model(images, head(keras.layers.Flatten()(images))))
+        head.set_weights([head.get_weights()[0], np.array(bias)])
+    write_model(tmp_path / "model.keras", ensemble.averaged(networks))
+    calibration.write(task, tmp_path / "model.keras", tmp_path / "calibration.json", [1, 0])
+    logits = np.zeros((len(rows), len(task.classes)))
+    logits[:, 0] = np.where(rows.manifest["fold"] == 1, 1.0, 3.0)
+    found = files.read_json(tmp_path / "calibration.json")
+    assert found == {"split": "validation", **calibration.measure(logits, rows.targets.astype(np.int64))}
 
 
 def test_masks_are_drawn_from_and_background_is_left_out(champions: Path) -> None:

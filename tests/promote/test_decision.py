@@ -448,7 +448,7 @@ def test_the_record_tells_how_pictures_get_their_shape(edit: Edit) -> None:
         settings = params.load()
         task, scores = tasks.make("mars", settings), metric_files.read(paths.scores("mars", "mars-unet"))
         training = {int(seed): run for seed, run in metric_files.read(paths.training("mars", "mars-unet")).items()}
-        return contenders.describe(task, settings, "mars-unet", training, scores)
+        return contenders.describe(task, settings, row.read("mars", "mars-unet"), training, scores)
 
     assert task_of(record()).spec.fit == "stretch"
     edit("tasks.mars.fit", "pad")

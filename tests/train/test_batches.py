@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 from terracyte import params, tasks
-from terracyte.core import paths
+from terracyte.core import files, paths
 from terracyte.core.errors import InputError
 from terracyte.params.variant import Config
 from terracyte.tasks.task import Task
-from terracyte.train.batches import Rows, TrainingBatches, one_hot, read_rows
+from terracyte.train.batches import Rows, TrainingBatches, one_hot, read_rows, read_training
 from tests import balanced_project
 
 
@@ -43,6 +43,26 @@ def test_reads_the_rows_of_one_split(settings: params.Params) -> None:
     rows = read_rows(task(settings, "mars"), "validation")
     assert list(rows.ids) == [7, 6, 5, 4]
     np.testing.assert_array_equal(rows.images[rows.ids][..., 0] // 60, rows.targets)
+
+
+def test_each_seed_of_a_row_with_folds_holds_out_another_fold(settings: params.Params) -> None:
+    blood = task(settings, "blood")
+    held_out = []
+    for seed in (0, 1, 2):
+        training, validation = read_training(blood, config(folds=True), seed)
+        # the test split is ids 0 to 3
+        assert sorted([*training.ids, *validation.ids]) == list(range(4, 24))
+        held_out.append(list(validation.ids))
+        np.testing.assert_array_equal(validation.images[validation.ids].mean(axis=(1, 2, 3)) // 60, validation.targets)
+    assert held_out[0] == held_out[2] == list(range(23, 3, -2))
+    assert held_out[1] == list(range(22, 2, -2))
+
+
+def test_folds_must_be_there(settings: params.Params) -> None:
+    manifest = files.read_table(paths.balance_manifest("blood"))
+    files.write_table(paths.balance_manifest("blood"), manifest.assign(fold=-1))
+    with pytest.raises(InputError, match=r"needs 'balance\.<task>\.folds' of 2 or more"):
+        read_training(task(settings, "blood"), config(folds=True), 0)
 
 
 def test_an_epoch_shows_each_row_once(settings: params.Params) -> None:
