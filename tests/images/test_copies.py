@@ -62,8 +62,9 @@ def test_the_validation_copy_deals_the_named_corruptions_and_severities_evenly(
     dealt: list[tuple[str, float]] = []
 
     def remember(
-        image: NDArray[np.uint8], name: str, severity: float, random: np.random.Generator
+        image: NDArray[np.uint8], name: str, severity: float, random: np.random.Generator, stand_in: bool
     ) -> NDArray[np.uint8]:
+        assert stand_in
         dealt.append((name, severity))
         return image
 

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from terracyte import params, tasks
-from terracyte.images.shift.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from terracyte.images.shift.corruptions import CORRUPTIONS, SEVERITIES, _dye, corrupt
 
 
 def cell(size: int = 96) -> NDArray[np.uint8]:
@@ -57,6 +57,27 @@ def test_any_size_and_a_single_channel_will_do(name: str, shape: tuple[int, ...]
     assert shown.shape == shape
     assert shown.dtype == np.uint8
     np.testing.assert_array_equal(image, before)
+
+
+def test_stains_of_the_validation_copy_are_others_and_grow_as_well() -> None:
+    def washed(severity: float, seed: int) -> NDArray[np.uint8]:
+        return corrupt(cell(), "stain", severity, np.random.default_rng(seed), stand_in=True)
+
+    changes = [np.mean([cell() - washed(severity, seed).astype(float) for seed in range(8)]) for severity in SEVERITIES]
+    assert changes == sorted(changes)
+    assert 5 < changes[0] < 0.6 * changes[4]
+    assert not any(np.array_equal(washed(3, seed), damaged("stain", 3, seed)) for seed in range(8))
+    # dye only takes light
+    assert all((washed(5, seed) <= cell() + 1.0).all() for seed in range(8))
+
+
+def test_dye_follows_the_law_of_beer_and_lambert() -> None:
+    """Twice the density lets the square of the share of light pass."""
+    white = np.full((32, 32, 3), 1, np.float32)
+    thin, thick = (
+        _dye(white, np.full((32, 32, 1), density, np.float32), np.random.default_rng(0)) for density in (0.5, 1.0)
+    )
+    np.testing.assert_allclose(thick, thin**2, rtol=1e-5)
 
 
 def test_brightness_and_contrast_go_where_they_say() -> None:

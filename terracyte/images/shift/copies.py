@@ -2,7 +2,7 @@
 
 An image's damage depends on its id, the corruption and the copy's own seed alone, so that neither batches nor
 their order matter. The two copies share no image, no random number and no strength: the validation copy's
-severities lie halfway between the test copy's.
+severities lie halfway between the test copy's, and its stains are others.
 """
 
 import itertools
@@ -38,7 +38,7 @@ def validation_copy(images: Images, ids: NDArray[np.int64], names: Sequence[str]
     for row, place in enumerate(bar):
         step, column = divmod(int(drawn[row]), len(names))
         random = _generator(_VALIDATION, int(place), names[column])
-        shown[row] = corrupt(images[place], names[column], _HALFWAY[step], random)
+        shown[row] = corrupt(images[place], names[column], _HALFWAY[step], random, stand_in=True)
     return shown
 
 

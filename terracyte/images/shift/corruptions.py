@@ -39,13 +39,18 @@ class Corruption:
         apply: (h, w, 3) float32 in 0-1, a strength and random numbers to draw from → such an image; values
             beyond 0-1 are cut off afterwards.
         strengths: at the five severities.
+        stand_in: what damages the copy of the validation split instead: where one formula would say too little about
+            the many forms that the damage takes.
     """
 
     apply: Callable[[Pixels, float, np.random.Generator], Pixels]
     strengths: tuple[float, float, float, float, float]
+    stand_in: Callable[[Pixels, float, np.random.Generator], Pixels] | None = None
 
 
-def corrupt(image: NDArray[np.uint8], name: str, severity: float, random: np.random.Generator) -> NDArray[np.uint8]:
+def corrupt(
+    image: NDArray[np.uint8], name: str, severity: float, random: np.random.Generator, stand_in: bool = False
+) -> NDArray[np.uint8]:
     """Damage one image.
 
     Args:
@@ -53,6 +58,7 @@ def corrupt(image: NDArray[np.uint8], name: str, severity: float, random: np.ran
         name: a key of `CORRUPTIONS`.
         severity: 1 (slight) to 5 (hard); strengths between two whole severities are interpolated.
         random: what the damage is drawn from: a generator in the same state gives the same damage.
+        stand_in: take the corruption's `stand_in`, where it has one.
 
     Returns:
         An image of the same shape.
@@ -61,7 +67,8 @@ def corrupt(image: NDArray[np.uint8], name: str, severity: float, random: np.ran
     strength = float(np.interp(severity, SEVERITIES, corruption.strengths))
     channels = image.shape[-1]
     colour = np.repeat(image.astype(np.float32) / 255, 3 // channels, axis=-1)
-    return _bytes(corruption.apply(colour, strength, random)[..., :channels])
+    damage = (stand_in and corruption.stand_in) or corruption.apply
+    return _bytes(damage(colour, strength, random)[..., :channels])
 
 
 def _bytes(image: Pixels) -> NDArray[np.uint8]:
@@ -157,7 +164,7 @@ def _stain(image: Pixels, strength: float, random: np.random.Generator) -> Pixel
     for _ in range(round(5 * strength)):
         height, width, _channels = image.shape
         y, x = np.ogrid[:height, :width]
-        radius = min(height, width) * (0.06 + 0.2 * strength) * random.uniform(0.6, 1.2)
+        radius = min(height, width) * (0.1 + 0.3 * strength) * random.uniform(0.6, 1.2)
         centre = random.uniform(0, height), random.uniform(0, width)
         distance = (np.hypot(y - centre[0], x - centre[1]) / radius).astype(np.float32)[..., None]
         artefact = _blob if random.random() < 0.5 else _bubble
@@ -166,10 +173,14 @@ def _stain(image: Pixels, strength: float, random: np.random.Generator) -> Pixel
 
 
 def _blob(image: Pixels, distance: Pixels, strength: float, random: np.random.Generator) -> Pixels:
-    """A soft spot of dye: it lets the light of its own colour pass. `distance` is 1 at its rim."""
-    dye: Pixels = _DYES[random.integers(len(_DYES))]
-    cover: Pixels = strength * expit(8 * (1 - distance))
-    return image * (1 - cover * (1 - dye))
+    """A soft spot of dye. `distance` is 1 at its rim."""
+    return _dye(image, 2 * strength * expit(8 * (1 - distance)), random)
+
+
+def _dye(image: Pixels, density: Pixels, random: np.random.Generator) -> Pixels:
+    """Dye lets the light of its own colour pass, and the less the denser it is (Beer and Lambert's law)."""
+    dyed: Pixels = image * _DYES[random.integers(len(_DYES))] ** density
+    return dyed
 
 
 def _bubble(image: Pixels, distance: Pixels, strength: float, random: np.random.Generator) -> Pixels:
@@ -177,6 +188,18 @@ def _bubble(image: Pixels, distance: Pixels, strength: float, random: np.random.
     bright: Pixels = np.exp(-(((distance - 0.88) / 0.1) ** 2))
     dark: Pixels = np.exp(-(((distance - 1.08) / 0.1) ** 2))
     return image + strength * (bright * (1 - image) - dark * image)
+
+
+def _wash(image: Pixels, strength: float, random: np.random.Generator) -> Pixels:
+    """Dye that ran in from two sides, with wavy fronts."""
+    height, width, _channels = image.shape
+    y, x = np.mgrid[:height, :width] / min(height, width) - 0.5
+    for _ in range(2):
+        angle, phase = random.uniform(0, 2 * np.pi, 2)
+        along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+        front = 0.45 - 0.5 * strength * random.uniform(0.6, 1.2) + 0.06 * np.sin(8 * across + phase)
+        image = _dye(image, (2 * strength * expit(16 * (along - front))).astype(np.float32)[..., None], random)
+    return image
 
 
 CORRUPTIONS: Mapping[str, Corruption] = {
@@ -190,5 +213,5 @@ CORRUPTIONS: Mapping[str, Corruption] = {
     "noise": Corruption(_noise, (0.07, 0.11, 0.16, 0.22, 0.3)),
     "pixelation": Corruption(_pixelation, (1.7, 2.3, 3.0, 3.8, 4.8)),
     "jpeg": Corruption(_jpeg, (70.0, 80.0, 87.0, 91.0, 94.0)),
-    "stain": Corruption(_stain, (0.3, 0.42, 0.55, 0.68, 0.8)),
+    "stain": Corruption(_stain, (0.3, 0.42, 0.55, 0.68, 0.8), stand_in=_wash),
 }
