@@ -103,6 +103,17 @@ def test_a_number_of_rows_that_cannot_be_meant_is_refused(
     assert "argument --workers: " in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("given", "workers"), [([], 5), (["--workers", "auto"], 5), (["--workers", "2"], 2)])
+def test_there_are_as_many_rows_at_a_time_as_cores(
+    given: list[str], workers: int, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr("terracyte.core.cores.available", lambda: 5)
+    monkeypatch.setattr("terracyte.repro.stages.reproduce", lambda folder, workers, targets: asked.append(workers))
+    cli.main(["repro", *given])
+    assert asked == [workers]
+
+
 def test_ctrl_c_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupt(_: object) -> None:
         raise KeyboardInterrupt
