@@ -5,8 +5,8 @@ python -m benchmarks.duplicates FOLDER/bin/python [--images 4000] [--task blood]
 
 takes the task's raw images that cleaning keeps, plants copies and odd pictures among them, and lets both search them,
 in turns, each in a process of its own with one thread. Ours are the statistics and hashes of `ingest`, all rules of
-`clean`, and the bounds of `validate`; cleanvision's are its default issues. Counted is all that the processes do, reading
-and start-up included: ours read an array, theirs PNG files.
+`clean`, and the bounds of `validate`; cleanvision's are its default issues. Counted is all that the processes do, with
+start-up and reading: ours read an array, theirs PNG files.
 """
 
 import argparse
