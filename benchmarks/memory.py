@@ -76,7 +76,8 @@ def _run(stage: str, name: str) -> None:
 
 def _start(stage: str, name: str) -> "subprocess.Popen[bytes]":
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen([sys.executable, ROOT / f"stages/{stage}.py", name], env=environment)
+    # what it tells is no part of the table
+    return subprocess.Popen([sys.executable, ROOT / f"stages/{stage}.py", name], env=environment, stdout=sys.stderr)
 
 
 if __name__ == "__main__":
