@@ -137,6 +137,8 @@ class Variant:
         compared_with: the variant to which the table shows the difference; null for the row above.
         like: the variant whose change this one takes over and adds to; null for none.
         change: keys of the task's reference and their values here; `tuned: false` leaves out what `tune` found.
+        members: what single trainings change besides: that of seed s takes entry s, modulo their number. Networks that
+            are unlike err unlike, and their averaged logits less (arXiv 1612.01474 averages some that are alike).
         seeds: those of its trainings; null for one per fold where it has folds, else for everyone's.
     """
 
@@ -147,4 +149,5 @@ class Variant:
     compared_with: str | None = None
     like: str | None = None
     change: dict[str, object] = dataclasses.field(default_factory=dict)
+    members: tuple[dict[str, object], ...] = ()
     seeds: tuple[int, ...] | None = None

@@ -102,6 +102,12 @@ UNLABELLED = {"kind": "segmentation", "classes": ["a", "b"], "height": 32, "widt
             0,
             "'folds' of variant mars-unet_folds is true, but 'balance.mars.folds' is 0: set that",
         ),
+        (
+            "variants.mars-unet_1.members",
+            [{}, {"widht": 3}],
+            "'variants.mars-unet_1.members[1].widht' is unknown; did you mean 'width'?",
+        ),
+        ("variants.mars-unet_1.members", [{"folds": True}], "all members have folds, or none: say it in 'change'"),
         ("compute.workers", 0, "'compute.workers' is 0"),
         ("seeds", [2**31], "'seeds' is [2147483648]; it must list different numbers from 0 on, below 2**31"),
         ("tasks.mars.channels", 1.0, "'tasks.mars.channels' is 1.0 (float); it must be one of 1, 3"),
@@ -258,11 +264,31 @@ def test_a_row_that_the_experiment_lacks_is_named(project: Path) -> None:
         params.load().row("mars-final_short")
 
 
+def test_members_change_single_trainings_in_turn(project: Path, edit: Edit) -> None:
+    balanced_project.write(project)
+    edit("variants.mars-unet_1.members", [{}, {"width": 6}, {"residual": True, "width": 8}])
+    edit("variants.mars-unet_1.seeds", [0, 1, 2, 4])
+    balanced_project.configure()
+    found = row.read("mars", "mars-unet_1")
+    assert [(each.config.width, each.config.residual) for each in found.identities] == [
+        (4, False),
+        (6, False),
+        (8, True),
+        (6, False),
+    ]
+    assert len(set(found.fingerprints.values())) == 4
+    # a member is nobody else than the row that says the same
+    edit("variants.mars-unet_2", {"task": "mars", "title": "a", "like": "mars-unet_1", "change": {"width": 6}})
+    edit("variants.mars-unet_2.seeds", [1])
+    balanced_project.configure()
+    assert row.read("mars", "mars-unet_2").fingerprints["1"] == found.fingerprints["1"]
+
+
 def test_what_configure_writes_is_read_back(project: Path, edit: Edit) -> None:
     balanced_project.write(project)
     settings = params.load()
     found = row.read("mars", "mars-unet_1")
-    assert found.config == settings.config("mars-unet_1")
+    assert [start.config for start in found.starts] == [settings.config("mars-unet_1")]
     assert (found.seeds, found.spec) == (settings.seeds, settings.tasks["mars"])
     edit("tasks.mars.fit", "crop")
     balanced_project.configure()
