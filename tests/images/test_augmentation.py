@@ -13,7 +13,15 @@ from terracyte.images.augmentation import Augmentation, appearance, geometry, mi
 from terracyte.params.variant import Config
 
 GEOMETRY: dict[str, Any] = {"flip": "both", "rotation": 0.5, "zoom": 0.2}
-STRONG: dict[str, Any] = {**GEOMETRY, "brightness": 0.3, "contrast": 0.3, "blur": 0.5, "erasing": 0.5}
+STRONG: dict[str, Any] = {
+    **GEOMETRY,
+    "brightness": 0.3,
+    "contrast": 0.3,
+    "prime": 0.5,
+    "blur": 0.5,
+    "erasing": 0.5,
+    "erasing_boxes": 3,
+}
 RANDAUGMENT: dict[str, Any] = {"policy": "randaugment", "policy_strength": 1.0}
 AUGMIX: dict[str, Any] = {"policy": "augmix", "policy_strength": 1.0}
 COLOUR: dict[str, Any] = {"saturation": 1.0, "hue": 0.5}
@@ -212,7 +220,9 @@ def test_turns_leave_no_black_corners() -> None:
         {**COLOUR},
         {"brightness": 1.0, "contrast": 1.0},
         {"blur": 1.0},
+        {"prime": 1.0},
         {"erasing": 1.0},
+        {"erasing": 1.0, "erasing_boxes": 16},
         {"mixup": 1.0},
         RANDAUGMENT,
         AUGMIX,
@@ -342,22 +352,82 @@ def test_blur_is_a_gaussian() -> None:
         assert blurred[40 + y, 40 + x] / blurred[40, 40] == pytest.approx(expected, rel=1e-3)
 
 
-@pytest.mark.parametrize("change", [appearance.blur, mixing.erase])
-def test_single_images_are_chosen_with_the_probability(change: Any) -> None:
+@pytest.mark.parametrize(
+    ("change", "arguments"), [(appearance.prime, ()), (appearance.blur, ()), (mixing.erase, (1,)), (mixing.erase, (3,))]
+)
+def test_single_images_are_chosen_with_the_probability(change: Any, arguments: tuple[int, ...]) -> None:
     images = colourful(200)
-    changed = (changed_by(change, images, 0.3, random()) != images).any(axis=(1, 2, 3))
+    changed = (changed_by(change, images, 0.3, *arguments, random()) != images).any(axis=(1, 2, 3))
     assert 40 < changed.sum() < 80
 
 
 def test_erasing_covers_a_box_with_one_colour() -> None:
     images = colourful(50)
-    erased = changed_by(mixing.erase, images, 1.0, random())
+    erased = changed_by(mixing.erase, images, 1.0, 1, random())
     for before, after in zip(images, erased, strict=True):
         covered = (before != after).any(axis=-1)
         rows, columns = np.flatnonzero(covered.any(axis=1)), np.flatnonzero(covered.any(axis=0))
         assert covered[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
         assert len(np.unique(after[covered], axis=0)) == 1
         assert 0.01 < covered.mean() < 0.36
+
+
+def test_erasing_covers_up_to_so_many_boxes() -> None:
+    from scipy import ndimage
+
+    images = np.full((300, 64, 64, 1), 100, np.float32)
+    images[:, ::2] = 140
+    covered = (changed_by(mixing.erase, images, 1.0, 4, random()) != images)[..., 0]
+    counts = [ndimage.label(one)[1] for one in covered]
+    assert max(counts) == 4
+    # a quarter are drawn as single ones, others touch or overlap
+    assert 0.25 < np.mean(np.array(counts) == 1) < 0.6
+    # together as large as one: a third of the image at most
+    assert covered.mean(axis=(1, 2)).min() > 0
+    assert covered.mean(axis=(1, 2)).max() < 0.36
+
+
+def test_half_of_several_boxes_are_noise_about_the_images_colours() -> None:
+    images = np.full((400, 48, 48, 1), 100, np.float32)
+    images[:, ::2] = 140
+    erased = changed_by(mixing.erase, images, 1.0, 2, random())
+    values = [after[(after != 100) & (after != 140)] for after in erased]
+    # as drawn: a box of one colour holds one value, noise as many as pixels
+    assert 0.35 < np.mean([len(np.unique(one)) > 2 for one in values]) < 0.75
+    noise = np.concatenate([one for one in values if len(np.unique(one)) > 2])
+    assert noise.mean() == pytest.approx(120, abs=1)
+    assert noise.std() == pytest.approx(20, rel=0.1)
+
+
+def test_prime_mixes_image_curve_and_filter() -> None:
+    images = colourful(4).round()
+    changed = changed_by(appearance.prime, images, 1.0, random(1))
+    drawn = random(1)
+    drawn.random(4)
+    shares = drawn.dirichlet(np.ones(3), 4)
+    amplitudes = drawn.normal(0, 0.1, (4, 1, 4, 3))
+    weights = drawn.normal(0, 0.1, (4, 3, 3))
+    for i, image in enumerate(images.astype(np.float64)):
+        sines = [a * np.sin(np.pi * k * image / 255) for k, a in enumerate(amplitudes[i, 0], start=1)]
+        curved = (image + 255 * sum(sines)).clip(0, 255)
+        padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="symmetric")
+        added = [
+            (weights[i, y, x] - weights[i].mean()) * padded[y : y + 24, x : x + 32] for y in range(3) for x in range(3)
+        ]
+        expected = shares[i, 0] * image + shares[i, 1] * curved + shares[i, 2] * (image + sum(added))
+        np.testing.assert_allclose(changed[i], expected.clip(0, 255), atol=1e-2)
+
+
+def test_filters_leave_flat_images_alone_and_curves_keep_black() -> None:
+    np.testing.assert_allclose(appearance._kernels(50, random()).sum(axis=(1, 2)), 1)
+    curves = appearance._curves(50, 3, random())
+    assert curves.shape == (50, 1, 256, 3)
+    np.testing.assert_allclose(curves[:, 0, 0], 0)
+    np.testing.assert_allclose(curves[:, 0, 255], 255)
+    # sines are zero at the ends; between them the curves differ by image and channel
+    assert curves[:, 0, 128].std() > 20
+    black = np.zeros((8, 24, 32, 1), np.float32)
+    np.testing.assert_allclose(changed_by(appearance.prime, black, 1.0, random()), 0, atol=1e-4)
 
 
 def test_boxes_reach_every_border_and_never_beyond() -> None:

@@ -94,8 +94,9 @@ class Augmentation:
         config = self.config
         appearance.relight(images, config.brightness, config.contrast, random)
         appearance.recolour(images, config.saturation, config.hue, random)
+        appearance.prime(images, config.prime, random)
         appearance.blur(images, config.blur, random)
-        mixing.erase(images, config.erasing, random)
+        mixing.erase(images, config.erasing, config.erasing_boxes, random)
 
     def _mix(self, images: Images, targets: Targets, random: np.random.Generator) -> tuple[Images, Targets]:
         drawn = random.random()

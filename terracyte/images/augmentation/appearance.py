@@ -17,6 +17,10 @@ _FADING = 0.8
 _SATURATION_SPAN = 0.8
 # Standard deviations of the blur, in shares of the shorter edge: 0.5 to 2.4 pixels of 96.
 _BLUR = (0.005, 0.025)
+# PRIME's curves: standard deviation of each sine's amplitude, in shares of the grey range, and their number; its
+# filters: standard deviation of each weight beside the identity, and the edge in pixels.
+_CURVE, _SINES = 0.1, 4
+_WEIGHT, _EDGE = 0.1, 3
 
 
 def relight(images: Images, brightness: float, contrast: float, random: np.random.Generator) -> None:
@@ -73,6 +77,53 @@ def _shift_hue(image: Images, factor: float, turn: float) -> None:
     cv2.transform(changed, np.array([[1, 0, 0, 360 * (turn % 1)], [0, factor, 0, 0], [0, 0, 1, 0]]), changed)
     changed[..., 1].clip(None, 1, out=changed[..., 1])
     cv2.cvtColor(changed, cv2.COLOR_HSV2RGB, image)
+
+
+def prime(images: Images, probability: float, random: np.random.Generator) -> None:
+    """Mix some images with two random changes of them: bent grey values, and a random filter (arXiv 2112.13547).
+
+    The paper's transforms of the highest entropy, one of each kind, in a random convex mixture with the image: its
+    filter, and its smooth function of each channel's grey values, which may rise and fall. Its warps are left out:
+    masks stay as they are.
+
+    Args:
+        images: (b, h, w, c), 0-255.
+        probability: that an image is changed.
+        random: drawn from.
+    """
+    chosen = random.random(len(images)) < probability
+    size, channels = int(chosen.sum()), images.shape[-1]
+    shares = random.dirichlet(np.ones(3), size)
+    curves, kernels = _curves(size, channels, random), _kernels(size, random)
+    identity = np.zeros((_EDGE, _EDGE))
+    identity[_EDGE // 2, _EDGE // 2] = 1
+    for place, (kept, bent, filtered), curve, kernel in zip(
+        np.flatnonzero(chosen), shares, curves, kernels, strict=True
+    ):
+        image = images[place]
+        # of whole grey values, each of which a table looks up
+        bends = cv2.LUT(cv2.convertScaleAbs(image), (bent * curve).astype(np.float32))
+        # image and filtered image are one filter
+        cv2.filter2D(image, -1, kept * identity + filtered * kernel, image, borderType=cv2.BORDER_REFLECT)
+        image += bends.reshape(image.shape)
+        np.clip(image, 0, 255, out=image)
+
+
+def _curves(size: int, channels: int, random: np.random.Generator) -> NDArray[np.float64]:
+    """(b, 1, 256, c): what each grey value x becomes, 0-255: x + sum of a_k sin(pi k x), with x in 0-1."""
+    grey = np.arange(256) / 255
+    sines = np.sin(np.pi * grey[:, None] * np.arange(1, _SINES + 1))
+    amplitudes = random.normal(0, _CURVE, (size, 1, _SINES, channels))
+    curves: NDArray[np.float64] = 255 * (grey[:, None] + sines @ amplitudes).clip(0, 1)
+    return curves
+
+
+def _kernels(size: int, random: np.random.Generator) -> NDArray[np.float64]:
+    """(b, edge, edge): the identity and random weights, which sum to 0, so that flat places keep their grey."""
+    weights = random.normal(0, _WEIGHT, (size, _EDGE, _EDGE))
+    weights -= weights.mean(axis=(1, 2), keepdims=True)
+    weights[:, _EDGE // 2, _EDGE // 2] += 1
+    return weights
 
 
 def blur(images: Images, probability: float, random: np.random.Generator) -> None:

@@ -19,25 +19,31 @@ _ERASED = (0.02, 0.33)
 _MIXUP_ALPHA = 0.2
 
 
-def erase(images: Images, probability: float, random: np.random.Generator) -> None:
-    """Cover a box of some images with one colour, drawn about the image's own colours (arXiv 1708.04896).
+def erase(images: Images, probability: float, most: int, random: np.random.Generator) -> None:
+    """Cover boxes of some images with colours drawn about the image's own ones (arXiv 1708.04896).
 
-    Masks stay as they are: the network has to infer what is under the box from its surroundings.
+    A single box has one colour. Of several, half are noise; all together they have the area of a single one.
+    Masks stay as they are: the network has to infer what is under a box from its surroundings.
 
     Args:
         images: (b, h, w, c), 0-255; changed in place.
-        probability: that an image loses a box.
+        probability: that an image loses boxes.
+        most: boxes of an image; their number is uniform from 1 to this.
         random: drawn from.
     """
     size, height, width, channels = images.shape
     chosen = random.random(size) < probability
-    sides = np.sqrt(random.uniform(*_ERASED, (2, size)))
-    rows, columns = boxes(height, width, sides[0], sides[1], random)
-    colours = random.standard_normal((size, channels), np.float32)
+    counts = random.integers(1, most + 1, size)
+    sides = np.sqrt(random.uniform(*_ERASED, (2, size, most)) / counts[:, None])
+    rows, columns = boxes(height, width, sides[0].ravel(), sides[1].ravel(), random)
+    colours = random.standard_normal((size * most, channels), np.float32)
+    noisy = (random.random(size * most) < 0.5) & (most > 1)
     for place in np.flatnonzero(chosen):
-        mean, deviation = cv2.meanStdDev(images[place])
-        colour = mean[:, 0] + colours[place] * deviation[:, 0]
-        images[place, rows[place], columns[place]] = colour.clip(0, 255)
+        mean, deviation = (moment[:, 0].astype(np.float32) for moment in cv2.meanStdDev(images[place]))
+        for number in range(place * most, place * most + counts[place]):
+            box = images[place, rows[number], columns[number]]
+            drawn = random.standard_normal(box.shape, np.float32) if noisy[number] else colours[number]
+            box[...] = (mean + drawn * deviation).clip(0, 255)
 
 
 def cutmix(images: Images, targets: Targets, dense: bool, random: np.random.Generator) -> tuple[Images, Targets]:
