@@ -33,13 +33,13 @@ def erase(images: Images, probability: float, most: int, random: np.random.Gener
     """
     size, height, width, channels = images.shape
     chosen = random.random(size) < probability
-    counts = random.integers(1, most + 1, size)
+    counts = random.integers(1, most + 1, (size,))
     sides = np.sqrt(random.uniform(*_ERASED, (2, size, most)) / counts[:, None])
     rows, columns = boxes(height, width, sides[0].ravel(), sides[1].ravel(), random)
     colours = random.standard_normal((size * most, channels), np.float32)
     noisy = (random.random(size * most) < 0.5) & (most > 1)
     for place in np.flatnonzero(chosen):
-        mean, deviation = (moment[:, 0].astype(np.float32) for moment in cv2.meanStdDev(images[place]))
+        mean, deviation = np.asarray(cv2.meanStdDev(images[place]), np.float32)[..., 0]
         for number in range(place * most, place * most + counts[place]):
             box = images[place, rows[number], columns[number]]
             drawn = random.standard_normal(box.shape, np.float32) if noisy[number] else colours[number]
