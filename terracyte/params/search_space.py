@@ -18,6 +18,7 @@ TUNABLE = (
         "contrast",
         "saturation",
         "hue",
+        "prime",
         "blur",
         "erasing",
         "policy",

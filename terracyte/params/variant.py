@@ -39,7 +39,9 @@ class Config:
         brightness, contrast, saturation: strengths; at 1, an image's mean moves up by half of the range or down to
             its half, its grey values stretch by a factor of 0.2 to 2, its saturation by one of 1/9 to 9.
         hue: the largest turn of the colour circle, in turns.
-        blur, erasing: probability that an image is blurred, or that a box of it is erased (arXiv 1708.04896).
+        prime: probability that an image is mixed with bent grey values and a random filter of it (arXiv 2112.13547).
+        blur, erasing: probability that an image is blurred, or that boxes of it are erased (arXiv 1708.04896).
+        erasing_boxes: how many boxes of it at most; 1 is filled with one colour, several with colours or noise.
         policy: chain of random changes: randaugment (arXiv 1909.13719) or augmix (arXiv 1912.02781; no masks).
         policy_strength: of its changes, 0-1.
         cutmix, mixup: probability that a batch is mixed, in one way at most (arXiv 1905.04899, 1710.09412).
@@ -94,8 +96,10 @@ class Config:
     contrast: float = number(0, 1, default=0.0)
     saturation: float = number(0, 1, default=0.0)
     hue: float = number(0, 0.5, default=0.0)
+    prime: float = number(0, 1, default=0.0)
     blur: float = number(0, 1, default=0.0)
     erasing: float = number(0, 1, default=0.0)
+    erasing_boxes: int = number(1, 16, default=1)
     policy: Literal["none", "randaugment", "augmix"] = "none"
     policy_strength: float = number(0, 1, default=0.0)
     cutmix: float = number(0, 1, default=0.0)

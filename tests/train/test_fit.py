@@ -135,6 +135,7 @@ def test_learns(fit: Fit, variant: str) -> None:
         "contrast",
         "saturation",
         "hue",
+        "prime",
         "blur",
         "erasing",
         "input_dropout",
