@@ -28,7 +28,10 @@ class Config:
         squeeze_excite: channel attention in each block (arXiv 1709.01507).
         residual: shortcuts around each level's convolutions (U-Net; arXiv 1512.03385).
         attention: gates on the U-Net's shortcuts (arXiv 1804.03999).
+        joined: how a U-Net's decoder takes the encoder's shortcuts: concatenate (as published), or add, at less cost.
         standardize: bring each image to zero mean and unit variance first (U-Net, CNN).
+        raw_brightness: show a U-Net without encoder the grey values as they are beside the standardized ones: how bright
+            a surface is tells something of it, too.
         input_dropout: rate of the single values of the input.
         dropout: rate before the head or in the bottleneck.
         l1, l2: kernel penalties.
@@ -81,7 +84,9 @@ class Config:
     squeeze_excite: bool = False
     residual: bool = False
     attention: bool = False
+    joined: Literal["concatenate", "add"] = "concatenate"
     standardize: bool = False
+    raw_brightness: bool = False
     input_dropout: float = number(0, 0.9, default=0.0)
     dropout: float = number(0, 0.9)
     l1: float = number(0, 1)
