@@ -30,8 +30,8 @@ class Config:
         attention: gates on the U-Net's shortcuts (arXiv 1804.03999).
         joined: how a U-Net's decoder takes the encoder's shortcuts: concatenate (as published), or add, at less cost.
         standardize: bring each image to zero mean and unit variance first (U-Net, CNN).
-        raw_brightness: show a U-Net without encoder the grey values as they are beside the standardized ones: how bright
-            a surface is tells something of it, too.
+        raw_brightness: show a U-Net without encoder the grey values as they are beside the standardized ones: how
+            bright a surface is tells something of it, too.
         input_dropout: rate of the single values of the input.
         dropout: rate before the head or in the bottleneck.
         l1, l2: kernel penalties.
