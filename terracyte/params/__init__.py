@@ -226,9 +226,6 @@ def _check_variant(params: Params, name: str, variant: Variant) -> None:
             raise InputError(
                 f"'variants.{name}.members[{member}].folds': all members have folds, or none: say it in 'change'"
             )
-    if params.config(name).folds and not params.balance[variant.task].folds:
-        where = f"balance.{variant.task}.folds"
-        raise InputError(f"'folds' of variant {name} is true, but '{where}' is 0: set that to 5, or leave both out")
 
 
 def _check_likeness(params: Params, name: str) -> None:
@@ -254,6 +251,11 @@ def _check_experiment(params: Params) -> None:
         if task != params.variants[name].task:
             raise InputError(f"'rows.{name}' is {task!r}, but the variant's task is {params.variants[name].task!r}")
         check_keys([task], experiment.sources, f"sources, for 'rows.{name}'")
+        if params.config(name).folds and not params.balance[task].folds:
+            where = f"balance.{task}.folds"
+            raise InputError(
+                f"row {name} has 'folds', but '{where}' of params.yaml is 0: set that to 5, or leave both out"
+            )
         other = params.variants[name].compared_with
         if other is not None and other not in experiment.rows:
             raise InputError(f"'rows.{name}' is compared with {other}, which is no row here: add it, or leave out both")

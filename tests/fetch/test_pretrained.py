@@ -160,13 +160,13 @@ def test_the_weights_are_part_of_who_a_run_is() -> None:
 
 def test_a_backbone_is_fetched_once_for_all_its_rows(edit: Edit, real: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     PLACED.write_bytes(real)
-    edit("rows", {NAME: "blood", "blood-cnn_lean": "blood", "mars-unet_1": "mars"})
-    edit("variants.blood-cnn_lean.change", {**BACKBONE, "weights": "imagenet"})
+    edit("rows", {NAME: "blood", "blood-cnn_with_adamw": "blood", "mars-unet_1": "mars"})
+    edit("variants.blood-cnn_with_adamw.change", {**BACKBONE, "weights": "imagenet"})
     checked: list[str] = []
     monkeypatch.setattr(pretrained, "_check", lambda weights, settings, name, config: checked.append(name))
     fetch(edit, weights="imagenet")
     assert checked == [NAME]
-    assert paths.backbone("blood-cnn_lean") is not None
+    assert paths.backbone("blood-cnn_with_adamw") is not None
 
 
 def test_nothing_fetched_is_one_line() -> None:
