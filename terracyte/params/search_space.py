@@ -19,6 +19,7 @@ TUNABLE = (
         "saturation",
         "hue",
         "prime",
+        "shading",
         "blur",
         "erasing",
         "policy",

@@ -43,6 +43,7 @@ class Config:
             its half, its grey values stretch by a factor of 0.2 to 2, its saturation by one of 1/9 to 9.
         hue: the largest turn of the colour circle, in turns.
         prime: probability that an image is mixed with bent grey values and a random filter of it (arXiv 2112.13547).
+        shading: probability that a smooth region of an image has another light, channel by channel.
         blur, erasing: probability that an image is blurred, or that boxes of it are erased (arXiv 1708.04896).
         erasing_boxes: how many boxes of it at most; 1 is filled with one colour, several with colours or noise.
         policy: chain of random changes: randaugment (arXiv 1909.13719) or augmix (arXiv 1912.02781; no masks).
@@ -102,6 +103,7 @@ class Config:
     saturation: float = number(0, 1, default=0.0)
     hue: float = number(0, 0.5, default=0.0)
     prime: float = number(0, 1, default=0.0)
+    shading: float = number(0, 1, default=0.0)
     blur: float = number(0, 1, default=0.0)
     erasing: float = number(0, 1, default=0.0)
     erasing_boxes: int = number(1, 16, default=1)

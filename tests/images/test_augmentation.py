@@ -18,6 +18,7 @@ STRONG: dict[str, Any] = {
     "brightness": 0.3,
     "contrast": 0.3,
     "prime": 0.5,
+    "shading": 0.5,
     "blur": 0.5,
     "erasing": 0.5,
     "erasing_boxes": 3,
@@ -221,6 +222,7 @@ def test_turns_leave_no_black_corners() -> None:
         {"brightness": 1.0, "contrast": 1.0},
         {"blur": 1.0},
         {"prime": 1.0},
+        {"shading": 1.0},
         {"erasing": 1.0},
         {"erasing": 1.0, "erasing_boxes": 16},
         {"mixup": 1.0},
@@ -353,7 +355,8 @@ def test_blur_is_a_gaussian() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "arguments"), [(appearance.prime, ()), (appearance.blur, ()), (mixing.erase, (1,)), (mixing.erase, (3,))]
+    ("change", "arguments"),
+    [(appearance.prime, ()), (appearance.shade, ()), (appearance.blur, ()), (mixing.erase, (1,)), (mixing.erase, (3,))],
 )
 def test_single_images_are_chosen_with_the_probability(change: Any, arguments: tuple[int, ...]) -> None:
     images = colourful(200)
@@ -428,6 +431,29 @@ def test_filters_leave_flat_images_alone_and_curves_keep_black() -> None:
     assert curves[:, 0, 128].std() > 20
     black = np.zeros((8, 24, 32, 1), np.float32)
     np.testing.assert_allclose(changed_by(appearance.prime, black, 1.0, random()), 0, atol=1e-4)
+
+
+def test_shading_scales_and_lifts_channels_within_a_smooth_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    region = np.linspace(0, 1, 32, dtype=np.float32)[None].repeat(24, axis=0)
+    monkeypatch.setattr(appearance, "_region", lambda height, width, random: region)
+    images = colourful(6) / 4
+    drawn = random(1)
+    drawn.random(6)
+    gains, lifts = drawn.uniform(0.1, 1.2, (6, 3)), drawn.uniform(0, 102, (6, 3)) * (drawn.random((6, 1)) < 0.5)
+    expected = images + region[..., None] * (images * (gains - 1)[:, None, None] + lifts[:, None, None])
+    np.testing.assert_allclose(changed_by(appearance.shade, images, 1.0, random(1)), expected, atol=1e-3)
+    assert {bool(lift.any()) for lift in lifts} == {True, False}
+
+
+def test_regions_are_smooth_and_cover_any_share() -> None:
+    drawn = random()
+    regions = np.stack([appearance._region(96, 96, drawn) for _ in range(200)])
+    assert regions.min() == 0
+    assert regions.max() == 1
+    covered = regions.mean(axis=(1, 2))
+    assert covered.min() < 0.1 < 0.4 < np.median(covered) < 0.6 < 0.9 < covered.max()
+    # from nothing to all takes pixels, not an edge
+    assert max(np.abs(np.diff(regions, axis=axis)).max() for axis in (1, 2)) < 0.6
 
 
 def test_boxes_reach_every_border_and_never_beyond() -> None:

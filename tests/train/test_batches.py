@@ -117,6 +117,7 @@ def test_same_seed_and_epoch_same_batches(settings: params.Params) -> None:
         rotation=0.5,
         blur=0.5,
         prime=0.5,
+        shading=0.5,
         erasing=0.5,
         erasing_boxes=3,
         policy="randaugment",

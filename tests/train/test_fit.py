@@ -136,6 +136,7 @@ def test_learns(fit: Fit, variant: str) -> None:
         "saturation",
         "hue",
         "prime",
+        "shading",
         "blur",
         "erasing",
         "input_dropout",

@@ -95,6 +95,7 @@ class Augmentation:
         appearance.relight(images, config.brightness, config.contrast, random)
         appearance.recolour(images, config.saturation, config.hue, random)
         appearance.prime(images, config.prime, random)
+        appearance.shade(images, config.shading, random)
         appearance.blur(images, config.blur, random)
         mixing.erase(images, config.erasing, config.erasing_boxes, random)
 

@@ -21,6 +21,9 @@ _BLUR = (0.005, 0.025)
 # filters: standard deviation of each weight beside the identity, and the edge in pixels.
 _CURVE, _SINES = 0.1, 4
 _WEIGHT, _EDGE = 0.1, 3
+# Shaded regions: cells along an edge of the random field, how steep their borders are, the factor of each channel in
+# them, and what is added to half of them, in shares of the grey range.
+_CELLS, _STEEP, _GAIN, _ADDED = (2, 6), (2.0, 10.0), (0.1, 1.2), 0.4
 
 
 def relight(images: Images, brightness: float, contrast: float, random: np.random.Generator) -> None:
@@ -124,6 +127,34 @@ def _kernels(size: int, random: np.random.Generator) -> NDArray[np.float64]:
     weights -= weights.mean(axis=(1, 2), keepdims=True)
     weights[:, _EDGE // 2, _EDGE // 2] += 1
     return weights
+
+
+def shade(images: Images, probability: float, random: np.random.Generator) -> None:
+    """Let smooth regions of some images have another light: each channel scaled, and lifted in half of the images.
+
+    Uneven stain, light and film change a part of an image, where the changes above change all of it.
+
+    Args:
+        images: (b, h, w, c), 0-255.
+        probability: that an image is changed.
+        random: drawn from.
+    """
+    chosen = np.flatnonzero(random.random(len(images)) < probability)
+    size, (_, height, width, channels) = len(chosen), images.shape
+    gains = random.uniform(*_GAIN, (size, channels))
+    added = random.uniform(0, 255 * _ADDED, (size, channels)) * (random.random((size, 1)) < 0.5)
+    for place, gain, lift in zip(chosen, gains.astype(np.float32), added.astype(np.float32), strict=True):
+        image, region = images[place], _region(height, width, random)[..., None]
+        image += region * (image * (gain - 1) + lift)
+        np.clip(image, 0, 255, out=image)
+
+
+def _region(height: int, width: int, random: np.random.Generator) -> NDArray[np.float32]:
+    """(h, w), 0-1: a smooth random field about a random level, with soft borders."""
+    coarse = random.random((int(random.integers(*_CELLS)), int(random.integers(*_CELLS))), np.float32)
+    field = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    region: NDArray[np.float32] = ((field - random.uniform(0.2, 0.8)) * random.uniform(*_STEEP) + 0.5).clip(0, 1)
+    return region.astype(np.float32)
 
 
 def blur(images: Images, probability: float, random: np.random.Generator) -> None:
