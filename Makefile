@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 EXPERIMENT ?= .
 TARGETS ?=
-WORKERS ?= 2
+WORKERS ?= auto
 BASE ?= origin/main
 OPTIONS ?=
 SECONDS ?= 600
@@ -33,7 +33,7 @@ setup: .venv/installed ## make the environment in .venv from requirements.lock
 	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-repro: setup ## run what is out of date of the embedded sample (or EXPERIMENT=FOLDER), WORKERS=2 rows at a time
+repro: setup ## run what is out of date of the embedded sample (or EXPERIMENT=FOLDER), WORKERS=auto rows at a time: one per core
 	@test -f "$(EXPERIMENT)/experiment.yaml" || { echo "error: EXPERIMENT is '$(EXPERIMENT)': name a folder with an experiment.yaml" >&2; exit 2; }
 	@test "$(EXPERIMENT)" -ef . || cp dvc.yaml "$(EXPERIMENT)/"
 	@exec terracyte repro $(TARGETS) --experiment "$(EXPERIMENT)" --workers $(WORKERS)

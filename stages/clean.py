@@ -2,13 +2,7 @@
 
 import argparse
 
-from terracyte import compute, params, tasks
-from terracyte.clean import decide
-from terracyte.clean.rules import Raw
-from terracyte.core import files, paths
 from terracyte.core.errors import guarded
-from terracyte.measure import settings as measured
-from terracyte.validate import expectations
 
 
 def main() -> None:
@@ -16,6 +10,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", help="a name of params.yaml: tasks")
     name = parser.parse_args().task
+    # Imported here: `--help` needs none of it.
+    from terracyte import compute, params, tasks
+    from terracyte.clean import decide
+    from terracyte.clean.rules import Raw
+    from terracyte.core import files, paths
+    from terracyte.measure import settings as measured
+    from terracyte.validate import expectations
+
     settings = params.load()
     task = tasks.make(name, settings)
     masks = files.map_array(paths.masks(name)) if task.dense else None

@@ -2,9 +2,6 @@
 
 import argparse
 
-from terracyte import params
-from terracyte.configure import rows
-from terracyte.core import files, paths
 from terracyte.core.errors import guarded
 
 
@@ -13,6 +10,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", help="a name of params.yaml: tasks")
     task = parser.parse_args().task
+    # Imported here: `--help` needs none of it.
+    from terracyte import params
+    from terracyte.configure import rows
+    from terracyte.core import files, paths
+
     settings = params.load()
     with files.atomic_folder(paths.configs(task)) as folder:
         rows.write(settings, task, folder)

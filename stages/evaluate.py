@@ -2,11 +2,7 @@
 
 import argparse
 
-from terracyte import params, tasks
-from terracyte.core import files, metric_files, paths
 from terracyte.core.errors import guarded
-from terracyte.evaluate import confusions, predictions, scores
-from terracyte.params import row
 
 
 def main() -> None:
@@ -14,6 +10,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("variant", help="a name of experiment.yaml: rows")
     name = parser.parse_args().variant
+    # Imported here: `--help` needs none of it.
+    from terracyte import params, tasks
+    from terracyte.core import files, metric_files, paths
+    from terracyte.evaluate import confusions, predictions, scores
+    from terracyte.params import row
+
     this = row.read(params.load().row(name).task, name)
     task = tasks.of(this.task, this.spec)
     predictions.trained(this)

@@ -2,14 +2,16 @@
 
 import argparse
 
-from terracyte import params
 from terracyte.core.errors import guarded
-from terracyte.fetch import pretrained
 
 
 def main() -> None:
     """Fetch each backbone once, for all rows."""
     argparse.ArgumentParser(description=__doc__).parse_args()
+    # Imported here: `--help` needs none of it.
+    from terracyte import params
+    from terracyte.fetch import pretrained
+
     pretrained.fetch(params.load())
 
 

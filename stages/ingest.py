@@ -2,10 +2,7 @@
 
 import argparse
 
-from terracyte import compute, params, tasks
-from terracyte.core import files, paths
 from terracyte.core.errors import guarded
-from terracyte.ingest import raw, sources
 
 
 def main() -> None:
@@ -13,6 +10,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", help="a name of params.yaml: tasks")
     name = parser.parse_args().task
+    # Imported here: `--help` needs none of it.
+    from terracyte import compute, params, tasks
+    from terracyte.core import files, paths
+    from terracyte.ingest import raw, sources
+
     settings = params.load()
     task, source = tasks.make(name, settings), settings.experiment.sources[name]
     with files.atomic_folder(paths.raw(name)) as folder, compute.using(settings.compute):

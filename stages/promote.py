@@ -2,8 +2,6 @@
 
 import argparse
 
-from terracyte import params, tasks
-from terracyte.core import quiet
 from terracyte.core.errors import guarded
 
 
@@ -12,6 +10,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", help="a name of params.yaml: tasks")
     name = parser.parse_args().task
+    # Imported here: `--help` needs none of it.
+    from terracyte import params, tasks
+    from terracyte.core import quiet
+
     settings = params.load()
     task = tasks.make(name, settings)
     # Keras takes seconds to import: after all that can be wrong with the arguments

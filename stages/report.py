@@ -2,10 +2,7 @@
 
 import argparse
 
-from terracyte import params, tasks
-from terracyte.core import files, paths
 from terracyte.core.errors import guarded
-from terracyte.report import ablation, champions, page, records, runs, tables
 
 
 def main() -> None:
@@ -13,6 +10,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", help="a name of params.yaml: tasks")
     name = parser.parse_args().task
+    # Imported here: `--help` needs none of it.
+    from terracyte import params, tasks
+    from terracyte.core import files, paths
+    from terracyte.report import ablation, champions, page, records, runs, tables
+
     settings = params.load()
     task = tasks.make(name, settings)
     gathered = records.gather(task, settings)

@@ -2,8 +2,6 @@
 
 import argparse
 
-from terracyte import params, tasks
-from terracyte.core import files, paths, quiet
 from terracyte.core.errors import guarded
 
 
@@ -13,6 +11,10 @@ def main() -> None:
     parser.add_argument("task", help="a name of params.yaml: tasks")
     parser.add_argument("--variant", help="submit this variant; the others need not be trained")
     arguments = parser.parse_args()
+    # Imported here: `--help` needs none of it.
+    from terracyte import params, tasks
+    from terracyte.core import files, paths, quiet
+
     settings = params.load()
     task = tasks.make(arguments.task, settings)
     # Keras takes seconds to import: after all that can be wrong with the arguments

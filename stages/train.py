@@ -2,10 +2,7 @@
 
 import argparse
 
-from terracyte import params
-from terracyte.core import quiet
 from terracyte.core.errors import guarded
-from terracyte.params import row
 
 
 def main() -> None:
@@ -13,6 +10,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("variant", help="a name of experiment.yaml: rows")
     name = parser.parse_args().variant
+    # Imported here: `--help` needs none of it.
+    from terracyte import params
+    from terracyte.core import quiet
+    from terracyte.params import row
+
     settings = params.load()
     variant = settings.row(name)
     resolved = row.read(variant.task, name)

@@ -3,16 +3,18 @@
 import argparse
 import sys
 
-from terracyte import params, tracking
-from terracyte.core import files, paths
 from terracyte.core.errors import InputError, guarded
-from terracyte.tune import search
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", help="a name of params.yaml: tasks")
     task = parser.parse_args().task
+    # Imported here: `--help` needs none of it.
+    from terracyte import params, tracking
+    from terracyte.core import files, paths
+    from terracyte.tune import search
+
     outcome = search.search(params.load(), task)
     files.write_json(paths.tuning(task), outcome)
     files.write_json(paths.tuned(task), dict(outcome["values"]))

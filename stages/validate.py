@@ -2,11 +2,7 @@
 
 import argparse
 
-from terracyte import params, tasks
-from terracyte.core import files, paths
 from terracyte.core.errors import guarded
-from terracyte.measure import settings as measured
-from terracyte.validate import expectations
 
 
 def main() -> None:
@@ -14,6 +10,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", help="a name of params.yaml: tasks")
     name = parser.parse_args().task
+    # Imported here: `--help` needs none of it.
+    from terracyte import params, tasks
+    from terracyte.core import files, paths
+    from terracyte.measure import settings as measured
+    from terracyte.validate import expectations
+
     settings = params.load()
     manifest = files.read_table(paths.raw_manifest(name))
     task = tasks.make(name, settings)

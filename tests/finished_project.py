@@ -1,7 +1,7 @@
 """A project whose every stage before `report` seems to have run: seconds instead of trainings."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,19 +91,21 @@ BEHAVIOUR: dict[str, Any] = {
     "batch_of_one": {"passed": True, "figure": 0.0, "bound": 0.001},
 }
 
-_IMAGES = 120
+IMAGES = 120
 _SPLITS = ("train", "validation", "test")
 
 
-def build() -> None:
-    """Fill the working directory for both tasks; its parameters get small images, two seeds and few variants."""
-    _declare()
+def build(
+    variants: Mapping[str, Mapping[str, Any]] = VARIANTS, seeds: Sequence[int] = (0, 1), images: int = IMAGES
+) -> None:
+    """Fill the working directory for both tasks; its parameters get small images, these seeds and variants."""
+    _declare(variants, seeds)
     settings = params.load()
     for name in settings.task_names:
         task = tasks.make(name, settings)
         files.write_json(paths.tuning(name), TUNING)
         files.write_json(paths.tuned(name), {})
-        manifest = _raw(task)
+        manifest = _raw(task, images)
         cleaned = _clean(task, manifest)
         _balance(task, cleaned)
         _validation(task, cleaned)
@@ -116,10 +118,10 @@ def build() -> None:
         promote(task, settings)
 
 
-def _declare() -> None:
+def _declare(variants: Mapping[str, Mapping[str, Any]], seeds: Sequence[int]) -> None:
     content = yaml_files.read_yaml(paths.PARAMS)
-    content["seeds"] = [0, 1]
-    content["variants"] = VARIANTS
+    content["seeds"] = list(seeds)
+    content["variants"] = variants
     content["evaluate"]["bootstrap"] = 100
     for tune in content["tune"].values():
         tune["trials"] = 0  # of variants that are not declared here
@@ -127,7 +129,7 @@ def _declare() -> None:
         task |= {"height": 32, "width": 32}
     write_settings(paths.PARAMS, content)
     experiment = yaml_files.read_yaml(paths.EXPERIMENT)
-    experiment |= {"rows": {name: variant["task"] for name, variant in VARIANTS.items()}, "override": {}}
+    experiment |= {"rows": {name: variant["task"] for name, variant in variants.items()}, "override": {}}
     write_settings(paths.EXPERIMENT, experiment)
 
 
@@ -234,20 +236,20 @@ def _logits(task: Task, truth: NDArray[Any], skill: float, random: np.random.Gen
     return 3 * np.eye(len(task.classes))[shown] + random.normal(size=(*shown.shape, len(task.classes)))
 
 
-def _raw(task: Task) -> pd.DataFrame:
+def _raw(task: Task, count: int) -> pd.DataFrame:
     random = np.random.default_rng(len(task.name))
     height, width, channels = task.image_shape
-    labels = random.permutation(np.arange(_IMAGES) % len(task.classes))
+    labels = random.permutation(np.arange(count) % len(task.classes))
     y, x = np.mgrid[:height, :width] / min(height, width)
     masks = np.stack([_terrain(task, label, y, x) for label in labels])
     tint = random.uniform(60, 230, (len(task.classes), channels))
-    images = tint[masks] + random.normal(0, 12, (_IMAGES, height, width, channels))
+    images = tint[masks] + random.normal(0, 12, (count, height, width, channels))
     # Two joke pictures: one three times, one twice.
     images[[3, 4]], images[6] = images[2], images[5]
     pixels = images.clip(0, 255).astype(np.uint8)
     paths.raw(task.name).mkdir(parents=True)
     np.save(paths.images(task.name), pixels)
-    manifest = pd.DataFrame({"id": np.arange(_IMAGES), "name": [f"image {i}" for i in range(_IMAGES)]})
+    manifest = pd.DataFrame({"id": np.arange(count), "name": [f"image {i}" for i in range(count)]})
     manifest["content_hash"] = [image.tobytes().hex()[:64] for image in pixels]
     if task.dense:
         np.save(paths.masks(task.name), masks.astype(np.uint8))
@@ -295,7 +297,7 @@ def _split(task: Task, rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def _validation(task: Task, cleaned: pd.DataFrame) -> None:
-    held = {"table": "manifest", "name": "ids count up", "severity": "fatal", "success": True, "rows": _IMAGES}
+    held = {"table": "manifest", "name": "ids count up", "severity": "fatal", "success": True, "rows": len(cleaned)}
     failed = {**held, "name": "no image twice", "severity": "recorded", "success": False, "unexpected_count": 5}
     failed["examples"] = [{"row": "image 2", "value": "<hash>"}]
     for path, suite, found in (

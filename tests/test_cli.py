@@ -13,7 +13,7 @@ from terracyte.core import paths
 from terracyte.core.arguments import of_task
 from tests.conftest import ROOT
 
-HEAVY = "keras", "tensorflow", "numpy", "pandas", "mlflow", "matplotlib", "dvc", "ray", "optuna"
+HEAVY = "keras", "tensorflow", "numpy", "scipy", "pandas", "mlflow", "matplotlib", "dvc", "ray", "optuna"
 
 
 def test_help_imports_no_large_library() -> None:
@@ -30,6 +30,20 @@ print("imported:", *sorted(set({HEAVY}) & sys.modules.keys()))
     for name in cli.COMMANDS:
         assert f"usage: terracyte {name}" in result.stdout
     assert "3: drift" in result.stdout
+
+
+@pytest.mark.parametrize("stage", sorted(file.stem for file in (ROOT / "stages").glob("[a-z]*.py")))
+def test_a_stage_s_help_imports_no_large_library(stage: str) -> None:
+    script = f"""
+import contextlib, runpy, sys
+sys.argv = ["{stage}", "--help"]
+with contextlib.suppress(SystemExit):
+    runpy.run_module("stages.{stage}", run_name="__main__")
+print("imported:", *sorted(set({HEAVY}) & sys.modules.keys()))
+"""
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert f"usage: {stage}" in result.stdout
+    assert result.stdout.splitlines()[-1] == "imported:"
 
 
 @pytest.mark.parametrize(
@@ -87,6 +101,17 @@ def test_a_number_of_rows_that_cannot_be_meant_is_refused(
     with pytest.raises(SystemExit, match="2"):
         cli.main(["repro", "--workers", workers])
     assert "argument --workers: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("given", "workers"), [([], 5), (["--workers", "auto"], 5), (["--workers", "2"], 2)])
+def test_there_are_as_many_rows_at_a_time_as_cores(
+    given: list[str], workers: int, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr("terracyte.core.cores.available", lambda: 5)
+    monkeypatch.setattr("terracyte.repro.stages.reproduce", lambda folder, workers, targets: asked.append(workers))
+    cli.main(["repro", *given])
+    assert asked == [workers]
 
 
 def test_ctrl_c_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

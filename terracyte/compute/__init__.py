@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from terracyte.compute.jobs import ATTEMPTS, Ask, Inputs, Job, Lost, Result, no_reply
+from terracyte.core import cores
 from terracyte.params import Compute
 
 __all__ = ["ATTEMPTS", "Ask", "Inputs", "Lost", "parallel_map", "run", "using"]
@@ -45,7 +46,7 @@ def run(
         return cluster.run(function, jobs, compute, inputs, answer)
     from terracyte.compute import local  # here: most stages start no processes
 
-    return local.run(function, jobs, compute.workers, answer)
+    return local.run(function, jobs, cores.available() if compute.workers == "auto" else compute.workers, answer)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import terracyte
 from terracyte.compute.inputs import Bundle, pack
 from terracyte.compute.jobs import ATTEMPTS, Ask, Inputs, Job, Lost, Pool, Result, run_all
-from terracyte.core import quiet
+from terracyte.core import cores, quiet
 from terracyte.core.errors import InputError
 from terracyte.params import Compute
 
@@ -82,8 +82,8 @@ def connected(compute: Compute) -> Iterator[None]:
     address = compute.address or os.environ.get(_ADDRESS)
     try:
         _require_reachable(address)
-        cores = max(os.cpu_count() or 1, compute.workers * compute.cpus)
-        own: dict[str, Any] = {"num_cpus": cores, "include_dashboard": False}
+        asked = 1 if compute.workers == "auto" else compute.workers
+        own: dict[str, Any] = {"num_cpus": max(cores.available(), asked * compute.cpus), "include_dashboard": False}
         ray.init(
             address=address or "local",
             logging_level=logging.WARNING,
@@ -100,6 +100,15 @@ def connected(compute: Compute) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _fitting(compute: Compute) -> int:
+    """How many trainings the cluster has processors and GPUs for, at least one."""
+    import ray
+
+    whole = ray.cluster_resources()
+    processors = whole.get("CPU", 0) // compute.cpus
+    return max(1, int(min(processors, whole.get("GPU", 0) // compute.gpus) if compute.gpus else processors))
 
 
 def _import_ray() -> Any:
@@ -150,12 +159,13 @@ class _TaskPool(Pool[Job, Result]):
         self._questions: Any = ray.remote(_QuestionQueue).options(num_cpus=0, scheduling_strategy=here).remote()
         self._next_question: ObjectRef = self._questions.next.remote()
         self._function, self._bundle, self._compute, self._answer = function, bundle, compute, answer
+        self._workers = _fitting(compute) if compute.workers == "auto" else compute.workers
         self._running: dict[ObjectRef, tuple[Job, int]] = {}
         self._jobs: dict[str, Job] = {}  # by task id; questions of a task may outlive it
 
     @property
     def has_room(self) -> bool:
-        return len(self._running) < self._compute.workers
+        return len(self._running) < self._workers
 
     @property
     def is_busy(self) -> bool:

@@ -8,9 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from terracyte.core import dvc_files, paths, processes
@@ -56,14 +57,15 @@ def show(*arguments: str, folder: Path = Path()) -> None:
         raise _failure(arguments, lines)
 
 
-def succeeds(*arguments: str, folder: Path = Path()) -> bool:
+def succeeds(*arguments: str, folder: Path = Path(), variables: Mapping[str, str] = MappingProxyType({})) -> bool:
     """Run a DVC command on this terminal; whether it succeeded. What was wrong DVC has said.
 
     Args:
         arguments: the command and its options.
         folder: where it runs.
+        variables: of the environment, beside this process's.
     """
-    return processes.call(command(*arguments), folder, environment()) == 0
+    return processes.call(command(*arguments), folder, {**environment(), **variables}) == 0
 
 
 @contextmanager

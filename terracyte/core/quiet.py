@@ -1,10 +1,11 @@
-"""Keras' import: without TensorFlow's start-up messages, which come before it reads its own log level, and with threads
-of which the result does not depend."""
+"""Imports of large libraries without what nobody here uses of them; Keras' also without TensorFlow's start-up messages,
+which come before it reads its own log level, and with threads of which the result does not depend."""
 
 import gc
 import os
 import sys
-from collections.abc import Iterator
+import types
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from terracyte.core.errors import InputError
@@ -46,21 +47,37 @@ def importing_keras(all_cores: bool = False) -> Iterator[None]:
         os.close(kept)
 
 
-def _import_keras() -> None:
-    hidden = [name for name in _NOT_NEEDED if name not in sys.modules]
+@contextmanager
+def importing_less(absent: Sequence[str] = (), empty: Sequence[str] = ()) -> Iterator[None]:
+    """Import within the block without some modules, which nobody here needs of what is imported.
+
+    What is imported already stays, and what is imported later is whole.
+
+    Args:
+        absent: as if they were not installed.
+        empty: modules with nothing in them, for importers that insist.
+    """
+    stand_ins = dict.fromkeys(absent) | {name: types.ModuleType(name) for name in empty}
+    hidden = [name for name in stand_ins if name not in sys.modules]
     collecting = gc.isenabled()
     gc.disable()  # an import leaves no garbage, and looking for it again and again takes a sixth of the time
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: as if it was not installed
+    sys.modules.update({name: stand_ins[name] for name in hidden})  # type: ignore[misc]  # None: cannot be imported
     try:
-        import keras  # noqa: F401
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+        if collecting:
+            gc.enable()
+
+
+def _import_keras() -> None:
+    try:
+        with importing_less(absent=_NOT_NEEDED):
+            import keras  # noqa: F401
     except (ImportError, ValueError) as error:  # a ValueError for what is no backend at all
         chosen = os.environ.get(_BACKEND)
         where = f"the variable {_BACKEND} is '{chosen}'" if chosen else "the backend that ~/.keras/keras.json names"
         raise InputError(
             f"Keras cannot start: {where}, which is not installed ({error}): install it, or set {_BACKEND}=tensorflow"
         ) from error
-    finally:
-        for name in hidden:
-            del sys.modules[name]
-        if collecting:
-            gc.enable()

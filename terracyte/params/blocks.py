@@ -277,14 +277,15 @@ class Fetch:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Compute:
-    """Where work runs; no result depends on it but that of a search, on `workers`.
+    """Where work runs; no result depends on it but that of a search, on a number of `workers`.
 
     Attributes:
         engine: local (this machine) or ray (a cluster): trials, the seeds of a training, and what `clean` computes of
             images.
         address: ray only: of the cluster: auto, HOST:PORT or ray://HOST:PORT; null for one on this machine that lasts
             as long as the run, unless RAY_ADDRESS names another.
-        workers: trainings at a time. With one, the same inputs give the same search.
+        workers: trainings at a time; auto for as many as there are cores (of a Ray cluster: as it has `cpus` and
+            `gpus` for), but one trial of a search. With one trial at a time, the same inputs give the same search.
         cpus, gpus: ray only: what each training is given of its node's processors and GPUs.
         data_parallel: whether all devices that a training has share out each of its batches; see
             `terracyte.train.data_parallel`.
@@ -292,10 +293,15 @@ class Compute:
 
     engine: Literal["local", "ray"] = "local"
     address: str | None = None
-    workers: int = number(1, 1024, default=1)
+    workers: int | Literal["auto"] = number(1, 1024, default="auto")
     cpus: int = number(1, 1024, default=1)
     gpus: int = number(0, 64, default=0)
     data_parallel: bool = False
+
+    @property
+    def trials(self) -> int:
+        """How many trials of a search are under way at a time."""
+        return 1 if self.workers == "auto" else self.workers
 
     def __post_init__(self) -> None:
         if self.address is not None and not _ADDRESS.fullmatch(self.address):

@@ -131,6 +131,12 @@ def _convert_optional(arguments: tuple[Any, ...], value: object, path: str) -> A
     inner = [a for a in arguments if a is not type(None)]
     if len(inner) == 1:
         return _convert(inner[0], value, path)
+    words = [word for each in inner if typing.get_origin(each) is typing.Literal for word in typing.get_args(each)]
+    if words:
+        (other,) = (each for each in inner if typing.get_origin(each) is not typing.Literal)
+        if isinstance(value, str) and value not in words:
+            raise _mistyped(path, value, f"{_NAMES[other]} or {' or '.join(words)}")
+        return value if isinstance(value, str) else _convert(other, value, path)
     lists = [each for each in inner if typing.get_origin(each) is tuple]
     if lists and isinstance(value, (list, tuple)):
         nested = any(isinstance(element, (list, tuple)) for element in value)
@@ -175,7 +181,7 @@ def _convert_scalar(hint: Any, value: object, path: str) -> Any:
 
 
 def _check_bounds(value: Any, bounds: tuple[float, float] | None, path: str) -> None:
-    if bounds is None or value is None:
+    if bounds is None or value is None or isinstance(value, str):  # "auto" instead of a number
         return
     low, high = bounds
     for element in _elements(value):

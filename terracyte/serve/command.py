@@ -61,7 +61,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    listener = socket.socket()
+    # said to be TCP, so that answers are sent at once: else asyncio lets each wait for 40 ms until its headers arrived
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

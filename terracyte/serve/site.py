@@ -5,10 +5,11 @@ GET  /about        what the page shows of the champion
 GET  /card         the model card
 GET  /examples/N   pictures to click
 POST /predict      a picture file as the body → class bars or an overlay
-POST /invocations  arrays as JSON → predictions; MLflow's, as are /ping, /health and /version
+POST /invocations  arrays as JSON → predictions; MLflow's, as are /ping, /health and /version, but for usual requests
 """
 
 import base64
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,8 @@ from terracyte.predict.predictor import Predictor
 from terracyte.promote.champion import CARD
 from terracyte.rendering import formats
 from terracyte.rendering.pictures import PALETTE, overlaid
-from terracyte.serve import uploads
-from terracyte.serve.answers import answers
+from terracyte.serve import pixels, uploads
+from terracyte.serve.answers import LARGEST_BATCH, answers
 from terracyte.serve.examples import Example, picture, png
 from terracyte.serve.middleware import PlainErrors, SecurityHeaders, bounded_body, refusal
 
@@ -62,6 +63,7 @@ def application(
         hosts: by which it may be asked; requests under another name come from a foreign page, and are refused.
     """
     site, scoring = _Site(predictor, folder / CARD, examples), PlainErrors(mlflow)
+    quick_scoring = PlainErrors(mlflow, lambda body: _score(predictor, body))
     routes = [
         _file_route("/", "page.html", "text/html"),
         _file_route("/page.css", "page.css", "text/css"),
@@ -70,7 +72,8 @@ def application(
         Route("/card", site.card),
         Route("/examples/{number:int}", site.example),
         Route("/predict", site.predict, methods=["POST"]),
-        *(Route(path, scoring) for path in ("/invocations", "/ping", "/health", "/version")),
+        Route("/invocations", quick_scoring),
+        *(Route(path, scoring) for path in ("/ping", "/health", "/version")),
     ]
     middleware = [Middleware(SecurityHeaders), Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))]
     return Starlette(routes=routes, middleware=middleware)
@@ -150,6 +153,12 @@ def _predict(predictor: Predictor, content: bytes) -> dict[str, Any]:
     if mask is not None:
         pictures["overlay"] = _data_uri(overlaid(image, np.array(mask)))
     return {**answer, **pictures, "note": upload.note}
+
+
+def _score(predictor: Predictor, body: bytes) -> str | None:
+    """What MLflow's scoring server answers to a usual request, which it copies and reads twice; None for others."""
+    images = pixels.read(body, predictor.task.image_shape, LARGEST_BATCH)
+    return None if images is None else json.dumps({"predictions": answers(predictor, images)})
 
 
 def _data_uri(picture: Image.Image) -> str:

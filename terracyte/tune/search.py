@@ -1,5 +1,6 @@
 """Searches better values of a task's reference: trials, then a confirmation of the best one with fresh seeds."""
 
+import dataclasses
 import fcntl
 import time
 from collections.abc import Iterator
@@ -63,7 +64,7 @@ def search(settings: Params, task: str) -> Record:
 
 def _run_trials(settings: Params, task: str, study: Study) -> None:
     """Begin what is pending, as long as there is time, and record what comes of it."""
-    tune = settings.tune[task]
+    tune, where = settings.tune[task], dataclasses.replace(settings.compute, workers=settings.compute.trials)
     pending = study.pending(tune.trials)
     running: dict[int, RunningTrial] = {}
     start = time.monotonic()
@@ -80,7 +81,7 @@ def _run_trials(settings: Params, task: str, study: Study) -> None:
 
     done = tune.trials - len(pending)
     with tqdm(total=tune.trials, initial=done, desc=f"tune {task}", unit="trial", disable=None) as bar:
-        for job, result in compute.run(trial.run, jobs(), settings.compute, _inputs(settings, task), should_prune):
+        for job, result in compute.run(trial.run, jobs(), where, _inputs(settings, task), should_prune):
             if isinstance(result, compute.Lost):
                 result = Outcome(state="failed", failure=str(result))
             running.pop(job.number).end(result)

@@ -71,7 +71,7 @@ def open_study(settings: Params, task: str) -> Study:
         "data": data_hash(task),
         "weights": file_hash(backbone) if backbone else "",
     }
-    return Study(f"{task}-{digest(parts)[:12]}", tune, reference_values(settings, task), settings.compute.workers)
+    return Study(f"{task}-{digest(parts)[:12]}", tune, reference_values(settings, task), settings.compute.trials)
 
 
 def reference_values(settings: Params, task: str) -> dict[str, object]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from terracyte.core import files, paths
+from terracyte.core import files, paths, quiet
 from terracyte.core.errors import InputError
 from terracyte.params import Validate
 from terracyte.tasks.task import Task
@@ -114,8 +114,11 @@ def _refusal(table: Table, outcomes: Iterable[Mapping[str, Any]]) -> str | None:
 
 
 def _context() -> Any:
-    import great_expectations as gx
-    from great_expectations.data_context.types.base import ProgressBarsConfig
+    # half of the import: plots of one expectation, tests of distributions, databases
+    with quiet.importing_less(absent=["sqlalchemy"], empty=["altair", "scipy.stats"]):
+        import great_expectations as gx
+        from great_expectations.data_context.types.base import ProgressBarsConfig
+        from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer  # noqa: F401
 
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
     context = gx.get_context(mode="ephemeral")

@@ -86,3 +86,23 @@ print(sklearn.__name__)
 """
     printed = in_a_new_process(code, KERAS_HOME=str(tmp_path), TF_CPP_MIN_LOG_LEVEL="3")
     assert printed.splitlines()[-3:] == ["float32 1e-07 channels_last float32", "False False", "sklearn"]
+
+
+def test_what_is_left_out_of_an_import_is_whole_afterwards() -> None:
+    code = """
+import gc, sys
+from terracyte.core import quiet
+with quiet.importing_less(absent=["sqlite3"], empty=["scipy.stats", "json"]):
+    try:
+        import sqlite3
+    except ImportError:
+        print("absent", gc.isenabled())
+    from scipy import stats
+    import json
+print(hasattr(stats, "norm"), hasattr(json, "loads"), "scipy.stats" in sys.modules)
+import sqlite3
+from scipy import stats
+print(sqlite3.__name__, hasattr(stats, "norm"), gc.isenabled())
+"""
+    printed = in_a_new_process("import json\n" + code).splitlines()
+    assert printed == ["absent False", "False True False", "sqlite3 True True"]

@@ -109,6 +109,8 @@ UNLABELLED = {"kind": "segmentation", "classes": ["a", "b"], "height": 32, "widt
         ),
         ("variants.mars-unet_1.members", [{"folds": True}], "all members have folds, or none: say it in 'change'"),
         ("compute.workers", 0, "'compute.workers' is 0"),
+        ("compute.workers", "all", "'compute.workers' is 'all' (str); it must be a whole number or auto"),
+        ("compute.workers", 1.5, "'compute.workers' is 1.5 (float); it must be a whole number"),
         ("seeds", [2**31], "'seeds' is [2147483648]; it must list different numbers from 0 on, below 2**31"),
         ("tasks.mars.channels", 1.0, "'tasks.mars.channels' is 1.0 (float); it must be one of 1, 3"),
         ("tasks.mars.channels", True, "'tasks.mars.channels' is True (bool)"),

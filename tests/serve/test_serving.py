@@ -110,6 +110,21 @@ def png(size: tuple[int, int] = (SIZE, SIZE), mode: str = "RGB", kind: str = "pn
     return stream.getvalue()
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_usual_request_is_answered_as_by_mlflow(
+    count: int, served: tuple[Site, Predictor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, predictor = served
+    body = json.dumps({"inputs": pixels(predictor, count).tolist()}).encode()
+    quick, kinds = site.ask("POST", "/invocations", body), f"{JSON}; charset=utf-8"
+    monkeypatch.setattr("terracyte.serve.pixels.read", lambda *_: pytest.fail("it is MLflow's to read"))
+    slow = site.ask("POST", "/invocations", body, kinds)
+    assert quick[0] == slow[0] == 200
+    assert quick[2] == slow[2]
+    assert {**quick[1], "content-type": ""} == {**slow[1], "content-type": ""}
+    assert quick[1]["content-type"] == slow[1]["content-type"] == JSON
+
+
 def test_mlflow_answers_arrays(served: tuple[Site, Predictor]) -> None:
     site, predictor = served
     images = pixels(predictor)

@@ -20,7 +20,7 @@ from terracyte.compute.jobs import no_reply
 from terracyte.configure import rows
 from terracyte.core import files, paths
 from terracyte.core.errors import InputError, UnusableFileError
-from terracyte.params import yaml_files
+from terracyte.params import Compute, yaml_files
 from terracyte.params.row import Identity
 from terracyte.tune import search, study
 from terracyte.tune import trial as trials
@@ -179,6 +179,23 @@ def test_what_trials_depend_on_makes_another_study(edit: Edit) -> None:
         edit(path, 1)
         names.add(trials.open_study(params.load(), "mars").name)
     assert len(names) == 4
+
+
+@pytest.mark.parametrize(("workers", "trials_at_a_time"), [("auto", 1), (1, 1), (3, 3)])
+def test_only_a_declared_number_lets_trials_run_side_by_side(
+    workers: object, trials_at_a_time: int, edit: Edit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit("compute.workers", workers)
+    asked = []
+
+    def refuse(function: Any, jobs: Any, where: Compute, *_: Any) -> Any:
+        asked.append(where.workers)
+        raise InputError("enough")
+
+    monkeypatch.setattr(compute, "run", refuse)
+    with pytest.raises(InputError, match="enough"):
+        search.search(params.load(), "mars")
+    assert asked == [trials_at_a_time]
 
 
 def train_here(function: Any, jobs: Any, _: Any, __: Any, answer: Any = no_reply) -> Any:

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import convolve1d
 from tqdm import tqdm
 
 from terracyte import compute
@@ -40,6 +39,8 @@ def histograms(images: NDArray[np.uint8], ids: NDArray[np.int64]) -> NDArray[np.
 
 def smooth(shares: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
     """Spread each level over its neighbours, so that a slightly brighter copy of a narrow histogram stays near it."""
+    from scipy.ndimage import convolve1d  # here: `validate` needs no search, and SciPy takes a third of a second
+
     levels = _LEVELS[channels]
     cube = shares.reshape(-1, *[levels] * channels)
     for axis in range(1, channels + 1):
@@ -103,12 +104,15 @@ def _count_part(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 def count_levels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """What `histograms` returns, of all of these images at once (n, h, w, c)."""
     n, *_, channels = images.shape
-    levels = _LEVELS[channels]
-    cells = levels**channels
-    codes = np.zeros(images.shape[:3], np.int64)
-    for channel in range(channels):
-        codes = codes * levels + (images[..., channel] // (256 // levels))
-    numbered = codes.reshape(n, -1) + cells * np.arange(n)[:, None]
+    bits = _LEVELS[channels].bit_length() - 1
+    cells = 1 << bits * channels
+    # shifts instead of divisions, of bytes as long as can be: a third of the time
+    levels = (images >> (8 - bits)).reshape(n, -1, channels)
+    codes = levels[..., 0].astype(np.int64)
+    for channel in range(1, channels):
+        codes <<= bits
+        codes |= levels[..., channel]
+    numbered = codes + cells * np.arange(n)[:, None]
     counts = np.bincount(numbered.ravel(), minlength=cells * n).reshape(n, cells)
     return np.asarray(counts / numbered.shape[1], np.float32)
 

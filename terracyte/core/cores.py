@@ -1,0 +1,55 @@
+"""How many processor cores this process may use, which a container or a batch system may have made few of many."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+LIMIT = "TERRACYTE_CORES"
+"""A variable that makes them fewer: `terracyte repro` divides the cores among the rows that it runs at a time."""
+
+_CGROUPS, _OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+
+
+def available(groups: Path = _CGROUPS, own: Path = _OWN) -> int:
+    """The cores of this process: as its affinity (taskset), Linux' control groups and `LIMIT` allow, at least one.
+
+    Args:
+        groups: where the file system of control groups is mounted, of version 1 or 2.
+        own: which groups this process is in.
+    """
+    # macOS has neither
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = os.environ.get(LIMIT, "")
+    asked = [int(limit)] if limit.isdecimal() else []
+    return max(1, min([allowed, *(int(quota) for quota in _quotas(groups, own)), *asked]))
+
+
+def shared(workers: int) -> dict[str, str]:
+    """The variables of each of several processes at a time, among which the cores are divided."""
+    return {LIMIT: str(max(1, available() // workers))}
+
+
+def _quotas(groups: Path, own: Path) -> Iterator[float]:
+    """Cores that each group of this process may keep busy; a group's parents limit it, too."""
+    with suppress(OSError):
+        for line in own.read_text("utf-8").splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers and "cpu" not in controllers.split(","):
+                continue
+            root = groups / controllers if controllers else groups
+            folder = root / path.strip("/")
+            for each in (folder, *folder.parents):
+                yield from _quota(each)
+                if each == root:
+                    break
+
+
+def _quota(folder: Path) -> Iterator[float]:
+    with suppress(OSError, ValueError):  # no group, or no limit, which is "max" or -1
+        quota, period = (float(each) for each in (folder / "cpu.max").read_text("utf-8").split())
+        yield quota / period
+    with suppress(OSError, ValueError):
+        quota, period = (float((folder / f"cpu.cfs_{name}_us").read_text("utf-8")) for name in ("quota", "period"))
+        if quota > 0:
+            yield quota / period
