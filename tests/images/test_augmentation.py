@@ -436,7 +436,7 @@ def test_filters_leave_flat_images_alone_and_curves_keep_black() -> None:
 def test_shading_scales_and_lifts_channels_within_a_smooth_region(monkeypatch: pytest.MonkeyPatch) -> None:
     region = np.linspace(0, 1, 32, dtype=np.float32)[None].repeat(24, axis=0)
     monkeypatch.setattr(appearance, "_region", lambda height, width, random: region)
-    images = colourful(6) / 4
+    images = colourful(6, high=64)
     drawn = random(1)
     drawn.random(6)
     gains, lifts = drawn.uniform(0.1, 1.2, (6, 3)), drawn.uniform(0, 102, (6, 3)) * (drawn.random((6, 1)) < 0.5)
