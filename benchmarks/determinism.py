@@ -25,7 +25,7 @@ from benchmarks import small_experiment
 from terracyte.core import dvc, quiet
 from terracyte.core.errors import InputError, guarded
 
-_NETWORKS = ("blood-cnn", "blood-mobilenet_v3_large", "blood-efficientnet_lite0", "mars-unet_4", "mars-final_short")
+_NETWORKS = ("blood-cnn", "blood-mobilenet_v3_large", "blood-efficientnet_lite0", "mars-unet_4", "mars-unet_final")
 _REAL = small_experiment.ROOT / "real"  # where they have their real sizes
 _STEPS = 2
 _THREADS = (1, 2, 8)

@@ -1,9 +1,10 @@
 """How fast a training step is, beside PyTorch's on the same network; and how much of it a whole training keeps.
 
-python -m benchmarks.training [VARIANT ...] [--rounds 3] [--experiment real]
+python -m benchmarks.training [VARIANT ...] [--rounds 3] [--experiment real] [--whole]
 
 times steps on random batches in processes of one thread each, in turns. PyTorch is no part of the environment:
 `pip install torch` beside it. It works with channels last, AdamW, and cross entropy (ours has its own loss and Lion).
+With --whole, which needs no PyTorch, ours stands beside a whole epoch: batches drawn and augmented, averaged weights.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from typing import Any
 from terracyte.core.errors import guarded
 
 _VARIANTS = ("mars-unet_4", "mars-unet_final", "blood-cnn", "blood-mobilenet_v3_large", "blood-efficientnet_lite0")
-_WARM_UP, _STEPS = 4, 15
+_WARM_UP, _STEPS, _EPOCH = 4, 15, 60
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
 
 
@@ -32,20 +33,22 @@ def main() -> None:
     parser.add_argument(
         "--experiment", type=Path, default=Path("real"), help="folder whose configurations count (real)"
     )
+    parser.add_argument("--whole", action="store_true", help="beside a whole epoch, not beside PyTorch")
     parser.add_argument("--side", choices=list(_SIDES), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
-        print(json.dumps(_images_per_second(*_SIDES[arguments.side](arguments.experiment, arguments.variants[0]))))
+        print(json.dumps(_SIDES[arguments.side](arguments.experiment, arguments.variants[0])))
         return
-    print("| variant | batch | ours, images/s | PyTorch, images/s | ratio |\n| --- | --- | --- | --- | --- |")
+    sides, titles = (("fit", "keras"), "epoch | step") if arguments.whole else (("keras", "torch"), "ours | PyTorch")
+    print(f"| variant | batch | {titles.replace(' |', ', images/s |')}, images/s | ratio |\n|{' --- |' * 5}")
     for variant in arguments.variants:
-        print(_row(arguments.experiment, variant, arguments.rounds), flush=True)
+        print(_row(arguments.experiment, variant, arguments.rounds, sides), flush=True)
 
 
-def _row(experiment: Path, variant: str, rounds: int) -> str:
-    speeds: dict[str, list[float]] = {side: [] for side in _SIDES}
+def _row(experiment: Path, variant: str, rounds: int, sides: tuple[str, str]) -> str:
+    speeds: dict[str, list[float]] = {side: [] for side in sides}
     for _ in range(rounds):
-        for side in _SIDES:
+        for side in sides:
             command = [
                 sys.executable,
                 "-m",
@@ -61,8 +64,8 @@ def _row(experiment: Path, variant: str, rounds: int) -> str:
             said = subprocess.run(command, env=environment, capture_output=True, check=True, text=True)
             batch, speed = json.loads(said.stdout.splitlines()[-1])
             speeds[side].append(speed)
-    ours, theirs = statistics.median(speeds["keras"]), statistics.median(speeds["torch"])
-    return f"| {variant} | {batch} | {ours:.1f} | {theirs:.1f} | {ours / theirs:.2f} |"
+    first, second = (statistics.median(speeds[side]) for side in sides)
+    return f"| {variant} | {batch} | {first:.1f} | {second:.1f} | {first / second:.2f} |"
 
 
 def _images_per_second(batch: int, step: Callable[[], object]) -> tuple[int, float]:
@@ -77,12 +80,41 @@ def _images_per_second(batch: int, step: Callable[[], object]) -> tuple[int, flo
     return batch, batch / statistics.median(seconds)
 
 
-def _keras(experiment: Path, variant: str) -> tuple[int, Callable[[], object]]:
+def _keras(experiment: Path, variant: str) -> tuple[int, float]:
     model, images, targets = _compiled(experiment, variant)
-    return len(images), lambda: model.train_on_batch(images, targets)
+    return _images_per_second(len(images), lambda: model.train_on_batch(images, targets))
 
 
-def _torch(experiment: Path, variant: str) -> tuple[int, Callable[[], object]]:
+def _fit(experiment: Path, variant: str) -> tuple[int, float]:
+    """As `terracyte.train.fit` trains an epoch, but for the progress bar; images and targets are random."""
+    import numpy as np
+    import pandas as pd
+
+    from terracyte import params, tasks
+    from terracyte.train.batches import Rows, TrainingBatches
+    from terracyte.train.weight_averaging import WeightAverage
+
+    settings = params.load(experiment)
+    config, name = settings.config(variant), settings.variants[variant].task
+    task = tasks.of(name, settings.tasks[name])
+    model, _, one_hot = _compiled(experiment, variant)
+    size = config.batch_size
+    images = np.random.default_rng(0).integers(0, 256, (size, *task.image_shape), dtype=np.uint8)
+    targets = one_hot.argmax(-1).astype(np.uint8 if task.dense else np.int64)
+    callbacks = [WeightAverage(model, config.weight_averaging)] if config.weight_averaging else []
+
+    def epoch(batches: int) -> float:
+        manifest = pd.DataFrame({"id": np.arange(size).repeat(batches), "repeats": 1, "sample_weight": 1.0})
+        rows = Rows(task, manifest, images, targets.repeat(batches, axis=0))
+        start = time.process_time()
+        model.fit(TrainingBatches(rows, config, 0, 1), shuffle=False, verbose=0, callbacks=callbacks)
+        return time.process_time() - start
+
+    epoch(_WARM_UP)
+    return size, size * _EPOCH / epoch(_EPOCH)
+
+
+def _torch(experiment: Path, variant: str) -> tuple[int, float]:
     import torch
     from torch.nn.functional import cross_entropy
 
@@ -102,7 +134,7 @@ def _torch(experiment: Path, variant: str) -> tuple[int, Callable[[], object]]:
         loss.backward()
         optimizer.step()
 
-    return len(images), step
+    return _images_per_second(len(images), step)
 
 
 def _compiled(experiment: Path, variant: str) -> tuple[Any, Any, Any]:
@@ -138,8 +170,8 @@ def _compiled(experiment: Path, variant: str) -> tuple[Any, Any, Any]:
     return model, images, np.eye(classes, dtype=np.float32)[random.integers(0, classes, shape)]
 
 
-_SIDES = {"keras": _keras, "torch": _torch}
-_BACKENDS = {"keras": "tensorflow", "torch": "torch"}
+_SIDES = {"keras": _keras, "fit": _fit, "torch": _torch}
+_BACKENDS = {"keras": "tensorflow", "fit": "tensorflow", "torch": "torch"}
 
 
 if __name__ == "__main__":

@@ -73,8 +73,9 @@ def configure() -> None:
     """Let every row of the working directory be configured, starting from random weights."""
     settings = params.load()
     for name in settings.variants:
-        if not paths.pretrained(name).exists():
-            initialisation.write(paths.pretrained(name), RANDOM)
+        for member in range(len(settings.members(name))):
+            if not paths.pretrained(name, member).exists():
+                initialisation.write(paths.pretrained(name, member), RANDOM)
     for task in settings.task_names:
         paths.configs(task).mkdir(parents=True, exist_ok=True)
         rows.write(settings, task, paths.configs(task))

@@ -1,13 +1,14 @@
 """The one place where a row's configuration is resolved: reference ← override ← tuned values ← change ← override."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 from terracyte.core import files, paths
 from terracyte.core.errors import InputError
 from terracyte.fetch import initialisation
-from terracyte.params import Config, Params
-from terracyte.params.row import Row, data_hash
+from terracyte.params import Params
+from terracyte.params.row import Row, Start, data_hash
 
 
 def resolve(settings: Params, task: str) -> list[Row]:
@@ -21,7 +22,17 @@ def resolve(settings: Params, task: str) -> list[Row]:
     if not tuned.exists():
         raise InputError(f"{tuned} is missing: run `dvc repro tune@{task}`")
     values, data = files.read_json(tuned, dict), data_hash(task)
-    return [_row(settings, name, settings.config(name, values), data) for name in names]
+    return [
+        Row(
+            variant=name,
+            task=task,
+            spec=settings.tasks[task],
+            starts=_starts(settings, name, values),
+            seeds=settings.seeds_of(name),
+            data_hash=data,
+        )
+        for name in names
+    ]
 
 
 def write(settings: Params, task: str, folder: Path) -> None:
@@ -42,15 +53,10 @@ def write(settings: Params, task: str, folder: Path) -> None:
     files.write_json(folder / paths.evaluation(task).name, dataclasses.asdict(settings.evaluate))
 
 
-def _row(settings: Params, name: str, config: Config, data: str) -> Row:
-    found, task = initialisation.read(name), settings.variants[name].task
-    return Row(
-        variant=name,
-        task=task,
-        spec=settings.tasks[task],
-        config=config,
-        seeds=settings.seeds_of(name),
-        data_hash=data,
-        initialisation=found.name,
-        weights_hash=found.sha256,
-    )
+def _starts(settings: Params, name: str, tuned: Mapping[str, object]) -> tuple[Start, ...]:
+    starts = []
+    for number, member in enumerate(settings.members(name)):
+        found = initialisation.read(name, number)
+        config = settings.config(name, tuned, member)
+        starts.append(Start(config=config, initialisation=found.name, weights_hash=found.sha256))
+    return tuple(starts)

@@ -119,14 +119,14 @@ def tuned(task: str) -> Path:
     return METRICS / task / "tuned.json"
 
 
-def pretrained(variant: str) -> Path:
-    """Folder of what a variant's backbone starts from; see `terracyte.fetch.initialisation`."""
-    return PRETRAINED / variant
+def pretrained(variant: str, member: int = 0) -> Path:
+    """Folder of what a variant's backbone starts from, or one of its members; see `terracyte.fetch.initialisation`."""
+    return PRETRAINED / variant / str(member)
 
 
-def backbone(variant: str) -> Path | None:
-    """The file of a variant's pretrained weights; None where it starts from random ones."""
-    return next(pretrained(variant).glob("backbone*"), None)
+def backbone(variant: str, member: int = 0) -> Path | None:
+    """The file of pretrained weights of a variant, or of one of its members; None where it starts from random ones."""
+    return next(pretrained(variant, member).glob("backbone*"), None)
 
 
 def configs(task: str) -> Path:

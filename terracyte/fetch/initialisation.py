@@ -36,13 +36,13 @@ def write(folder: Path, name: str, weights: Path | None = None) -> None:
     files.write_json(folder / "initialisation.json", dataclasses.asdict(found))
 
 
-def read(variant: str) -> Initialisation:
+def read(variant: str, member: int = 0) -> Initialisation:
     """What `write` has written.
 
     Raises:
         InputError: nothing was fetched yet.
     """
-    path = paths.pretrained(variant) / "initialisation.json"
+    path = paths.pretrained(variant, member) / "initialisation.json"
     if not path.exists():
         raise InputError(f"{path} is missing: run `dvc repro fetch`")
     return build(Initialisation, files.read_json(path), "", str(path))

@@ -66,17 +66,18 @@ def fetch(settings: Params) -> None:
     found: dict[tuple[str, str], tuple[Path | None, str]] = {}
     with files.atomic_folder(paths.PRETRAINED) as folder, tempfile.TemporaryDirectory() as unpacked:
         for name in dict.fromkeys([*settings.experiment.rows, *tuned]):
-            config = settings.config(name)
-            key = (config.weights, backbone(config))
-            if not _needs_weights(settings, name, config):
-                weights, start = None, RANDOM
-            elif key in found:
-                weights, start = found[key]
-            else:
-                weights, start = found[key] = _choose(settings, name, config, Path(unpacked))
-                if weights is not None:
-                    _check(weights, settings, name)
-            initialisation.write(folder / name, start, weights)
+            for number, member in enumerate(settings.members(name)):
+                config = settings.config(name, member=member)
+                key = (config.weights, backbone(config))
+                if not _needs_weights(settings, name, config):
+                    weights, start = None, RANDOM
+                elif key in found:
+                    weights, start = found[key]
+                else:
+                    weights, start = found[key] = _choose(settings, name, config, Path(unpacked))
+                    if weights is not None:
+                        _check(weights, settings, name, config)
+                initialisation.write(folder / name / str(number), start, weights)
 
 
 def backbone(config: Config) -> str:
@@ -141,7 +142,7 @@ def _imagenet(settings: Params, config: Config, unpacked: Path) -> Path:
     return download.fetch(url, checksum, paths.downloads())
 
 
-def _check(weights: Path, settings: Params, name: str) -> None:
+def _check(weights: Path, settings: Params, name: str, config: Config) -> None:
     """Build the variant's model with the weights, which refuses others than its backbone's."""
     with quiet.importing_keras():
         from terracyte import models, tasks
@@ -151,4 +152,4 @@ def _check(weights: Path, settings: Params, name: str) -> None:
     made = tasks.of(task, settings.tasks[task])
     shares = (1 / len(made.classes),) * len(made.classes)
     problem = Problem(image_shape=made.image_shape, dense=made.dense, class_shares=shares, pretrained=weights)
-    models.build(settings.config(name), problem)
+    models.build(config, problem)

@@ -30,8 +30,9 @@ def build(config: Config, problem: Problem) -> keras.Model:
 
     Args:
         config: `width`, `depth`, `patch`, `residual` (each level's convolutions are a residual block), `attention` (the
-            decoder gates the encoder's shortcuts), `squeeze_excite`, `standardize`, `input_dropout`, `dropout` (of the
-            bottleneck), `l1` and `l2` matter; with an encoder those of `encoder.features`, too.
+            decoder gates the encoder's shortcuts), `joined` (how it takes them), `squeeze_excite`, `standardize`,
+            `raw_brightness` (without an encoder), `input_dropout`, `dropout` (of the bottleneck), `l1` and `l2` matter;
+            with an encoder those of `encoder.features`, too.
         problem: with masks; h and w are multiples of patch * 2 ** (depth - 1), or what the encoder asks for.
 
     Returns:
@@ -45,6 +46,9 @@ def build(config: Config, problem: Problem) -> keras.Model:
     images, x = rescaled_input(problem.image_shape, config.input_dropout, config.standardize)
     if config.encoder == "none":
         _check_edges(config, problem)
+        if config.raw_brightness:
+            raw = layers.Rescaling(1 / 64, offset=-1.0, dtype="float32", name="raw_brightness")(images)
+            x = layers.Concatenate(name="standardized_and_raw")([x, raw])
         shortcuts, x = _encode(x, config)
         patch = config.patch
     else:
@@ -85,7 +89,8 @@ def _decode(x: Any, shortcuts: list[Any], config: Config) -> Any:
             shortcut = attention_gate(shortcut, x, config, f"decoder_{level}_gate")
         x = convolution(x, filters, config, f"decoder_{level}_up", size=1)
         x = layers.UpSampling2D(2, interpolation="bilinear", name=f"decoder_{level}_upsampling")(x)
-        x = layers.Concatenate(name=f"decoder_{level}_shortcut")([x, shortcut])
+        join = layers.Concatenate if config.joined == "concatenate" else layers.Add
+        x = join(name=f"decoder_{level}_shortcut")([x, shortcut])
         x = _convolutions(x, filters, config, f"decoder_{level}")
     return x
 

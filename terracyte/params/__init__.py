@@ -114,29 +114,38 @@ class Params(_Blocks):
         folds = self.balance[variant.task].folds if self.config(name).folds else 0
         return variant.seeds or tuple(range(folds)) or self.seeds
 
+    def members(self, name: str) -> tuple[int | None, ...]:
+        """The numbers of a variant's members; None alone for a variant without members, whose trainings are alike."""
+        return tuple(range(len(self.variants[name].members))) or (None,)
+
     def change(self, name: str) -> dict[str, object]:
         """What a variant changes in its task's reference, that of the variant which it is `like` included."""
         variant = self.variants[name]
         return {**(self.change(variant.like) if variant.like else {}), **variant.change}
 
-    def config(self, name: str, tuned: Mapping[str, object] | None = None) -> Config:
-        """Resolve a variant: reference ← tuned values ← change.
+    def config(self, name: str, tuned: Mapping[str, object] | None = None, member: int | None = None) -> Config:
+        """Resolve a variant: reference ← tuned values ← change ← that of a member.
 
         Args:
             name: of the variant.
             tuned: what `tune` found, for variants that take it; None where it does not matter.
+            member: whose change is added; None for that of no member.
 
         Raises:
             InputError: the variant is unknown, or changes a key that its reference lacks.
         """
         check_keys([name], self.variants, "variants", "params.yaml")
-        reference, change = self.reference[self.variants[name].task], self.change(name)
+        variant, change = self.variants[name], self.change(name)
+        reference = self.reference[variant.task]
         takes_tuned = change.pop("tuned", None)
         where = f"variants.{name}.change"
         if takes_tuned not in (None, False):
             raise InputError(f"'{where}.tuned' can only be false: variants are tuned anyway")
+        if member is not None:
+            where = f"variants.{name}.members[{member}]"
+            change |= variant.members[member]
         check_keys(change, reference, where)
-        check_keys(tuned or {}, search_space.TUNABLE, f"tuned values of {self.variants[name].task}")
+        check_keys(tuned or {}, search_space.TUNABLE, f"tuned values of {variant.task}")
         found = (tuned or {}) if takes_tuned is None else {}
         return build(Config, {**reference, **found, **change}, where)
 
@@ -211,9 +220,12 @@ def _check_variant(params: Params, name: str, variant: Variant) -> None:
     _check_likeness(params, name)
     if variant.seeds is not None:
         _check_seeds(variant.seeds, f"variants.{name}.seeds")
-    if params.config(name).folds and not params.balance[variant.task].folds:
-        where = f"balance.{variant.task}.folds"
-        raise InputError(f"'folds' of variant {name} is true, but '{where}' is 0: set that to 5, or leave both out")
+    for member in params.members(name):
+        params.config(name, member=member)
+        if member is not None and "folds" in variant.members[member]:
+            raise InputError(
+                f"'variants.{name}.members[{member}].folds': all members have folds, or none: say it in 'change'"
+            )
 
 
 def _check_likeness(params: Params, name: str) -> None:
@@ -239,6 +251,11 @@ def _check_experiment(params: Params) -> None:
         if task != params.variants[name].task:
             raise InputError(f"'rows.{name}' is {task!r}, but the variant's task is {params.variants[name].task!r}")
         check_keys([task], experiment.sources, f"sources, for 'rows.{name}'")
+        if params.config(name).folds and not params.balance[task].folds:
+            where = f"balance.{task}.folds"
+            raise InputError(
+                f"row {name} has 'folds', but '{where}' of params.yaml is 0: set that to 5, or leave both out"
+            )
         other = params.variants[name].compared_with
         if other is not None and other not in experiment.rows:
             raise InputError(f"'rows.{name}' is compared with {other}, which is no row here: add it, or leave out both")

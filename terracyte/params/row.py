@@ -18,28 +18,44 @@ NOT_TO_BE_HAD = "random (ImageNet not to be had)"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Start:
+    """What a training starts from.
+
+    Attributes:
+        config: the resolved configuration.
+        initialisation: what the weights start from, as tables show it.
+        weights_hash: SHA-256 of the pretrained weights' file; "" for random weights.
+    """
+
+    config: Config
+    initialisation: str
+    weights_hash: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
     """A variant on one experiment's data.
 
     Attributes:
         variant, task: their names.
         spec: what the task is.
-        config: the resolved configuration.
-        seeds: one training each.
+        starts: of its members, each of which is a network of its own; mostly one.
+        seeds: one training each; that of seed s starts from entry s of `starts`, modulo their number.
         data_hash: SHA-256 over the balanced manifest (which holds each image's and mask's hash) and the balance
             summary (which holds the class weights).
-        initialisation: what the weights start from, as tables show it.
-        weights_hash: SHA-256 of the pretrained weights' file; "" for random weights.
     """
 
     variant: str
     task: str
     spec: TaskSpec
-    config: Config
+    starts: tuple[Start, ...]
     seeds: tuple[int, ...]
     data_hash: str
-    initialisation: str
-    weights_hash: str
+
+    @property
+    def initialisation(self) -> str:
+        """What the weights start from, as tables show it."""
+        return ", ".join(dict.fromkeys(start.initialisation for start in self.starts))
 
     @property
     def identities(self) -> tuple["Identity", ...]:
@@ -70,9 +86,19 @@ class Identity:
         return self.row.variant
 
     @property
+    def member(self) -> int:
+        """Which of the row's networks it trains, counted from 0."""
+        return self.seed % len(self.row.starts)
+
+    @property
+    def start(self) -> Start:
+        """What it starts from."""
+        return self.row.starts[self.member]
+
+    @property
     def config(self) -> Config:
-        """The row's configuration."""
-        return self.row.config
+        """Its configuration."""
+        return self.start.config
 
     @property
     def fingerprint(self) -> str:
@@ -84,8 +110,8 @@ class Identity:
             "spec": dataclasses.asdict(row.spec),
             "seed": self.seed,
             "data": row.data_hash,
-            "weights": row.weights_hash,
-            "config": dataclasses.asdict(row.config),
+            "weights": self.start.weights_hash,
+            "config": dataclasses.asdict(self.config),
         }
         return digest(parts)
 

@@ -18,6 +18,8 @@ TUNABLE = (
         "contrast",
         "saturation",
         "hue",
+        "prime",
+        "shading",
         "blur",
         "erasing",
         "policy",

@@ -28,7 +28,10 @@ class Config:
         squeeze_excite: channel attention in each block (arXiv 1709.01507).
         residual: shortcuts around each level's convolutions (U-Net; arXiv 1512.03385).
         attention: gates on the U-Net's shortcuts (arXiv 1804.03999).
+        joined: how a U-Net's decoder takes the encoder's shortcuts: concatenate (as published), or add, at less cost.
         standardize: bring each image to zero mean and unit variance first (U-Net, CNN).
+        raw_brightness: show a U-Net without encoder the grey values as they are beside the standardized ones: how
+            bright a surface is tells something of it, too.
         input_dropout: rate of the single values of the input.
         dropout: rate before the head or in the bottleneck.
         l1, l2: kernel penalties.
@@ -39,7 +42,10 @@ class Config:
         brightness, contrast, saturation: strengths; at 1, an image's mean moves up by half of the range or down to
             its half, its grey values stretch by a factor of 0.2 to 2, its saturation by one of 1/9 to 9.
         hue: the largest turn of the colour circle, in turns.
-        blur, erasing: probability that an image is blurred, or that a box of it is erased (arXiv 1708.04896).
+        prime: probability that an image is mixed with bent grey values and a random filter of it (arXiv 2112.13547).
+        shading: probability that a smooth region of an image has another light, channel by channel.
+        blur, erasing: probability that an image is blurred, or that boxes of it are erased (arXiv 1708.04896).
+        erasing_boxes: how many boxes of it at most; 1 is filled with one colour, several with colours or noise.
         policy: chain of random changes: randaugment (arXiv 1909.13719) or augmix (arXiv 1912.02781; no masks).
         policy_strength: of its changes, 0-1.
         cutmix, mixup: probability that a batch is mixed, in one way at most (arXiv 1905.04899, 1710.09412).
@@ -79,7 +85,9 @@ class Config:
     squeeze_excite: bool = False
     residual: bool = False
     attention: bool = False
+    joined: Literal["concatenate", "add"] = "concatenate"
     standardize: bool = False
+    raw_brightness: bool = False
     input_dropout: float = number(0, 0.9, default=0.0)
     dropout: float = number(0, 0.9)
     l1: float = number(0, 1)
@@ -94,8 +102,11 @@ class Config:
     contrast: float = number(0, 1, default=0.0)
     saturation: float = number(0, 1, default=0.0)
     hue: float = number(0, 0.5, default=0.0)
+    prime: float = number(0, 1, default=0.0)
+    shading: float = number(0, 1, default=0.0)
     blur: float = number(0, 1, default=0.0)
     erasing: float = number(0, 1, default=0.0)
+    erasing_boxes: int = number(1, 16, default=1)
     policy: Literal["none", "randaugment", "augmix"] = "none"
     policy_strength: float = number(0, 1, default=0.0)
     cutmix: float = number(0, 1, default=0.0)
@@ -137,6 +148,8 @@ class Variant:
         compared_with: the variant to which the table shows the difference; null for the row above.
         like: the variant whose change this one takes over and adds to; null for none.
         change: keys of the task's reference and their values here; `tuned: false` leaves out what `tune` found.
+        members: what single trainings change besides: that of seed s takes entry s, modulo their number. Networks that
+            are unlike err unlike, and their averaged logits less (arXiv 1612.01474 averages some that are alike).
         seeds: those of its trainings; null for one per fold where it has folds, else for everyone's.
     """
 
@@ -147,4 +160,5 @@ class Variant:
     compared_with: str | None = None
     like: str | None = None
     change: dict[str, object] = dataclasses.field(default_factory=dict)
+    members: tuple[dict[str, object], ...] = ()
     seeds: tuple[int, ...] | None = None

@@ -81,7 +81,7 @@ class Predictor:
         model = _network(self.model)
         from terracyte.models import ensemble
 
-        networks = (_compiled(member, self.task.image_shape) for member in ensemble.members(model))
+        networks = (_graph(member, self.task.image_shape) for member in ensemble.members(model))
         return {fold: dataclasses.replace(self, network=each) for fold, each in zip(folds, networks, strict=True)}
 
     def predict(self, images: NDArray[np.uint8], regions: Sequence[Region] | None = None) -> Predictions:
@@ -113,7 +113,7 @@ def read(folder: Path, task: str | None = None) -> Predictor:
     with restoring(folder):
         # what takes seconds to read comes last
         temperature, detector = calibration.read(folder / CALIBRATION), novelty.read(folder / NOVELTY)
-        network = _compiled(_network(folder / MODEL), image_shape)
+        network = _compiled(folder / MODEL, image_shape)
     return Predictor(
         task=task_of(record),
         record=record,
@@ -122,6 +122,11 @@ def read(folder: Path, task: str | None = None) -> Predictor:
         temperature=temperature,
         novelty=detector,
     )
+
+
+def _compiled(path: Path, image_shape: tuple[int, int, int]) -> Network:
+    """The network of a file, see `_graph`."""
+    return _graph(_network(path), image_shape)
 
 
 def _network(path: Path) -> Any:
@@ -135,7 +140,7 @@ def _network(path: Path) -> Any:
     return read_model(path)
 
 
-def _compiled(model: Any, image_shape: tuple[int, int, int]) -> Network:
+def _graph(model: Any, image_shape: tuple[int, int, int]) -> Network:
     """A Keras model as one function without Python in it; a batch of another size is not compiled anew."""
     import keras
 

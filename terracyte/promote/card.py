@@ -42,7 +42,7 @@ def card(
         scores=scores,
         intervals=intervals,
         splits=files.read_json(paths.balance(task.name), {"splits": dict})["splits"],
-        fallen_back=about["initialisation"] == NOT_TO_BE_HAD,
+        fallen_back=NOT_TO_BE_HAD in about["initialisation"],
         drawn=about["source"] == SAMPLE,
         few=about["images"] < _FEW,
         behaviour=checks.from_record(about["behaviour"]),

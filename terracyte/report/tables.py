@@ -95,7 +95,7 @@ def document(task: Task, table: pd.DataFrame, settings: Evaluate) -> str:
 
 def fallen_back(table: pd.DataFrame) -> list[str]:
     """The variants that should have started from pretrained weights and did not, because there were none."""
-    names: list[str] = table["variant"][table["initialisation"] == NOT_TO_BE_HAD].tolist()
+    names: list[str] = table["variant"][table["initialisation"].str.contains(NOT_TO_BE_HAD, regex=False)].tolist()
     return names
 
 

@@ -225,7 +225,7 @@ def _describe(client: "MlflowClient", run_id: str, identity: Identity, tags: Map
         "seed": str(identity.seed),
         "fingerprint": identity.fingerprint,
         "data_hash": identity.row.data_hash,
-        "initialisation": identity.row.initialisation,
+        "initialisation": identity.start.initialisation,
         "status": "current",
     }
     client.log_batch(

@@ -18,6 +18,6 @@ def of_training(task: Task, variant: str) -> Inputs:
         paths.balance_manifest(task.name),
         paths.balance(task.name),
         paths.config(task.name, variant),
-        paths.pretrained(variant),
+        paths.pretrained(variant).parent,
     ]
     return Inputs(tuple(path for path in files if path.exists()), dict.fromkeys(arrays, ids))

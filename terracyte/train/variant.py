@@ -92,11 +92,12 @@ def train_row(row: Row, title: str, settings: Compute) -> None:
     if data_parallel.rank() > 0:
         _assist(jobs)
         return
-    if is_slow_here(precision := row.config.precision):
-        print(
-            f"warning: {row.variant}: this processor imitates {precision}: precision: float32 is faster here",
-            file=sys.stderr,
-        )
+    for precision in sorted({start.config.precision for start in row.starts}):
+        if is_slow_here(precision):
+            print(
+                f"warning: {row.variant}: this processor imitates {precision}: precision: float32 is faster here",
+                file=sys.stderr,
+            )
     trained = _on_cluster(jobs, settings) if settings.engine == "ray" else _here(jobs)
     _write(row, trained)
     for identity in row.identities:
@@ -155,8 +156,8 @@ def run(job: Job, ask: Ask) -> Trained:
 
 def _fit(job: Job, on_epoch: Callable[[int, Epoch], None]) -> tuple[Fitted, dict[int, Epoch]]:
     """The training, and its epochs as MLflow has them."""
-    row = job.identity.row
-    task = tasks.of(row.task, row.spec)
+    identity = job.identity
+    task = tasks.of(identity.task, identity.row.spec)
     epochs: dict[int, Epoch] = {}
 
     def tell(epoch: int, values: Epoch) -> None:
@@ -164,16 +165,16 @@ def _fit(job: Job, on_epoch: Callable[[int, Epoch], None]) -> tuple[Fitted, dict
         on_epoch(epoch, values)
         print(f"{job.label} epoch {epoch}:", " ".join(f"{k} {v:.4g}" for k, v in values.items()), flush=True)
 
-    training, validation = read_training(task, row.config, job.identity.seed)
+    training, validation = read_training(task, identity.config, identity.seed)
     fitted = Fitting(
         label=job.label,
-        config=row.config,
+        config=identity.config,
         training=training,
         validation=validation,
         class_weights=files.read_json(paths.balance(task.name), {"class_weights": [forms.NUMBER]})["class_weights"],
-        pretrained=paths.backbone(row.variant),
-        seed=job.identity.seed,
-        checkpoint=checkpoints.folder(job.identity),
+        pretrained=paths.backbone(identity.variant, identity.member),
+        seed=identity.seed,
+        checkpoint=checkpoints.folder(identity),
         on_epoch=tell,
         data_parallel=job.data_parallel,
     ).run()
@@ -231,7 +232,7 @@ def _record(identity: Identity, fitted: Fitted, scores: list[str]) -> dict[str, 
         "fingerprint": identity.fingerprint,
         "data_hash": identity.row.data_hash,
         "code": code_hash(*PACKAGES),
-        "initialisation": identity.row.initialisation,
+        "initialisation": identity.start.initialisation,
         "best_epoch": fitted.best_epoch,
         "epochs": len(fitted.history),
         "parameters": fitted.model.count_params(),

@@ -161,7 +161,7 @@ def test_a_search_one_by_one_equals_a_local_one(cluster: Cluster, edit: Edit) ->
 
 @pytest.mark.usefixtures("balanced")
 def test_a_training_comes_home_the_same_when_a_node_is_lost(cluster: Cluster, edit: Edit) -> None:
-    name = "mars-final_short"
+    name = "mars-unet_final"
     outputs = paths.models("mars", name), paths.curves("mars", name), paths.training("mars", name)
     finish(start("stages.train", name))
     expected = contents(*outputs)

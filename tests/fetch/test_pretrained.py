@@ -14,7 +14,7 @@ from terracyte.core import download, paths
 from terracyte.core.errors import InputError
 from terracyte.fetch import initialisation, pretrained
 from terracyte.fetch.initialisation import Initialisation
-from terracyte.params.row import Identity, Row
+from terracyte.params.row import Identity, Row, Start
 from tests.conftest import ROOT, Edit
 
 NAME = "blood-cnn"
@@ -149,11 +149,9 @@ def test_the_weights_are_part_of_who_a_run_is() -> None:
             variant=NAME,
             task="blood",
             spec=settings.tasks["blood"],
-            config=settings.config(NAME),
+            starts=(Start(config=settings.config(NAME), initialisation="", weights_hash=weights),),
             seeds=(0,),
             data_hash="",
-            initialisation="",
-            weights_hash=weights,
         )
         return Identity(row=row, seed=0).fingerprint
 
@@ -162,13 +160,13 @@ def test_the_weights_are_part_of_who_a_run_is() -> None:
 
 def test_a_backbone_is_fetched_once_for_all_its_rows(edit: Edit, real: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     PLACED.write_bytes(real)
-    edit("rows", {NAME: "blood", "blood-cnn_lean": "blood", "mars-unet_1": "mars"})
-    edit("variants.blood-cnn_lean.change", {**BACKBONE, "weights": "imagenet"})
+    edit("rows", {NAME: "blood", "blood-cnn_with_adamw": "blood", "mars-unet_1": "mars"})
+    edit("variants.blood-cnn_with_adamw.change", {**BACKBONE, "weights": "imagenet"})
     checked: list[str] = []
-    monkeypatch.setattr(pretrained, "_check", lambda weights, settings, name: checked.append(name))
+    monkeypatch.setattr(pretrained, "_check", lambda weights, settings, name, config: checked.append(name))
     fetch(edit, weights="imagenet")
     assert checked == [NAME]
-    assert paths.backbone("blood-cnn_lean") is not None
+    assert paths.backbone("blood-cnn_with_adamw") is not None
 
 
 def test_nothing_fetched_is_one_line() -> None:

@@ -13,7 +13,16 @@ from terracyte.images.augmentation import Augmentation, appearance, geometry, mi
 from terracyte.params.variant import Config
 
 GEOMETRY: dict[str, Any] = {"flip": "both", "rotation": 0.5, "zoom": 0.2}
-STRONG: dict[str, Any] = {**GEOMETRY, "brightness": 0.3, "contrast": 0.3, "blur": 0.5, "erasing": 0.5}
+STRONG: dict[str, Any] = {
+    **GEOMETRY,
+    "brightness": 0.3,
+    "contrast": 0.3,
+    "prime": 0.5,
+    "shading": 0.5,
+    "blur": 0.5,
+    "erasing": 0.5,
+    "erasing_boxes": 3,
+}
 RANDAUGMENT: dict[str, Any] = {"policy": "randaugment", "policy_strength": 1.0}
 AUGMIX: dict[str, Any] = {"policy": "augmix", "policy_strength": 1.0}
 COLOUR: dict[str, Any] = {"saturation": 1.0, "hue": 0.5}
@@ -33,8 +42,20 @@ def batch(size: int = 8, height: int = 32, width: int = 32) -> tuple[NDArray[np.
     return (50 * masks[..., None]).astype(np.uint8), masks.astype(np.uint8)
 
 
-def planes(size: int = 6, channels: int = 3, low: float = 0, high: float = 255) -> NDArray[np.float32]:
-    return random(5).uniform(low, high, (size, channels, 24, 32)).astype(np.float32)
+def colourful(size: int = 6, channels: int = 3, low: float = 0, high: float = 255) -> NDArray[np.float32]:
+    return random(5).uniform(low, high, (size, 24, 32, channels)).astype(np.float32)
+
+
+def changed_by(change: Any, images: NDArray[np.float32], *arguments: Any) -> NDArray[np.float32]:
+    """A copy of the images, changed in place."""
+    changed = images.copy()
+    change(changed, *arguments)
+    return changed
+
+
+def flip(images: NDArray[Any], masks: NDArray[np.uint8] | None, mode: str) -> tuple[NDArray[Any], Any]:
+    size, height, width, _ = images.shape
+    return geometry.warp(images, masks, geometry.flips(size, mode, height == width, random()))
 
 
 @pytest.mark.parametrize("dense", [False, True])
@@ -82,7 +103,7 @@ def test_forms_stay(dense: bool) -> None:
 @pytest.mark.parametrize("width", [32, 64])
 def test_masks_follow_flips_exactly(mode: str, width: int) -> None:
     images, masks = batch(64, width=width)
-    flipped, followed = geometry.flip(images, masks, mode, random())
+    flipped, followed = flip(images, masks, mode)
     assert followed is not None
     np.testing.assert_array_equal(flipped[..., 0], 50 * followed)
     assert (flipped != images).any()
@@ -90,7 +111,7 @@ def test_masks_follow_flips_exactly(mode: str, width: int) -> None:
 
 def test_horizontal_flip_mirrors_about_half_of_the_images() -> None:
     images, _ = batch(200)
-    flipped, _ = geometry.flip(images, None, "horizontal", random())
+    flipped, _ = flip(images, None, "horizontal")
     mirrored = (flipped == images[:, :, ::-1]).all(axis=(1, 2, 3))
     assert (mirrored | (flipped == images).all(axis=(1, 2, 3))).all()
     assert 60 < mirrored.sum() < 140
@@ -98,14 +119,33 @@ def test_horizontal_flip_mirrors_about_half_of_the_images() -> None:
 
 def test_both_reaches_all_symmetries_of_the_square() -> None:
     image = np.arange(9, dtype=np.uint8).reshape(1, 3, 3, 1)
-    flipped, _ = geometry.flip(image.repeat(200, axis=0), None, "both", random())
-    expected = {np.rot90(face, turns).tobytes() for face in (image[0], image[0, ::-1]) for turns in range(4)}
+    flipped, _ = flip(image.repeat(200, axis=0), None, "both")
+    expected = {
+        np.rot90(face, turns).astype(np.float32).tobytes() for face in (image[0], image[0, ::-1]) for turns in range(4)
+    }
     assert {one.tobytes() for one in flipped} == expected
+
+
+def test_a_mirror_and_its_transpose_keep_every_pixel() -> None:
+    images = random().uniform(0, 255, (64, 37, 37, 3)).astype(np.float32)
+    flipped, _ = flip(images, None, "both")
+    for before, after in zip(images, flipped, strict=True):
+        np.testing.assert_array_equal(np.sort(before, axis=None), np.sort(after, axis=None))
+
+
+def test_a_mirror_comes_before_a_turn() -> None:
+    images = random().uniform(0, 255, (16, 32, 32, 3)).astype(np.float32)
+    mirrors = geometry.flips(16, "both", True, random())
+    turns = geometry.rotations_and_zooms(16, 0.5, 0.2, random(1))
+    at_once, _ = geometry.warp(images, None, mirrors @ turns)
+    one_by_one, _ = geometry.warp(geometry.warp(images, None, mirrors)[0], None, turns)
+    # OpenCV before 5 takes positions to 1/32 of a pixel
+    np.testing.assert_allclose(at_once, one_by_one, atol=12)
 
 
 def test_both_never_transposes_an_oblong() -> None:
     image = np.arange(6, dtype=np.uint8).reshape(1, 2, 3, 1)
-    flipped, _ = geometry.flip(image.repeat(100, axis=0), None, "both", random())
+    flipped, _ = flip(image.repeat(100, axis=0), None, "both")
     assert len({one.tobytes() for one in flipped}) == 4
 
 
@@ -181,7 +221,10 @@ def test_turns_leave_no_black_corners() -> None:
         {**COLOUR},
         {"brightness": 1.0, "contrast": 1.0},
         {"blur": 1.0},
+        {"prime": 1.0},
+        {"shading": 1.0},
         {"erasing": 1.0},
+        {"erasing": 1.0, "erasing_boxes": 16},
         {"mixup": 1.0},
         RANDAUGMENT,
         AUGMIX,
@@ -241,13 +284,13 @@ def test_what_cannot_be_is_refused(changes: dict[str, Any], dense: bool, channel
 def test_light_follows_the_formulas_of_keras() -> None:
     import keras
 
-    images = planes(low=100, high=140)
-    relit = appearance.relight(images, 0.3, 0.3, random(1))
+    images = colourful(low=100, high=140)
+    relit = changed_by(appearance.relight, images, 0.3, 0.3, random(1))
     drawn = random(1)
     shift = drawn.uniform(-0.3, 0.3, (6, 1, 1, 1)) * 127.5
     shift = np.where(shift > 0, shift, shift * images.mean(axis=(1, 2, 3), keepdims=True) / 255)
     stretch = drawn.uniform(1 - 0.8 * 0.3, 1 + 0.3, (6, 1, 1, 1))
-    contrast = keras.layers.RandomContrast(0.5, data_format="channels_first")
+    contrast = keras.layers.RandomContrast(0.5, data_format="channels_last")
     expected = contrast.transform_images(keras.ops.convert_to_tensor(images), {"contrast_factor": stretch})
     expected = keras.layers.RandomBrightness(0.5).transform_images(expected, {"rgb_delta": shift})
     np.testing.assert_allclose(relit, keras.ops.convert_to_numpy(expected), atol=1e-3)
@@ -256,84 +299,174 @@ def test_light_follows_the_formulas_of_keras() -> None:
 def test_colour_follows_the_formulas_of_keras() -> None:
     import keras
 
-    images = planes()
+    images = colourful()
     factor = np.array([0.2, 0.5, 1, 1.5, 3, 9], np.float32)
     turn = np.array([0.5, -0.5, 0, 0.1, -0.1, 0.3], np.float32)
-    changed = appearance._shift_hue(images, factor[:, None, None], turn[:, None, None])
+    changed = images.copy()
+    for image, scaled, turned in zip(changed, factor, turn, strict=True):
+        appearance._shift_hue(image, scaled, turned)
     # value range 1: that of the layer's saturation
-    saturation = keras.layers.RandomSaturation(1.0, value_range=(0, 1), data_format="channels_first")
+    saturation = keras.layers.RandomSaturation(1.0, value_range=(0, 1), data_format="channels_last")
     expected = saturation.transform_images(keras.ops.convert_to_tensor(images), {"factor": factor})
-    hue = keras.layers.RandomHue(1.0, data_format="channels_first")
+    hue = keras.layers.RandomHue(1.0, data_format="channels_last")
     expected = hue.transform_images(expected, {"factor": turn})
     np.testing.assert_allclose(changed, keras.ops.convert_to_numpy(expected), atol=0.02)
 
 
 def test_strengths_span_their_ranges() -> None:
-    images = np.full((300, 1, 4, 4), 100, np.float32)
-    images[:, :, :2] = 110
-    means = appearance.relight(images, 0.5, 0.0, random()).mean(axis=(1, 2, 3)) - 105
+    images = np.full((300, 4, 4, 1), 100, np.float32)
+    images[:, :2] = 110
+    means = changed_by(appearance.relight, images, 0.5, 0.0, random()).mean(axis=(1, 2, 3)) - 105
     assert -0.25 * 105 <= means.min() < -0.24 * 105
     assert 62 < means.max() <= 0.25 * 255
-    spread = appearance.relight(images, 0.0, 0.5, random()).std(axis=(1, 2, 3)) / 5
+    spread = changed_by(appearance.relight, images, 0.0, 0.5, random()).std(axis=(1, 2, 3)) / 5
     assert 0.6 <= spread.min() < 0.62
     assert 1.48 < spread.max() <= 1.5
 
 
 def test_colour_of_many_images_is_drawn_for_each() -> None:
-    images = planes(1).repeat(20, axis=0)
-    changed = appearance.recolour(images, 0.5, 0.1, random())
+    images = colourful(1).repeat(20, axis=0)
+    changed = changed_by(appearance.recolour, images, 0.5, 0.1, random())
     assert changed.shape == images.shape
     assert len({image.tobytes() for image in changed}) == 20
 
 
 def test_grey_stays_grey_under_colour() -> None:
-    grey = planes(channels=1).repeat(3, axis=1)
-    np.testing.assert_allclose(appearance.recolour(grey, 1.0, 0.5, random()), grey, atol=1e-4)
+    grey = colourful(channels=1).repeat(3, axis=-1)
+    np.testing.assert_allclose(changed_by(appearance.recolour, grey, 1.0, 0.5, random()), grey, atol=1e-4)
 
 
 def test_blur_keeps_flat_images_and_their_borders() -> None:
-    flat = np.full((8, 3, 24, 32), 90, np.float32)
-    np.testing.assert_allclose(appearance.blur(flat, 1.0, random()), 90, atol=1e-3)
+    flat = np.full((8, 24, 32, 3), 90, np.float32)
+    np.testing.assert_allclose(changed_by(appearance.blur, flat, 1.0, random()), 90, atol=1e-3)
 
 
 def test_blur_is_a_gaussian() -> None:
-    point = np.zeros((1, 1, 41, 41), np.float32)
-    point[0, 0, 20, 20] = 1
-    blurred = appearance._blur_matrices(41, np.array([2.0], np.float32)) @ point
-    blurred = blurred @ appearance._blur_matrices(41, np.array([2.0], np.float32)).swapaxes(2, 3)
+    point = np.zeros((1, 81, 81, 1), np.float32)
+    point[0, 40, 40] = 1
+    blurred = changed_by(appearance.blur, point, 1.0, random(1))[0, ..., 0]
+    drawn = random(1)
+    drawn.random(1)
+    sigma = drawn.uniform(0.005, 0.025) * 81
     assert blurred.sum() == pytest.approx(1, abs=1e-4)
-    assert blurred[0, 0, 20, 24] / blurred[0, 0, 20, 20] == pytest.approx(np.exp(-2), rel=1e-3)
-    assert blurred[0, 0, 23, 24] / blurred[0, 0, 20, 20] == pytest.approx(np.exp(-25 / 8), rel=1e-3)
+    for y, x in ((0, 1), (2, 0), (2, 1)):
+        expected = np.exp(-(y**2 + x**2) / (2 * sigma**2))
+        assert blurred[40 + y, 40 + x] / blurred[40, 40] == pytest.approx(expected, rel=1e-3)
 
 
-@pytest.mark.parametrize("change", [appearance.blur, mixing.erase])
-def test_single_images_are_chosen_with_the_probability(change: Any) -> None:
-    images = planes(200)
-    changed = (change(images, 0.3, random()) != images).any(axis=(1, 2, 3))
+@pytest.mark.parametrize(
+    ("change", "arguments"),
+    [(appearance.prime, ()), (appearance.shade, ()), (appearance.blur, ()), (mixing.erase, (1,)), (mixing.erase, (3,))],
+)
+def test_single_images_are_chosen_with_the_probability(change: Any, arguments: tuple[int, ...]) -> None:
+    images = colourful(200)
+    changed = (changed_by(change, images, 0.3, *arguments, random()) != images).any(axis=(1, 2, 3))
     assert 40 < changed.sum() < 80
 
 
 def test_erasing_covers_a_box_with_one_colour() -> None:
-    images = planes(50)
-    erased = mixing.erase(images, 1.0, random())
+    images = colourful(50)
+    erased = changed_by(mixing.erase, images, 1.0, 1, random())
     for before, after in zip(images, erased, strict=True):
-        covered = (before != after).any(axis=0)
+        covered = (before != after).any(axis=-1)
         rows, columns = np.flatnonzero(covered.any(axis=1)), np.flatnonzero(covered.any(axis=0))
         assert covered[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
-        assert len(np.unique(after[:, covered], axis=1).T) == 1
+        assert len(np.unique(after[covered], axis=0)) == 1
         assert 0.01 < covered.mean() < 0.36
+
+
+def test_erasing_covers_up_to_so_many_boxes() -> None:
+    from scipy import ndimage
+
+    images = np.full((300, 64, 64, 1), 100, np.float32)
+    images[:, ::2] = 140
+    covered = (changed_by(mixing.erase, images, 1.0, 4, random()) != images)[..., 0]
+    counts = [ndimage.label(one)[1] for one in covered]
+    assert max(counts) == 4
+    # a quarter are drawn as single ones, others touch or overlap
+    assert 0.25 < np.mean(np.array(counts) == 1) < 0.6
+    # together as large as one: a third of the image at most
+    assert covered.mean(axis=(1, 2)).min() > 0
+    assert covered.mean(axis=(1, 2)).max() < 0.36
+
+
+def test_half_of_several_boxes_are_noise_about_the_images_colours() -> None:
+    images = np.full((400, 48, 48, 1), 100, np.float32)
+    images[:, ::2] = 140
+    erased = changed_by(mixing.erase, images, 1.0, 2, random())
+    values = [after[(after != 100) & (after != 140)] for after in erased]
+    # as drawn: a box of one colour holds one value, noise as many as pixels
+    assert 0.35 < np.mean([len(np.unique(one)) > 2 for one in values]) < 0.75
+    noise = np.concatenate([one for one in values if len(np.unique(one)) > 2])
+    assert noise.mean() == pytest.approx(120, abs=1)
+    assert noise.std() == pytest.approx(20, rel=0.1)
+
+
+def test_prime_mixes_image_curve_and_filter() -> None:
+    images = colourful(4).round()
+    changed = changed_by(appearance.prime, images, 1.0, random(1))
+    drawn = random(1)
+    drawn.random(4)
+    shares = drawn.dirichlet(np.ones(3), 4)
+    amplitudes = drawn.normal(0, 0.1, (4, 1, 4, 3))
+    weights = drawn.normal(0, 0.1, (4, 3, 3))
+    for i, image in enumerate(images.astype(np.float64)):
+        sines = [a * np.sin(np.pi * k * image / 255) for k, a in enumerate(amplitudes[i, 0], start=1)]
+        curved = (image + 255 * sum(sines)).clip(0, 255)
+        padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="symmetric")
+        added = [
+            (weights[i, y, x] - weights[i].mean()) * padded[y : y + 24, x : x + 32] for y in range(3) for x in range(3)
+        ]
+        expected = shares[i, 0] * image + shares[i, 1] * curved + shares[i, 2] * (image + sum(added))
+        np.testing.assert_allclose(changed[i], expected.clip(0, 255), atol=1e-2)
+
+
+def test_filters_leave_flat_images_alone_and_curves_keep_black() -> None:
+    np.testing.assert_allclose(appearance._kernels(50, random()).sum(axis=(1, 2)), 1)
+    curves = appearance._curves(50, 3, random())
+    assert curves.shape == (50, 1, 256, 3)
+    np.testing.assert_allclose(curves[:, 0, 0], 0)
+    np.testing.assert_allclose(curves[:, 0, 255], 255)
+    # sines are zero at the ends; between them the curves differ by image and channel
+    assert curves[:, 0, 128].std() > 20
+    black = np.zeros((8, 24, 32, 1), np.float32)
+    np.testing.assert_allclose(changed_by(appearance.prime, black, 1.0, random()), 0, atol=1e-4)
+
+
+def test_shading_scales_and_lifts_channels_within_a_smooth_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    region = np.linspace(0, 1, 32, dtype=np.float32)[None].repeat(24, axis=0)
+    monkeypatch.setattr(appearance, "_region", lambda height, width, random: region)
+    images = colourful(6, high=64)
+    drawn = random(1)
+    drawn.random(6)
+    gains, lifts = drawn.uniform(0.1, 1.2, (6, 3)), drawn.uniform(0, 102, (6, 3)) * (drawn.random((6, 1)) < 0.5)
+    expected = images + region[..., None] * (images * (gains - 1)[:, None, None] + lifts[:, None, None])
+    np.testing.assert_allclose(changed_by(appearance.shade, images, 1.0, random(1)), expected, atol=1e-3)
+    assert {bool(lift.any()) for lift in lifts} == {True, False}
+
+
+def test_regions_are_smooth_and_cover_any_share() -> None:
+    drawn = random()
+    regions = np.stack([appearance._region(96, 96, drawn) for _ in range(200)])
+    assert regions.min() == 0
+    assert regions.max() == 1
+    covered = regions.mean(axis=(1, 2))
+    assert covered.min() < 0.1 < 0.4 < np.median(covered) < 0.6 < 0.9 < covered.max()
+    # from nothing to all takes pixels, not an edge
+    assert max(np.abs(np.diff(regions, axis=axis)).max() for axis in (1, 2)) < 0.6
 
 
 def test_boxes_reach_every_border_and_never_beyond() -> None:
     sides = np.full(300, 0.5)
-    masks = mixing.boxes(4, 6, sides, sides, random())
-    assert masks.shape == (300, 1, 4, 6)
-    np.testing.assert_array_equal(masks.sum(axis=(1, 2, 3)), 2 * 3)
-    assert masks.any(axis=0).all()
+    boxes = np.zeros((300, 4, 6), bool)
+    for box, rows, columns in zip(boxes, *mixing.boxes(4, 6, sides, sides, random()), strict=True):
+        box[rows, columns] = True
+    np.testing.assert_array_equal(boxes.sum(axis=(1, 2)), 2 * 3)
+    assert boxes.any(axis=0).all()
 
 
 def test_cutmix_mixes_labels_by_area() -> None:
-    images = np.broadcast_to(np.arange(8, dtype=np.float32)[:, None, None, None], (8, 1, 20, 30))
+    images = np.broadcast_to(np.arange(8, dtype=np.float32)[:, None, None, None], (8, 20, 30, 1))
     mixed, shares = mixing.cutmix(images, np.eye(8, dtype=np.float32), False, random(2))
     for image, share in zip(mixed, shares, strict=True):
         counted = np.bincount(image.astype(int).ravel(), minlength=8) / image.size
@@ -343,14 +476,14 @@ def test_cutmix_mixes_labels_by_area() -> None:
 
 def test_cutmix_pastes_masks() -> None:
     images, masks = batch()
-    mixed, pasted = mixing.cutmix(images.transpose(0, 3, 1, 2).astype(np.float32), masks, True, random(2))
-    np.testing.assert_array_equal(mixed[:, 0], 50 * pasted)
+    mixed, pasted = mixing.cutmix(images.astype(np.float32), masks, True, random(2))
+    np.testing.assert_array_equal(mixed[..., 0], 50 * pasted)
     assert pasted.dtype == np.uint8
     assert (pasted != masks).any()
 
 
 def test_mixup_blends_images_as_their_shares() -> None:
-    images = np.broadcast_to(np.arange(8, dtype=np.float32)[:, None, None, None], (8, 3, 4, 4))
+    images = np.broadcast_to(np.arange(8, dtype=np.float32)[:, None, None, None], (8, 4, 4, 3))
     mixed, shares = mixing.mixup(images, np.eye(8, dtype=np.float32), random(2))
     np.testing.assert_allclose(mixed[:, 0, 0, 0], shares @ np.arange(8), atol=1e-5)
     np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-6)
@@ -388,7 +521,7 @@ def test_policies_draw_for_each_image() -> None:
 
 @pytest.mark.parametrize("name", ["posterize", "solarize", "colour", "contrast", "brightness", "sharpness"])
 def test_changes_of_no_amount_change_nothing(name: str) -> None:
-    images = planes(low=10, high=240).round()
+    images = colourful(low=10, high=240).round()
     same = policy.Chains(np.full((6, 1), name), np.zeros((6, 1), np.float32))(images)
     np.testing.assert_allclose(same, images, atol=1e-3)
 
@@ -398,24 +531,24 @@ def test_changes_of_known_amounts() -> None:
         size = len(images)
         return policy.Chains(np.full((size, 1), name), np.full((size, 1), amount, np.float32))(images)
 
-    images = planes().round()
+    images = colourful().round()
     np.testing.assert_array_equal(changed("posterize", -1.0, images), images // 16 * 16)
     np.testing.assert_allclose(changed("solarize", 0.5, images), np.where(images < 127.5, images, 255 - images))
     np.testing.assert_allclose(changed("brightness", 0.2, images), np.minimum(images + 25.5, 255), atol=1e-3)
     stretched = changed("autocontrast", 0.5, 0.5 * images + 20)
-    assert (stretched.min(axis=(2, 3)) == 0).all()
-    np.testing.assert_allclose(stretched.max(axis=(2, 3)), 255, atol=1e-3)
+    assert (stretched.min(axis=(1, 2)) == 0).all()
+    np.testing.assert_allclose(stretched.max(axis=(1, 2)), 255, atol=1e-3)
 
 
 def test_sharpness_leaves_flat_borders_alone() -> None:
-    flat = np.full((2, 3, 8, 8), 90, np.float32)
+    flat = np.full((2, 8, 8, 3), 90, np.float32)
     same = policy.Chains(np.full((2, 1), "sharpness"), np.array([[1.0], [-1.0]], np.float32))(flat)
     np.testing.assert_allclose(same, 90, atol=1e-3)
 
 
 def test_augmix_of_no_strength_only_stretches_contrast() -> None:
     # black and white pixels in each channel: nothing to stretch either
-    images = planes().round()
-    images[:, :, 0, 0], images[:, :, 0, 1] = 0, 255
-    mixed = policy.augmix(images.transpose(0, 2, 3, 1), 0.0, random())
+    images = colourful().round()
+    images[:, 0, 0], images[:, 0, 1] = 0, 255
+    mixed = policy.augmix(images, 0.0, random())
     np.testing.assert_allclose(mixed, images, atol=1e-2)

@@ -47,6 +47,7 @@ CASES = {
     "unet-attention": (config("unet", attention=True), MARS),
     "unet-patches": (config("unet", patch=2), MARS),
     "unet-standardized": (config("unet", standardize=True), MARS),
+    "unet-added": (config("unet", standardize=True, raw_brightness=True, joined="add"), MARS),
     "cnn-standardized": (config("cnn", standardize=True), BLOOD),
     "unet-mobilenet_v3": (config("unet", encoder="mobilenet_v3", size="small", enlarge=2), MARS),
     "unet-efficientnet_lite": (
@@ -242,6 +243,11 @@ def test_flips_average_logits_turned_back(case: str, flip: Any, mirrors: int) ->
 def test_only_square_images_are_transposed() -> None:
     model = models.build(config("cnn"), dataclasses.replace(BLOOD, image_shape=(32, 64, 3)))
     assert len(averaged(model, "both").get_layer("mean").input) == 4
+
+
+def test_raw_brightness_beside_standardized_images_shows_the_exposure() -> None:
+    x = images(MARS) / 2
+    assert not np.allclose(predict(shared("unet-added"), x), predict(shared("unet-added"), x + 40), atol=0.01)
 
 
 @pytest.mark.parametrize("case", ["cnn-standardized", "unet-standardized"])

@@ -33,7 +33,7 @@ MODEL_KEYS = frozenset(
             "squeeze_excite",
             "residual",
         ),
-        *("attention", "standardize", "input_dropout", "dropout", "l1", "l2"),
+        *("attention", "joined", "standardize", "raw_brightness", "input_dropout", "dropout", "l1", "l2"),
     }
 )
 

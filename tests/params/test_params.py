@@ -31,7 +31,7 @@ UNLABELLED = {"kind": "segmentation", "classes": ["a", "b"], "height": 32, "widt
             {"mars": {"source": "sample", "path": "x"}},
             "'sources, for 'rows.blood-baseline'.blood' is unknown",
         ),
-        ("rows.mars-final_with_adamw", "mars", "is compared with mars-final_short, which is no row here"),
+        ("variants.mars-unet_2.compared_with", "mars-unet_folds", "is compared with mars-unet_folds, which is no row"),
         ("override", {"clean.mars": {}}, "experiment.yaml: 'override.clean' is unknown; allowed: seeds, reference"),
         ("override", {"reference.moon": {}}, "experiment.yaml: 'override.reference.moon' is unknown"),
         ("override", {"reference.mars": {"widht": 1}}, "experiment.yaml: 'reference.mars.widht' is unknown; did you"),
@@ -87,7 +87,7 @@ UNLABELLED = {"kind": "segmentation", "classes": ["a", "b"], "height": 32, "widt
         ("tune.mars.space.width", {"choices": [16, 32]}, "'tune.mars.space.width' is unknown"),
         ("tune.mars.space.dropout", {"low": 0.0}, "'tune.mars.space.dropout' must have either low and high, or"),
         ("tune.mars.space.dropout", {"low": 0.5, "high": 0.1}, "is 0.5 to 0.1; low must be below high"),
-        ("tune.mars.space.dropout", {"low": 0.2, "high": 0.5}, "which leaves out the reference's 0.1"),
+        ("tune.mars.space.dropout", {"low": 0.4, "high": 0.5}, "which leaves out the reference's 0.3"),
         ("tune.mars.space.dropout", {"choices": [0.1]}, "must list at least two different values"),
         ("tune.mars.space.dropout", {"choices": [0.1, [1]]}, "'tune.mars.space.dropout.choices[1]' is [1]"),
         ("tune.mars.space.dropout.when", {"dropout": [0.1]}, "'tune.mars.space.dropout.when.dropout' is unknown"),
@@ -95,13 +95,19 @@ UNLABELLED = {"kind": "segmentation", "classes": ["a", "b"], "height": 32, "widt
         (
             "tune.mars.change.dropout",
             0.3,
-            "is searched, but variants.mars-final_short.change or tune.mars.change fixes",
+            "is searched, but variants.mars-unet_final.change or tune.mars.change fixes",
         ),
         (
             "balance.mars.folds",
             0,
-            "'folds' of variant mars-unet_folds is true, but 'balance.mars.folds' is 0: set that",
+            "row mars-unet_unlike has 'folds', but 'balance.mars.folds' of params.yaml is 0: set",
         ),
+        (
+            "variants.mars-unet_1.members",
+            [{}, {"widht": 3}],
+            "'variants.mars-unet_1.members[1].widht' is unknown; did you mean 'width'?",
+        ),
+        ("variants.mars-unet_1.members", [{"folds": True}], "all members have folds, or none: say it in 'change'"),
         ("compute.workers", 0, "'compute.workers' is 0"),
         ("compute.workers", "all", "'compute.workers' is 'all' (str); it must be a whole number or auto"),
         ("compute.workers", 1.5, "'compute.workers' is 1.5 (float); it must be a whole number"),
@@ -194,31 +200,35 @@ def test_an_unknown_variant_is_named(project: Path) -> None:
 def test_precedence_is_reference_then_tuned_then_change() -> None:
     settings = params.load(ROOT)
     reference = settings.reference["mars"]
-    assert settings.config("mars-final_short").width == reference["width"]
-    tuned = {"dropout": 0.77, "cutmix": 0.77}
+    assert settings.config("mars-unet_final").width == reference["width"]
+    tuned = {"l2": 0.77, "cutmix": 0.77}
     resolved = settings.config("mars-unet_1", tuned)
-    assert resolved.dropout == 0.77
+    assert resolved.l2 == 0.77
     assert resolved.cutmix == settings.variants["mars-unet_1"].change["cutmix"] == 0
 
 
-def test_an_untuned_variant_keeps_the_reference_s_values() -> None:
-    settings = params.load(ROOT)
+def test_an_untuned_variant_keeps_the_reference_s_values(edit: Edit) -> None:
+    edit(
+        "variants.mars-untuned",
+        {"task": "mars", "title": "untuned", "like": "mars-unet_final", "change": {"tuned": False}},
+    )
+    settings = params.load()
     tuned = {"dropout": 0.77}
-    assert settings.config("mars-final_untuned", tuned) == settings.config("mars-final_short")
-    assert settings.config("mars-final_short", tuned).dropout == 0.77
+    assert settings.config("mars-untuned", tuned) == settings.config("mars-unet_final")
+    assert settings.config("mars-unet_final", tuned).dropout == 0.77
 
 
 def test_a_trial_is_the_tuned_variant_with_the_searched_values() -> None:
     settings = params.load(ROOT)
     tune, trial = settings.tune["mars"], settings.trial("mars", {"dropout": 0.33})
     assert trial.dropout == 0.33
-    assert trial.epochs == tune.change["epochs"] != settings.config("mars-final_short").epochs
+    assert trial.epochs == tune.change["epochs"] != settings.config("mars-unet_final").epochs
     assert trial.width == settings.config(tune.variant).width
 
 
 def test_what_is_not_searched_needs_no_space(edit: Edit) -> None:
     edit("override", {})
-    edit("tune.mars", {"variant": "mars-final_short", "trials": 0})
+    edit("tune.mars", {"variant": "mars-unet_final", "trials": 0})
     assert not params.load().tune["mars"].space
 
 
@@ -256,15 +266,35 @@ def test_a_row_with_folds_has_a_seed_for_each_of_them(edit: Edit) -> None:
 
 
 def test_a_row_that_the_experiment_lacks_is_named(project: Path) -> None:
-    with pytest.raises(InputError, match=r"experiment\.yaml: 'rows\.mars-final_short' is unknown"):
-        params.load().row("mars-final_short")
+    with pytest.raises(InputError, match=r"experiment\.yaml: 'rows\.mars-unet_folds' is unknown"):
+        params.load().row("mars-unet_folds")
+
+
+def test_members_change_single_trainings_in_turn(project: Path, edit: Edit) -> None:
+    balanced_project.write(project)
+    edit("variants.mars-unet_1.members", [{}, {"width": 6}, {"residual": True, "width": 8}])
+    edit("variants.mars-unet_1.seeds", [0, 1, 2, 4])
+    balanced_project.configure()
+    found = row.read("mars", "mars-unet_1")
+    assert [(each.config.width, each.config.residual) for each in found.identities] == [
+        (4, False),
+        (6, False),
+        (8, True),
+        (6, False),
+    ]
+    assert len(set(found.fingerprints.values())) == 4
+    # a member is nobody else than the row that says the same
+    edit("variants.mars-unet_2", {"task": "mars", "title": "a", "like": "mars-unet_1", "change": {"width": 6}})
+    edit("variants.mars-unet_2.seeds", [1])
+    balanced_project.configure()
+    assert row.read("mars", "mars-unet_2").fingerprints["1"] == found.fingerprints["1"]
 
 
 def test_what_configure_writes_is_read_back(project: Path, edit: Edit) -> None:
     balanced_project.write(project)
     settings = params.load()
     found = row.read("mars", "mars-unet_1")
-    assert found.config == settings.config("mars-unet_1")
+    assert [start.config for start in found.starts] == [settings.config("mars-unet_1")]
     assert (found.seeds, found.spec) == (settings.seeds, settings.tasks["mars"])
     edit("tasks.mars.fit", "crop")
     balanced_project.configure()

@@ -165,12 +165,12 @@ def test_four_workers_on_one_database_of_which_one_is_killed(
 
 
 def test_trainings_side_by_side_are_recorded_by_a_server(server: Path) -> None:
-    trained = [start("stages.train", name) for name in ("mars-unet_1", "mars-final_short")]
+    trained = [start("stages.train", name) for name in ("mars-unet_1", "mars-unet_final")]
     assert [each.wait() for each in trained] == [0, 0]
     client = mlflow.MlflowClient(os.environ[store.SERVER])
     (experiment,) = client.search_experiments(filter_string="name = 'mars'")
     runs = client.search_runs([experiment.experiment_id])
-    assert sorted(run.info.run_name for run in runs) == ["mars-final_short-0", "mars-unet_1-0"]
+    assert sorted(run.info.run_name for run in runs) == ["mars-unet_final-0", "mars-unet_1-0"]
     assert {run.info.status for run in runs} == {"FINISHED"}
     # the model went through the server: this process knows no folder of it
     assert experiment.artifact_location.startswith("mlflow-artifacts:")

@@ -19,7 +19,7 @@ import pytest
 from terracyte import params, tasks, tracking
 from terracyte.core import files, paths, processes
 from terracyte.core.errors import InputError
-from terracyte.params.row import RANDOM, Identity, Row
+from terracyte.params.row import RANDOM, Identity, Row, Start
 from terracyte.report import runs, ui
 from terracyte.serve import registry
 from terracyte.serve.registry import Entry
@@ -47,11 +47,9 @@ def identity(variant: str = "mars-unet_1", data_hash: str = DATA_HASH) -> Identi
         variant=variant,
         task="mars",
         spec=settings.tasks["mars"],
-        config=settings.config(variant),
+        starts=(Start(config=settings.config(variant), initialisation=RANDOM, weights_hash=""),),
         seeds=(0,),
         data_hash=data_hash,
-        initialisation=RANDOM,
-        weights_hash="",
     )
     return Identity(row=row, seed=0)
 

@@ -31,7 +31,7 @@ def fit(variant: str, checkpoint: str) -> dict[str, float]:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("variant", ["blood-cnn", "mars-final_short"])
+@pytest.mark.parametrize("variant", ["blood-cnn", "mars-unet_final"])
 def test_a_gpu_trains_the_network_of_the_processor(
     variant: str, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

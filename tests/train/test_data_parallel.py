@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed"),
 ]
 
-NAMES = ("blood-cnn", "mars-final_short")
+NAMES = ("blood-cnn", "mars-unet_final")
 
 
 @pytest.fixture(autouse=True)

@@ -42,7 +42,7 @@ TRANSFER: dict[str, Any] = {
     **{"weight_averaging": 0.9, "test_time_flips": True, "flip": "horizontal", "dropout": 0.3},
 }
 HALF_TRANSFER: dict[str, Any] = {**TRANSFER, "precision": "bfloat16"}
-HEADLINES = {"blood-cnn": "accuracy", "mars-final_short": "mean_iou"}
+HEADLINES = {"blood-cnn": "accuracy", "mars-unet_final": "mean_iou"}
 Fit = Callable[..., Fitted]
 
 
@@ -123,7 +123,7 @@ def assert_equal(first: Fitted, second: Fitted) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("variant", ["blood-cnn", "mars-final_short"])
+@pytest.mark.parametrize("variant", ["blood-cnn", "mars-unet_final"])
 def test_learns(fit: Fit, variant: str) -> None:
     defaults = {field.name: field.default for field in dataclasses.fields(Config)}
     names = (
@@ -135,6 +135,8 @@ def test_learns(fit: Fit, variant: str) -> None:
         "contrast",
         "saturation",
         "hue",
+        "prime",
+        "shading",
         "blur",
         "erasing",
         "input_dropout",
@@ -158,7 +160,7 @@ def test_learns(fit: Fit, variant: str) -> None:
     assert scored.scores(fitted.model)[name] > spoilt
 
 
-@pytest.mark.parametrize("variant", ["mars-final_short", "transfer"])
+@pytest.mark.parametrize("variant", ["mars-unet_final", "transfer"])
 def test_half_precision_trains_a_model_of_single_precision(fit: Fit, project: Path, variant: str) -> None:
     write_backbone(project)
     one_phase = {**TRANSFER, "head_epochs": 0, "epochs": 2, "test_time_flips": False}
@@ -287,7 +289,7 @@ def test_stops_without_improvement_and_keeps_the_best(fit: Fit, monkeypatch: pyt
 
 
 def test_scores_are_those_of_the_model_as_it_is_used(fit: Fit) -> None:
-    fitted = fit("mars-final_short", epochs=2, depth=1, class_offsets=True)
+    fitted = fit("mars-unet_final", epochs=2, depth=1, class_offsets=True)
     assert fitted.scores["val_loss"] != fitted.history[fitted.best_epoch - 1]["val_loss"]  # epochs go without flips
     found = validation_of("mars").scores(fitted.model)
     assert found["val_mean_iou"] == pytest.approx(fitted.scores["val_mean_iou"])

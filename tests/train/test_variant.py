@@ -78,7 +78,7 @@ def test_writes_models_curves_and_records(project: Path, edit: Edit, no_tracking
     assert [call.kwargs["required"] for call in no_tracking.call_args_list] == [True, False]
 
 
-@pytest.mark.parametrize("name", ["mars-final_short", "mars-baseline"])
+@pytest.mark.parametrize("name", ["mars-unet_final", "mars-baseline"])
 def test_same_inputs_same_bytes(project: Path, edit: Edit, name: str) -> None:
     balanced_project.write(project)
     edit("reference.mars.epochs", 2)
@@ -118,20 +118,23 @@ def test_finished_seeds_survive(project: Path, edit: Edit, monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("quick")
-def test_twins_keep_their_progress_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_twins_keep_their_progress_apart(monkeypatch: pytest.MonkeyPatch, edit: Edit) -> None:
     """Two variants of one configuration, one of which is trained within an epoch of the other."""
+    edit("variants.mars-twin", {"task": "mars", "title": "twin", "like": "mars-unet_final"})
+    edit("rows.mars-twin", "mars")
+    balanced_project.configure()
     write, kept = checkpoints.write, list[Path]()
 
     def write_and_train_the_twin(place: Path, *state: Any) -> None:
         write(place, *state)
         if not kept:
             kept.append(place)
-            train("mars-final_untuned")
+            train("mars-twin")
             assert place.exists()
 
     monkeypatch.setattr(checkpoints, "write", write_and_train_the_twin)
-    model, curve, record = train("mars-final_short").values()
-    assert (model, curve, record) == tuple(train("mars-final_untuned").values())
+    model, curve, record = train("mars-unet_final").values()
+    assert (model, curve, record) == tuple(train("mars-twin").values())
     assert len(kept) == 1
 
 

@@ -242,15 +242,15 @@ def test_trials_train_and_a_killed_search_ends_as_if_it_had_not_been_killed(
 def test_tuned_values_are_what_training_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, {"reference": 0.5, "winner": 0.6})
     values = search.search(params.load(), "mars")["values"]
-    before = resolved("mars-final_short")
+    before = resolved("mars-unet_final")
     files.write_json(paths.tuned("mars"), values)
-    after = resolved("mars-final_short")
+    after = resolved("mars-unet_final")
     assert before.fingerprint != after.fingerprint
     assert after.config.learning_rate == values["learning_rate"]
     tuned_file = paths.tuned("mars")
     tuned_file.unlink()
     with pytest.raises(InputError, match="run `dvc repro tune@mars`"):
-        resolved("mars-final_short")
+        resolved("mars-unet_final")
 
 
 def resolved(name: str) -> Identity:

@@ -30,7 +30,7 @@ def no_database(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def study(name: str = "mars-a", pruner: str = "none", workers: int = 1, seed: int = 0) -> Study:
-    tune = Tune(variant="mars-final_short", trials=TRIALS, seed=seed, pruner=pruner, space=SPACE)  # type: ignore[arg-type]
+    tune = Tune(variant="mars-unet_final", trials=TRIALS, seed=seed, pruner=pruner, space=SPACE)  # type: ignore[arg-type]
     return Study(name, tune, START, workers)
 
 

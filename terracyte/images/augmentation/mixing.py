@@ -1,18 +1,16 @@
 """Mixtures: erased boxes, boxes of other images, blends of two images.
 
-Keras' layers RandomErasing, CutMix and MixUp do the pasting; what they paste is drawn here, from the caller's
-generator. (Their own draws would be: noise of which half is black; a box whose share of the image is not that of
-its pixels; and all of it from the layers' state.)
+Not by Keras' layers RandomErasing, CutMix and MixUp: their draws come from the layers' own state, half of an erased
+box's noise is black, a pasted box's share of the image is not that of its pixels, and each copies the whole batch.
 """
 
-import functools
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from terracyte.images.augmentation.appearance import Planes
-
+Images = NDArray[np.float32]
 Targets = NDArray[Any]
 
 # Keras' own range of a squared side of an erased box, in shares of the image's.
@@ -21,94 +19,81 @@ _ERASED = (0.02, 0.33)
 _MIXUP_ALPHA = 0.2
 
 
-@functools.cache
-def _layer(name: str) -> Any:
-    import keras
+def erase(images: Images, probability: float, most: int, random: np.random.Generator) -> None:
+    """Cover boxes of some images with colours drawn about the image's own ones (arXiv 1708.04896).
 
-    # the seed is never used: without it, Keras would draw one from Python's global generator
-    return getattr(keras.layers, name)(seed=0, data_format="channels_first", dtype="float32")
-
-
-def _as_numpy(tensor: Any) -> NDArray[Any]:
-    from keras import ops
-
-    array: NDArray[Any] = ops.convert_to_numpy(tensor)
-    return array
-
-
-def erase(planes: Planes, probability: float, random: np.random.Generator) -> Planes:
-    """Cover a box of some images with one colour, drawn about the image's own colours (arXiv 1708.04896).
-
-    Masks stay as they are: the network has to infer what is under the box from its surroundings.
+    A single box has one colour. Of several, half are noise; all together they have the area of a single one.
+    Masks stay as they are: the network has to infer what is under a box from its surroundings.
 
     Args:
-        planes: (b, c, h, w), 0-255.
-        probability: that an image loses a box.
+        images: (b, h, w, c), 0-255; changed in place.
+        probability: that an image loses boxes.
+        most: boxes of an image; their number is uniform from 1 to this.
         random: drawn from.
     """
-    size, channels, height, width = planes.shape
-    chosen = random.random((size,)) < probability
-    sides = np.sqrt(random.uniform(*_ERASED, (2, size)))
-    covered = boxes(height, width, sides[0], sides[1], random)[chosen]
-    colours = random.standard_normal((size, channels, 1, 1), np.float32)[chosen]
-    if not chosen.any():
-        return planes
-    planes, before = planes.copy(), planes[chosen]
-    colours = before.mean(axis=(2, 3), keepdims=True) + colours * before.std(axis=(2, 3), keepdims=True)
-    transformation = {
-        "batch_masks": covered,
-        "apply_erasing": np.ones(len(before), np.bool_),
-        "fill_value": colours.clip(0, 255),
-    }
-    planes[chosen] = _as_numpy(_layer("RandomErasing").transform_images(before, transformation))
-    return planes
+    size, height, width, channels = images.shape
+    chosen = random.random(size) < probability
+    counts = random.integers(1, most + 1, (size,))
+    sides = np.sqrt(random.uniform(*_ERASED, (2, size, most)) / counts[:, None])
+    rows, columns = boxes(height, width, sides[0].ravel(), sides[1].ravel(), random)
+    colours = random.standard_normal((size * most, channels), np.float32)
+    noisy = (random.random(size * most) < 0.5) & (most > 1)
+    for place in np.flatnonzero(chosen):
+        mean, deviation = np.asarray(cv2.meanStdDev(images[place]), np.float32)[..., 0]
+        for number in range(place * most, place * most + counts[place]):
+            box = images[place, rows[number], columns[number]]
+            drawn = random.standard_normal(box.shape, np.float32) if noisy[number] else colours[number]
+            box[...] = (mean + drawn * deviation).clip(0, 255)
 
 
-def cutmix(planes: Planes, targets: Targets, dense: bool, random: np.random.Generator) -> tuple[Planes, Targets]:
+def cutmix(images: Images, targets: Targets, dense: bool, random: np.random.Generator) -> tuple[Images, Targets]:
     """Paste a box of another image of the batch into each image (arXiv 1905.04899).
 
     The share of a box is uniform in (0, 1), its place any within the image. Masks are pasted likewise; class
     shares are mixed by the pixels.
 
     Args:
-        planes: (b, c, h, w).
+        images: (b, h, w, c).
         targets: masks (b, h, w) or class shares (b, k).
         dense: whether they are masks.
         random: drawn from.
     """
-    size, _, height, width = planes.shape
+    size, height, width, _ = images.shape
     sides = np.sqrt(random.random(size))
-    pasted = boxes(height, width, sides, sides, random)
-    transformation = {
-        "batch_masks": pasted,
-        "permutation_order": random.permutation(size),
-        "mix_weight": (1 - pasted.mean(axis=(1, 2, 3))).astype(np.float32),
-    }
-    layer = _layer("CutMix")
-    mixed = _as_numpy(layer.transform_images(planes, transformation))
-    if dense:
-        # through float32, which holds class numbers exactly
-        masks = layer.transform_segmentation_masks(targets[:, None], transformation)
-        return mixed, _as_numpy(masks)[:, 0].astype(targets.dtype)
-    return mixed, _as_numpy(layer.transform_labels(targets, transformation))
+    rows, columns = boxes(height, width, sides, sides, random)
+    others = random.permutation(size)
+    mixed, followed = images.copy(), targets.copy()
+    for place, other in enumerate(others):
+        box = rows[place], columns[place]
+        mixed[place][box] = images[other][box]
+        if dense:
+            followed[place][box] = targets[other][box]
+        else:
+            share = np.float32(mixed[place, ..., 0][box].size / (height * width))
+            followed[place] = (1 - share) * targets[place] + share * targets[other]
+    return mixed, followed
 
 
-def mixup(planes: Planes, shares: Targets, random: np.random.Generator) -> tuple[Planes, Targets]:
+def mixup(images: Images, shares: Targets, random: np.random.Generator) -> tuple[Images, Targets]:
     """Blend each image with another of the batch, and their class shares likewise (arXiv 1710.09412).
 
     Args:
-        planes: (b, c, h, w).
+        images: (b, h, w, c).
         shares: (b, k).
         random: drawn from.
     """
-    size = len(planes)
-    transformation = {
-        "mix_weight": random.beta(_MIXUP_ALPHA, _MIXUP_ALPHA, size).astype(np.float32),
-        "permutation_order": random.permutation(size),
-    }
-    layer = _layer("MixUp")
-    images = _as_numpy(layer.transform_images(planes, transformation))
-    return images, _as_numpy(layer.transform_labels(shares, transformation))
+    size = len(images)
+    weights = random.beta(_MIXUP_ALPHA, _MIXUP_ALPHA, size).astype(np.float32)
+    others = random.permutation(size)
+    return _blend(images, others, weights[:, None, None, None]), _blend(shares, others, weights[:, None])
+
+
+def _blend(values: NDArray[Any], others: NDArray[np.int64], weights: Images) -> NDArray[Any]:
+    blended = values[others]
+    blended -= values
+    blended *= 1 - weights
+    blended += values
+    return blended
 
 
 def boxes(
@@ -117,8 +102,8 @@ def boxes(
     vertical: NDArray[np.float64],
     horizontal: NDArray[np.float64],
     random: np.random.Generator,
-) -> NDArray[np.bool_]:
-    """A box somewhere in each image: (b, 1, h, w), true inside.
+) -> tuple[list[slice], list[slice]]:
+    """A box somewhere in each image: the rows and the columns of b boxes.
 
     Args:
         height: of the images, in pixels.
@@ -127,13 +112,10 @@ def boxes(
         horizontal: (b,) sides of the boxes in shares of the width.
         random: drawn from.
     """
-    rows, columns = _intervals(height, vertical, random), _intervals(width, horizontal, random)
-    return rows[:, None, :, None] & columns[:, None, None, :]
+    return _intervals(height, vertical, random), _intervals(width, horizontal, random)
 
 
-def _intervals(length: int, shares: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.bool_]:
-    sides = np.rint(shares * length)
-    starts = np.floor(random.random(len(shares)) * (length - sides + 1))
-    places = np.arange(length)
-    inside: NDArray[np.bool_] = (places >= starts[:, None]) & (places < (starts + sides)[:, None])
-    return inside
+def _intervals(length: int, shares: NDArray[np.float64], random: np.random.Generator) -> list[slice]:
+    sides = np.rint(shares * length).astype(int)
+    starts = np.floor(random.random(len(shares)) * (length - sides + 1)).astype(int)
+    return [slice(start, start + side) for start, side in zip(starts, sides, strict=True)]

@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terracyte.images.augmentation import geometry
-from terracyte.images.augmentation.appearance import Planes
 
+Images = NDArray[np.float32]
+# (b, c, h, w), 0-255: a channel's pixels lie side by side.
+Planes = NDArray[np.float32]
 Amounts = NDArray[np.float32]
 
 # What a full strength does: angles in radians, shears and shifts in shares of the image, else relative changes.
@@ -131,15 +133,16 @@ class Chains:
             )
         return product
 
-    def __call__(self, planes: Planes) -> Planes:
-        """The chains' other changes of planes (b, c, h, w) in 0-255."""
-        planes = planes.copy()
+    def __call__(self, images: Images) -> Images:
+        """The chains' other changes of images (b, h, w, c) in 0-255, which stay as they are: a new array."""
+        changed = images.copy()
         for names, amounts in zip(self.names.T, self.amounts.T, strict=True):
             for name, change in _POINTWISE.items():
                 chosen = names == name
                 if chosen.any():
-                    planes[chosen] = change(planes[chosen], amounts[chosen])
-        return planes
+                    planes = np.ascontiguousarray(changed[chosen].transpose(0, 3, 1, 2))
+                    changed[chosen] = change(planes, amounts[chosen]).transpose(0, 2, 3, 1)
+        return changed
 
 
 def randaugment(size: int, channels: int, strength: float, random: np.random.Generator) -> Chains:
@@ -156,7 +159,7 @@ def randaugment(size: int, channels: int, strength: float, random: np.random.Gen
     return Chains(names, strength * random.uniform(-1, 1, names.shape).astype(np.float32))
 
 
-def augmix(images: geometry.Images, strength: float, random: np.random.Generator) -> Planes:
+def augmix(images: Images, strength: float, random: np.random.Generator) -> Images:
     """Mix each image with the mixture of three chains of one to three changes of it (arXiv 1912.02781).
 
     Args:
@@ -165,7 +168,7 @@ def augmix(images: geometry.Images, strength: float, random: np.random.Generator
         random: drawn from.
 
     Returns:
-        (b, c, h, w), 0-255.
+        (b, h, w, c), 0-255: a new array.
     """
     size, height, width, _ = images.shape
     names = random.choice(_AUGMIX, (size * _AUGMIX_CHAINS, _AUGMIX_DEPTH))
@@ -173,11 +176,11 @@ def augmix(images: geometry.Images, strength: float, random: np.random.Generator
     names = np.where(np.arange(_AUGMIX_DEPTH) < lengths, names, "")
     chains = Chains(names, strength * random.uniform(-1, 1, names.shape).astype(np.float32))
     copies, _ = geometry.warp(images.repeat(_AUGMIX_CHAINS, axis=0), None, chains.transforms(height, width))
-    changed = chains(copies.transpose(0, 3, 1, 2))
+    changed = chains(copies)
     share = random.random((size, 1))
     weights = (1 - share) * random.dirichlet(np.ones(_AUGMIX_CHAINS), size)
-    mixed = images.transpose(0, 3, 1, 2) * share[:, :, None, None].astype(np.float32)
+    mixed = images * share[:, :, None, None].astype(np.float32)
     for chain in range(_AUGMIX_CHAINS):
         mixed += changed[chain::_AUGMIX_CHAINS] * weights[:, chain, None, None, None].astype(np.float32)
-    limited: Planes = mixed.clip(0, 255)
+    limited: Images = mixed.clip(0, 255)
     return limited

@@ -2,8 +2,10 @@
 
 They stand for what another microscope, stain or camera does. Strengths are set for cells of about 96 pixels:
 at severity 5 a person still tells most of them. None of them is a training augmentation: those turn, shift
-and mix colours, blur with a Gaussian and erase boxes; these blend with white, the middle grey and the
-lightness of HSL, lower the value of HSV, and blur with discs and lines.
+and mix colours, bend each channel's grey values by random sines, blur with a Gaussian, filter with random weights of
+3x3 pixels, shade regions of a random field, and erase boxes, some with normal noise of their pixels' own; these blend
+with white, the middle grey and the lightness of HSL, lower the value of HSV, blur with discs and lines, lay photons'
+noise over the whole image, and let dye take light by its density.
 
 All but pixelation leave contours where they are, so that masks stay true: points are changed one by one, blurs are
 symmetric, and stains are transparent.
