@@ -171,7 +171,7 @@ def champions_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 # A second of processor time each: networks of champions, by the bytes of their models.
-_NETWORKS: dict[bytes, tuple[Any, Any]] = {}
+_COMPILED: dict[bytes, Any] = {}
 
 
 @pytest.fixture
@@ -179,21 +179,14 @@ def champions(project: Path, champions_template: Path, monkeypatch: pytest.Monke
     """A project, being the working directory, with balanced data and a champion of each task, each compiled once."""
     from terracyte.predict import predictor
 
-    read_anew, compile_anew = predictor._network, predictor._compiled
+    compile_anew = predictor._compiled
 
-    def network(path: Path) -> Any:
-        content = path.read_bytes()
-        if content not in _NETWORKS:
-            model = read_anew(path)
-            height, width, channels = model.input_shape[1:]
-            _NETWORKS[content] = model, compile_anew(model, (height, width, channels))
-        return _NETWORKS[content][0]
+    def compiled(model: Path, image_shape: tuple[int, int, int]) -> Any:
+        content = model.read_bytes()
+        if content not in _COMPILED:
+            _COMPILED[content] = compile_anew(model, image_shape)
+        return _COMPILED[content]
 
-    def compiled(model: Any, image_shape: tuple[int, int, int]) -> Any:
-        known = (function for other, function in _NETWORKS.values() if other is model)
-        return next(known, None) or compile_anew(model, image_shape)
-
-    monkeypatch.setattr(predictor, "_network", network)
     monkeypatch.setattr(predictor, "_compiled", compiled)
     shutil.copytree(champions_template, project, dirs_exist_ok=True)
     return project
