@@ -1,6 +1,7 @@
 """Pretrained weights: looked for, unpacked or downloaded once, checked, and put where training reads them."""
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from terracyte.core import download, files, paths, quiet
@@ -69,7 +70,7 @@ def fetch(settings: Params) -> None:
             for number, member in enumerate(settings.members(name)):
                 config = settings.config(name, member=member)
                 key = (config.weights, backbone(config))
-                if not _needs_weights(settings, name, config):
+                if not _needs_weights(config, settings.change(name, member), name):
                     weights, start = None, RANDOM
                 elif key in found:
                     weights, start = found[key]
@@ -91,9 +92,9 @@ def _family(config: Config) -> str:
     return config.architecture if config.architecture != "unet" or config.encoder == "none" else config.encoder
 
 
-def _needs_weights(settings: Params, name: str, config: Config) -> bool:
+def _needs_weights(config: Config, change: Mapping[str, object], name: str) -> bool:
     has_backbone = _family(config) in _FAMILIES
-    if not has_backbone and settings.change(name).get("weights", "none") != "none":
+    if not has_backbone and change.get("weights", "none") != "none":
         raise InputError(
             f"params.yaml: 'variants.{name}.change.weights' is {config.weights}, but {config.architecture} has no"
             f" pretrained backbone: remove it, or choose {' or '.join(_FAMILIES)}, or an 'encoder' for a unet"

@@ -118,10 +118,12 @@ class Params(_Blocks):
         """The numbers of a variant's members; None alone for a variant without members, whose trainings are alike."""
         return tuple(range(len(self.variants[name].members))) or (None,)
 
-    def change(self, name: str) -> dict[str, object]:
-        """What a variant changes in its task's reference, that of the variant which it is `like` included."""
+    def change(self, name: str, member: int | None = None) -> dict[str, object]:
+        """What a variant changes in its task's reference, that of the variant which it is `like` included, and that of
+        one of its members."""
         variant = self.variants[name]
-        return {**(self.change(variant.like) if variant.like else {}), **variant.change}
+        own = variant.change if member is None else {**variant.change, **variant.members[member]}
+        return {**(self.change(variant.like) if variant.like else {}), **own}
 
     def config(self, name: str, tuned: Mapping[str, object] | None = None, member: int | None = None) -> Config:
         """Resolve a variant: reference ← tuned values ← change ← that of a member.
@@ -135,7 +137,7 @@ class Params(_Blocks):
             InputError: the variant is unknown, or changes a key that its reference lacks.
         """
         check_keys([name], self.variants, "variants", "params.yaml")
-        variant, change = self.variants[name], self.change(name)
+        variant, change = self.variants[name], self.change(name, member)
         reference = self.reference[variant.task]
         takes_tuned = change.pop("tuned", None)
         where = f"variants.{name}.change"
@@ -143,7 +145,6 @@ class Params(_Blocks):
             raise InputError(f"'{where}.tuned' can only be false: variants are tuned anyway")
         if member is not None:
             where = f"variants.{name}.members[{member}]"
-            change |= variant.members[member]
         check_keys(change, reference, where)
         check_keys(tuned or {}, search_space.TUNABLE, f"tuned values of {variant.task}")
         found = (tuned or {}) if takes_tuned is None else {}

@@ -14,7 +14,7 @@ from terracyte.core import download, paths
 from terracyte.core.errors import InputError
 from terracyte.fetch import initialisation, pretrained
 from terracyte.fetch.initialisation import Initialisation
-from terracyte.params.row import Identity, Row, Start
+from terracyte.params.row import IMAGENET, RANDOM, Identity, Row, Start
 from tests.conftest import ROOT, Edit
 
 NAME = "blood-cnn"
@@ -167,6 +167,16 @@ def test_a_backbone_is_fetched_once_for_all_its_rows(edit: Edit, real: bytes, mo
     fetch(edit, weights="imagenet")
     assert checked == [NAME]
     assert paths.backbone("blood-cnn_with_adamw") is not None
+
+
+def test_each_member_starts_from_its_own(edit: Edit, real: bytes) -> None:
+    PLACED.write_bytes(real)
+    edit("rows", {NAME: "blood", "mars-unet_1": "mars"})
+    edit(f"variants.{NAME}.members", [{}, {"architecture": "cnn", "weights": "none"}])
+    fetch(edit, weights="imagenet")
+    assert [initialisation.read(NAME, member).name for member in (0, 1)] == [IMAGENET, RANDOM]
+    assert [bool(initialisation.read(NAME, member).sha256) for member in (0, 1)] == [True, False]
+    assert paths.backbone(NAME, 1) is None
 
 
 def test_nothing_fetched_is_one_line() -> None:
