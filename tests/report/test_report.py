@@ -140,7 +140,9 @@ def test_tables_say_what_a_variant_starts_from_if_any_owes_something_to_others()
 @pytest.mark.usefixtures("logged")
 def test_random_weights_in_place_of_pretrained_ones_are_told_everywhere() -> None:
     config = paths.config("blood", "blood-transfer")
-    files.write_json(config, {**files.read_json(config), "initialisation": NOT_TO_BE_HAD})
+    resolved = files.read_json(config)
+    starts = [{**start, "initialisation": NOT_TO_BE_HAD} for start in resolved["starts"]]
+    files.write_json(config, {**resolved, "starts": starts})
     report("blood")
     told = "Random weights in place of pretrained ones, which were not to be had: "
     assert f"{told}<code>blood-transfer</code>." in page("blood")

@@ -234,7 +234,7 @@ def test_trials_train_and_a_killed_search_ends_as_if_it_had_not_been_killed(
     assert [trial["number"] for trial in outcome["trials"]] == [0, 1]
     assert {trial["state"] for trial in outcome["trials"]} == {"complete"}
     assert all(len(trial["epochs"]) == 3 for trial in outcome["trials"])
-    assert outcome["trials"][0]["values"] == {"learning_rate": 5e-3, "dropout": 0.1}
+    assert outcome["trials"][0]["values"] == {"learning_rate": 5e-3, "dropout": 0.3}
     assert outcome["best"]["score"] == max(trial["score"] for trial in outcome["trials"])
     assert not list(paths.CHECKPOINTS.iterdir())
 
