@@ -30,6 +30,9 @@ from terracyte.core.errors import FULL, UnusableFileError
 _OF_VALUES = (ValueError, KeyError, TypeError, RuntimeError, SyntaxError, tokenize.TokenError)
 _DAMAGE = (*_OF_VALUES, OSError, EOFError, struct.error, zipfile.BadZipFile, zlib.error)
 
+# Ours have about thirty.
+_MOST_COLUMNS = 10_000
+
 # A list of numbers that json.dumps spread over lines; no JSON string holds a line break.
 _NUMBERS = re.compile(r"\[\n([-+.\deE,\s]+?)\n\s*\]")
 
@@ -185,6 +188,8 @@ def read_csv(path: Path) -> pd.DataFrame:
         text = path.read_text(encoding="utf-8")
         if has_conflict(text):  # pandas would take its marks for values
             raise ValueError("git left a merge conflict in it")
+        if (columns := 1 + text.partition("\n")[0].count(",")) > _MOST_COLUMNS:  # which pandas would take minutes for
+            raise ValueError(f"its first line names {columns} columns")
         return pd.read_csv(io.StringIO(text))
 
 

@@ -59,7 +59,8 @@ def row(task: Task, record: Record) -> dict[str, Any]:
         **_shift(task, mean),
         **dict.fromkeys(DIFFERENCE, np.nan),
         "compared_with": record.compared_with or "",
-        "parameters": runs[0]["parameters"],
+        # of networks that are unlike, their mean
+        "parameters": round(sum(run["parameters"] for run in runs) / len(runs)),
         "initialisation": record.row.initialisation,
         "best_epoch": _joined(run["best_epoch"] for run in runs),
         "epochs": _joined(run["epochs"] for run in runs),

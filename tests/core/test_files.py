@@ -247,6 +247,12 @@ def test_a_merge_conflict_in_the_middle_of_a_table_is_no_value(tmp_path: Path) -
         files.read_csv(tmp_path / "a.csv")
 
 
+def test_a_table_of_a_million_columns_is_refused_before_pandas_reads_it(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("," * 999_999)
+    with pytest.raises(InputError, match=r"a\.csv is damaged \(its first line names 1000000 columns\): delete it"):
+        files.read_csv(tmp_path / "a.csv")
+
+
 def test_better_advice_takes_the_place_of_the_general_one(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught, files.advising("ask somebody"):
         files.read_json(tmp_path / "a.json")
