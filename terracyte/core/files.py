@@ -28,7 +28,7 @@ from terracyte.core.errors import FULL, UnusableFileError
 
 # What readers of JSON, Parquet, CSV and NumPy's files throw at bytes that are none.
 _OF_VALUES = (ValueError, KeyError, TypeError, RuntimeError, SyntaxError, tokenize.TokenError)
-_DAMAGE = (*_OF_VALUES, OSError, EOFError, struct.error, zipfile.BadZipFile, zlib.error)
+_DAMAGE = (*_OF_VALUES, OSError, EOFError, MemoryError, struct.error, zipfile.BadZipFile, zlib.error)
 
 # Ours have about thirty.
 _MOST_COLUMNS = 10_000
@@ -263,7 +263,8 @@ def _reading(path: Path) -> Iterator[None]:
     except _DAMAGE as error:
         if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
             raise  # no damage: no permission, say; of a read at an impossible place no file is told
-        problem = f"{path} is damaged ({' '.join(str(error).split())})"
+        why = "it unpacks to more than memory holds" if isinstance(error, MemoryError) else " ".join(str(error).split())
+        problem = f"{path} is damaged ({why})"
         raise UnusableFileError(problem, "delete it and run `dvc repro`, which makes it") from error
 
 

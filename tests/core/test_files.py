@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from terracyte.core import files, forms
+from terracyte.core import files, forms, npy
 from terracyte.core.errors import InputError, UnusableFileError, guarded
 from tests.conftest import ROOT
 
@@ -129,7 +129,7 @@ def test_tables_are_the_same_bytes(tmp_path: Path) -> None:
 def test_what_a_killed_process_left_is_removed_by_the_next_write(tmp_path: Path) -> None:
     script = f"""
 from pathlib import Path
-from terracyte.core import files, forms
+from terracyte.core import files, forms, npy
 with files.atomic(Path({str(tmp_path)!r}, "a.json")), files.atomic_folder(Path({str(tmp_path)!r}, "raw")) as folder:
     (folder / "half").touch()
     print(flush=True)
@@ -151,7 +151,7 @@ def test_a_process_that_is_asked_to_end_leaves_nothing(tmp_path: Path) -> None:
     script = f"""
 import time
 from pathlib import Path
-from terracyte.core import files, forms
+from terracyte.core import files, forms, npy
 from terracyte.core.errors import guarded
 def main():
     with files.atomic(Path({str(tmp_path)!r}, "a.json")), files.atomic_folder(Path({str(tmp_path)!r}, "raw")):
@@ -251,6 +251,16 @@ def test_a_table_of_a_million_columns_is_refused_before_pandas_reads_it(tmp_path
     (tmp_path / "a.csv").write_text("," * 999_999)
     with pytest.raises(InputError, match=r"a\.csv is damaged \(its first line names 1000000 columns\): delete it"):
         files.read_csv(tmp_path / "a.csv")
+
+
+def test_an_archive_that_memory_does_not_hold_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_much(archive: object, name: str) -> None:
+        raise MemoryError("Unable to allocate output buffer.")
+
+    files.write_arrays(tmp_path / "a.npz", {"a": np.zeros(3)})
+    monkeypatch.setattr(npy, "read_member", too_much)
+    with pytest.raises(InputError, match=r"a\.npz is damaged \(it unpacks to more than memory holds\): delete it"):
+        files.read_arrays(tmp_path / "a.npz")
 
 
 def test_better_advice_takes_the_place_of_the_general_one(tmp_path: Path) -> None:
