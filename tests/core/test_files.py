@@ -129,7 +129,7 @@ def test_tables_are_the_same_bytes(tmp_path: Path) -> None:
 def test_what_a_killed_process_left_is_removed_by_the_next_write(tmp_path: Path) -> None:
     script = f"""
 from pathlib import Path
-from terracyte.core import files, forms, npy
+from terracyte.core import files, forms
 with files.atomic(Path({str(tmp_path)!r}, "a.json")), files.atomic_folder(Path({str(tmp_path)!r}, "raw")) as folder:
     (folder / "half").touch()
     print(flush=True)
@@ -151,7 +151,7 @@ def test_a_process_that_is_asked_to_end_leaves_nothing(tmp_path: Path) -> None:
     script = f"""
 import time
 from pathlib import Path
-from terracyte.core import files, forms, npy
+from terracyte.core import files, forms
 from terracyte.core.errors import guarded
 def main():
     with files.atomic(Path({str(tmp_path)!r}, "a.json")), files.atomic_folder(Path({str(tmp_path)!r}, "raw")):
