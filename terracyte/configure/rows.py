@@ -1,4 +1,5 @@
-"""The one place where a row's configuration is resolved: reference ← override ← tuned values ← change ← override."""
+"""The one place where a row's configuration is resolved: reference ← override ← tuned values ← change ← override,
+of a variant and of each of its members."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -90,9 +90,11 @@ def write(task: Task, model: Path, path: Path, folds: Sequence[int] = ()) -> Non
             or has nothing that is scored.
     """
     parts = list(_observations(task, model, folds))
+    if not any(len(truth) for _, truth in parts):
+        raise InputError(
+            f"{paths.raw(task.name)}: no validation image that {model} never saw has a class that is scored"
+        )
     logits, truth = (np.concatenate(each) for each in zip(*parts, strict=True))
-    if not len(truth):
-        raise InputError(f"{paths.masks(task.name)}: no pixel of the validation split has a class that is scored")
     files.write_json(path, {"split": "validation", **measure(logits, truth)})
 
 

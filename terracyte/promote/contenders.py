@@ -107,13 +107,12 @@ def describe(
     selection = f"val_{task.selection}"
     low, high = scores["interval"][task.headline]
     first = next(iter(training.values()))
-    balanced = manifests.read_balanced(task.name, ["fold"])
     return {
         "task": task.name,
         "variant": row.variant,
         "title": settings.variants[row.variant].title,
         "seeds": list(training),
-        "folds": [manifests.held_out_fold(balanced, seed) for seed in training] if row.starts[0].config.folds else [],
+        "folds": _held_out(row),
         "fingerprints": [run["fingerprint"] for run in training.values()],
         "data_hash": first["data_hash"],
         "source": settings.experiment.sources[task.name].source,
@@ -139,6 +138,14 @@ def describe(
             "score": round(sum(run[selection] for run in training.values()) / len(training), 6),
         },
     }
+
+
+def _held_out(row: Row) -> list[int]:
+    """The fold that each network of a row held out; none without folds."""
+    if not row.starts[0].config.folds:
+        return []
+    balanced = manifests.read_balanced(row.task, ["fold"])
+    return [manifests.held_out_fold(balanced, seed) for seed in row.seeds]
 
 
 def read_champion(task: str) -> Contender | None:

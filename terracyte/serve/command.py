@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import gc
 import socket
 import tempfile
 from pathlib import Path
@@ -54,6 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
             mlflow, predictor = scoring_server(model)
         hosts = listening.names(arguments.host)
         site = application(predictor, folder, mlflow, examples(predictor.task, experiment), hosts)
+        gc.freeze()  # what was read stays: looking through it for garbage costs each request as much again
         print(f"{arguments.task}: http://{arguments.host}:{listener.getsockname()[1]} (Ctrl-C ends it)", flush=True)
         server = uvicorn.Server(uvicorn.Config(site, log_level="warning", timeout_graceful_shutdown=5))
         with contextlib.suppress(KeyboardInterrupt):
