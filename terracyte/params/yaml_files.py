@@ -11,7 +11,7 @@ from terracyte.core.errors import InputError
 if TYPE_CHECKING:
     from ruamel.yaml.nodes import Node
 
-_LARGEST = 2**20  # bytes: such a file takes seconds, and none that people write is near it
+_LARGEST = 2**18  # bytes: such a file takes seconds, and none that people write is near it
 _MOST_NODES = 10**6  # aliases counted as what they stand for, which may be billions
 _LONGEST_NUMBER = 40  # digits
 # What ruamel.yaml throws at values that are none of their tag, such as a 13th month or `!!int x`.

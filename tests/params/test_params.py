@@ -177,7 +177,7 @@ def test_a_block_may_say_a_part(edit: Edit) -> None:
         ('a: "\\0"\n', "params.yaml line 1: a text holds a character that no file can have"),
         ("a: &a [*a]\n", "params.yaml line 1: aliases (*name) stand for themselves here"),
         ("a: " + "[" * 600, "params.yaml: not valid YAML: it is nested too deeply"),
-        ("a: 1\n" * 2**18, "params.yaml has 1310720 bytes; at most 1048576 are read"),
+        ("a: 1\n" * 2**18, "params.yaml has 1310720 bytes; at most 262144 are read"),
     ],
 )
 def test_a_broken_file_is_one_line(project: Path, content: str, expected: str) -> None:

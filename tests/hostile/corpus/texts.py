@@ -189,14 +189,14 @@ SLOW: dict[str, Build] = {
     "deep-lists": written(b"a: " + b"[" * 20_000),
     "deep-lists-closed": written(b"a: " + b"[" * 5000 + b"]" * 5000),
     "bomb-wide": written(lambda: _bomb(30, 400).encode()),
-    "as-large-as-is-read": written(lambda: b"".join(b"k%d: [1, 2, 3]\n" % n for n in range(50_000))),
-    "as-long-as-is-read": written(lambda: b"a: " + b"x" * 1_000_000),
-    "comments": written(lambda: b"# x\n" * 250_000),
-    "openings": written(lambda: b"{" * 1_000_000),
-    "dashes": written(lambda: b"- " * 500_000),
-    "questions": written(lambda: b"? " * 500_000),
-    "anchors": written(lambda: b"- &a x\n" * 140_000),
-    "quotes": written(lambda: b"- 'x'\n" * 170_000),
+    "as-large-as-is-read": written(lambda: b"".join(b"k%d: [1, 2, 3]\n" % n for n in range(13_000))),
+    "as-long-as-is-read": written(lambda: b"a: " + b"x" * 250_000),
+    "comments": written(lambda: b"# x\n" * 60_000),
+    "openings": written(lambda: b"{" * 250_000),
+    "dashes": written(lambda: b"- " * 125_000),
+    "questions": written(lambda: b"? " * 125_000),
+    "anchors": written(lambda: b"- &a x\n" * 35_000),
+    "quotes": written(lambda: b"- 'x'\n" * 42_000),
 }
 
-SLOW_JSON: dict[str, Build] = {"long": written(lambda: json.dumps(list(range(1_000_000))).encode())}
+SLOW_JSON: dict[str, Build] = {"long": written(lambda: json.dumps(list(range(250_000))).encode())}
