@@ -20,6 +20,7 @@ from terracyte.core.errors import guarded
 from terracyte.core.hashing import file_hash
 from terracyte.params import row
 from terracyte.params.variant import Config
+from terracyte.submit import labels
 from terracyte.tasks.task import Task
 from tests import balanced_project
 from tests.conftest import TASKS, Edit
@@ -52,7 +53,7 @@ print(json.dumps([part.tolist() for part in labels]))
 
 @pytest.fixture
 def trained(project: Path, edit: Edit) -> Path:
-    """A project with two variants per task that seem to have been trained; their models' files are empty."""
+    """A project with two variants per task that seem to have been trained; their models' archives are empty."""
     balanced_project.write(project)
     edit("seeds", [0, 1])
     for name in TASKS:
@@ -71,7 +72,9 @@ def trained(project: Path, edit: Edit) -> Path:
             }
             metric_files.write(paths.training(name, f"{name}-{variant}"), {}, runs)
             for seed in runs:
-                files.write_text(paths.model(name, f"{name}-{variant}", int(seed)), "")
+                path = paths.model(name, f"{name}-{variant}", int(seed))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                zipfile.ZipFile(path, "w").close()
     return project
 
 
@@ -160,6 +163,22 @@ def test_the_zip_runs_with_tensorflow_alone(
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout) == [expected.tolist(), expected.tolist(), []]
+
+
+def test_the_zip_has_weights_of_half_precision_where_they_fit(tmp_path: Path) -> None:
+    import keras
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2), keras.layers.Dropout(0.5)])
+    kernel, bias = np.array([[0.1, -3e-8], [60000, 1]], np.float32), np.array([1e6, 0.1], np.float32)
+    model.set_weights([kernel, bias])
+    model.save(tmp_path / "model.keras")
+    labels.write(tmp_path / "model.keras", tmp_path / "blood.zip")
+    with zipfile.ZipFile(tmp_path / "blood.zip") as archive:
+        archive.extract("model.keras", tmp_path / "out")
+    found = keras.saving.load_model(tmp_path / "out/model.keras", safe_mode=True)
+    assert [weight.dtype for weight in found.get_weights()] == ["float32", "float32"]
+    np.testing.assert_array_equal(found.get_weights()[0], kernel.astype(np.float16))
+    np.testing.assert_array_equal(found.get_weights()[1], bias)
 
 
 def test_the_csv_holds_the_predicted_masks_row_by_row(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
