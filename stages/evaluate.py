@@ -20,8 +20,7 @@ def main() -> None:
     task = tasks.of(this.task, this.spec)
     predictions.trained(this)
     rows = predictions.test_rows(task.name)
-    kept = {seed: predictions.predict(task, rows, name, [seed]) for seed in this.seeds}
-    together = predictions.predict(task, rows, name, this.seeds) if len(kept) > 1 else None
+    kept, together = predictions.predict(task, rows, name, this.seeds)
     found = scores.summarise(task, this, rows, kept, row.evaluation(task.name), together)
     for seed, arrays in kept.items():
         files.write_arrays(paths.prediction(task.name, name, seed), arrays)

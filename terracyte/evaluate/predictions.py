@@ -59,40 +59,50 @@ def trained(row: Row) -> dict[int, Mapping[str, Any]]:
     return {seed: records[str(seed)] for seed in row.seeds}
 
 
-def predict(task: Task, rows: pd.DataFrame, variant: str, seeds: Sequence[int]) -> Kept:
-    """Let a model predict the given rows, each once as it is and once under each of the task's corruptions.
+def predict(task: Task, rows: pd.DataFrame, variant: str, seeds: Sequence[int]) -> tuple[dict[int, Kept], Kept | None]:
+    """Let a row's models predict the given images, each once as it is and once under each of the task's corruptions.
 
     Args:
         task: the variant's.
         rows: of the balanced manifest.
-        variant: which variant's model.
-        seeds: of several, the models' logits are averaged.
+        variant: which variant's models.
+        seeds: of the models.
 
     Returns:
-        `id` (n,) and what the task keeps of the logits; see `Kept`.
+        `id` (n,) and what the task keeps of the logits, see `Kept`: of each seed, and of the mean of all seeds' logits
+        (None where there is one seed).
 
     Raises:
-        InputError: the model can't be read, or its outputs are not finite.
+        InputError: a model can't be read, or its outputs are not finite.
     """
     # Imported here: the report scores stored predictions without Keras.
     with quiet.importing_keras():
-        from terracyte.models import ensemble, inference
+        from terracyte.models import inference
         from terracyte.models.serialization import read_model
 
-    models = [paths.model(task.name, variant, seed) for seed in seeds]
-    ids = rows["id"].to_numpy(np.int64)
     inference.make_repeatable(0)
-    model = ensemble.averaged([read_model(path) for path in models])
+    files_of = {seed: paths.model(task.name, variant, seed) for seed in seeds}
+    models = {seed: read_model(path) for seed, path in files_of.items()}
+    ids = rows["id"].to_numpy(np.int64)
     copies = 1 + len(task.corruptions)
-    bar = tqdm(total=copies * len(ids), desc=f"{variant} seed {' '.join(map(str, seeds))}", unit="image", disable=None)
-    parts: list[Kept] = []
-    for images in _shown(task, ids):
-        logits = inference.logits(model, images, min(_BATCH, len(ids)))
-        parts.append(task.decode(_finite(logits, models)))
-        bar.update(len(images))
-    bar.close()
-    kept = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return {"id": ids, **_separated(kept, copies)}
+    parts: dict[int | None, list[Kept]] = {seed: [] for seed in seeds} | ({None: []} if len(seeds) > 1 else {})
+    with tqdm(total=copies * len(ids), desc=variant, unit="image", disable=None) as bar:
+        for images in _shown(task, ids):
+            logits: dict[int | None, NDArray[np.floating[Any]]] = {
+                seed: _finite(inference.logits(model, images, min(_BATCH, len(ids))), files_of[seed])
+                for seed, model in models.items()
+            }
+            if None in parts:
+                logits[None] = np.mean(list(logits.values()), axis=0)
+            for member, values in logits.items():
+                parts[member].append(task.decode(values))
+            bar.update(len(images))
+    kept = {member: {"id": ids, **_separated(_joined(each), copies)} for member, each in parts.items()}
+    return {seed: kept[seed] for seed in seeds}, kept.get(None)
+
+
+def _joined(parts: Sequence[Kept]) -> Kept:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _shown(task: Task, ids: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
@@ -118,10 +128,9 @@ def _separated(kept: Kept, copies: int) -> Kept:
     return clean | {f"{SHIFT}{name}": array[1:].swapaxes(0, 1) for name, array in split.items()}
 
 
-def _finite(logits: NDArray[np.floating[Any]], models: Sequence[Path]) -> NDArray[np.floating[Any]]:
+def _finite(logits: NDArray[np.floating[Any]], model: Path) -> NDArray[np.floating[Any]]:
     if not np.isfinite(logits).all():
-        names = ", ".join(map(str, models))
-        raise InputError(f"{names}: its outputs are not finite, the training diverged; lower its learning_rate")
+        raise InputError(f"{model}: its outputs are not finite, the training diverged; lower its learning_rate")
     return logits
 
 
