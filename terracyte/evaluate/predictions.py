@@ -81,28 +81,26 @@ def predict(task: Task, rows: pd.DataFrame, variant: str, seeds: Sequence[int]) 
         from terracyte.models.serialization import read_model
 
     inference.make_repeatable(0)
-    files_of = {seed: paths.model(task.name, variant, seed) for seed in seeds}
-    models = {seed: read_model(path) for seed, path in files_of.items()}
+    models = {seed: paths.model(task.name, variant, seed) for seed in seeds}
+    networks = [read_model(path) for path in models.values()]
     ids = rows["id"].to_numpy(np.int64)
     copies = 1 + len(task.corruptions)
-    parts: dict[int | None, list[Kept]] = {seed: [] for seed in seeds} | ({None: []} if len(seeds) > 1 else {})
+    alone: dict[int, list[Kept]] = {seed: [] for seed in seeds}
+    together: list[Kept] = []
     with tqdm(total=copies * len(ids), desc=variant, unit="image", disable=None) as bar:
         for images in _shown(task, ids):
-            logits: dict[int | None, NDArray[np.floating[Any]]] = {
-                seed: _finite(inference.logits(model, images, min(_BATCH, len(ids))), files_of[seed])
-                for seed, model in models.items()
-            }
-            if None in parts:
-                logits[None] = np.mean(list(logits.values()), axis=0)
-            for member, values in logits.items():
-                parts[member].append(task.decode(values))
+            logits = [inference.logits(network, images, min(_BATCH, len(ids))) for network in networks]
+            for (seed, path), values in zip(models.items(), logits, strict=True):
+                alone[seed].append(task.decode(_finite(values, path)))
+            if len(seeds) > 1:
+                together.append(task.decode(np.mean(logits, axis=0)))
             bar.update(len(images))
-    kept = {member: {"id": ids, **_separated(_joined(each), copies)} for member, each in parts.items()}
-    return {seed: kept[seed] for seed in seeds}, kept.get(None)
 
+    def joined(parts: list[Kept]) -> Kept:
+        kept = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return {"id": ids, **_separated(kept, copies)}
 
-def _joined(parts: Sequence[Kept]) -> Kept:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {seed: joined(parts) for seed, parts in alone.items()}, joined(together) if together else None
 
 
 def _shown(task: Task, ids: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:

@@ -20,7 +20,7 @@ def write(model: Path, path: Path) -> None:
     Challenges limit the size of what they take: the weights are stored in half precision, which Keras reads into
     variables of the model's own precision.
     """
-    with files.atomic(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+    with files.atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, content in (("model.py", _CODE.read_bytes()), ("model.keras", _halved(model))):
             # a ZipInfo of its own carries the earliest date of the format, not the clock's
             entry = zipfile.ZipInfo(name)

@@ -199,4 +199,4 @@ SLOW: dict[str, Build] = {
     "quotes": written(lambda: b"- 'x'\n" * 42_000),
 }
 
-SLOW_JSON: dict[str, Build] = {"long": written(lambda: json.dumps(list(range(250_000))).encode())}
+SLOW_JSON: dict[str, Build] = {"long": written(lambda: json.dumps(list(range(1_000_000))).encode())}
