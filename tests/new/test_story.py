@@ -1,4 +1,4 @@
-"""docs/own-data.md as a reader follows it: its code and its four commands, word for word, on real digits.
+"""From pictures to a page: docs/own-data.md's code and four commands, word for word, on real digits; and drawn masks.
 
 Minutes: `pytest -m slow tests/new/test_story.py`.
 """
@@ -10,8 +10,10 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from sklearn.datasets import load_digits
 
 from terracyte.core import paths
@@ -32,14 +34,47 @@ def run(command: list[str], project: Path) -> None:
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
-def test_four_commands_lead_from_pictures_to_a_page(tmp_path: Path) -> None:
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(tmp_path / "project")], check=True)
-    project = tmp_path / "project"
+    return tmp_path / "project"
+
+
+def without_setup(command: str) -> list[str]:
+    """The environment is there already."""
+    return command.replace("make ", "make --assume-old=.venv/installed ").split()
+
+
+def draw(folder: Path, number: int, edge: int = 64) -> None:
+    """A picture of discs and squares on a noisy ground, in uncertain light, and its mask of three colours."""
+    chance = np.random.default_rng(number)
+    rows, columns = np.mgrid[:edge, :edge]
+    classes = np.zeros((edge, edge), np.uint8)
+    for _ in range(chance.integers(2, 6)):
+        kind, size, (row, column) = chance.integers(1, 3), chance.integers(6, 14), chance.integers(0, edge, 2)
+        away = np.abs(rows - row), np.abs(columns - column)
+        classes[np.hypot(*away) <= size if kind == 1 else np.maximum(*away) <= size] = kind
+    tones = chance.normal([[90, 110, 80], [150, 90, 90], [100, 100, 150]], 12)
+    pixels = chance.uniform(0.7, 1.2) * (tones[classes] + chance.normal(0, 20, (edge, edge, 3)))
+    colours = np.array([(0, 0, 0), (220, 20, 60), (0, 130, 180)], np.uint8)[classes]
+    for part, image in (("images", np.clip(pixels, 0, 255).astype(np.uint8)), ("masks", colours)):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / part / f"{number}.png")
+
+
+def test_masks_of_colours_are_learned(project: Path) -> None:
+    for number in range(240):
+        draw(project / "pictures", number)
+    for command in ("terracyte new shapes pictures", "make repro EXPERIMENT=shapes"):
+        run(without_setup(command), project)
+    table = pd.read_csv(project / "shapes" / paths.ablation_csv("shapes"))
+    assert table["mean_iou"].max() >= 0.9
+
+
+def test_four_commands_lead_from_pictures_to_a_page(project: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
     new, repro, predict, serve = re.findall(r"```\n(terracyte new digits.*?)```", PAGE, re.S)[0].strip().split("\n")
-    # the environment is there already
-    without_setup = repro.replace("make ", "make --assume-old=.venv/installed ")
-    for command in ([sys.executable, "-c", code], new.split(), without_setup.split(), predict.split()):
+    for command in ([sys.executable, "-c", code], new.split(), without_setup(repro), predict.split()):
         run(command, project)
 
     table = pd.read_csv(project / "digits" / paths.ablation_csv("digits"))

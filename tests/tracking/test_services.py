@@ -17,6 +17,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import psutil
@@ -67,28 +68,40 @@ def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
         time.sleep(0.1)
 
 
+class Postgres:
+    """A PostgreSQL server of its own, with its files in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._programs, self._port, self._folder = find_server(), free_port(), folder
+        self._run("initdb", "-D", "data", "-A", "trust", "-U", "terracyte")
+        self.start()
+
+    def start(self) -> None:
+        options = f"-p {self._port} -k {self._folder} -c listen_addresses=127.0.0.1"
+        self._run("pg_ctl", "-D", "data", "-o", options, "-w", "-l", "log", "start")
+
+    def stop(self) -> None:
+        """Let it go away as after a crash: connections break, nothing is written any more."""
+        self._run("pg_ctl", "-D", "data", "-m", "immediate", "stop")
+
+    def create(self, name: str) -> str:
+        """A new database's address."""
+        self._run("createdb", "-h", "127.0.0.1", "-p", str(self._port), "-U", "terracyte", name)
+        return f"postgresql+pg8000://terracyte@127.0.0.1:{self._port}/{name}"
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = as_server([str(self._programs / program), *arguments])
+        subprocess.run(command, check=True, cwd=self._folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
 @pytest.fixture(scope="module")
-def database() -> Iterator[Callable[[str], str]]:
-    """A PostgreSQL server of its own; the address of a new database by its name."""
-    programs, port = find_server(), free_port()
+def postgres() -> Iterator[Postgres]:
     folder = Path(tempfile.mkdtemp(prefix="terracyte-pg-"))
     if getpass.getuser() == "root":
         shutil.chown(folder, "postgres")
-    data, options = str(folder / "data"), f"-p {port} -k {folder} -c listen_addresses=127.0.0.1"
-
-    def run(program: str, *arguments: str) -> None:
-        command = as_server([str(programs / program), *arguments])
-        subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    run("initdb", "-D", data, "-A", "trust", "-U", "terracyte")
-    run("pg_ctl", "-D", data, "-o", options, "-w", "-l", str(folder / "log"), "start")
-
-    def create(name: str) -> str:
-        run("createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "terracyte", name)
-        return f"postgresql+pg8000://terracyte@127.0.0.1:{port}/{name}"
-
-    yield create
-    run("pg_ctl", "-D", data, "-m", "immediate", "stop")
+    server = Postgres(folder)
+    yield server
+    server.stop()
     shutil.rmtree(folder)
 
 
@@ -101,10 +114,10 @@ def balanced(project: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.fixture
-def server(database: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def server(postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An MLflow server whose record is in PostgreSQL; the folder where it keeps artifacts."""
     port, folder = free_port(), tmp_path / "artifacts"
-    backend = database(f"mlflow_{port}")  # each test its own: they share the PostgreSQL server
+    backend = postgres.create(f"mlflow_{port}")  # each test its own: they share the PostgreSQL server
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", backend, "--workers", "1"]
     command += ["--artifacts-destination", str(folder), "--host", "127.0.0.1", "--port", str(port)]
     address = f"http://127.0.0.1:{port}"
@@ -137,15 +150,23 @@ def workers_of(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
     return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
+def reconcile(variant: str) -> None:
+    """What the report does for a row of one seed."""
+    (identity,) = row.read("mars", variant).identities
+    curves = pd.read_csv(paths.curves("mars", variant)).drop(columns="seed")
+    model = paths.model("mars", variant, identity.seed)
+    tracking.reconcile("mars", [Finished(identity=identity, title="", curves=curves, summary={}, model=model)])
+
+
 def disconnect(study: tuning.Study) -> None:
     """Close its connections: the next test to collect garbage would be blamed for them."""
     study._study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
 
 
 def test_four_workers_on_one_database_of_which_one_is_killed(
-    database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(tuning.STORAGE, database("studies"))
+    monkeypatch.setenv(tuning.STORAGE, postgres.create("studies"))
     search = start("stages.tune", "mars")
     wait_for(lambda: len(workers_of(search)) == WORKERS or search.poll() is not None)
     study = trials.open_study(params.load(), "mars")
@@ -170,7 +191,7 @@ def test_trainings_side_by_side_are_recorded_by_a_server(server: Path) -> None:
     client = mlflow.MlflowClient(os.environ[store.SERVER])
     (experiment,) = client.search_experiments(filter_string="name = 'mars'")
     runs = client.search_runs([experiment.experiment_id])
-    assert sorted(run.info.run_name for run in runs) == ["mars-unet_final-0", "mars-unet_1-0"]
+    assert sorted(run.info.run_name for run in runs) == ["mars-unet_1-0", "mars-unet_final-0"]
     assert {run.info.status for run in runs} == {"FINISHED"}
     # the model went through the server: this process knows no folder of it
     assert experiment.artifact_location.startswith("mlflow-artifacts:")
@@ -178,8 +199,42 @@ def test_trainings_side_by_side_are_recorded_by_a_server(server: Path) -> None:
     assert not (paths.mlflow() / "mlflow.db").exists()
 
 
+def test_a_training_outlives_the_database_and_the_report_completes_its_record(
+    postgres: Postgres, server: Path, edit: Edit
+) -> None:
+    edit("variants.mars-unet_1.change.epochs", 100)  # some seconds
+    balanced_project.configure()
+    client = mlflow.MlflowClient(os.environ[store.SERVER])
+
+    def runs() -> list[Any]:
+        found = client.get_experiment_by_name("mars")
+        return list(client.search_runs([found.experiment_id])) if found else []
+
+    def epochs(run: Any) -> list[int]:
+        return [metric.step for metric in client.get_metric_history(run.info.run_id, "loss")]
+
+    training = start("stages.train", "mars-unet_1")
+    wait_for(lambda: training.poll() is not None or (runs() and epochs(runs()[0])))
+    postgres.stop()
+    try:
+        assert training.wait() == 0, Path("mars-unet_1.log").read_text()
+    finally:
+        postgres.start()
+    said = [line for line in Path("mars-unet_1.log").read_text().splitlines() if line.startswith("warning")]
+    assert len(said) == 1
+    assert "training goes on, the report records it" in said[0]
+    (broken,) = runs()
+    trained = pd.read_csv(paths.curves("mars", "mars-unet_1"))["epoch"].tolist()
+    assert len(epochs(broken)) < len(trained)
+
+    reconcile("mars-unet_1")
+    whole = next(run for run in runs() if run.data.tags["status"] == "current")
+    assert whole.info.status == "FINISHED"
+    assert sorted(epochs(whole)) == trained
+
+
 def test_a_project_moves_to_shared_services_and_nothing_is_searched_twice(
-    database: Callable[[str], str], server: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch
+    postgres: Postgres, server: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = os.environ[store.SERVER]
     monkeypatch.delenv(store.SERVER)
@@ -190,7 +245,7 @@ def test_a_project_moves_to_shared_services_and_nothing_is_searched_twice(
     outcome, local = files.read_json(paths.tuning("mars")), trials.open_study(params.load(), "mars")
 
     monkeypatch.setenv(store.SERVER, address)
-    monkeypatch.setenv(tuning.STORAGE, database("moved"))
+    monkeypatch.setenv(tuning.STORAGE, postgres.create("moved"))
     moved = trials.open_study(params.load(), "mars")
     assert moved.trials() == local.trials()
     assert moved.pending(4) == []
@@ -198,10 +253,7 @@ def test_a_project_moves_to_shared_services_and_nothing_is_searched_twice(
     assert start("stages.tune", "mars").wait() == 0, Path("mars.log").read_text()
     assert files.read_json(paths.tuning("mars")) == outcome
 
-    (identity,) = row.read("mars", "mars-unet_1").identities
-    curves = pd.read_csv(paths.curves("mars", "mars-unet_1")).drop(columns="seed")
-    model = paths.model("mars", "mars-unet_1", identity.seed)
-    tracking.reconcile("mars", [Finished(identity=identity, title="", curves=curves, summary={}, model=model)])
+    reconcile("mars-unet_1")
     client = mlflow.MlflowClient(address, address)
     runs = client.search_runs([client.get_experiment_by_name("mars").experiment_id])
     names = Counter(run.info.run_name for run in runs)
