@@ -92,7 +92,7 @@ class TaskSpec:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Share:
-    """Declared bounds of a class's share of the images (blood) or of the pixels (mars)."""
+    """Declared bounds of a class's share of the images, or in segmentation of the pixels."""
 
     low: float = number(0, 1)
     high: float = number(0, 1)

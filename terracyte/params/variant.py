@@ -51,7 +51,7 @@ class Config:
         cutmix, mixup: probability that a batch is mixed, in one way at most (arXiv 1905.04899, 1710.09412).
         class_weights: weigh the loss by `balance`'s class weights.
         weighted_sampling: draw training images by `balance`'s sampling weights.
-        ignore_background: leave class 0 out of the loss (mars).
+        ignore_background: leave the pixels of the task's background out of the loss. Segmentation only.
         rare_class_boost: show training images of the rare class `repeats` times, each freshly augmented.
         overlap_loss: what is added to the cross entropy: soft Dice (arXiv 1606.04797) or the
             Lovász-Softmax (arXiv 1705.08790), which stands for the IoU itself.

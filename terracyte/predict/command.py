@@ -7,7 +7,7 @@ from pathlib import Path
 from terracyte.core import paths
 from terracyte.core.arguments import add_experiment, add_model, of_task
 
-HELP = "predict images: a table, and for mars colour overlays"
+HELP = "predict images: a table, and where pixels are classified colour overlays"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("task", help="a name of params.yaml: tasks")
     parser.add_argument("input", type=Path, help="folder of pictures, picture, .npz or .npy")
     add_experiment(parser)
-    parser.add_argument("--output", type=Path, required=True, help="a .csv, or a new folder (with overlays for mars)")
+    parser.add_argument("--output", type=Path, required=True, help="a .csv, or a new folder (of pixels with overlays)")
     add_model(parser)
     parser.add_argument("--batch", type=_positive, default=64, help="images per step (64); no result depends on it")
     parser.add_argument("--resize", action="store_true", help="scale pictures of other sizes instead of refusing them")

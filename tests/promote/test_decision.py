@@ -462,7 +462,7 @@ def test_the_card_tells_data_scores_limits_and_how_it_was_chosen() -> None:
     assert text.startswith("# Blood: a network\n")
     for expected in (
         f"hash `{about['data_hash']}`",
-        "no diagnosis may rest on it",
+        "No decision on which a person's health or safety depends may rest on it.",
         "it knows nothing of real ones",
         "| recall, basophil |",
         "| stain |",
