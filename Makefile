@@ -100,7 +100,7 @@ lint-workflows: .lint/installed ## actionlint and zizmor over .github/workflows,
 	@.lint/bin/zizmor --offline --quiet .github/workflows
 
 audit: .audit/installed ## known vulnerabilities of what requirements.lock names: pip-audit, in an environment of its own
-	@.audit/bin/pip-audit --requirement requirements.lock --require-hashes --disable-pip --progress-spinner off
+	@.audit/bin/pip-audit --requirement requirements.lock --require-hashes --disable-pip --strict --progress-spinner off
 
 format: setup ## rewrite the code in the project's format
 	@ruff check --fix .

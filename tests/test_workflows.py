@@ -63,6 +63,7 @@ def test_known_vulnerabilities_are_looked_for_every_week() -> None:
     assert [step["run"] for step in jobs(workflow)["audit"]["steps"] if "run" in step] == ["make audit"]
     recipe = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\naudit:")[2]
     assert "pip-audit --requirement requirements.lock" in recipe
+    assert "--strict" in recipe  # what cannot be audited must not pass for sound
 
 
 def test_who_may_write_runs_no_project_code_and_sees_no_secret() -> None:
