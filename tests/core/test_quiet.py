@@ -92,17 +92,17 @@ def test_what_is_left_out_of_an_import_is_whole_afterwards() -> None:
     code = """
 import gc, sys
 from terracyte.core import quiet
-with quiet.importing_less(absent=["sqlite3"], empty=["scipy.stats", "json"]):
+with quiet.importing_less(absent=["colorsys"], empty=["scipy.stats", "json"]):
     try:
-        import sqlite3
+        import colorsys
     except ImportError:
         print("absent", gc.isenabled())
     from scipy import stats
     import json
 print(hasattr(stats, "norm"), hasattr(json, "loads"), "scipy.stats" in sys.modules)
-import sqlite3
+import colorsys
 from scipy import stats
-print(sqlite3.__name__, hasattr(stats, "norm"), gc.isenabled())
+print(colorsys.__name__, hasattr(stats, "norm"), gc.isenabled())
 """
     printed = in_a_new_process("import json\n" + code).splitlines()
-    assert printed == ["absent False", "False True False", "sqlite3 True True"]
+    assert printed == ["absent False", "False True False", "colorsys True True"]
