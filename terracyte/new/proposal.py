@@ -136,7 +136,7 @@ def describe(proposed: Proposal) -> str:
         ("proposed epochs", f"{proposed.epochs} of batches of {proposed.batch_size}: {proposed.reasons['epochs']}"),
         (
             "a row takes about",
-            f"{proposed.minutes} minutes of one core, the pretrained one {proposed.pretrained_minutes}",
+            f"{proposed.minutes} min of one core, the pretrained one {proposed.pretrained_minutes}",
         ),
         ("near duplicates", f"correlate by {measured.copies} or more, a group by {measured.group} (measured)"),
     ]
