@@ -112,6 +112,6 @@ ui: setup ## MLflow on http://127.0.0.1:5000
 serve: setup ## the champion behind MLflow's model server, with a page to try it: make serve TASK=mars PORT=5001
 	@exec terracyte serve $(TASK) --port $(PORT)
 
-report: ## say where the report pages are
-	@ls data/report/*.html >/dev/null 2>&1 || { echo "error: there is no report yet: run make repro" >&2; exit 2; }
-	@printf 'file://%s\n' $(CURDIR)/data/report/*.html
+report: ## say where the report pages are, of the sample or EXPERIMENT=FOLDER
+	@ls "$(EXPERIMENT)"/data/report/*.html >/dev/null 2>&1 || { echo "error: there is no report yet: run make repro" >&2; exit 2; }
+	@printf 'file://%s\n' "$$(cd "$(EXPERIMENT)" && pwd)"/data/report/*.html

@@ -216,3 +216,13 @@ def test_make_alone_lists_every_target() -> None:
     targets = re.findall(r"^([a-z-]+):", text, re.MULTILINE)
     shown = subprocess.run(["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert all(f"make {target}" in shown.stdout for target in targets)
+
+
+@pytest.mark.parametrize("file", ["compose.yaml", "docs/team.md"])
+def test_mlflow_and_optuna_are_told_two_databases(file: str) -> None:
+    text = (ROOT / file).read_text(encoding="utf-8")
+    assert re.findall(r"(?:create database |POSTGRES_DB: )(\w+)", text) in (
+        ["studies", "mlflow"],
+        ["mlflow", "studies"],
+    )
+    assert re.findall(r"MLFLOW_BACKEND_STORE_URI\W+postgresql\S+/(\w+)", text) == ["mlflow"]
