@@ -39,16 +39,23 @@ class Retrained:
         experiment: its folder.
         changed: the stages that ran, or came from the run cache, in the order of dvc.lock.
         comparisons: one per task.
+        gone: what the gate says of tasks that the base alone has.
     """
 
     experiment: Path
     changed: Sequence[str]
     comparisons: Sequence[Comparison]
+    gone: Sequence[Verdict] = ()
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """Of all its tasks."""
+        return [*(each.verdict for each in self.comparisons), *self.gone]
 
     @property
     def passed(self) -> bool:
         """Whether the gate lets all of it pass."""
-        return all(each.verdict.passed for each in self.comparisons)
+        return all(verdict.passed for verdict in self.verdicts)
 
 
 def write(base: str, commit: str, experiments: Sequence[Retrained], details: str, promoted: bool) -> str:
@@ -68,9 +75,9 @@ def write(base: str, commit: str, experiments: Sequence[Retrained], details: str
         parts.append(_what_changed(each.changed, where))
         for comparison in each.comparisons:
             verdict = comparison.verdict
-            parts.append(f"### {formats.sentence(comparison.task.name)}{where}")
-            parts += [f"**Stopped.** {reason}" for reason in verdict.reasons]
-            parts += [" ".join(verdict.notes), _table(comparison)]
+            parts += [*_heading(verdict, where), " ".join(verdict.notes), _table(comparison)]
+        for verdict in each.gone:
+            parts += _heading(verdict, where)
     if promoted:
         parts.append("`promote` ran: its decisions are in `metrics/<task>/promotion.json`.")
     else:
@@ -87,6 +94,11 @@ def write(base: str, commit: str, experiments: Sequence[Retrained], details: str
 def failure(base: str, problem: str) -> str:
     """The comment where the pipeline did not come to its end."""
     return f"## Retraining: failed\n\nCompared with `{base}`.\n\n`{_inline(problem)}`\n"
+
+
+def _heading(verdict: Verdict, where: str) -> list[str]:
+    reasons = [f"**Stopped.** {reason}" for reason in verdict.reasons]
+    return [f"### {formats.sentence(_inline(verdict.task))}{where}", *reasons]
 
 
 def _what_changed(stages: Sequence[str], where: str) -> str:

@@ -64,6 +64,12 @@ def judge(task: Task, base: Results, head: Results, experiment: Path = Path()) -
     return Verdict(task=task.name, reasons=tuple(reasons), notes=tuple(notes))
 
 
+def without_task(name: str) -> Verdict:
+    """Of a task that has rows at the base and none any more."""
+    reason = f"The task `{name}` has no row any more, so its champion is gone: merge past this gate if that is meant."
+    return Verdict(task=name, reasons=(reason,), notes=())
+
+
 def _compared(base: Results, head: Results, name: str) -> Iterator[tuple[str, str]]:
     """Of each score with an interval: what to note, why to stop; one of them is empty."""
     intervals = base.interval(name)

@@ -22,9 +22,9 @@ def update_imports(folder: Path) -> None:
     Raises:
         InputError: a source cannot be reached.
     """
-    imports = git.run("grep", "-l", "^frozen: true", "--", ":/*.dvc", folder=folder)
+    imports = git.run("grep", "-lz", "^frozen: true", "--", ":/*.dvc", folder=folder)
     if imports:
-        dvc.run("update", *imports.splitlines(), folder=folder)
+        dvc.run("update", *imports.split("\0")[:-1], folder=folder)
 
 
 def score(folder: Path, pull: bool) -> list[str]:
@@ -44,7 +44,7 @@ def score(folder: Path, pull: bool) -> list[str]:
     """
     if not pull:
         # The run cache knows stages only: data that a .dvc file tracks are taken from the cache here.
-        files = (git.run("ls-files", ":/*.dvc", folder=folder) or "").splitlines()
+        files = (git.run("ls-files", "-z", ":/*.dvc", folder=folder) or "").split("\0")[:-1]
         absent = [file for file in files if not (folder / file).with_suffix("").exists()]
         if absent:
             dvc.run("checkout", "--allow-missing", *absent, folder=folder)

@@ -21,7 +21,7 @@ class Results:
     Attributes:
         variants: the experiment's rows of the task, in their order.
         scores: see `terracyte.evaluate.scores.summarise`, by variant, where there are any.
-        champion: the promoted variant, else the best one by validation; None where nothing is trained.
+        champion: the promoted variant if it is scored, else the best one by validation; None where nothing is trained.
         promoted: whether the champion was promoted.
     """
 
@@ -57,22 +57,33 @@ def gather(task: Task, read: Read) -> Results:
         InputError: a file is no YAML or no JSON, or of another form.
     """
     variants = _variants(task, read)
-    scores = {name: _details(read, paths.scores(task.name, name)) for name in variants}
+    found = {name: _details(read, paths.scores(task.name, name)) for name in variants}
+    scores = {name: each for name, each in found.items() if each is not None}
     promotion = parsed(read, paths.promotion(task.name))
     promoted = ((promotion or {}).get("champion") or {}).get("variant")
     return Results(
         variants=variants,
-        scores={name: found for name, found in scores.items() if found is not None},
-        champion=promoted or _best(task, variants, read),
-        promoted=promoted is not None,
+        scores=scores,
+        champion=promoted if promoted in scores else _best(task, variants, read),
+        promoted=promoted in scores,
     )
 
 
+def task_names(read: Read) -> list[str]:
+    """The tasks of the rows, in their order."""
+    return list(dict.fromkeys(_rows(read).values()))
+
+
 def _variants(task: Task, read: Read) -> tuple[str, ...]:
+    return tuple(name for name, of_task in _rows(read).items() if of_task == task.name)
+
+
+def _rows(read: Read) -> dict[str, Any]:
+    """The task of each row."""
     rows = _block(read, paths.EXPERIMENT, "rows")
     if not rows:  # commits from before experiment.yaml: all variants are rows
         rows = {name: variant.get("task") for name, variant in _block(read, paths.PARAMS, "variants").items()}
-    return tuple(name for name, of_task in rows.items() if of_task == task.name)
+    return rows
 
 
 def _block(read: Read, path: Path, name: str) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from terracyte.core import files, paths
 from terracyte.core.errors import InputError
 from terracyte.retrain import comment, pipeline, revision
 from terracyte.retrain.comment import Comparison, Retrained
-from terracyte.retrain.gate import judge
-from terracyte.retrain.results import gather
+from terracyte.retrain.gate import judge, without_task
+from terracyte.retrain.results import gather, task_names
 
 OUTPUT = paths.DATA / "retraining"
 """Seen from where the command is called: one retraining may be of several experiments."""
@@ -37,6 +37,7 @@ def retrain(
         InputError: git does not know the base, parameters or results are malformed, or a stage failed; the comment
             says which.
     """
+    (OUTPUT / "summary.json").unlink(missing_ok=True)  # an older one would contradict the comment of a failure
     try:
         return _retrain(base, list(dict.fromkeys(experiments)), promote, push, update)
     except InputError as error:
@@ -47,11 +48,12 @@ def retrain(
 def _retrain(base: str, experiments: list[Path], promote: bool, push: bool, update: bool) -> bool:
     repository = experiments[0]
     commit = revision.common_commit(base, repository)
-    before = {}
+    before, gone = {}, {}
     for folder in experiments:
-        settings = params.load(folder)
+        settings, read = params.load(folder), revision.at(commit, folder)
         of_task = [tasks.make(name, settings) for name in settings.task_names]
-        before[folder] = [(task, gather(task, revision.at(commit, folder))) for task in of_task]
+        before[folder] = [(task, gather(task, read)) for task in of_task]
+        gone[folder] = [without_task(name) for name in task_names(read) if name not in settings.task_names]
     remote = pipeline.has_remote(repository)
     if update:
         pipeline.update_imports(repository)
@@ -63,7 +65,8 @@ def _retrain(base: str, experiments: list[Path], promote: bool, push: bool, upda
             new = gather(task, revision.working_tree(folder))
             verdict = judge(task, old, new, folder)
             comparisons.append(Comparison(task=task, base=old, head=new, verdict=verdict))
-        retrained.append(Retrained(experiment=folder, changed=changed, comparisons=comparisons))
+        found = Retrained(experiment=folder, changed=changed, comparisons=comparisons, gone=gone[folder])
+        retrained.append(found)
     passed = all(each.passed for each in retrained)
     if promote and passed:
         retrained = [
@@ -86,7 +89,7 @@ def _write(base: str, commit: str, retrained: Sequence[Retrained], promoted: boo
         {
             "experiment": each.experiment.as_posix(),
             "changed": list(each.changed),
-            "verdicts": [dataclasses.asdict(comparison.verdict) for comparison in each.comparisons],
+            "verdicts": [dataclasses.asdict(verdict) for verdict in each.verdicts],
         }
         for each in retrained
     ]

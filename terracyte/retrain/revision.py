@@ -18,7 +18,7 @@ def common_commit(base: str, folder: Path = Path()) -> str:
     Raises:
         InputError: git knows no such revision, the two share no commit, or `folder` lies in no repository.
     """
-    found = git.run("merge-base", base, "HEAD", folder=folder)
+    found = git.run("merge-base", "--end-of-options", base, "HEAD", folder=folder)
     if found is None:
         advice = "fetch it (in CI: check out with the whole history), or name another one with --base"
         raise InputError(f"git finds no commit that {base!r} and HEAD share: {advice}")
@@ -26,9 +26,19 @@ def common_commit(base: str, folder: Path = Path()) -> str:
 
 
 def at(commit: str, folder: Path = Path()) -> Read:
-    """The files of the experiment in `folder`, as `commit` holds them."""
-    # `./` makes git look from the folder in which it runs, not from the repository's root
-    return lambda path: git.run("show", f"{commit}:./{path.as_posix()}", folder=folder)
+    """The files of the experiment in `folder`, as `commit` holds them; an InputError where git cannot tell."""
+
+    def read(path: Path) -> str | None:
+        listed = git.run("ls-tree", commit, "--", path.as_posix(), folder=folder)
+        if listed == "":
+            return None
+        # `./` makes git look from the folder in which it runs, not from the repository's root
+        text = git.run("show", f"{commit}:./{path.as_posix()}", folder=folder) if listed else None
+        if text is None:
+            raise InputError(f"git cannot read {path} of {commit[:12]}, as in a partial clone: fetch the whole history")
+        return text
+
+    return read
 
 
 def working_tree(folder: Path = Path()) -> Read:

@@ -155,6 +155,20 @@ def test_bad_input_is_one_line(repository: Path) -> None:
     assert "elsewhere" in text
 
 
+def test_a_promoted_champion_without_scores_gives_way_to_the_best_by_validation(repository: Path) -> None:
+    paths.promotion("blood").write_text(json.dumps({"champion": {"variant": "blood-gone"}}))
+    found = results.gather(BLOOD, revision.working_tree())
+    assert (found.champion, found.promoted) == ("blood-cnn", False)
+
+
+def test_what_git_cannot_read_is_not_taken_for_absent(repository: Path) -> None:
+    scores = paths.scores("blood", "blood-cnn")
+    blob = git("rev-parse", f"HEAD:{scores}")
+    (Path(".git/objects") / blob[:2] / blob[2:]).unlink()  # as in a partial clone whose remote is out of reach
+    with pytest.raises(InputError, match=r"git cannot read .*blood-cnn\.json of .*: fetch the whole history"):
+        results.gather(BLOOD, revision.at("HEAD"))
+
+
 def retrained(head: Results, *changed: str, experiment: str = ".") -> Retrained:
     found = Comparison(task=BLOOD, base=BASE, head=head, verdict=judge(BLOOD, BASE, head))
     return Retrained(experiment=Path(experiment), changed=changed, comparisons=[found])

@@ -9,8 +9,9 @@ import pytest
 
 from terracyte.core import dvc, files, paths
 from terracyte.core.errors import InputError
-from terracyte.params import lock
+from terracyte.params import lock, yaml_files
 from terracyte.retrain import pipeline, retraining
+from tests.conftest import write_settings
 
 DVC_YAML = """
 vars: [experiment.yaml]
@@ -120,6 +121,25 @@ def test_one_retraining_of_two_experiments(finished: Path, capsys: pytest.Captur
     stopped = [bool(verdict["reasons"]) for each in summary["experiments"] for verdict in each["verdicts"]]
     assert stopped == [False, False, True, False]
     assert f"**Stopped.** The champion `{champion}` has no scores: real/metrics" in capsys.readouterr().out
+
+
+def test_a_task_that_is_gone_stops_the_change(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (finished / "dvc.yaml").write_text("stages: {evaluate: {cmd: 'true'}}")
+    author = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+    for command in (["init", "--quiet"], ["add", "--all"], [*author, "commit", "--quiet", "-m", "start"]):
+        subprocess.run(["git", *command], check=True)
+    dvc.run("init", "--quiet")
+    content = yaml_files.read_yaml(paths.EXPERIMENT)
+    del content["sources"]["mars"]
+    content["rows"] = {name: task for name, task in content["rows"].items() if task != "mars"}
+    content["override"] = {}
+    write_settings(paths.EXPERIMENT, content)
+
+    assert not retraining.retrain("HEAD", [Path()])
+    assert "### Mars\n\n**Stopped.** The task `mars` has no row any more" in capsys.readouterr().out
+    with pytest.raises(InputError):
+        retraining.retrain("elsewhere", [Path()])
+    assert not (retraining.OUTPUT / "summary.json").exists()
 
 
 @pytest.mark.parametrize(
