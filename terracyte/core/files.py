@@ -52,6 +52,7 @@ def atomic(path: Path) -> Iterator[Path]:
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder that replaces the folder `path` on success and vanishes on failure."""
+    path = path.resolve() if path.is_symlink() else path  # a link stays one
     with _temporary(path, "", tempfile.mkdtemp) as temporary:
         try:
             yield temporary

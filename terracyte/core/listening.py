@@ -1,9 +1,12 @@
 """Where our servers listen, and by which names they may be asked."""
 
 import argparse
+import errno
 import ipaddress
 import socket
 import sys
+
+from terracyte.core.errors import InputError
 
 HOST = "127.0.0.1"
 
@@ -20,9 +23,35 @@ def names(host: str) -> list[str]:
 
     A foreign page whose own name is made to point here (DNS rebinding) reaches the server under that name.
     """
-    if is_local(host):
-        return [HOST, "localhost"]
-    return list(dict.fromkeys([HOST, "localhost", *(_addresses() if host == _EVERYWHERE else [host.lower()])]))
+    return list(dict.fromkeys([HOST, "localhost", host.lower(), *(_addresses() if host == _EVERYWHERE else [])]))
+
+
+def address(host: str, port: int) -> str:
+    """Where a browser on this machine finds a server on `host`."""
+    return f"http://{HOST if host == _EVERYWHERE else host}:{port}"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there from here on.
+
+    Raises:
+        InputError: the host is no address of this machine, or the port cannot be used.
+    """
+    if not host:
+        raise InputError("--host is empty: name an address of this machine, or leave it out")
+    # said to be TCP, so that answers are sent at once: else asyncio lets each wait for 40 ms until its headers arrived
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen()  # from here on the port is taken; early requests wait
+    except (OSError, OverflowError) as error:
+        listener.close()
+        why = error.strerror if isinstance(error, OSError) else "ports end at 65535"
+        if isinstance(error, socket.gaierror) or (isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL):
+            raise InputError(f"--host is {host!r}, no IPv4 address of this machine ({why})") from error
+        raise InputError(f"port {port} of {host} cannot be used ({why}): choose another, as in --port 5002") from error
+    return listener
 
 
 def is_local(host: str) -> bool:

@@ -40,13 +40,12 @@ def run(arguments: argparse.Namespace) -> None:
     from terracyte.drift import report
     from terracyte.drift.examination import examine
     from terracyte.predict import inputs, origin, predictor
-    from terracyte.promote.champion import RECORD
 
     experiment = of_task(arguments.experiment, arguments.task)
     settings = params.load(experiment)
     task = tasks.make(arguments.task, settings)
     folder = arguments.model or experiment / paths.champion(task.name)
-    asked = arguments.model is not None or (folder / RECORD).exists()
+    asked = arguments.model is not None or arguments.sha256 is not None or folder.exists()
     champion = None
     if asked:
         origin.check(folder, arguments.sha256)
@@ -63,6 +62,8 @@ def run(arguments: argparse.Namespace) -> None:
     for reason in found.unreadable:
         print(f"skipped: {reason}", file=sys.stderr)
     output = arguments.output or experiment / paths.DATA / "drift" / task.name
+    if (output / "index.html").exists() and not (output / "summary.json").exists():
+        raise InputError(f"{output / 'index.html'} is none of drift's pages: name another folder with --output")
     with files.atomic(output / "summary.json") as summary, files.atomic(output / "index.html") as page:
         files.write_json(summary, report.summary(outcome))
         files.write_text(page, report.page(outcome))

@@ -60,6 +60,7 @@ class TaskSpec:
             raise InputError(f"'tasks.<task>.pixel_range' is {list(self.pixel_range)}; the lower end must come first")
         if len(set(self.classes)) < len(self.classes):
             raise InputError(f"'tasks.<task>.classes' is {list(self.classes)}; each name may stand there once")
+        self._check_names()
         if self.background is not None and self.background not in self.classes:
             raise InputError(f"'tasks.<task>.background' is {self.background!r}, which is none of the classes")
         if self.background is not None and self.kind == "classification":
@@ -75,6 +76,15 @@ class TaskSpec:
                 f"'tasks.<task>.classes' is {list(self.classes)}: at least two must be scored; "
                 "with `background: null` all are"
             )
+
+    def _check_names(self) -> None:
+        columns = dict[str, str]()
+        for name in self.classes:
+            if "|" in name or not name.isprintable() or not name.strip():
+                raise InputError(f"'tasks.<task>.classes' has {name!r}: tables need names of letters, without '|'")
+            other = columns.setdefault(name.replace(" ", "_"), name)
+            if other != name:
+                raise InputError(f"'tasks.<task>.classes' has {other!r} and {name!r}, one column in tables: rename one")
 
     def _check_corruptions(self) -> None:
         names = self.corruptions

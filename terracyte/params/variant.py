@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Literal
 
+from terracyte.core.errors import InputError
 from terracyte.params.schema import number
 
 
@@ -162,3 +163,7 @@ class Variant:
     change: dict[str, object] = dataclasses.field(default_factory=dict)
     members: tuple[dict[str, object], ...] = ()
     seeds: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.title.isprintable():
+            raise InputError(f"'variants.<variant>.title' is {self.title!r}: it must be one line")

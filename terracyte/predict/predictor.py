@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terracyte.core import quiet
+from terracyte.core.errors import InputError
 from terracyte.ingest.sources.resizing import Region
 from terracyte.promote import calibration, novelty
-from terracyte.promote.champion import CALIBRATION, MODEL, NOVELTY, read_record, restoring, task_of
+from terracyte.promote.champion import CALIBRATION, MODEL, NOVELTY, RECORD, read_record, restoring, task_of
 from terracyte.promote.novelty import NoveltyDetector
 from terracyte.tasks.task import Task
 
@@ -112,8 +113,12 @@ def read(folder: Path, task: str | None = None) -> Predictor:
     image_shape = (record["height"], record["width"], record["channels"])
     with restoring(folder):
         # what takes seconds to read comes last
-        temperature, detector = calibration.read(folder / CALIBRATION), novelty.read(folder / NOVELTY)
+        temperature = calibration.read(folder / CALIBRATION)
+        detector = novelty.read(folder / NOVELTY, record["channels"])
         network = _compiled(folder / MODEL, image_shape)
+        some = network(np.zeros((1, *image_shape), np.float32)).shape[-1]
+        if some != len(record["classes"]):
+            raise InputError(f"{folder / MODEL} knows {some} classes, {folder / RECORD} {len(record['classes'])}")
     return Predictor(
         task=task_of(record),
         record=record,

@@ -4,6 +4,7 @@ A network's logits z are divided by one number T before the softmax: p = softmax
 humbler, T < 1 bolder; the most probable class stays the same. T is what makes the validation split most probable.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -99,8 +100,15 @@ def write(task: Task, model: Path, path: Path, folds: Sequence[int] = ()) -> Non
 
 
 def read(path: Path) -> float:
-    """The temperature of a file that `write` wrote."""
-    return float(files.read_json(path, {"temperature": forms.NUMBER})["temperature"])
+    """The temperature of a file that `write` wrote.
+
+    Raises:
+        InputError: it is missing or damaged, or its temperature is none.
+    """
+    temperature = float(files.read_json(path, {"temperature": forms.NUMBER})["temperature"])
+    if not 0 < temperature < math.inf:
+        raise InputError(f"{path}: the temperature is {temperature:g}, no positive number")
+    return temperature
 
 
 def _observations(

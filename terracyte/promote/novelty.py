@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 
 from terracyte.core import files
+from terracyte.core.errors import InputError
 from terracyte.images.similarity.histograms import count_levels, smooth
 from terracyte.images.similarity.thumbnails import grey
 from terracyte.images.statistics import STATISTICS, statistics
@@ -114,11 +115,21 @@ def write(task: Task, path: Path, share: float) -> None:
     files.write_arrays(path, {name: np.asarray(array) for name, array in vars(fitted).items()})
 
 
-def read(path: Path) -> NoveltyDetector:
-    """Read what `write` wrote."""
-    names = [field.name for field in dataclasses.fields(NoveltyDetector)]
-    found = files.read_arrays(path, names)
-    return NoveltyDetector(**{name: found[name] for name in names})
+def read(path: Path, channels: int) -> NoveltyDetector:
+    """Read what `write` wrote for images of so many channels.
+
+    Raises:
+        InputError: the file is missing or damaged, or is no detector for such images.
+    """
+    some, colours = len(FEATURES), _colours(np.zeros((1, 1, 1, channels), np.uint8)).shape[1]
+    shapes = {"mean_colours": (colours,), "components": (_COMPONENTS, colours), "centre": (some,), "scale": (some,)}
+    shapes |= {"precision": (some, some), "threshold": ()}
+    found = files.read_arrays(path, list(shapes))
+    for name, shape in shapes.items():
+        array = found[name]
+        if array.shape != shape or array.dtype != np.float64 or not np.isfinite(array).all():
+            raise InputError(f"{path}: {name!r} is {array.dtype} {array.shape}, not finite float64 of shape {shape}")
+    return NoveltyDetector(**{name: found[name] for name in shapes})
 
 
 def _chunks(ids: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

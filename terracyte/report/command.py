@@ -7,6 +7,8 @@ from pathlib import Path
 from terracyte.core import listening
 from terracyte.core.arguments import add_experiment
 
+PORT = 5000
+
 HELP = "open MLflow's record of the runs on this machine"
 
 
@@ -14,6 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add_experiment(parser)
     listening.add_host(parser)
+    parser.add_argument("--port", type=int, default=PORT, help=f"to listen on ({PORT})")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -26,4 +29,4 @@ def run(arguments: argparse.Namespace) -> None:
     from terracyte.report import ui
 
     with contextlib.chdir(arguments.experiment or Path()):
-        ui.main(arguments.host)
+        ui.main(arguments.host, arguments.port)

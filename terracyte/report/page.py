@@ -1,6 +1,7 @@
 """The HTML page: one file with everything in it, the same bytes for the same results."""
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,7 @@ class Section:
     @property
     def legend(self) -> list[tuple[str, str]]:
         """Class names and their colours in masks."""
-        return list(zip(self.task.classes, PALETTE, strict=False)) if self.task.dense else []
+        return list(zip(self.task.classes, itertools.cycle(PALETTE), strict=False)) if self.task.dense else []
 
 
 def section(task: Task, records: list[Record], table: pd.DataFrame, settings: Params) -> Section:

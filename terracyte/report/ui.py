@@ -14,33 +14,37 @@ from terracyte.tasks.task import Task
 from terracyte.tracking import store
 from terracyte.tracking.client import connected, experiment_id
 
-_PORT = 5000
 
+def main(host: str, port: int) -> None:
+    """Reconcile what can be, say where the UI shows what, and serve it on an address and port of this machine.
 
-def main(host: str = listening.HOST) -> None:
-    """Reconcile what can be, say where the UI shows what, and serve it on an address of this machine."""
+    Raises:
+        InputError: the parameters are malformed, host or port cannot be used, or the server fails.
+    """
     settings = params.load()
     server = store.uri() if store.uri().startswith("http") else None
+    if server is None:
+        listening.listen(host, port).close()  # MLflow says of a port in use what it likes, and ends with exit code 0
     for task in (tasks.make(name, settings) for name in settings.task_names):
         published = _reconcile(task, settings)
         with connected() as client:
             experiment = experiment_id(client, task.name)
         for what, page in pages(task, experiment, published).items():
-            print(f"{task.name}, {what}: {server or f'http://{host}:{_PORT}'}{page}", flush=True)
+            print(f"{task.name}, {what}: {server or listening.address(host, port)}{page}", flush=True)
     if server is None:
-        _serve(host)
+        _serve(host, port)
 
 
-def _serve(host: str) -> None:
+def _serve(host: str, port: int) -> None:
     """Run MLflow's server until this process ends.
 
     It is told the names by which it may be asked: those that it takes unasked are patterns such as `10.*`, which
     `10.evil.example` fits.
     """
     listening.warn(host)
-    hosts = [f"{name}:{_PORT}" for name in listening.names(host)]
+    hosts = [f"{name}:{port}" for name in listening.names(host)]
     origins = [f"http://{name}" for name in hosts]
-    command = ["mlflow", "ui", "--backend-store-uri", store.uri(), "--host", host, "--port", str(_PORT)]
+    command = ["mlflow", "ui", "--backend-store-uri", store.uri(), "--host", host, "--port", str(port)]
     allowed = ["--allowed-hosts", ",".join(hosts), "--cors-allowed-origins", ",".join(origins)]
     code = processes.call([sys.executable, "-m", *command, *allowed, "--workers", "1"])
     if code:

@@ -3,13 +3,11 @@
 import argparse
 import contextlib
 import gc
-import socket
 import tempfile
 from pathlib import Path
 
 from terracyte.core import listening, paths
 from terracyte.core.arguments import add_experiment, add_model, of_task
-from terracyte.core.errors import InputError
 
 HELP = "serve a champion on this machine, with a page to try it"
 
@@ -29,7 +27,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Serve until Ctrl-C.
 
     Raises:
-        InputError: there is no champion, or the port cannot be used.
+        InputError: there is no champion, or host or port cannot be used.
     """
     # Imported where they are needed: `--help` takes no second, and a wrong folder or port is told at once.
     from terracyte.predict import origin
@@ -39,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
     folder = arguments.model or experiment / paths.champion(arguments.task)
     champion.read_record(folder, arguments.task)
     origin.check(folder, arguments.sha256)
-    with _listen(arguments.host, arguments.port) as listener:
+    with listening.listen(arguments.host, arguments.port) as listener:
         listening.warn(arguments.host)
         print(f"{arguments.task}: reading {folder} …", flush=True)
         import uvicorn
@@ -56,21 +54,8 @@ def run(arguments: argparse.Namespace) -> None:
         hosts = listening.names(arguments.host)
         site = application(predictor, folder, mlflow, examples(predictor.task, experiment), hosts)
         gc.freeze()  # what was read stays: looking through it for garbage costs each request as much again
-        print(f"{arguments.task}: http://{arguments.host}:{listener.getsockname()[1]} (Ctrl-C ends it)", flush=True)
+        where = listening.address(arguments.host, listener.getsockname()[1])
+        print(f"{arguments.task}: {where} (Ctrl-C ends it)", flush=True)
         server = uvicorn.Server(uvicorn.Config(site, log_level="warning", timeout_graceful_shutdown=5))
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    # said to be TCP, so that answers are sent at once: else asyncio lets each wait for 40 ms until its headers arrived
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen()  # from here on the port is taken; early requests wait
-    except (OSError, OverflowError) as error:
-        listener.close()
-        why = error.strerror if isinstance(error, OSError) else "ports end at 65535"
-        raise InputError(f"port {port} of {host} cannot be used ({why}): choose another, as in --port 5002") from error
-    return listener

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from terracyte import params, tasks
 from terracyte.core import files, paths
 from terracyte.tasks.task import Task
 
@@ -28,15 +29,16 @@ class Example:
 
 
 def examples(task: Task, folder: Path = Path()) -> list[Example]:
-    """Validation images of each scored class, eight in all; none where `folder` has no images of the task's shape.
+    """Validation images of each scored class, eight in all; none where `folder` has no images of the task's shape and
+    classes.
 
     For tasks with masks these are images with much of the class, and with a medium amount.
     """
     manifest, file = folder / paths.balance_manifest(task.name), folder / paths.images(task.name)
     if not (manifest.exists() and file.exists()):
         return []
-    images = files.map_array(file)
-    if images.shape[1:] != task.image_shape:
+    images, ours = files.map_array(file), tasks.make(task.name, params.load(folder))
+    if images.shape[1:] != task.image_shape or (ours.classes, ours.background) != (task.classes, task.background):
         return []
     table = files.read_table(manifest)
     rows = table[table["split"] == "validation"].sort_values("id", ignore_index=True)

@@ -70,7 +70,7 @@ def application(
         _file_route("/page.js", "page.js", "text/javascript"),
         Route("/about", site.about),
         Route("/card", site.card),
-        Route("/examples/{number:int}", site.example),
+        Route("/examples/{number}", site.example),
         Route("/predict", site.predict, methods=["POST"]),
         Route("/invocations", quick_scoring),
         *(Route(path, scoring) for path in ("/ping", "/health", "/version")),
@@ -95,10 +95,11 @@ class _Site:
         return HTMLResponse(_CARD.format(self._predictor.task.name, text))
 
     async def example(self, request: Request) -> Response:
-        number = request.path_params["number"]
-        if number >= len(self._examples):
+        found = {str(number): example for number, example in enumerate(self._examples)}
+        example = found.get(request.path_params["number"])
+        if example is None:
             return refusal("there is no such example", 404)
-        return Response(self._examples[number].png, media_type="image/png")
+        return Response(example.png, media_type="image/png")
 
     async def predict(self, request: Request) -> Response:
         body = await bounded_body(request.receive, uploads.LARGEST_FILE)

@@ -51,6 +51,11 @@ def experiment_id(client: "MlflowClient", task: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         return str(client.create_experiment(name, artifact_location=location, tags=_KIND))
+    if found.lifecycle_stage == "deleted":
+        command = f"mlflow experiments restore --experiment-id {found.experiment_id}"
+        raise InputError(
+            f"MLflow's experiment {name!r} is deleted: bring it back with `MLFLOW_TRACKING_URI={store.uri()} {command}`"
+        )
     if location is not None and found.artifact_location != location:
         folder = store.database().parent
         advice = f"move the project back, or rename {folder}: a new one is made from DVC's outputs"

@@ -25,7 +25,12 @@ _SILENT_WAIT = 5  # of these, seconds before the user is told
 
 def uri() -> str:
     """MLflow's tracking URI."""
-    return os.environ.get(SERVER) or f"sqlite:///{database().resolve()}"
+    return os.environ.get(SERVER) or _address(database())
+
+
+def _address(file: Path) -> str:
+    """A database file as SQLAlchemy reads it: it takes `%20` for a blank, and `?` for the path's end."""
+    return f"sqlite:///{file.resolve()}".replace("%", "%25").replace("?", "%3F")
 
 
 def is_server() -> bool:
@@ -123,7 +128,7 @@ def in_use() -> InputError:
 
 
 def _migrate(file: Path) -> None:
-    command = [sys.executable, "-m", "mlflow", "db", "upgrade", f"sqlite:///{file.resolve()}"]
+    command = [sys.executable, "-m", "mlflow", "db", "upgrade", _address(file)]
     result = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if result.returncode:
         # below it SQLAlchemy links an explanation

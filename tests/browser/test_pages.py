@@ -143,6 +143,38 @@ def test_an_example_is_answered_as_an_upload_is(open_page: Open) -> None:
     assert not faults
 
 
+def test_the_answer_is_that_of_the_last_example_clicked(open_page: Open) -> None:
+    page, faults = open_page("serving of blood")
+    page.evaluate(
+        """() => {
+            const quick = window.fetch;
+            window.fetch = async (what, ...others) => {
+                if (what === "examples/0") await new Promise((done) => { window.goOn = done; });
+                return quick(what, ...others);
+            };
+        }"""
+    )
+    first, last = page.locator("#examples button").first, page.locator("#examples button").last
+    first.click()
+    last.click()
+    expect(page.locator("#result")).to_be_visible()
+    shown = page.locator("#pictures img").get_attribute("src")
+    page.evaluate("window.goOn()")
+    page.wait_for_load_state("networkidle")
+    assert page.locator("#pictures img").get_attribute("src") == shown
+    assert not faults
+
+
+def test_a_server_that_is_gone_is_said_and_no_old_answer_stays(open_page: Open) -> None:
+    page, _ = open_page("serving of blood")
+    page.locator("#examples button").first.click()
+    expect(page.locator("#result")).to_be_visible()
+    page.context.set_offline(True)
+    page.locator("#examples button").last.click()
+    expect(page.locator("#error")).to_have_text("The server does not answer: is it still running?.")
+    expect(page.locator("#result")).to_be_hidden()
+
+
 def test_a_text_file_is_refused_in_a_sentence(open_page: Open) -> None:
     page, faults = open_page("serving of blood")
     page.set_input_files("#file", {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"a cell, I think"})

@@ -221,10 +221,17 @@ def test_bad_input_is_one_line_with_exit_code_2(task: Task, tmp_path: Path, caps
     assert run("empty") == 2
     assert run("missing.npz") == 2
     assert run("images.npy", "--model", "nowhere") == 2
+    paths.champion("blood").mkdir()  # without its record
+    assert run("images.npy") == 2
+    paths.champion("blood").rmdir()
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/index.html").write_text("mine")
+    assert run("images.npy", "--output", "site") == 2
+    assert (tmp_path / "site/index.html").read_text() == "mine"
     shutil.move(paths.balance_manifest("blood"), "kept")
     assert run("images.npy") == 2
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 6
     assert "dvc repro balance@blood" in lines[-1]
     assert not Path("data/drift").exists()
 

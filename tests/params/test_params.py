@@ -62,6 +62,9 @@ UNLABELLED = {"kind": "segmentation", "classes": ["a", "b"], "height": 32, "widt
         ("tasks.mars.background", "sky", "'tasks.<task>.background' is 'sky', which is none of the classes"),
         ("tasks.mars.classes", ["background", "soil"], "at least two must be scored"),
         ("tasks.mars.classes", ["background", "soil", "soil"], "each name may stand there once"),
+        ("tasks.mars.classes", ["background", "ig|band", "soil"], "has 'ig|band': tables need names"),
+        ("tasks.mars.classes", ["background", "a b", "a_b"], "has 'a b' and 'a_b', one column in tables"),
+        ("variants.mars-unet_1.title", "one\ntwo", "it must be one line"),
         ("tasks.mars.corruptions", ["noise", "pixelation"], "has 'pixelation', which moves contours away from those"),
         ("tasks.mars.corruptions", ["noise", "stain"], "has 'stain', which needs 3 channels; leave it out"),
         (

@@ -1,5 +1,6 @@
 """`terracyte predict`: what it reads, refuses and writes."""
 
+import hashlib
 import json
 import os
 import sys
@@ -366,6 +367,45 @@ def test_a_name_that_is_not_utf_8_is_one_line(capsys: pytest.CaptureFixture[str]
     next(Path(given).glob("*.png")).rename(picture)
     for what in (Path(given), picture):
         assert r"holds '\udcff.png', whose name is not UTF-8: rename it" in refused(capsys, "blood", what)
+
+
+def test_files_of_two_champions_are_no_champion(capsys: pytest.CaptureFixture[str]) -> None:
+    given, ours = folder("blood"), paths.champion("blood")
+
+    def said(file: str, content: bytes) -> str:
+        before = (ours / file).read_bytes()
+        (ours / file).write_bytes(content)
+        champions.record("blood")
+        found = refused(capsys, "blood", given)
+        (ours / file).write_bytes(before)
+        return found
+
+    for temperature in (b"NaN", b"0", b"-1", b"Infinity"):
+        assert "no positive number" in said(champion.CALIBRATION, b'{"temperature": %s}' % temperature)
+    other = (paths.champion("mars") / champion.NOVELTY).read_bytes()
+    assert "'mean_colours' is float64" in said(champion.NOVELTY, other)
+    record = files.read_json(ours / champion.RECORD)
+    more = {**record, "classes": [*record["classes"], "another"]}
+    assert "model.keras knows 4 classes, data/blood/champion/champion.json 5" in said(
+        champion.RECORD, json.dumps(more).encode()
+    )
+
+
+def test_the_output_may_be_a_link_to_a_folder_but_not_where_one_stands(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given, model = folder("mars").resolve(), paths.champion("mars").resolve()
+    Path("out").mkdir()
+    Path("link").symlink_to("out")
+    predict("mars", given, output="link")
+    assert Path("link").is_symlink()
+    assert Path("out/predictions.csv").exists()
+    Path("empty").mkdir()
+    monkeypatch.chdir("empty")
+    digest = hashlib.sha256((model / champion.MODEL).read_bytes()).hexdigest()
+    assert "the folder you are in" in refused(
+        capsys, "mars", given, "--model", str(model), "--sha256", digest, output="."
+    )
 
 
 @pytest.mark.parametrize("name", [champion.RECORD, champion.CALIBRATION, champion.NOVELTY, champion.MODEL])

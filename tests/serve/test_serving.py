@@ -381,8 +381,20 @@ def test_examples_are_validation_images_of_each_class(champions: Path) -> None:
     for each in shown:
         image = np.asarray(Image.open(io.BytesIO(each.png)))
         assert (validation == image).all(axis=(1, 2, 3)).any()
+    # of a champion whose classes are not the checkout's any more, labels say nothing
+    assert examples(tasks.of(task.name, dataclasses.replace(task.spec, classes=task.classes[::-1]))) == []
     paths.images("blood").unlink()
     assert examples(task) == []
+
+
+@pytest.mark.parametrize(("host", "says"), [("", "--host is empty"), ("192.0.2.1", "'192.0.2.1', no IPv4 address of")])
+def test_a_host_of_another_machine_is_told_in_one_line(
+    champions: Path, capsys: pytest.CaptureFixture[str], host: str, says: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["serve", "blood", "--host", host, "--port", "0"])
+    assert ended.value.code == 2
+    assert says in capsys.readouterr().err
 
 
 def test_a_port_in_use_is_told_in_one_line(champions: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -440,6 +452,8 @@ def test_listening_elsewhere_than_on_this_machine_alone_is_a_warning(
 
 def test_servers_answer_by_the_names_of_where_they_listen() -> None:
     assert listening.names("127.0.0.1") == listening.names("localhost") == ["127.0.0.1", "localhost"]
+    assert "127.0.0.2" in listening.names("127.0.0.2")
+    assert listening.address("0.0.0.0", 5001) == "http://127.0.0.1:5001"
     assert listening.names("Lab.example")[2:] == ["lab.example"]
     everywhere = listening.names("0.0.0.0")
     assert {"127.0.0.1", "localhost", socket.gethostname().lower()} <= set(everywhere)

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -24,7 +25,7 @@ from terracyte.report import runs, ui
 from terracyte.serve import registry
 from terracyte.serve.registry import Entry
 from terracyte.tracking import store
-from terracyte.tracking.client import connected
+from terracyte.tracking.client import connected, experiment_id
 from terracyte.tracking.run_matching import Finished
 from tests.finished_project import TUNING
 
@@ -182,6 +183,39 @@ def test_a_store_made_in_another_folder_is_refused(project: Path, monkeypatch: p
     monkeypatch.chdir(moved)
     with pytest.raises(InputError, match="made in another folder"):
         tracking.reconcile("mars", [])
+
+
+def test_an_experiment_that_somebody_deleted_is_one_line() -> None:
+    tracking.reconcile("mars", [])
+    with connected() as server:
+        server.delete_experiment(experiment_id(server, "mars"))
+    with pytest.raises(
+        InputError, match="experiment 'mars' is deleted: bring it back with `MLFLOW_TRACKING_URI=sqlite"
+    ):
+        tracking.reconcile("mars", [])
+
+
+@pytest.mark.parametrize("name", ["a?b", "My%20Project"])
+def test_the_record_is_in_the_project_s_folder_whatever_its_name(
+    project: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder = project / name
+    folder.mkdir()
+    for file in project.glob("*.yaml"):
+        shutil.copy(file, folder)
+    monkeypatch.chdir(folder)
+    tracking.reconcile("mars", [])
+    assert (folder / "data/mlflow/mlflow.db").stat().st_size
+    assert not (project / "a").exists()
+
+
+def test_a_port_in_use_is_told_before_any_address(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(InputError, match=r"port \d+ of 127\.0\.0\.1 cannot be used"):
+            ui.main("127.0.0.1", taken.getsockname()[1])
+    assert not capsys.readouterr().out
 
 
 def test_a_broken_database_is_one_line() -> None:
@@ -530,7 +564,7 @@ def test_the_ui_answers_by_the_names_of_this_machine_only(
 
     started: list[list[str]] = []
     monkeypatch.setattr(processes, "call", started.append)
-    ui._serve("127.0.0.1")
+    ui._serve("127.0.0.1", 5000)
     (command,) = started
     assert command[command.index("--host") + 1] == "127.0.0.1"
     assert is_allowed_host_header(command[command.index("--allowed-hosts") + 1].split(","), host) == allowed

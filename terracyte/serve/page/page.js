@@ -54,7 +54,7 @@ async function describe() {
 
 async function choose(example, button) {
   press(button);
-  await predict(await (await fetch(example.url)).blob());
+  await predict(async () => (await fetch(example.url)).blob());
 }
 
 function press(chosen) {
@@ -69,17 +69,17 @@ async function upload(file) {
     refuse(`${file.name} is larger than ${about.largest_file / 2 ** 20} MiB: choose a smaller file.`);
     return;
   }
-  await predict(file);
+  await predict(() => file);
 }
 
-async function predict(blob) {
+async function predict(picture) {
   const mine = ++latest;
   show("error", false);
   element("wait").textContent = "Looking …";
   show("wait", true);
   let answer;
   try {
-    const response = await fetch("predict", { method: "POST", body: blob });
+    const response = await fetch("predict", { method: "POST", body: await picture() });
     answer = await response.json();
   } catch {
     answer = { error: "the server does not answer: is it still running?" };
