@@ -14,7 +14,16 @@ from tqdm import tqdm
 from terracyte.core.errors import InputError
 from terracyte.core.splits import split_of
 from terracyte.ingest.sources import columns
-from terracyte.ingest.sources.listing import UNLABELLED, Sample, paired_samples, shown, split_folders, visible, walk
+from terracyte.ingest.sources.listing import (
+    UNLABELLED,
+    Sample,
+    class_parents,
+    paired_samples,
+    shown,
+    split_folders,
+    visible,
+    walk,
+)
 from terracyte.ingest.sources.masks import LOSSY, packed
 from terracyte.ingest.sources.pictures import KINDS, SUFFIXES, UnreadableError, decoding, in_mode, load_image
 from terracyte.ingest.sources.resizing import resize_image
@@ -44,6 +53,10 @@ def look(
     """
     if not images.is_dir():
         raise InputError(f"{images} is no folder: name the folder of the images, or an .npz file")
+    if labels is not None:
+        if masks is not None:
+            raise InputError("--labels has classes of whole images, --masks of pixels: leave one of them out")
+        return _classification(images, labels, group_column, split_column)
     parts = [images, *split_folders(images, UNLABELLED)]
     if masks is None and any((part / _IMAGES).is_dir() and (part / _MASKS).is_dir() for part in parts):
         return _segmentation(images, _IMAGES, _MASKS, group_column, split_column)
@@ -55,18 +68,20 @@ def look(
             raise InputError(f"one of {images} and {masks} lies in the other: put them side by side")
         ours, theirs = (folder.resolve().relative_to(root).as_posix() for folder in (images, masks))
         return _segmentation(root, ours, theirs, group_column, split_column)
-    return _classification(images, labels, group_column, split_column)
+    return _classification(images, None, group_column, split_column)
 
 
 def _classification(root: Path, labels: Path | None, group_column: str | None, split_column: str | None) -> Survey:
     _require_own(root.resolve())
     if labels is not None and not labels.is_file():
         raise InputError(f"{labels} is no file: name a CSV file with the columns file and label")
-    if labels is not None and root.resolve() != labels.resolve().parent:
+    if labels is not None and root.resolve() != labels.parent.resolve():
         raise InputError(f"{labels} does not lie in {root}: put it there, with file names as seen from there")
     if labels is not None and split_column is None and _gives_splits(labels):
         split_column = _SPLIT
     named = _in_folders(root) if labels is None else _in_sheet(root, labels)
+    if not named and labels is not None:
+        raise InputError(f"{labels} names no picture: it needs a line for each")
     if not named:
         raise InputError(
             f"{root} holds no folder of {KINDS} for each class, no images/ with masks/, and there is no CSV"
@@ -76,6 +91,7 @@ def _classification(root: Path, labels: Path | None, group_column: str | None, s
         raise InputError(f"{root} holds one class only, '{next(iter(counts))}': at least two are needed")
     classes = sorted(counts)
     paths = [path for path, _, _ in named]
+    _require_groups(root, paths, group_column, labels)
     splits = _splits(root, paths, split_column, labels) or [split for _, _, split in named]
     sizes, modes, bits, refused = _headers(paths)
     return Survey(
@@ -100,6 +116,7 @@ def _segmentation(root: Path, images: str, masks: str, group_column: str | None,
     _require_own(root.resolve())
     listing = paired_samples(root, images, masks)
     paths = [sample.image for sample in listing.samples]
+    _require_groups(root, paths, group_column, None)
     splits = _splits(root, paths, split_column, None) or [sample.split for sample in listing.samples]
     sizes, modes, bits, refused = _headers(paths)
     counts, in_colour, unreadable = _mask_values(listing.samples)
@@ -144,6 +161,7 @@ def _in_folders(root: Path) -> list[tuple[Path, str, str]]:
             f"{root} holds {shown([part.name for part in splits])}: splits, and in them there must be a folder for "
             "each class, or images/ and masks/"
         )
+    class_parents(root, splits)
     return [
         (path, folder.name, split)
         for folder, split in folders
@@ -154,12 +172,24 @@ def _in_folders(root: Path) -> list[tuple[Path, str, str]]:
 
 def _in_sheet(root: Path, labels: Path) -> list[tuple[Path, str, str]]:
     """Pictures with their classes in the order of the CSV file."""
-    return [(root / name, label, "") for name, label in columns.read(labels, "label").items()]
+    found = columns.read(labels, "label")
+    for name, label in found.items():
+        if not label:
+            raise InputError(f"{labels}: '{name}' has no label; fill it in, or remove the line")
+        if not columns.named(root, name).exists():
+            raise InputError(f"{labels} names '{name}', which is missing in {root}: add it, or remove the line")
+    return [(columns.named(root, name), label, "") for name, label in found.items()]
 
 
 def _gives_splits(labels: Path) -> bool:
-    """Whether the CSV file has a column called split that holds nothing else."""
-    return _SPLIT in columns.header(labels) and None not in map(split_of, columns.read(labels, _SPLIT).values())
+    """Whether the CSV file has a column called split that names some; one that names none is refused later."""
+    return _SPLIT in columns.header(labels) and any(map(split_of, columns.read(labels, _SPLIT).values()))
+
+
+def _require_groups(root: Path, paths: Sequence[Path], column: str | None, labels: Path | None) -> None:
+    if column is not None:
+        names = [path.relative_to(root).as_posix() for path in paths]
+        columns.declared_groups(labels or root / columns.GROUPS_FILE, column, names)
 
 
 def _splits(root: Path, paths: Sequence[Path], column: str | None, labels: Path | None) -> list[str]:
@@ -172,6 +202,8 @@ def _splits(root: Path, paths: Sequence[Path], column: str | None, labels: Path 
 
 def _headers(paths: Sequence[Path]) -> tuple[dict[tuple[int, int], int], dict[str, int], int, list[str]]:
     """Sizes and modes with their numbers, most bits, and what cannot be read."""
+    if not paths:
+        raise InputError("there are no images with masks: images/ and masks/ are empty, or no names agree")
     sizes: collections.Counter[tuple[int, int]] = collections.Counter()
     modes: collections.Counter[str] = collections.Counter()
     most, refused = 1, []
@@ -221,11 +253,19 @@ def _values(path: Path) -> tuple[NDArray[np.int32], bool]:
 
 
 def _read(paths: Sequence[Path], task: Task) -> NDArray[np.uint8]:
-    """Some of the pictures at the task's size (n, h, w, c)."""
-    images = []
+    """Some of the pictures at the task's size (n, h, w, c).
+
+    Raises:
+        InputError: none can be read as the task's.
+    """
+    images, refused = [], []
     for place in tqdm(spread(len(paths)), "measuring", leave=False, disable=None):
-        with contextlib.suppress(UnreadableError):  # `_headers` says which
+        try:
             images.append(resize_image(task, load_image(task, paths[place]).picture))
+        except UnreadableError as error:
+            refused.append(str(error))
+    if not images:
+        raise InputError(f"none of {len(refused)} pictures can be used, first: {refused[0]}")
     return np.stack(images)
 
 
@@ -233,7 +273,8 @@ def _pixel_range(paths: Sequence[Path]) -> tuple[float, float]:
     """The values that nearly all pixels of some pictures of more than 8 bits lie between."""
     low, high = np.inf, -np.inf
     for place in spread(len(paths), 100):
-        with decoding(paths[place]) as (picture, bits):
+        # `_headers` says which cannot be read
+        with contextlib.suppress(UnreadableError), decoding(paths[place]) as (picture, bits):
             values = np.asarray(picture)
             values = values[np.isfinite(values)]
             if bits > 8 and len(values):

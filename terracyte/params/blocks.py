@@ -78,6 +78,8 @@ class TaskSpec:
             )
 
     def _check_names(self) -> None:
+        if self.kind == "segmentation" and len(self.classes) > 256:
+            raise InputError(f"'tasks.<task>.classes' has {len(self.classes)} names; masks hold 256 at most")
         columns = dict[str, str]()
         for name in self.classes:
             if "|" in name or not name.isprintable() or not name.strip():

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any, Literal
 
 from terracyte.core.errors import InputError
@@ -62,6 +63,12 @@ class Source:
     masks_follow: Literal["stored", "upright"] | None = None
 
     def __post_init__(self) -> None:
+        for key in ("labels", "images", "masks"):
+            path = PurePath(getattr(self, key) or "")
+            if path.is_absolute() or ".." in path.parts:
+                raise InputError(
+                    f"'sources.<task>.{key}' is '{path}', which DVC would not watch: put it into the folder 'path'"
+                )
         declared = [value for values in self.mask_values.values() for value in values_of(values)]
         for value in [*declared, self.ignore]:
             if isinstance(value, int) and not -(2**31) <= value < 2**31:

@@ -26,5 +26,6 @@ def render(template: Path, **values: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False}  # else YAML gets halves of an emoji
     environment.globals.update(formats=formats)
     return environment.get_template(template.name).render(values)

@@ -206,6 +206,12 @@ def test_labels_may_stand_in_a_csv(blood: None, declare: Declare, ingest: Ingest
             "'Basophil/b.png' has the label 'basophil' in line 2 and 'eosinophil' in line 3",
         ),
         (",basophil\n", "cells/labels.csv: line 2 names no file"),
+        ("Basophil/b.png,\n", "'Basophil/b.png' has no label; fill it in, or remove the line"),
+        ("Basophil/b.png,basophil, round\n", "line 2 has more cells than the header; a cell with a comma needs quotes"),
+        (
+            "Basophil/b.png,basophil\n./Basophil/b.png,eosinophil\n",
+            "'Basophil/b.png' has the label 'basophil' in line 2 and 'eosinophil' in line 3",
+        ),
     ],
 )
 def test_wrong_labels_in_a_csv_are_refused(
@@ -214,6 +220,30 @@ def test_wrong_labels_in_a_csv_are_refused(
     Path("cells/labels.csv").write_text(f"file,label\n{row}")
     declare("blood", source="folder", path="cells", labels="labels.csv")
     assert expected in refusal("blood")
+
+
+def test_a_column_that_stands_twice_is_refused(blood: None, declare: Declare, refusal: Refusal) -> None:
+    Path("cells/labels.csv").write_text("file,label,label\nBasophil/b.png,basophil,eosinophil\n")
+    declare("blood", source="folder", path="cells", labels="labels.csv")
+    assert "cells/labels.csv has the column 'label' twice" in refusal("blood")
+
+
+def test_a_csv_names_files_in_either_unicode_form(blood: None, declare: Declare, ingest: Ingest) -> None:
+    Path("cells/Basophil/b.png").rename("cells/Basophil/e\N{COMBINING ACUTE ACCENT}.png")
+    Path("cells/labels.csv").write_text(
+        "file,label\nBasophil/\N{LATIN SMALL LETTER E WITH ACUTE}.png,basophil\nEOSINOPHIL/b.png,eosinophil\n"
+        "immature_granulocyte/b.png,immature granulocyte\n"
+    )
+    declare("blood", source="folder", path="cells", labels="labels.csv")
+    assert ingest("blood")[1]["label"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("key", "path"), [("labels", "../l.csv"), ("images", "/elsewhere"), ("masks", "a/../../b")])
+def test_what_dvc_does_not_watch_is_refused(
+    blood: None, declare: Declare, refusal: Refusal, key: str, path: str
+) -> None:
+    declare("blood", source="folder", path="cells", **{key: path})
+    assert f"'sources.<task>.{key}' is '{path}', which DVC would not watch" in refusal("blood")
 
 
 def test_only_unreadable_files_are_no_images(blood: None, declare: Declare, refusal: Refusal) -> None:
@@ -477,6 +507,50 @@ def test_a_split_of_no_meaning_is_refused(blood: None, declare: Declare, refusal
     declare("blood", source="folder", path="cells", split_column="split")
     line = refusal("blood")
     assert "'Basophil/a.JPG' has the split 'dev'; it must be one of train, validation, test" in line
+
+
+def test_a_folder_beside_splits_is_refused(blood: None, refusal: Refusal) -> None:
+    for split in ("train", "test"):
+        shutil.copytree("cells", f"parted/{split}")
+    shutil.rmtree("cells")
+    Path("parted").rename("cells")
+    Path("cells/__MACOSX").mkdir()  # in zips from a Mac, and passed over
+    Path("cells/extra").mkdir()
+    assert "cells holds the splits test, train, and extra, which is none" in refusal("blood")
+
+
+def test_a_picture_in_no_split_is_refused(mars: None, refusal: Refusal) -> None:
+    for kind in ("images", "masks"):
+        for split, stem in (("train", "sol_1"), ("test", "sol_2")):
+            Path(f"terrain/{kind}/{split}").mkdir()
+            Path(f"terrain/{kind}/{stem}.png").rename(f"terrain/{kind}/{split}/{stem}.png")
+        shutil.copy(f"terrain/{kind}/train/sol_1.png", f"terrain/{kind}/stray.png")
+    assert "terrain/images/stray.png lies in none of test, train: move it into one of them" in refusal("mars")
+
+
+def test_pictures_beside_class_folders_are_named(
+    blood: None, ingest: Ingest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save("cells/loose.png", grey(7))
+    assert len(ingest("blood")[1]) == 6
+    assert "cells: left out: 1 pictures beside the folders of the classes: loose.png" in capsys.readouterr().err
+
+
+def test_a_split_of_pictures_without_classes_is_refused(blood: None, refusal: Refusal) -> None:
+    shutil.move("cells", "train")
+    shutil.move("train", "cells/train")
+    save("cells/test/1.png", grey(7))
+    assert "cells/test holds 1 pictures and no folder for each class" in refusal("blood")
+
+
+def test_links_to_folders_are_named_as_dvc_does_not_look_there(
+    blood: None, ingest: Ingest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.move("cells/Basophil", "elsewhere")
+    Path("cells/Basophil").symlink_to(Path("elsewhere").resolve())
+    assert len(ingest("blood")[1]) == 6
+    said = capsys.readouterr().err
+    assert "links to folders, whose changes DVC does not see: Basophil; after one, run `dvc repro --force" in said
 
 
 def test_a_split_without_a_partner_folder_is_refused(mars: None, refusal: Refusal) -> None:

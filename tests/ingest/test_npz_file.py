@@ -68,6 +68,25 @@ def test_floats_of_all_splits_have_one_scale(blood: None, ingest: Ingest) -> Non
     assert ingest("blood")[0][[0, -1], 0, 0, 0].tolist() == [1, 200]
 
 
+def test_floats_of_no_scale_are_refused(blood: None, refusal: Refusal) -> None:
+    """A resampled picture in 0-1 may exceed 1 by a little; whole numbers in 0-255 would make all of them black."""
+    bright = np.full((6, SIZE, SIZE, 3), 0.5)
+    bright[3, 0, 0, 0] = 1.0000001
+    others = {f"{split}_images": np.full((CUTS[split], SIZE, SIZE, 3), 0.5) for split in ("test", "val")}
+    save(**medmnist(train_images=bright, **others))
+    assert "1.0000001 at most, neither 0-1 nor 0-255: clip it to 0-1" in refusal("blood")
+
+
+def test_splits_of_two_scales_are_refused(blood: None, refusal: Refusal) -> None:
+    save(**medmnist(train_images=np.full((6, SIZE, SIZE, 3), 0.5)))
+    assert "'train_images' holds floats in 0-1, other splits whole numbers" in refusal("blood")
+
+
+def test_a_pair_of_no_split_is_refused(blood: None, refusal: Refusal) -> None:
+    save(**medmnist(), holdout_images=np.zeros((2, SIZE, SIZE, 3)), holdout_labels=np.zeros(2))
+    assert "cells.npz holds 'holdout_images' with labels, named by no split" in refusal("blood")
+
+
 def test_labels_may_mean_other_classes_or_none(blood: None, declare: Declare, ingest: Ingest) -> None:
     save(**medmnist(train_labels=np.array([7, 3, 3, 5, 5, 9])))
     meanings = {"0": "basophil", "1": "eosinophil", "2": "immature granulocyte"}

@@ -360,6 +360,38 @@ def test_what_cannot_become_one_is_refused(capsys: pytest.CaptureFixture[str]) -
     assert "pictures/masks/f0.jpg is a jpg, whose compression alters" in refused(capsys)
 
 
+def test_what_no_picture_can_be_read_of_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    class_folders("a", "b", shape=(40, 40, 4))
+    assert "none of 12 pictures can be used, first: pictures/a/c0.png has transparent pixels" in refused(capsys)
+    shutil.rmtree("pictures")
+    for folder in ("images", "masks"):
+        Path("pictures", folder).mkdir(parents=True)
+    assert "there are no images with masks" in refused(capsys)
+
+
+def test_labels_in_a_csv_that_cannot_be_meant_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    class_folders("a", "b")
+    sheet = Path("pictures/l.csv")
+
+    def said(text: str, *options: str) -> str:
+        sheet.write_text(text)
+        return refused(capsys, "--labels", str(sheet), *options)
+
+    assert "pictures/l.csv names no picture" in said("file,label\n")
+    assert "names 'a/x.png', which is missing in pictures" in said("file,label\na/x.png,a\n")
+    assert "'a/c0.png' has no label" in said("file,label\na/c0.png,\n")
+    assert "--masks of pixels: leave one of them out" in said("file,label\na/c0.png,a\n", "--masks", "pictures/a")
+    split = "file,label,split\na/c0.png,a,train\nb/c0.png,b,tset\n"
+    assert "'b/c0.png' has the split 'tset'" in said(split)
+    rows = "".join(f"{name}/c{number}.png,{name}\n" for name in "ab" for number in range(6))
+    assert "lacks the column 'patnt'" in said(f"file,label\n{rows}", "--groups", "patnt")
+
+
+def test_a_class_may_be_called_by_an_emoji() -> None:
+    class_folders("a", "\N{GRINNING FACE}")
+    assert made().tasks["mine"].classes == ("a", "\N{GRINNING FACE}")
+
+
 @pytest.mark.parametrize(("speed", "epochs"), [(1, 60), (1 / 256, 6)])
 def test_a_slow_machine_is_proposed_fewer_epochs(speed: float, epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     class_folders("a", "b", count=40, shape=(128, 128, 3))

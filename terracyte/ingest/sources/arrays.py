@@ -61,11 +61,18 @@ def full_scale(member: Member, chunks: Iterable[tuple[int, NDArray[Any]]]) -> fl
     """The factor that brings pixels to 0-255: 255 for floats that nowhere exceed 1, else 1.
 
     The whole array decides, since a single dark image in 0-255 may well stay below 1; it is read once more.
+
+    Raises:
+        InputError: the largest value is a little more than 1, as in images of 0-1 that were resized: to say that they
+            are in 0-255 would make them black.
     """
     if member.dtype.kind != "f":
         return 1.0
     progress = tqdm(chunks, desc=f"range of {member.key}", unit="chunk", disable=None)
-    return 255.0 if max(np.fmax.reduce(chunk, axis=None) for _, chunk in progress) <= 1 else 1.0
+    most = max(np.fmax.reduce(chunk, axis=None) for _, chunk in progress)
+    if 1 < most <= 2:
+        raise InputError(f"{member.where} holds {most:.8g} at most, neither 0-1 nor 0-255: clip it to 0-1")
+    return 255.0 if most <= 1 else 1.0
 
 
 def whole_numbers(values: NDArray[Any], where: str) -> NDArray[np.int64]:

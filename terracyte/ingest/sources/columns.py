@@ -5,7 +5,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TextIO
 
 from terracyte.core import opening
@@ -69,6 +69,9 @@ def read(path: Path, column: str) -> dict[str, str]:
             reader = csv.DictReader(stream)
             reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
             absent = sorted({"file", column} - set(reader.fieldnames))
+            twice = [name for name in ("file", column) if reader.fieldnames.count(name) > 1]
+            if twice:
+                raise InputError(f"{path} has the column '{twice[0]}' twice: rename one of them")
             if absent:
                 found = ", ".join(reader.fieldnames) or "none"
                 raise InputError(f"{path} lacks the column '{absent[0]}'; it has {found}")
@@ -93,6 +96,12 @@ def normal(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def named(root: Path, name: str) -> Path:
+    """The file of that name in its composed form, or of the same name in the decomposed one, as Macs write it."""
+    composed, decomposed = root / name, root / unicodedata.normalize("NFD", name)
+    return decomposed if decomposed.exists() and not composed.exists() else composed
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[TextIO]:
     opening.require_file(path)
@@ -113,6 +122,10 @@ def _cells(path: Path, column: str, reader: "csv.DictReader[str]") -> dict[str, 
     cells: dict[str, str] = {}
     lines: dict[str, int] = {}
     for row in reader:
+        if None in row:
+            raise InputError(
+                f"{path}: line {reader.line_num} has more cells than the header; a cell with a comma needs quotes"
+            )
         file, cell = normal((row["file"] or "").strip()), (row[column] or "").strip()
         if not file:
             raise InputError(f"{path}: line {reader.line_num} names no file; fill it in or remove the line")
@@ -121,6 +134,7 @@ def _cells(path: Path, column: str, reader: "csv.DictReader[str]") -> dict[str, 
                 f"{path}: line {reader.line_num} names '{file}', which may lie elsewhere: put it into {path.parent}, "
                 "and name it as seen from there"
             )
+        file = PurePosixPath(file).as_posix()  # without `./`
         if cells.setdefault(file, cell) != cell:
             raise InputError(
                 f"{path}: '{file}' has the {column} '{cells[file]}' in line {lines[file]} and '{cell}' in line "

@@ -28,6 +28,7 @@ from terracyte.ingest.sources.listing import (
     Sample,
     hidden,
     labelled_samples,
+    linked,
     listed_samples,
     paired_samples,
     shown,
@@ -80,6 +81,12 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
     names = _names(root, samples)
     groups = _groups(source, root, names)
     _warn(root, "hidden", hidden(root))
+    if links := linked(root):
+        tqdm.write(
+            f"warning: {root}: links to folders, whose changes DVC does not see: {shown(links)}; after one, run "
+            f"`dvc repro --force --single-item ingest@{task.name}`",
+            file=sys.stderr,
+        )
     _note_splits(task, root, splits)
     for problem in listing.incomplete:
         if source.unreadable == "refuse":

@@ -3,12 +3,14 @@
 import contextlib
 import dataclasses
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from terracyte.core.errors import InputError, one_line
 from terracyte.core.splits import split_of
 from terracyte.ingest.sources import columns
+from terracyte.ingest.sources.pictures import SUFFIXES
 from terracyte.params import Source
 from terracyte.params.schema import check_keys
 from terracyte.tasks.task import Task
@@ -57,10 +59,9 @@ def labelled_samples(task: Task, source: Source, root: Path) -> Listing:
     Raises:
         InputError: there is no folder for a class, or a folder for none.
     """
-    splits = split_folders(root)
-    if all(label_of(task, source, part.name) is not None for part in splits):
-        splits = {}  # classes may be called so
-    parents = splits or {root: ""}
+    names = [path.name for path in visible(root) if path.is_dir()]
+    of_classes = all(label_of(task, source, name) is not None for name in names)  # which may be called as splits are
+    parents = class_parents(root, {} if of_classes else split_folders(root))
     folders = {
         path: label_of(task, source, path.name) for parent in parents for path in visible(parent) if path.is_dir()
     }
@@ -83,6 +84,30 @@ def labelled_samples(task: Task, source: Source, root: Path) -> Listing:
     )
 
 
+def class_parents(root: Path, splits: dict[Path, str]) -> dict[Path, str]:
+    """The folders in which a folder per class lies, with their splits: those given, or `root`.
+
+    Pictures beside the folders of classes have no class; stderr says so.
+
+    Raises:
+        InputError: a split has pictures, and no folder.
+    """
+    parents = splits or {root: ""}
+    for parent in parents:
+        loose = [path.name for path in visible(parent) if path.suffix.lower() in SUFFIXES and not path.is_dir()]
+        if loose and parent in splits and not any(path.is_dir() for path in visible(parent)):
+            raise InputError(
+                f"{parent} holds {len(loose)} pictures and no folder for each class: sort them into such, or put the "
+                "folder elsewhere"
+            )
+        if loose:
+            print(
+                f"warning: {parent}: left out: {len(loose)} pictures beside the folders of the classes: {shown(loose)}",
+                file=sys.stderr,
+            )
+    return parents
+
+
 def listed_samples(task: Task, source: Source, root: Path, sheet: str) -> Listing:
     """The files that a CSV file (`file,label`) names, in its order.
 
@@ -93,12 +118,14 @@ def listed_samples(task: Task, source: Source, root: Path, sheet: str) -> Listin
     samples, incomplete = [], []
     for name, cell in columns.read(path, "label").items():
         label = label_of(task, source, cell)
+        if not cell:
+            raise InputError(f"{path}: '{name}' has no label; fill it in, or remove the line")
         if label is None:
             raise InputError(f"{path}: '{name}' has the label '{cell}', which is none of {', '.join(task.classes)}")
         if label == LEFT_OUT:
             continue
-        if (root / name).exists():
-            samples.append(Sample(image=root / name, label=label))
+        if (image := columns.named(root, name)).exists():
+            samples.append(Sample(image=image, label=label))
         else:
             incomplete.append(f"{path} names '{name}', which is missing")
     return Listing(samples=samples, incomplete=incomplete)
@@ -124,26 +151,36 @@ def paired_samples(root: Path, images: str, masks: str) -> Listing:
     listing = masked_samples(root / images, root / masks)
     inner = split_folders(root / images)
     splits = [_above(each.image, inner) for each in listing.samples]
-    if "" in splits:
+    if not any(splits):
         return listing
+    if "" in splits:
+        stray = listing.samples[splits.index("")].image
+        raise InputError(f"{stray} lies in none of {shown([path.name for path in inner])}: move it into one of them")
     samples = [dataclasses.replace(each, split=split) for each, split in zip(listing.samples, splits, strict=True)]
     return dataclasses.replace(listing, samples=samples)
 
 
 def split_folders(root: Path, *others: str) -> dict[Path, str]:
-    """The folders in `root`, if each is called as a split is, with these splits; nothing otherwise.
+    """The folders in `root`, if each is called as a split is, with these splits; nothing if at most one is.
 
     Args:
         root: any folder.
         others: names of folders that may lie beside them.
 
     Raises:
-        InputError: see `visible`.
+        InputError: some are called so and others not, or see `visible`.
     """
     folders = [path for path in visible(root) if path.is_dir() and path.name not in others]
     splits = {path: split_of(path.name) for path in folders}
     known = {path: split for path, split in splits.items() if split is not None}
-    return known if len(known) == len(folders) else {}
+    if len(known) == len(folders):
+        return known
+    if len(known) > 1:
+        names, strange = ([path.name for path in folders if (path in known) == ours] for ours in (True, False))
+        raise InputError(
+            f"{root} holds the splits {shown(names)}, and {shown(strange)}, which is none: move or rename it"
+        )
+    return {}
 
 
 def masked_samples(images: Path, masks: Path) -> Listing:
@@ -165,13 +202,13 @@ def masked_samples(images: Path, masks: Path) -> Listing:
 
 
 def visible(folder: Path) -> list[Path]:
-    """Entries of a folder but hidden ones, by name.
+    """Entries of a folder but hidden ones and `__MACOSX`, which zips from a Mac have, by name.
 
     Raises:
         InputError: a name is not UTF-8, in which tables are written, or the folder cannot be listed.
     """
     try:
-        entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        entries = sorted(path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX")))
     except OSError as error:
         raise InputError(f"{folder} cannot be listed: {error.strerror}") from error
     for path in entries:
@@ -221,6 +258,14 @@ def walk(folder: Path) -> Iterator[Path]:
             waiting.append(iter(entries(path)))
         else:
             yield path
+
+
+def linked(root: Path) -> list[str]:
+    """Links to folders below `root`, relative to it."""
+    found = []
+    for folder, names, _ in os.walk(root):
+        found += [path.relative_to(root).as_posix() for name in names if (path := Path(folder, name)).is_symlink()]
+    return sorted(found)
 
 
 def hidden(root: Path) -> list[str]:

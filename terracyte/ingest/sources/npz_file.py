@@ -56,6 +56,9 @@ def pairs(path: Path, kind: Kind) -> list[Pair]:
     found = [(key, key.removesuffix(_IMAGES).rstrip("_")) for key in names(path) if key.endswith(_IMAGES)]
     splits = {key: split_of(prefix) if prefix else "" for key, prefix in found}
     keys = [key for key, split in splits.items() if split is not None]
+    strange = [key for key in splits if key not in keys and key.removesuffix(_IMAGES) + kind in names(path)]
+    if strange:
+        raise InputError(f"{path} holds '{strange[0]}' with {kind}, named by no split: rename it to train, val or test")
     if not keys or (len(keys) > 1 and _IMAGES in keys):
         raise InputError(
             f"{path} holds the arrays {', '.join(names(path)) or '(none)'}; needed: images and {kind}, or such a "
@@ -108,9 +111,18 @@ def unlabelled(task: Task, source: Source) -> Iterator[NDArray[np.uint8]]:
 
 
 def common_scale(found: Sequence[Pair]) -> float:
-    """The factor that brings the pixels of all pairs to 0-255; see `full_scale`."""
-    first = max((pair.images for pair in found), key=lambda images: images.dtype.kind == "f")
-    return full_scale(first, itertools.chain.from_iterable(pair.images.chunks() for pair in found))
+    """The factor that brings the pixels of all pairs to 0-255; see `full_scale`.
+
+    Raises:
+        InputError: some are floats in 0-1, others whole numbers.
+    """
+    floats = [pair.images for pair in found if pair.images.dtype.kind == "f"]
+    if not floats:
+        return 1.0
+    scale = full_scale(floats[0], itertools.chain.from_iterable(images.chunks() for images in floats))
+    if scale > 1 and len(floats) < len(found):
+        raise InputError(f"{floats[0].where} holds floats in 0-1, other splits whole numbers: save all in one way")
+    return scale
 
 
 def picture(task: Task, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
