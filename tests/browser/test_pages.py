@@ -171,7 +171,7 @@ def test_a_server_that_is_gone_is_said_and_no_old_answer_stays(open_page: Open) 
     expect(page.locator("#result")).to_be_visible()
     page.context.set_offline(True)
     page.locator("#examples button").last.click()
-    expect(page.locator("#error")).to_have_text("The server does not answer: is it still running?.")
+    expect(page.locator("#error")).to_have_text("The server does not answer: start it again.")
     expect(page.locator("#result")).to_be_hidden()
 
 

@@ -82,7 +82,7 @@ async function predict(picture) {
     const response = await fetch("predict", { method: "POST", body: await picture() });
     answer = await response.json();
   } catch {
-    answer = { error: "the server does not answer: is it still running?" };
+    answer = { error: "the server does not answer: start it again" };
   }
   if (mine !== latest) return;
   if (answer.error) refuse(answer.error[0].toUpperCase() + answer.error.slice(1) + ".");
