@@ -141,4 +141,4 @@ document.addEventListener("drop", (event) => {
   event.preventDefault();
   upload(event.dataTransfer.files[0]);
 });
-describe().catch(() => refuse("The server does not answer: is it still running?"));
+describe().catch(() => refuse("The server does not answer: start it again."));
