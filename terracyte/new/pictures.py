@@ -172,13 +172,15 @@ def _in_folders(root: Path) -> list[tuple[Path, str, str]]:
 
 def _in_sheet(root: Path, labels: Path) -> list[tuple[Path, str, str]]:
     """Pictures with their classes in the order of the CSV file."""
-    found = columns.read(labels, "label")
-    for name, label in found.items():
+    found = []
+    for name, label in columns.read(labels, "label").items():
         if not label:
             raise InputError(f"{labels}: '{name}' has no label; fill it in, or remove the line")
-        if not columns.named(root, name).exists():
+        path = columns.named(root, name)
+        if not path.exists():
             raise InputError(f"{labels} names '{name}', which is missing in {root}: add it, or remove the line")
-    return [(columns.named(root, name), label, "") for name, label in found.items()]
+        found.append((path, label, ""))
+    return found
 
 
 def _gives_splits(labels: Path) -> bool:
