@@ -13,6 +13,14 @@ from terracyte.params.schema import check_keys
 # params.yaml, so that DVC reruns nothing of theirs when an override changes.
 OVERRIDABLE = ("seeds", "reference", "variants", "tune")
 
+# Which sources read a key; `source` and `path` are every source's.
+_READ_BY = {
+    **dict.fromkeys(("unreadable", "group_column", "split_column", "labels"), ("folder",)),
+    **dict.fromkeys(("images", "masks", "masks_follow"), ("folder",)),
+    **dict.fromkeys(("class_of", "mask_values", "ignore", "snap_masks"), ("folder", "npz")),
+    "download_size": ("medmnist",),
+}
+
 MaskValue = int | tuple[int, int, int]
 """What a mask holds for a class: a number, or a colour (red, green, blue)."""
 
@@ -63,6 +71,13 @@ class Source:
     masks_follow: Literal["stored", "upright"] | None = None
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            readers = _READ_BY.get(field.name, (self.source,))
+            if self.source not in readers and getattr(self, field.name) not in (field.default, {}):
+                raise InputError(
+                    f"'sources.<task>.{field.name}' says something to {' and '.join(readers)} only, and the source is "
+                    f"'{self.source}': remove the key"
+                )
         for key in ("labels", "images", "masks"):
             path = PurePath(getattr(self, key) or "")
             if path.is_absolute() or ".." in path.parts:

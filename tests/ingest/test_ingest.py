@@ -122,12 +122,6 @@ def test_what_a_killed_ingest_left_is_removed(declare: Declare, ingest: Ingest) 
     assert list(Path("data/blood").iterdir()) == [paths.raw("blood")]
 
 
-def test_groups_of_another_source_than_folder_are_refused(declare: Declare, refusal: Refusal) -> None:
-    declare("blood", source="challenge", path="blood.npz", group_column="patient")
-    line = refusal("blood")
-    assert "'sources.blood.group_column' is 'patient', but the source 'challenge' declares no groups" in line
-
-
 def test_a_misspelt_parameter_is_refused(edit: Edit, refusal: Refusal) -> None:
     edit("tasks.blood.hight", 96)
     assert "'tasks.blood.hight' is unknown; did you mean 'height'?" in refusal("blood")

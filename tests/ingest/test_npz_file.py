@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from terracyte.ingest.sources.npz import members
-from tests.conftest import Edit
 from tests.ingest.conftest import SIZE, Declare, Ingest, Refusal
 
 CUTS = {"train": 6, "val": 3, "test": 3}
@@ -167,11 +166,6 @@ def test_a_label_without_a_meaning_is_refused(blood: None, declare: Declare, ref
     save(**medmnist())
     declare("blood", source="npz", path="cells.npz", class_of={"0": "basophil", "1": "eosinophil"})
     assert "holds the label 2, which means no class" in refusal("blood")
-
-
-def test_it_declares_no_columns(declare: Declare, edit: Edit, refusal: Refusal) -> None:
-    declare("blood", source="npz", path="cells.npz", split_column="split")
-    assert "'sources.blood.split_column' is 'split', but the source 'npz' declares no such splits" in refusal("blood")
 
 
 def test_a_missing_file_is_named(blood: None, refusal: Refusal) -> None:

@@ -119,7 +119,17 @@ UNLABELLED = {"kind": "segmentation", "classes": ["a", "b"], "height": 32, "widt
         ("tasks.mars.channels", True, "'tasks.mars.channels' is True (bool)"),
         ("balance.mars.weight_power", 10**400, "(int); it must be a number"),
         ("variants./x", {"task": "mars", "title": "out"}, "a task or variant is called '/x'"),
-        ("sources.mars.ignore", 2**70, f"a value in 'sources.<task>' is {2**70}; masks hold numbers of 32 bits"),
+        ("sources.mars.mask_values", {"soil": 1}, "'sources.<task>.mask_values' says something to folder and npz only"),
+        (
+            "sources.mars",
+            {"source": "npz", "path": "a.npz", "split_column": "split"},
+            "'sources.<task>.split_column' says something to folder only, and the source is 'npz': remove the key",
+        ),
+        (
+            "sources.mars",
+            {"source": "npz", "path": "a.npz", "ignore": 2**70},
+            f"is {2**70}; masks hold numbers of 32 bits at most",
+        ),
         ("tune.mars.space.hue", {"low": 0, "high": 0.1}, "is searched, and the reference has no 'hue': add its value"),
         ("override", {"seeds.0": 1}, "'override.seeds.0' leads into 'seeds', which holds no names but [0]: shorten it"),
         ("override", {"variants.mars-unet_1.title.a": 1}, "leads into 'variants.mars-unet_1.title', which holds no"),

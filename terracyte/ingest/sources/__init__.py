@@ -18,13 +18,6 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
         InputError: the source cannot be used; the message names the file, the place in it, the value
             and what to do.
     """
-    for key, what in (("group_column", "groups"), ("split_column", "such splits")):
-        column = getattr(source, key)
-        if column is not None and source.source != "folder":
-            raise InputError(
-                f"experiment.yaml: 'sources.{task.name}.{key}' is {column!r}, but the source "
-                f"'{source.source}' declares no {what}; set it to null"
-            )
     return _reader(source.source).read(task, source)
 
 
