@@ -387,6 +387,12 @@ def test_labels_in_a_csv_that_cannot_be_meant_are_refused(capsys: pytest.Capture
     assert "lacks the column 'patnt'" in said(f"file,label\n{rows}", "--groups", "patnt")
 
 
+def test_classes_that_differ_in_letter_case_only_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    class_folders("Cat", "cat", "dog")
+    made()
+    assert "'Cat', 'cat' differ in letter case only" in capsys.readouterr().out
+
+
 def test_a_class_may_be_called_by_an_emoji() -> None:
     class_folders("a", "\N{GRINNING FACE}")
     assert made().tasks["mine"].classes == ("a", "\N{GRINNING FACE}")
