@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, Literal
 
-from terracyte.compute.jobs import Ask, Job, Lost, Pool, Result, no_reply, run_all
+from terracyte.compute.jobs import Ask, Job, Lost, Pool, Result, run_all
 
 # Not "fork": a fork of a process with TensorFlow's threads may hang.
 _PROCESSES = multiprocessing.get_context("spawn")
@@ -21,7 +21,7 @@ def run(
     function: Callable[[Job, Ask], Result],
     jobs: Iterable[Job],
     workers: int,
-    answer: Callable[[Job, Any], Any] = no_reply,
+    answer: Callable[[Job, Any], Any],
 ) -> Iterator[tuple[Job, Result | Lost]]:
     """See `compute.run`; the processes share this one's folder."""
     pool = _WorkerPool(function, workers, answer)

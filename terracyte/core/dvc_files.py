@@ -24,11 +24,17 @@ def mend(folder: Path) -> None:
     if state is None:  # no DVC has run here
         return
     with _holding(state / "rwlock.lock"), suppress(FileNotFoundError):
-        _remove_damaged(state / "rwlock")
+        listed = state / "rwlock"
+        try:
+            json.loads(listed.read_bytes())
+        except ValueError:
+            listed.unlink()
     with _holding(state / "lock"):
         with suppress(FileNotFoundError):
             _cut(folder / "dvc.lock")
-        _remove_empty(state.parent / "cache/runs")
+        for of_stage in (state.parent / "cache/runs").glob("*/*"):
+            with suppress(OSError):  # it holds a run
+                of_stage.rmdir()
 
 
 @contextmanager
@@ -37,19 +43,6 @@ def _holding(lock: Path) -> Iterator[None]:
     with lock.open("a") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
-
-
-def _remove_damaged(listed: Path) -> None:
-    try:
-        json.loads(listed.read_bytes())
-    except ValueError:
-        listed.unlink()
-
-
-def _remove_empty(runs: Path) -> None:
-    for of_stage in runs.glob("*/*"):
-        with suppress(OSError):  # it holds a run
-            of_stage.rmdir()
 
 
 def _cut(lock: Path) -> None:

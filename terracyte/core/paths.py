@@ -13,7 +13,6 @@ METRICS = Path("metrics")
 
 CHECKPOINTS = DATA / "checkpoints"
 STUDIES = DATA / "optuna"  # searches, so that a killed one goes on
-DOWNLOADS = DATA / "downloads"
 PRETRAINED = DATA / "pretrained"  # what each row's weights start from
 
 

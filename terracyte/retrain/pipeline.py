@@ -90,16 +90,6 @@ def push(folder: Path) -> None:
             repo.cloud.push({each for each in objects if repo.cache.local.exists(each.value)})
 
 
-def metrics_difference(commit: str, folder: Path) -> str:
-    """What `dvc metrics diff` says of the scores, as Markdown; empty where nothing changed."""
-    return dvc.run("metrics", "diff", "--md", commit, folder=folder).strip()
-
-
-def plots_difference(commit: str, output: Path, folder: Path) -> str:
-    """Write DVC's page of plots, before and after, to the folder `output`; its address."""
-    return dvc.run("plots", "diff", commit, "--out", str(output.resolve()), folder=folder)
-
-
 def changed_stages(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """The stages whose entry in dvc.lock is new or another: they ran, or an earlier run came from the run cache."""
     return [name for name, entry in after.items() if entry != before.get(name)]

@@ -2,11 +2,11 @@
 
 import dataclasses
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from terracyte import params, tasks
-from terracyte.core import files, paths
+from terracyte.core import dvc, files, paths
 from terracyte.core.errors import InputError
 from terracyte.retrain import comment, pipeline, revision
 from terracyte.retrain.comment import Comparison, Retrained
@@ -81,8 +81,8 @@ def _retrain(base: str, experiments: list[Path], promote: bool, push: bool, upda
 
 def _write(base: str, commit: str, retrained: Sequence[Retrained], promoted: bool) -> None:
     repository = retrained[0].experiment
-    details = _attempted(lambda: pipeline.metrics_difference(commit, repository))
-    _attempted(lambda: pipeline.plots_difference(commit, OUTPUT / "plots", repository))
+    details = _difference(repository, "metrics", "diff", "--md", commit)
+    _difference(repository, "plots", "diff", commit, "--out", str((OUTPUT / "plots").resolve()))
     text = comment.write(base, commit, retrained, details, promoted)
     files.write_text(OUTPUT / "comment.md", text)
     experiments = [
@@ -99,10 +99,10 @@ def _write(base: str, commit: str, retrained: Sequence[Retrained], promoted: boo
     print(f"comment: {OUTPUT / 'comment.md'}; plots: {OUTPUT / 'plots' / 'index.html'}")
 
 
-def _attempted(difference: Callable[[], str]) -> str:
+def _difference(repository: Path, *arguments: str) -> str:
     """What DVC says of both sides; a warning where it cannot, as when the base lacks a plot: the verdict stands."""
     try:
-        return difference()
+        return dvc.run(*arguments, folder=repository).strip()
     except InputError as error:
         print(f"warning: {error}", file=sys.stderr)
         return ""

@@ -8,7 +8,6 @@ from terracyte.tracking.client import all_runs, as_metrics, connected, experimen
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
 
 
 def log_study(task: str, outcome: Mapping[str, Any]) -> None:
@@ -26,7 +25,9 @@ def log_study(task: str, outcome: Mapping[str, Any]) -> None:
     with connected() as client:
         experiment = experiment_id(client, task)
         known = [run for run in all_runs(client, experiment) if "study" in run.data.tags]
-        ours = [run for run in known if run.data.tags["study"] == outcome["study"] and not _is_half(run)]
+        # without trials during whose record a store or a process went away
+        halves = [run for run in known if "trial" in run.data.tags and run.info.status == "RUNNING"]
+        ours = [run for run in known if run.data.tags["study"] == outcome["study"] and run not in halves]
         for run in known:
             set_tags(client, run, {"status": "tuning" if run in ours else "superseded"})
         parent = next((run for run in ours if "trial" not in run.data.tags), None)
@@ -41,11 +42,6 @@ def log_study(task: str, outcome: Mapping[str, Any]) -> None:
         log_new(client, parent, {"best_score": outcome["best"]["score"], **importances})
         set_tags(client, parent, {"chosen": outcome["chosen"], "values": json.dumps(outcome["values"])})
         terminate(client, parent)
-
-
-def _is_half(run: "Run") -> bool:
-    """Whether a store or a process went away while a trial was recorded."""
-    return "trial" in run.data.tags and run.info.status == "RUNNING"
 
 
 def _log_trial(client: "MlflowClient", experiment: str, parent: str, study: str, trial: Mapping[str, Any]) -> None:
