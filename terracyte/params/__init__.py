@@ -196,7 +196,7 @@ def _checked(content: object, experiment: Experiment) -> Params:
     return params
 
 
-_NAME = re.compile(r"\w[\w.+-]*")
+_NAME = re.compile(r"[^\W_][\w.+-]*")
 _LEAST = dict.fromkeys(("validate", "clean", "balance", "tune", "promote"), ": `{}` takes what fits the images")
 
 
@@ -204,7 +204,9 @@ def _check_tasks(params: Params) -> None:
     """Each block of tasks has one entry per task."""
     for name in (*params.tasks, *params.variants):
         if not _NAME.fullmatch(name):
-            raise InputError(f"a task or variant is called {name!r}; use letters, digits and _ . + -: it names files")
+            raise InputError(
+                f"a task or variant is called {name!r}; use letters, digits and _ . + -, a letter or digit first"
+            )
     blocks = ("validate", "clean", "balance", "tune", "promote", "reference")
     for name in blocks:
         check_keys(getattr(params, name), params.tasks, name)

@@ -144,8 +144,8 @@ class Variant:
         task: whose reference it changes.
         title: what the row shows, in a few words.
         published: the original's score on its own hidden test set (0-1), or null.
-        marked: why the row stands outside the challenge's rules, which a mark in the tables says; it is never submitted
-            unless it is asked for. Null for none.
+        marked: why the row stands outside the challenge's rules, which a mark in the tables says; it is submitted only
+            if it is asked for, or no row is without one. Null for none.
         compared_with: the variant to which the table shows the difference; null for the row above.
         like: the variant whose change this one takes over and adds to; null for none.
         change: keys of the task's reference and their values here; `tuned: false` leaves out what `tune` found.
@@ -165,5 +165,6 @@ class Variant:
     seeds: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        if not self.title.isprintable():
-            raise InputError(f"'variants.<variant>.title' is {self.title!r}: it must be one line")
+        for name, text in (("title", self.title), ("marked", self.marked or "")):
+            if not text.isprintable():
+                raise InputError(f"'variants.<variant>.{name}' is {text!r}: it must be one line")

@@ -35,10 +35,14 @@ class Picture:
     label: str = ""
 
 
+def from_array(image: NDArray[np.uint8]) -> Image.Image:
+    """(h, w, c) uint8 with 1 or 3 channels as a picture."""
+    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+
+
 def photograph(image: NDArray[np.uint8]) -> str:
     """(h, w, c) uint8 with 1 or 3 channels → a JPEG's data URI."""
-    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-    return _data_uri(picture, "jpeg", quality=_JPEG_QUALITY, optimize=True)
+    return data_uri(from_array(image), "jpeg", quality=_JPEG_QUALITY, optimize=True)
 
 
 def painted(mask: NDArray[np.uint8], dimmed: NDArray[np.bool_] | None = None) -> str:
@@ -56,7 +60,7 @@ def painted(mask: NDArray[np.uint8], dimmed: NDArray[np.bool_] | None = None) ->
         pixels[dimmed] = (_DIMMED * pixels[dimmed] + (1 - _DIMMED) * _COLOURS[0]).round()
     # At most 16 colours: a palette makes the file a third of the size.
     picture = Image.fromarray(pixels.astype(np.uint8)).quantize(2 * len(PALETTE), dither=Image.Dither.NONE)
-    return _data_uri(picture, "png", optimize=True)
+    return data_uri(picture, "png", optimize=True)
 
 
 def overlaid(image: NDArray[np.uint8], labels: NDArray[np.integer], share: float = _OVERLAY) -> Image.Image:
@@ -71,7 +75,8 @@ def overlaid(image: NDArray[np.uint8], labels: NDArray[np.integer], share: float
     return Image.fromarray(mixed.round().astype(np.uint8))
 
 
-def _data_uri(picture: Image.Image, kind: str, **options: Any) -> str:
+def data_uri(picture: Image.Image, kind: str, **options: Any) -> str:
+    """The picture as a file of a kind that Pillow writes, such as png, in an address of its own."""
     stream = io.BytesIO()
     picture.save(stream, kind, **options)
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"

@@ -55,7 +55,7 @@ def row(task: Task, record: Record) -> dict[str, Any]:
         "score": mean[task.headline],  # under one name for all tasks, for DVC's plots
         **_headlines(task, record),
         **{name: mean[name] for name in task.other_scores},
-        **{class_column(task, name): mean["per_class"][name][task.class_headline] for name in scored(task)},
+        **_classes(task, record),
         **_shift(task, mean),
         **dict.fromkeys(DIFFERENCE, np.nan),
         "compared_with": record.compared_with or "",
@@ -67,7 +67,7 @@ def row(task: Task, record: Record) -> dict[str, Any]:
         "published": np.nan if published is None else published,
         "data_hash": record.row.data_hash[:_SHORT],
         "code": runs[0]["code"],
-        "fingerprint": shortened(identity.fingerprint for identity in record.identities),
+        "fingerprint": shortened(identity.fingerprint for identity in record.row.identities),
         "title": record.variant.title,
         "marked": record.variant.marked or "",
     }
@@ -132,6 +132,16 @@ def _headlines(task: Task, record: Record) -> dict[str, float]:
     for name in headlines(task):
         columns[together_column(name)] = record.scores["together"][name] if several else np.nan
     return columns
+
+
+def _classes(task: Task, record: Record) -> dict[str, float]:
+    """The class headline; NaN where the test split has nothing of the class."""
+    shown = record.confusions.sum(axis=(0, 1, 3))
+    of_classes = record.scores["mean"]["per_class"]
+    return {
+        class_column(task, task.classes[k]): of_classes[task.classes[k]][task.class_headline] if shown[k] else np.nan
+        for k in task.scored_classes
+    }
 
 
 def _shift(task: Task, mean: dict[str, Any]) -> dict[str, float]:

@@ -47,10 +47,11 @@ class Sheet:
 
 
 def samples(task: Task, rows: pd.DataFrame, kept: Kept, count: int) -> list[Example]:
-    """Test images spread evenly over the strata, with their predictions."""
-    ordered = np.argsort(task.strata(rows), kind="stable")
-    places = np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(np.int64)
-    return _examples(task, rows, kept, ordered[places])
+    """Test images of each stratum in turn, with their predictions."""
+    strata = task.strata(rows)
+    turns = pd.Series(strata).groupby(strata).cumcount()
+    chosen = np.lexsort((strata, turns))[:count]
+    return _examples(task, rows, kept, chosen[np.argsort(strata[chosen], kind="stable")])
 
 
 def hardest(task: Task, rows: pd.DataFrame, kept: Kept, count: int) -> list[Example]:

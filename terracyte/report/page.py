@@ -11,6 +11,7 @@ import pandas as pd
 from markdown_it import MarkdownIt
 
 from terracyte.core import files, paths
+from terracyte.core.forms import NUMBER
 from terracyte.evaluate import predictions
 from terracyte.params import Params
 from terracyte.rendering import templates
@@ -20,6 +21,7 @@ from terracyte.report.examples import Example, Sheet
 from terracyte.report.records import Record, best
 from terracyte.tasks.task import Task
 
+_SPLITS = {"splits": dict.fromkeys(("train", "validation", "test"), dict), "class_weights": [NUMBER]}  # `balance.json`
 _HEADING_SHIFT = 3  # levels: a card's first heading is an h4 of the page
 
 
@@ -53,10 +55,11 @@ class Section:
 
     Attributes:
         task: which.
-        best: the variant that validated best; its first seed made the shown predictions.
+        best: see `records.best`; its first seed made the shown predictions.
         bars: the headlines.
         results, further: the ablation tables, see `terracyte.report.tables`.
         marks: what marked rows are.
+        note: what the tables' columns mean.
         fallen_back: variants without the pretrained weights that they should have.
         corruption_chart: the headline by corruption; None for tasks without corruptions.
         headline_curves, loss_curves: the trainings.
@@ -79,6 +82,7 @@ class Section:
     results: pd.DataFrame
     further: Mapping[str, pd.DataFrame]
     marks: Sequence[str]
+    note: str
     fallen_back: Sequence[str]
     corruption_chart: Picture | None
     headline_curves: Picture
@@ -115,7 +119,7 @@ def section(task: Task, records: list[Record], table: pd.DataFrame, settings: Pa
     shown, rows = best(task, records), predictions.test_rows(task.name)
     kept = predictions.stored(task.name, shown.name, shown.seeds[0], rows)
     cleaned = files.read_table(paths.clean_manifest(task.name))
-    tuning = files.read_json(paths.tuning(task.name))
+    tuning = files.read_json(paths.tuning(task.name), search_text.FORM)
     return Section(
         task=task,
         best=shown,
@@ -123,6 +127,7 @@ def section(task: Task, records: list[Record], table: pd.DataFrame, settings: Pa
         results=tables.results(task, table),
         further=tables.further(task, table),
         marks=tables.marks(table),
+        note=tables.note(table, settings.evaluate),
         fallen_back=tables.fallen_back(table),
         corruption_chart=figures.corruptions(task, records) if task.corruptions else None,
         headline_curves=figures.headline_curves(records, f"val_{task.selection}"),
@@ -130,11 +135,14 @@ def section(task: Task, records: list[Record], table: pd.DataFrame, settings: Pa
         confusions=[_confusion(task, record) for record in records],
         samples=examples.samples(task, rows, kept, settings.report.examples),
         hardest=examples.hardest(task, rows, kept, settings.report.hardest),
-        validation=[files.read_json(path(task.name)) for path in (paths.validation, paths.validation_cleaned)],
+        validation=[
+            files.read_json(path(task.name), {"suite": str, "rows": int, "expectations": [dict]})
+            for path in (paths.validation, paths.validation_cleaned)
+        ],
         cleaning=files.read_json(paths.cleaning(task.name)),
         sheets=examples.sheets(task, cleaned, settings.report.contact_sheet),
         cleaned=(len(cleaned), int(cleaned["keep"].sum())),
-        splits=files.read_json(paths.balance(task.name)),
+        splits=files.read_json(paths.balance(task.name), _SPLITS),
         promotion=champions.outcome(task),
         card=_html(champions.card(task)),
         tuning=search_text.note(task.name, tuning).replace("`", ""),
@@ -143,14 +151,9 @@ def section(task: Task, records: list[Record], table: pd.DataFrame, settings: Pa
     )
 
 
-def render(sections: Sequence[Section], settings: Params) -> str:
+def render(section: Section) -> str:
     """The page as HTML; without clock, network and absolute paths."""
-    return templates.render(
-        Path(__file__).with_name("page.html.j2"),
-        sections=sections,
-        seeds=settings.seeds,
-        note=tables.note(settings.evaluate),
-    )
+    return templates.render(Path(__file__).with_name("page.html.j2"), section=section)
 
 
 def _html(markdown: str) -> str:
@@ -165,10 +168,10 @@ def _html(markdown: str) -> str:
 
 
 def _bars(task: Task, table: pd.DataFrame) -> list[Bar]:
-    columns = ["title", *(f"{task.headline}{end}" for end in ("", "_low", "_high")), "published"]
+    numbers = table[[*(f"{task.headline}{end}" for end in ("", "_low", "_high")), "published"]] * 100
     return [
-        Bar(title, 100 * value, 100 * low, 100 * high, None if np.isnan(published) else 100 * published)
-        for title, value, low, high, published in table[columns].itertuples(index=False)
+        Bar(title, value, low, high, None if np.isnan(published) else published)
+        for title, (value, low, high, published) in zip(tables.titles(table), numbers.to_numpy(), strict=True)
     ]
 
 

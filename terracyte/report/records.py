@@ -18,7 +18,7 @@ from terracyte.evaluate import confusions, ranking
 from terracyte.metrics.confusion import Counts
 from terracyte.params import Params, Variant
 from terracyte.params import row as rows
-from terracyte.params.row import Identity, Row
+from terracyte.params.row import Row
 from terracyte.tasks.task import Task
 
 
@@ -50,11 +50,6 @@ class Record:
         return self.row.variant
 
     @property
-    def identities(self) -> tuple[Identity, ...]:
-        """Who each seed's run is."""
-        return self.row.identities
-
-    @property
     def seeds(self) -> tuple[int, ...]:
         """The trained seeds."""
         return self.row.seeds
@@ -70,9 +65,10 @@ def gather(task: Task, settings: Params) -> list[Record]:
 
 
 def best(task: Task, records: list[Record]) -> Record:
-    """The record that validation chooses (test only reports); see `ranking.best_variant`."""
-    name = ranking.best_variant(task, {record.name: record.training for record in records})
-    return next(record for record in records if record.name == name)
+    """The record within the challenge's rules, if there is one, that validation chooses; test only reports."""
+    competing = [record for record in records if not record.variant.marked] or records
+    name = ranking.best_variant(task, {record.name: record.training for record in competing})
+    return next(record for record in competing if record.name == name)
 
 
 def record(task: Task, name: str, settings: Params) -> Record:
@@ -83,13 +79,14 @@ def record(task: Task, name: str, settings: Params) -> Record:
     """
     train, evaluate = f"train@{name}", f"evaluate@{name}"
     row = rows.read(task.name, name)
-    of_training = {str: {"fingerprint": str, f"val_{task.selection}": NUMBER}}
+    counted = dict.fromkeys([f"val_{task.selection}", "parameters", "best_epoch", "epochs"], NUMBER)
+    of_training = {str: {"fingerprint": str, "code": str, **counted}}
     training = metric_files.read(_existing(paths.training(task.name, name), train), of_training)
     scores = metric_files.read(_existing(paths.scores(task.name, name), evaluate), _form_of_scores(task, row))
-    curves = files.read_csv(_existing(paths.curves(task.name, name), train))
     counts = confusions.read(_existing(paths.confusions(task.name, name), evaluate))
     trained = {seed: run["fingerprint"] for seed, run in training.items()}
     _check_fingerprints(trained, row, paths.training(task.name, name), train)
+    curves = _curves(task, row, train)
     _check_fingerprints(scores["fingerprints"], row, paths.scores(task.name, name), evaluate)
     _check_confusions(counts, scores, row, evaluate)
     return Record(
@@ -111,11 +108,23 @@ def _form_of_scores(task: Task, row: Row) -> Form:
     several = {"together": dict.fromkeys(headlines, NUMBER)} if len(row.seeds) > 1 else {}
     return {
         "fingerprints": {str: str},
+        "groups": int,
         "seeds": {str: {"confusion": list}},
         "mean": {**dict.fromkeys([*headlines, *task.other_scores], NUMBER), "per_class": classes, **shift},
         "interval": {name: [NUMBER, NUMBER] for name in headlines},
         **several,
     }
+
+
+def _curves(task: Task, row: Row, stage: str) -> pd.DataFrame:
+    path = paths.curves(task.name, row.variant)
+    curves = files.read_csv(_existing(path, stage))
+    lacking = {"seed", "epoch", "loss", "val_loss", f"val_{task.selection}"} - set(curves.columns)
+    if lacking:
+        raise InputError(f"{path} has no column '{min(lacking)}': run `dvc repro {stage}`")
+    if set(curves["seed"]) != set(row.seeds):
+        raise InputError(f"{path}: its seeds are not those of the row: run `dvc repro {stage}`")
+    return curves
 
 
 def _existing(path: Path, stage: str) -> Path:
@@ -137,6 +146,8 @@ def _check_fingerprints(found: Mapping[str, str], row: Row, path: Path, stage: s
 def _check_confusions(counts: Counts, scores: Mapping[str, Any], row: Row, stage: str) -> None:
     """Differences and tests must be those of the scores beside them."""
     path = paths.confusions(row.task, row.variant)
+    if counts.shape[:2] != (len(row.seeds), scores["groups"]):
+        raise InputError(f"{path}: its seeds and groups are not those of the scores: run `dvc repro {stage}`")
     for seed, counted in zip(row.seeds, counts.sum(axis=1), strict=True):
         if not np.array_equal(counted, scores["seeds"].get(str(seed), {}).get("confusion")):
             raise InputError(f"{path}: seed {seed} is not that of the scores: run `dvc repro {stage}`")

@@ -45,7 +45,7 @@ def _finished(task: Task, record: Record) -> list[Finished]:
             model=paths.model(task.name, record.name, identity.seed),
             published=record.variant.published,
         )
-        for identity in record.identities
+        for identity in record.row.identities
     ]
 
 

@@ -69,12 +69,15 @@ def _slices(trials: Sequence[Trial], searched: Sequence["_Key"]) -> Picture:
     def slice_of(key: _Key) -> Callable[["Axes"], None]:
         def draw(axes: "Axes") -> None:
             having = [trial for trial in trials if key.name in trial["values"]]
-            places, shades = [key.place(trial) for trial in having], _numbers(having)
-            axes.scatter(places, _scores(having), c=shades, cmap="viridis_r", s=14)
+            strengths = [(n + 1) / len(having) for n in range(len(having))]
+            colours = [(_OTHER, strength) for strength in strengths]
+            axes.scatter(list(map(key.place, having)), _scores(having), c=colours, s=14)
             if key.choices:
                 axes.set_xticks(range(len(key.choices)), list(map(str, key.choices)))
             elif key.is_log:
                 axes.set_xscale("log")
+                axes.xaxis.set_minor_formatter("")  # labels of a short axis would lie over one another
+                axes.set_xticks([key.low, key.high], [f"{key.low:g}", f"{key.high:g}"])
             axes.set_title(formats.words(key.name), fontsize="medium")
             axes.tick_params(labelsize="small")
 
@@ -83,11 +86,11 @@ def _slices(trials: Sequence[Trial], searched: Sequence["_Key"]) -> Picture:
     rows = math.ceil(len(searched) / _SLICES)
     uri = chart(2.1 * _SLICES, 1.8 * rows, *map(slice_of, searched), columns=_SLICES)
     text = f"validation score (%) over each searched key: {', '.join(formats.words(key.name) for key in searched)}"
-    return Picture(uri, text, "Slices: score (%) over each key; later trials are darker")
+    return Picture(uri, text, "Slices: score (%) over each key; later trials are stronger")
 
 
 def _parallel(trials: Sequence[Trial], searched: Sequence["_Key"]) -> Picture:
-    """A line per trial through its values, each key scaled to its bounds; the better, the darker."""
+    """A line per trial through its values, each key scaled to its bounds; the better, the stronger."""
     scores = _scores(trials)
     low, high = min(scores), max(scores)
 
@@ -103,7 +106,7 @@ def _parallel(trials: Sequence[Trial], searched: Sequence["_Key"]) -> Picture:
         axes.set_yticks([0, 1], ["low", "high"])
 
     text = f"values of each trial; the best has {formats.percent(high / 100)} %"
-    label = "Parallel coordinates: the best trial stands out, better ones are darker"
+    label = "Parallel coordinates: the best trial stands out, better ones are stronger"
     return Picture(chart(8.4, 3.2, draw), text, label)
 
 
@@ -114,7 +117,8 @@ class _Key:
         self.name = name
         self.choices: list[Any] = dimension.get("choices", [])
         self.is_log = dimension.get("scale") == "log"
-        self._ends = (0, len(self.choices) - 1) if self.choices else (dimension["low"], dimension["high"])
+        self.low: float = 0 if self.choices else dimension["low"]
+        self.high: float = len(self.choices) - 1 if self.choices else dimension["high"]
 
     def place(self, trial: Trial) -> float:
         """Where the trial's value stands: numbers by themselves, choices by their order; NaN for none."""
@@ -125,10 +129,9 @@ class _Key:
 
     def relative(self, trial: Trial) -> float:
         """0 at the lower bound, 1 at the upper one."""
-        low, high = self._ends
         if self.is_log:
-            return math.log(self.place(trial) / low) / math.log(high / low)
-        return (self.place(trial) - low) / (high - low)
+            return math.log(self.place(trial) / self.low) / math.log(self.high / self.low)
+        return (self.place(trial) - self.low) / (self.high - self.low)
 
 
 def _numbers(trials: Sequence[Trial]) -> list[int]:

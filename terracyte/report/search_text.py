@@ -10,6 +10,9 @@ from terracyte.rendering import formats
 
 Outcome = Mapping[str, Any]
 
+FORM = {"trials": [{"number": int, "state": str, "values": dict}], "variant": str, "chosen": str}
+"""What `tuning.json` must hold; see `forms`."""
+
 
 def note(task: str, outcome: Outcome) -> str:
     """One paragraph of a search; see `tune.search.search`.
@@ -27,9 +30,10 @@ def note(task: str, outcome: Outcome) -> str:
     name, seeds = f"trial {best['number']}", len(outcome["confirmation"]["seeds"])
     with_seeds = f"with {seeds} fresh seed{'s' if seeds > 1 else ''}"
     if outcome["chosen"] == WINNER:
+        values = ", ".join(f"{formats.words(key)} {value}" for key, value in best["values"].items())
         return (
             f"{counted}: {name} was better than the reference, {with_seeds}, too ({_means(outcome)}). Variants take "
-            f"its values where they change nothing themselves: {settings(best['values'])}."
+            f"its values where they change nothing themselves: {values}."
         )
     # none where the reference's trial was killed before it had begun
     first = next((trial["score"] for trial in trials if trial["number"] == 0), None)
@@ -38,11 +42,6 @@ def note(task: str, outcome: Outcome) -> str:
         f"{counted}: {name} was better than the reference ({against}), but not {with_seeds} ({_means(outcome)}): the "
         "reference stays."
     )
-
-
-def settings(values: Mapping[str, object]) -> str:
-    """`learning rate 0.0007, schedule cosine`."""
-    return ", ".join(f"{formats.words(key)} {value}" for key, value in values.items())
 
 
 def _means(outcome: Outcome) -> str:

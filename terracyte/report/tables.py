@@ -1,6 +1,7 @@
 """The ablation table as people read it: a narrow main table, everything else in further ones."""
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping
 
 import pandas as pd
 
@@ -41,8 +42,7 @@ def results(task: Task, table: pd.DataFrame) -> pd.DataFrame:
         task: gives the names of scores.
         table: see `ablation.ablation`.
     """
-    titles = table["title"].where(table["marked"] == "", table["title"] + _MARK)
-    shown = pd.DataFrame({"variant": table["variant"], "what it is": titles, "seeds": table["seeds"]})
+    shown = pd.DataFrame({"variant": table["variant"], "what it is": titles(table), "seeds": table["seeds"]})
     for name in headlines(task):
         columns = (table[name], table[f"{name}_low"], table[f"{name}_high"])
         shown[f"{formats.words(name)}, %"] = list(map(formats.estimate, *columns))
@@ -57,6 +57,11 @@ def results(task: Task, table: pd.DataFrame) -> pd.DataFrame:
     if (table["initialisation"] != RANDOM).any():
         shown["starts from"] = table["initialisation"]
     return shown
+
+
+def titles(table: pd.DataFrame) -> pd.Series:
+    """What the rows are, the marked ones with their mark."""
+    return table["title"].where(table["marked"] == "", table["title"] + _MARK)
 
 
 def further(task: Task, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -75,22 +80,17 @@ def further(task: Task, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {**shown, "Where each row comes from": _columns(table, _ORIGIN)}
 
 
-def markdown(task: Task, table: pd.DataFrame, notes: Sequence[str]) -> str:
-    """All tables as Markdown, those beside the main one folded away; the notes stand between them."""
+def document(task: Task, table: pd.DataFrame, settings: Evaluate) -> str:
+    """What `metrics/<task>/ablation.md` holds: all tables, what their columns mean, and what the search came to."""
     parts = [_markdown(results(task, table))]
     if names := ", ".join(f"`{name}`" for name in fallen_back(table)):
         parts.append(f"**Random weights in place of pretrained ones, which were not to be had: {names}.**")
-    parts += [*marks(table), *notes]
+    search = search_text.note(task.name, files.read_json(paths.tuning(task.name), search_text.FORM))
+    parts += [*map(_escaped, marks(table)), note(table, settings), search]
     parts.append(f"<details><summary>{task.name}: further scores, each class, origin of each row</summary>")
     for caption, shown in further(task, table).items():
         parts += [f"{caption}:", _markdown(shown)]
     return "\n\n".join([*parts, "</details>"]) + "\n"
-
-
-def document(task: Task, table: pd.DataFrame, settings: Evaluate) -> str:
-    """What `metrics/<task>/ablation.md` holds: all tables, what their columns mean, and what the search came to."""
-    search = search_text.note(task.name, files.read_json(paths.tuning(task.name)))
-    return markdown(task, table, [note(settings), search])
 
 
 def fallen_back(table: pd.DataFrame) -> list[str]:
@@ -105,14 +105,17 @@ def marks(table: pd.DataFrame) -> list[str]:
     return [f"† {reason}: {', '.join(rows)}." for reason, rows in marked.groupby("marked", sort=False)["variant"]]
 
 
-def note(settings: Evaluate) -> str:
+def note(table: pd.DataFrame, settings: Evaluate) -> str:
     """What the columns of the results mean."""
-    return (
+    said = (
         f"Scores of the test split, mean over the seeds; in brackets {settings.confidence:.0%} intervals over groups "
         "of test images and training seeds. Differences are in points, to the row above or the one named; their "
-        "intervals and p (of a permutation test) are paired on the same images. Published scores were measured on the "
-        "original's hidden test set, which is another one."
+        "intervals and p (of a permutation test) are paired on the same images. The test takes the trained networks as "
+        "they are, the interval draws their seeds, too: the two may disagree."
     )
+    if table["published"].notna().any():
+        said += " Published scores were measured on the original's hidden test set, which is another one."
+    return said
 
 
 def _others(table: pd.DataFrame) -> list[str]:
@@ -143,4 +146,9 @@ def _sentence(identifier: str) -> str:
 
 def _markdown(shown: pd.DataFrame) -> str:
     lines = [list(shown.columns), ["---"] * len(shown.columns), *shown.to_numpy().tolist()]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(map(_escaped, line)) + " |" for line in lines)
+
+
+def _escaped(text: str) -> str:
+    """Text that Markdown shows as it stands; underscores within words it does anyway."""
+    return re.sub(r"[\\`*\[\]|]|<(?=[a-zA-Z/!?])|&(?=#?\w+;)", r"\\\g<0>", text)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from terracyte import params, tasks
 from terracyte.core import files, paths
+from terracyte.rendering.pictures import from_array
 from terracyte.tasks.task import Task
 
 _COUNT = 8
@@ -44,7 +45,7 @@ def examples(task: Task, folder: Path = Path()) -> list[Example]:
     rows = table[table["split"] == "validation"].sort_values("id", ignore_index=True)
     counts, ids = task.class_counts(rows), rows["id"].to_numpy(np.int64)
     return [
-        Example(task.classes[k], png(picture(images[row])))
+        Example(task.classes[k], png(from_array(images[row])))
         for k in task.scored_classes
         for row in ids[_evenly_spaced(counts[:, k], max(1, _COUNT // len(task.scored_classes)))]
     ]
@@ -55,11 +56,6 @@ def _evenly_spaced(amounts: NDArray[np.int64], wanted: int) -> NDArray[np.int64]
     ordered = np.argsort(-amounts, kind="stable")[: np.count_nonzero(amounts)]
     steps = np.arange(min(wanted, len(ordered))) * len(ordered) // max(wanted, 1)
     return np.asarray(ordered[steps])
-
-
-def picture(image: NDArray[np.uint8]) -> Image.Image:
-    """An image (h, w, c), c being 1 or 3."""
-    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
 
 
 def png(picture: Image.Image) -> bytes:

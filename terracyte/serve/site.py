@@ -8,7 +8,6 @@ POST /predict      a picture file as the body → class bars or an overlay
 POST /invocations  arrays as JSON → predictions; MLflow's, as are /ping, /health and /version, but for usual requests
 """
 
-import base64
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from markdown_it import MarkdownIt
-from PIL import Image
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
@@ -31,10 +29,10 @@ from terracyte.core.errors import InputError
 from terracyte.predict.predictor import Predictor
 from terracyte.promote.champion import CARD
 from terracyte.rendering import formats
-from terracyte.rendering.pictures import PALETTE, overlaid
+from terracyte.rendering.pictures import PALETTE, data_uri, from_array, overlaid
 from terracyte.serve import pixels, uploads
 from terracyte.serve.answers import LARGEST_BATCH, answers
-from terracyte.serve.examples import Example, picture, png
+from terracyte.serve.examples import Example
 from terracyte.serve.middleware import PlainErrors, SecurityHeaders, bounded_body, refusal
 
 _PAGE = Path(__file__).with_name("page")
@@ -150,9 +148,9 @@ def _predict(predictor: Predictor, content: bytes) -> dict[str, Any]:
     (answer,) = answers(predictor, upload.image[None], [upload.region])
     mask = answer.pop("mask", None)
     image = upload.image if mask is None else upload.image[upload.region]
-    pictures = {"image": _data_uri(picture(image))}
+    pictures = {"image": data_uri(from_array(image), "png")}
     if mask is not None:
-        pictures["overlay"] = _data_uri(overlaid(image, np.array(mask)))
+        pictures["overlay"] = data_uri(overlaid(image, np.array(mask)), "png")
     return {**answer, **pictures, "note": upload.note}
 
 
@@ -160,7 +158,3 @@ def _score(predictor: Predictor, body: bytes) -> str | None:
     """What MLflow's scoring server answers to a usual request, which it copies and reads twice; None for others."""
     images = pixels.read(body, predictor.task.image_shape, LARGEST_BATCH)
     return None if images is None else json.dumps({"predictions": answers(predictor, images)})
-
-
-def _data_uri(picture: Image.Image) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png(picture)).decode('ascii')}"

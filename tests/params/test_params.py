@@ -65,6 +65,8 @@ UNLABELLED = {"kind": "segmentation", "classes": ["a", "b"], "height": 32, "widt
         ("tasks.mars.classes", ["background", "ig|band", "soil"], "has 'ig|band': tables need names"),
         ("tasks.mars.classes", ["background", "a b", "a_b"], "has 'a b' and 'a_b', one column in tables"),
         ("variants.mars-unet_1.title", "one\ntwo", "it must be one line"),
+        ("variants.mars-unet_1.marked", "one\ntwo", "it must be one line"),
+        ("variants._x", {"task": "mars", "title": "out"}, "a task or variant is called '_x'"),
         ("tasks.mars.corruptions", ["noise", "pixelation"], "has 'pixelation', which moves contours away from those"),
         ("tasks.mars.corruptions", ["noise", "stain"], "has 'stain', which needs 3 channels; leave it out"),
         (

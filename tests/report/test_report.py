@@ -1,5 +1,6 @@
 """Tables and page of a finished project; MLflow is replaced by a list."""
 
+import dataclasses
 import re
 import shutil
 import sys
@@ -15,7 +16,7 @@ from stages import report as stage
 from terracyte import params, tasks, tracking
 from terracyte.core import files, metric_files, paths
 from terracyte.core.errors import InputError
-from terracyte.evaluate import predictions
+from terracyte.evaluate import confusions, predictions
 from terracyte.fetch import initialisation
 from terracyte.params.row import NOT_TO_BE_HAD, RANDOM
 from terracyte.report import ablation as ablations
@@ -123,9 +124,11 @@ def test_a_marked_row_says_why_and_an_unpublished_task_has_no_such_column(logged
     report("mars")
     markdown = paths.ablation_markdown("mars").read_text(encoding="utf-8")
     assert "| a network \\| with a pipe † |" in markdown
+    assert '<span class="name">a network | with a pipe †</span>' in page("mars")
     for text in (markdown, page("mars")):
         assert "† the challenge forbids it: mars-unet." in text
         assert "published (other" not in text
+        assert "Published scores" not in text
         assert "published, on another test set" not in text
 
 
@@ -278,6 +281,27 @@ def test_the_page_escapes_what_it_shows(edit: Edit) -> None:
 
 
 @pytest.mark.usefixtures("logged")
+def test_the_tables_escape_what_markdown_would_take_for_its_own(edit: Edit) -> None:
+    edit("variants.blood-cnn.title", "kernels <wide> &amp; *bold* [x](y) `z`, 3 < 4 & my_name")
+    report("blood")
+    text = paths.ablation_markdown("blood").read_text(encoding="utf-8")
+    assert r"| kernels \<wide> \&amp; \*bold\* \[x\](y) \`z\`, 3 < 4 & my_name |" in text
+
+
+@pytest.mark.usefixtures("logged")
+def test_a_class_without_test_images_has_no_score() -> None:
+    settings = params.load()
+    task = tasks.make("blood", settings)
+    (record,) = records.gather(task, settings)[:1]
+    counts = record.confusions.copy()
+    counts[:, :, 3] = 0
+    row = ablations.row(task, dataclasses.replace(record, confusions=counts))
+    name = ablations.class_column(task, task.classes[3])
+    assert np.isnan(row[name])
+    assert not np.isnan(row[ablations.class_column(task, task.classes[2])])
+
+
+@pytest.mark.usefixtures("logged")
 def test_the_page_says_where_a_given_split_leaked(monkeypatch: pytest.MonkeyPatch) -> None:
     given = {"leaking_groups": 3, "moved": {"train_to_test": 4, "validation_to_test": 1}}
     given |= {"cut_from_train": {"validation": 12}, "copies_dropped": 2}
@@ -315,6 +339,25 @@ def remove(path: Path) -> Callable[[Edit], None]:
     return lambda _: path.unlink()
 
 
+def lose_a_seed(_: Edit) -> None:
+    path = paths.confusions("mars", "mars-unet")
+    files.write_arrays(path, {"confusions": confusions.read(path)[:1]})
+
+
+def lose_the_epochs(_: Edit) -> None:
+    path = paths.curves("mars", "mars-unet")
+    files.write_csv(path, files.read_csv(path)[:0])
+
+
+def lose_a_column(_: Edit) -> None:
+    path = paths.curves("mars", "mars-unet")
+    files.write_csv(path, files.read_csv(path).drop(columns="val_loss"))
+
+
+def empty(path: Path) -> Callable[[Edit], None]:
+    return lambda _: files.write_json(path, {})
+
+
 def misshape(_: Edit) -> None:
     path = paths.scores("mars", "mars-unet")
     metric_files.write(path, {}, metric_files.read(path) | {"mean": {}})
@@ -337,6 +380,11 @@ BAD_STATES: list[tuple[str, Callable[[Edit], None], str]] = [
     ("blood", reseed, "seed 2 does not belong to the present params and data: run `dvc repro train@blood-baseline`"),
     ("blood", forget_all, "'rows' has none of task blood"),
     ("mars", misshape, r"mars-unet\.json: in 'details', it lacks 'mean\.mean_iou': make it again with `dvc repro`"),
+    ("mars", lose_a_seed, "its seeds and groups are not those of the scores: run `dvc repro evaluate@mars-unet`"),
+    ("mars", lose_the_epochs, "its seeds are not those of the row: run `dvc repro train@mars-unet`"),
+    ("mars", lose_a_column, "has no column 'val_loss': run `dvc repro train@mars-unet`"),
+    ("mars", empty(paths.tuning("mars")), "it lacks 'trials'"),
+    ("mars", empty(paths.validation("mars")), "it lacks 'suite'"),
     ("mars", rescore, "seed 1 is not that of the scores: run `dvc repro evaluate@mars-unet`"),
 ]
 
@@ -354,7 +402,7 @@ def test_refuses_stale_and_missing_results_and_writes_nothing(
 
 
 @pytest.mark.usefixtures("logged")
-def test_validation_chooses_the_variant_to_show() -> None:
+def test_validation_chooses_the_variant_to_show_within_the_rules(edit: Edit) -> None:
     settings = params.load()
     task = tasks.make("blood", settings)
     assert records.best(task, records.gather(task, settings)).name == "blood-cnn"
@@ -367,6 +415,8 @@ def test_validation_chooses_the_variant_to_show() -> None:
         run["val_robust_accuracy"] = 0.99
     metric_files.write(paths.training("blood", "blood-baseline"), {}, runs)
     assert records.best(task, records.gather(task, settings)).name == "blood-baseline"
+    edit("variants.blood-baseline.marked", "it is too simple")
+    assert records.best(task, records.gather(task, params.load())).name == "blood-cnn"
 
 
 @pytest.mark.usefixtures("logged")
@@ -375,6 +425,7 @@ def test_samples_spread_over_classes_and_the_hardest_come_first() -> None:
     kept = predictions.stored("blood", "blood-cnn", 0, rows)
     shown = examples.samples(task, rows, kept, 24)
     assert len({example.pictures[0].text.split(": ")[1] for example in shown}) == 8
+    assert len({example.pictures[0].text.split(": ")[1] for example in examples.samples(task, rows, kept, 8)}) == 8
     assert len(examples.samples(task, rows, kept, 1000)) == len(rows)
     difficulty = task.difficulty(task.targets(rows), kept)
     worst = examples.hardest(task, rows, kept, 2)
