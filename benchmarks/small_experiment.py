@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +22,39 @@ def write(folder: Path) -> None:
     Args:
         folder: to be made, or empty.
     """
-    listed = git.run("ls-files", "-z", "--cached", "--others", "--exclude-standard", folder=ROOT) or ""
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file() and name.partition("/")[0] not in ("metrics", "real", "docs", "tests", "dvc.lock"):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
-    _edit(folder / "params.yaml", _shorten)
-    _edit(folder / "experiment.yaml", _choose)
-    _edit(folder / "data/sources/blood_sample.yaml", _draw_few_cells)
-    _edit(folder / "data/sources/mars_sample.yaml", lambda recipe: recipe.update(views=80, drives=10))
+    copy_tree(folder, left_out=("metrics", "real", "docs", "tests", "dvc.lock"))
+    shorten(folder)
+    edit(folder / "experiment.yaml", _choose)
     who = ("-c", "user.name=benchmark", "-c", "user.email=benchmark@localhost")
     for command in (("init", "--quiet"), ("add", "--all"), (*who, "commit", "--quiet", "-m", "A small experiment")):
         subprocess.run(["git", *command], cwd=folder, check=True)
+
+
+def copy_tree(folder: Path, left_out: Collection[str]) -> None:
+    """Copy this working tree's files into `folder`, apart from what git ignores and from `left_out` of its root."""
+    listed = git.run("ls-files", "-z", "--cached", "--others", "--exclude-standard", folder=ROOT) or ""
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file() and name.partition("/")[0] not in left_out:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+
+
+def shorten(folder: Path) -> None:
+    """Make the embedded sample small, and what is done with it short, in the experiment in `folder`."""
+    edit(folder / "params.yaml", _shorten)
+    edit(folder / "data/sources/blood_sample.yaml", _draw_few_cells)
+    edit(folder / "data/sources/mars_sample.yaml", lambda recipe: recipe.update(views=80, drives=10))
+
+
+def edit(file: Path, change: Callable[[Any], None]) -> None:
+    """Change the content of a YAML file."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    content = yaml.load(file.read_text(encoding="utf-8"))
+    change(content)
+    with file.open("w", encoding="utf-8") as stream:
+        yaml.dump(content, stream)
 
 
 def metrics(folder: Path) -> dict[str, bytes]:
@@ -65,13 +86,3 @@ def _choose(content: Any) -> None:
 def _draw_few_cells(recipe: Any) -> None:
     recipe["cells"] = {name: max(count // 3, 20) for name, count in recipe["cells"].items()}
     recipe["planted"].update(repeated_image=16, exact_duplicate=4, conflicting_duplicate=2, near_duplicate=4)
-
-
-def _edit(file: Path, change: Callable[[Any], None]) -> None:
-    from ruamel.yaml import YAML
-
-    yaml = YAML()
-    content = yaml.load(file.read_text(encoding="utf-8"))
-    change(content)
-    with file.open("w", encoding="utf-8") as stream:
-        yaml.dump(content, stream)

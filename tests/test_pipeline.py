@@ -11,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from ruamel.yaml import YAML
 
+from benchmarks.small_experiment import copy_tree, edit, shorten
 from terracyte.core import files, paths
-from tests.conftest import ROOT, TASKS
+from tests.conftest import TASKS
 
 EXTRA = "blood-baseline"
 # a backbone with its head first, a U-Net from scratch: what differs between the others is configuration
@@ -26,24 +26,8 @@ def git(*arguments: str, folder: Path) -> str:
     return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout
 
 
-def edit(file: Path, change: Any) -> None:
-    yaml = YAML()
-    content = yaml.load(file.read_text(encoding="utf-8"))
-    change(content)
-    with file.open("w", encoding="utf-8") as stream:
-        yaml.dump(content, stream)
-
-
 def shrink(project: Path) -> None:
     """Minutes become seconds: one epoch of narrow networks of few layers on fewer pictures."""
-
-    def change(content: Any) -> None:
-        content["evaluate"]["bootstrap"] = 50
-        for promote in content["promote"].values():
-            promote.update(images=4, flip_agreement=0.0, brightness_agreement=0.0)
-        space = content["tune"]["mars"]["space"]
-        content["tune"]["mars"]["space"] = {"learning_rate": space["learning_rate"]}
-        content["report"].update(examples=2, hardest=2, contact_sheet=4)
 
     def choose(content: Any) -> None:
         content["rows"] = {name: name.partition("-")[0] for name in KEPT}
@@ -58,27 +42,17 @@ def shrink(project: Path) -> None:
             "variants.mars-unet_1.change": {"epochs": 1},
         }
 
-    def draw_blood(recipe: Any) -> None:
-        recipe["cells"] = {name: max(count // 3, 20) for name, count in recipe["cells"].items()}
-        recipe["planted"].update(repeated_image=16, exact_duplicate=4, conflicting_duplicate=2, near_duplicate=4)
-
     with (project / "terracyte/models/mobilenet_v3.py").open("a", encoding="utf-8") as stream:
         stream.write("\nfrom tests import backbones\nSIZES['small'] = backbones.small_mobilenet_v3\n")
-    edit(project / "params.yaml", change)
+    shorten(project)
     edit(project / "experiment.yaml", choose)
-    edit(project / "data/sources/blood_sample.yaml", draw_blood)
-    edit(project / "data/sources/mars_sample.yaml", lambda recipe: recipe.update(views=80, drives=10))
 
 
 @pytest.fixture(scope="module")
 def project(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of this working tree, a git repository of its own, without any output but an empty record of MLflow's."""
     folder = tmp_path_factory.mktemp("project")
-    for name in git("ls-files", "-z", "--cached", "--others", "--exclude-standard", folder=ROOT).split("\0"):
-        if name and (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
-    (folder / "dvc.lock").unlink(missing_ok=True)
+    copy_tree(folder, left_out=("dvc.lock",))
     shrink(folder)
     shutil.copytree(migrated, folder / paths.DATA / "mlflow")
     git("init", "--quiet", folder=folder)

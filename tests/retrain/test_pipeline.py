@@ -9,18 +9,16 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from ruamel.yaml import YAML
 
+from benchmarks.small_experiment import copy_tree, edit
 from terracyte.core import files, paths
 from terracyte.retrain import retraining
-from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -61,14 +59,6 @@ def commit(folder: Path, message: str) -> None:
     run(["git", "commit", "--quiet", "-m", message], folder)
 
 
-def edit(folder: Path, change: Callable[[Any], None], file: Path = paths.PARAMS) -> None:
-    yaml = YAML()
-    content = yaml.load((folder / file).read_text(encoding="utf-8"))
-    change(content)
-    with (folder / file).open("w", encoding="utf-8") as stream:
-        yaml.dump(content, stream)
-
-
 def draw(folder: Path, first: int, count: int) -> None:
     """Blotches of the class's colour, no two alike; every sixth lies in the wrong folder: no score is perfect."""
     for label, name in enumerate(CLASSES):
@@ -106,12 +96,9 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Team:
     shared = Team(folder / "origin.git", folder / "pictures", folder)
     run(["git", "init", "--quiet", "--bare", "--initial-branch=main", str(shared.origin)], folder)
     start = shared.clone("main").rename(folder / "start")
-    for name in run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], ROOT).split("\0"):
-        if name and (ROOT / name).is_file() and name != "dvc.lock" and not name.startswith("metrics/"):
-            (start / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, start / name)
-    edit(start, shrink)
-    edit(start, choose, paths.EXPERIMENT)
+    copy_tree(start, left_out=("dvc.lock", "metrics"))
+    edit(start / paths.PARAMS, shrink)
+    edit(start / paths.EXPERIMENT, choose)
     draw(shared.pictures, 0, 24)
     run(["git", "switch", "--quiet", "--create", "main"], start)
     commit(start, "code")
@@ -152,7 +139,7 @@ def test_no_change_runs_nothing(team: Team) -> None:
 
 def test_a_changed_variant_is_one_training_and_none_for_the_next_clone(team: Team) -> None:
     clone = team.clone("wider")
-    edit(clone, lambda content: content["variants"]["blood-cnn"]["change"].update(epochs=6))
+    edit(clone / paths.PARAMS, lambda content: content["variants"]["blood-cnn"]["change"].update(epochs=6))
     summary = retrained(clone)
     assert summary["trained"] == ["train@blood-cnn"]
     assert "**1 training** (`blood-cnn`)" in comment(clone)
@@ -165,7 +152,7 @@ def test_a_changed_variant_is_one_training_and_none_for_the_next_clone(team: Tea
 
 def test_a_harmful_change_is_stopped(team: Team) -> None:
     clone = team.clone("harmful")
-    edit(clone, lambda content: content["reference"]["blood"].update(learning_rate=1e-7, warmup=0.0))
+    edit(clone / paths.PARAMS, lambda content: content["reference"]["blood"].update(learning_rate=1e-7, warmup=0.0))
     summary = retrained(clone, expected=3)
     assert [verdict["task"] for verdict in summary["verdicts"] if verdict["reasons"]] == ["blood"]
     assert "## Retraining: stopped by the gate" in comment(clone)
@@ -184,7 +171,7 @@ def test_new_data_run_the_data_stages_and_the_trainings_on_them(team: Team) -> N
 
 def test_champions_are_promoted_on_main_alone(team: Team) -> None:
     clone = team.clone("main")
-    edit(clone, lambda content: content["variants"]["blood-cnn"]["change"].update(epochs=6))
+    edit(clone / paths.PARAMS, lambda content: content["variants"]["blood-cnn"]["change"].update(epochs=6))
     summary = retrained(clone, "--promote")
     assert summary["promoted"]
     assert {"promote@blood", "promote@mars", "report@blood"} <= set(summary["changed"])
@@ -193,9 +180,9 @@ def test_champions_are_promoted_on_main_alone(team: Team) -> None:
     # from here on it is the promoted champion that the gate holds on to
     run(["git", "push", "--quiet", "origin", "main"], clone)
     branch = team.clone("without-champion")
-    edit(branch, lambda content: content["variants"].pop("blood-cnn"))
-    edit(branch, lambda content: content["rows"].pop("blood-cnn"), paths.EXPERIMENT)
-    edit(branch, lambda content: content["tune"]["blood"].update(variant="blood-baseline"))
+    edit(branch / paths.PARAMS, lambda content: content["variants"].pop("blood-cnn"))
+    edit(branch / paths.EXPERIMENT, lambda content: content["rows"].pop("blood-cnn"))
+    edit(branch / paths.PARAMS, lambda content: content["tune"]["blood"].update(variant="blood-baseline"))
     retrained(branch, expected=3)
     assert "**Stopped.** The champion `blood-cnn` is no longer a row" in comment(branch)
 
