@@ -69,15 +69,21 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_leaves_the_old_files_and_names_what_was_written(
     small_disk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, 100_000, np.uint8)
+
     def write(file: Path) -> None:
-        files.write_arrays(file, {"noise": np.random.default_rng(0).integers(0, 256, 100_000, np.uint8)})
+        files.write_arrays(file, {"noise": noise})
+
+    def write_table() -> None:
+        files.write_table(small_disk / "a.parquet", pd.DataFrame({"noise": noise}))
 
     def write_folder() -> None:
         with files.atomic_folder(small_disk / "raw") as folder:
             write(folder / "a.npz")
 
     (small_disk / "a.npz").write_text("old")
-    for name, action in (("a.npz", lambda: write(small_disk / "a.npz")), ("raw", write_folder)):
+    actions = {"a.npz": lambda: write(small_disk / "a.npz"), "a.parquet": write_table, "raw": write_folder}
+    for name, action in actions.items():
         with pytest.raises(SystemExit, match="2"):
             guarded(action)
         start = f"error: the disk is full while writing {small_disk / name}: free some space"

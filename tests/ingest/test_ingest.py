@@ -1,9 +1,6 @@
 """The stage and the raw form it writes."""
 
 import dataclasses
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,12 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages import ingest as stage
 from terracyte.core import files, paths
 from terracyte.core.errors import InputError
 from terracyte.ingest import raw
 from terracyte.ingest.sources.source import Batch
-from tests.conftest import ROOT, Edit
+from tests.conftest import Edit
 from tests.ingest.conftest import CLASSES, Declare, Ingest, Refusal
 from tests.pictures import classification, segmentation
 
@@ -142,38 +138,3 @@ def test_a_disk_that_fills_up_while_images_are_written_is_one_line(
     monkeypatch.setattr(files, "atomic_folder", on_a_full_disk)
     declare_challenge(declare, value=0)
     assert "the disk is full" in refusal("blood")
-
-
-@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
-def test_a_disk_that_fills_up_while_the_manifest_is_written_is_one_line(
-    declare: Declare, refusal: Refusal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(files, "write_table", lambda path, table: table.to_parquet(FULL))
-    declare_challenge(declare, value=0)
-    assert "the disk is full" in refusal("blood")
-
-
-def test_the_command_refuses_in_one_line_with_exit_code_2(declare: Declare) -> None:
-    declare("blood", source="challenge", path="nowhere.npz")
-    done = run_ingest("blood")
-    assert done.returncode == 2
-    assert done.stderr.splitlines() == [
-        "error: nowhere.npz is missing; put it there or change the path in experiment.yaml"
-    ]
-    assert done.stdout == ""
-
-
-def test_the_command_explains_itself(project: Path) -> None:
-    done = run_ingest("--help")
-    assert done.returncode == 0
-    assert (stage.__doc__ or "missing") in " ".join(done.stdout.split())
-
-
-def run_ingest(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "stages.ingest", *arguments],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
