@@ -3,9 +3,7 @@
 import dataclasses
 import errno
 import json
-import os
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
 from scipy.stats import ks_2samp
 
 from terracyte import cli, params, tasks
@@ -250,18 +247,6 @@ def test_a_champion_of_images_of_another_size_is_one_line(
         "error: the champion in old is of images of 24x32x3 (height x width x channels), blood's are"
     )
     assert not Path("data/drift").exists()
-
-
-@pytest.mark.skipif(sys.platform == "darwin", reason="its file names are always UTF-8")
-def test_a_name_that_is_not_utf_8_is_one_line(task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "in").mkdir()
-    picture = tmp_path / os.fsdecode(b"in/\xff.png")
-    Image.fromarray(validation(task)[1][0]).save(picture)
-    for given in ("in", str(picture)):
-        assert run(given) == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 2
-    assert all(r"in holds '\udcff.png', whose name is not UTF-8: rename it" in line for line in lines)
 
 
 @pytest.mark.parametrize("output", ["/proc/x", "file", "file/x", "folder"])
