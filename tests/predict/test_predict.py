@@ -323,14 +323,6 @@ def test_memory_does_not_grow_with_the_array() -> None:
     tracemalloc.stop()
 
 
-def test_the_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as exit_:
-        cli.main(["--help"])
-    assert exit_.value.code == 0
-    shown = capsys.readouterr().out
-    assert all(name in shown for name in cli.COMMANDS)
-
-
 def test_a_record_without_a_task_is_damaged() -> None:
     files.write_json(paths.champion("blood") / champion.RECORD, [])
     with pytest.raises(InputError, match="damaged"):
