@@ -216,8 +216,6 @@ def raw_blood(project: Path, edit: Edit) -> Path:
     return project
 
 
-# Great Expectations imports a module that Python 3.11 deprecates.
-@pytest.mark.filterwarnings("ignore:module 'sre_constants' is deprecated:DeprecationWarning")
 def test_stage_writes_decisions_and_counts(raw_blood: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["clean", "blood"])
     clean.main()
@@ -237,7 +235,6 @@ def test_stage_names_a_damaged_file(
         clean.main()
 
 
-@pytest.mark.filterwarnings("ignore:module 'sre_constants' is deprecated:DeprecationWarning")
 def test_stage_keeps_the_decisions_if_a_class_is_cleaned_away(raw_blood: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = pd.read_parquet(paths.raw_manifest("blood")).assign(label=0)
     manifest.loc[[0, 39], "label"] = [1, 2]  # one picture under the only labels of two classes

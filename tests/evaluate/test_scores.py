@@ -192,7 +192,6 @@ def test_confusion_matrices_are_kept_without_loss(settings: Params, tmp_path: Pa
     assert held.dtype == np.int64
 
 
-# Keras 3.15 on TensorFlow calls numpy's old protocol.
 def test_the_stage_predicts_with_the_saved_model(
     settings: Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,8 +20,6 @@ from terracyte.train import checkpoints
 from tests import balanced_project
 from tests.conftest import ROOT, Edit
 
-# Keras 3.15 saves TensorFlow's variables through a protocol that NumPy 2 deprecates.
-
 
 @pytest.fixture(autouse=True)
 def no_tracking(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
