@@ -8,27 +8,19 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, wait_for
 
 # What nodes and drivers must have in common; it is read when ray is imported.
 AUTHENTICATION = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 os.environ.update(AUTHENTICATION)
 
 _STORE = 100 * 2**20  # bytes of each node's object store
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 900) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
 
 
 def free_ports(count: int) -> list[int]:
@@ -116,7 +108,7 @@ class Cluster:
     def _add(self, *arguments: str) -> None:
         node = Node(self._folder, str(len(self.nodes)), *arguments)
         self.nodes.append(node)
-        wait_for(lambda: node.process.poll() is not None or "Ray runtime started" in node.log())
+        wait_for(lambda: node.process.poll() is not None or "Ray runtime started" in node.log(), seconds=900)
         assert node.process.poll() is None, node.log()
 
 

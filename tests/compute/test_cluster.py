@@ -22,8 +22,8 @@ from terracyte.tune.study import Outcome
 from terracyte.tune.trial import TrialJob
 from tests import balanced_project
 from tests.compute import cluster_jobs
-from tests.compute.ray_cluster import Cluster, started, wait_for
-from tests.conftest import ROOT, Edit
+from tests.compute.ray_cluster import Cluster, started
+from tests.conftest import ROOT, Edit, wait_for
 
 pytestmark = [
     pytest.mark.cluster,
@@ -130,7 +130,7 @@ def test_a_driver_from_outside(cluster: Cluster, project: Path) -> None:
 def test_a_search_goes_on_when_a_node_is_lost(cluster: Cluster, edit: Edit) -> None:
     use(cluster, edit)
     search = start("stages.tune", "mars")
-    wait_for(lambda: cluster.worker.has_finished_an_epoch() or search.poll() is not None)
+    wait_for(lambda: cluster.worker.has_finished_an_epoch() or search.poll() is not None, seconds=900)
     cluster.worker.kill()
     finish(search)
     outcome = files.read_json(paths.tuning("mars"))
@@ -168,7 +168,7 @@ def test_a_training_comes_home_the_same_when_a_node_is_lost(cluster: Cluster, ed
     assert len(expected) == 4
     use(cluster, edit)
     training = start("stages.train", name)
-    wait_for(lambda: cluster.worker.has_finished_an_epoch() or training.poll() is not None)
+    wait_for(lambda: cluster.worker.has_finished_an_epoch() or training.poll() is not None, seconds=900)
     cluster.worker.kill()
     finish(training)
     assert contents(*outputs) == expected

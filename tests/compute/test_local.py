@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from terracyte.params import Compute
 from terracyte.train.inputs import of_training
 from tests import balanced_project
 from tests.compute.local_jobs import converse, die_always, die_once, refuse, square
-from tests.conftest import ROOT
+from tests.conftest import ROOT, wait_for
 
 
 def run(function: Any, jobs: Any, workers: int, **more: Any) -> Any:
@@ -99,18 +98,11 @@ def test_processes_end_with_a_killed_parent(tmp_path: Path) -> None:
         [sys.executable, "-c", f"from tests.compute.local_jobs import wait_long; wait_long({str(trace)!r})"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    _wait_for(lambda: trace.exists() and trace.read_text().endswith("\n"))
+    wait_for(lambda: trace.exists() and trace.read_text().endswith("\n"))
     parent.kill()
     parent.wait()
     child = int(trace.read_text())
-    _wait_for(lambda: not Path(f"/proc/{child}").exists())
-
-
-def _wait_for(condition: object, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_for(lambda: not Path(f"/proc/{child}").exists())
 
 
 def packed(inputs: Inputs) -> tuple[Bundle, list[Any]]:

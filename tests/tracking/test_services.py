@@ -12,10 +12,9 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from terracyte.tracking.run_matching import Finished
 from terracyte.tune import study as tuning
 from terracyte.tune import trial as trials
 from tests import balanced_project
-from tests.conftest import ROOT, Edit
+from tests.conftest import ROOT, Edit, wait_for
 
 mlflow = pytest.importorskip("mlflow")
 
@@ -59,13 +58,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
 
 
 class Postgres:
