@@ -14,16 +14,12 @@ import pytest
 
 from benchmarks.small_experiment import copy_tree, edit, shorten
 from terracyte.core import files, paths
-from tests.conftest import TASKS
+from tests.conftest import TASKS, commit
 
 EXTRA = "blood-baseline"
 # a backbone with its head first, a U-Net from scratch: what differs between the others is configuration
 KEPT = ("blood-mobilenet_v3_large", "mars-unet_1")
 RETITLED = "blood-mobilenet_v3_large"
-
-
-def git(*arguments: str, folder: Path) -> str:
-    return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout
 
 
 def shrink(project: Path) -> None:
@@ -55,9 +51,7 @@ def project(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy_tree(folder, left_out=("dvc.lock",))
     shrink(folder)
     shutil.copytree(migrated, folder / paths.DATA / "mlflow")
-    git("init", "--quiet", folder=folder)
-    git("add", "--all", folder=folder)
-    git("-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "--quiet", "-m", "start", folder=folder)
+    commit(folder)
     return folder
 
 

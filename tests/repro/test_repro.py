@@ -15,7 +15,7 @@ from terracyte.core import dvc
 from terracyte.core.errors import InputError
 from terracyte.repro import stages
 from terracyte.repro.stages import reproduce
-from tests.conftest import ROOT
+from tests.conftest import ROOT, git
 
 DVC_YAML = """
 stages:
@@ -73,7 +73,7 @@ guarded(lambda: stages.reproduce(Path(), 2, ["train@a"]))
 @pytest.fixture(scope="module")
 def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rows")
-    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    git("init", "--quiet", folder=folder)
     dvc.run("init", "--quiet", folder=folder)
     (folder / "data").mkdir()
     (folder / "dvc.yaml").write_text(DVC_YAML)

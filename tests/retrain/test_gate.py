@@ -3,7 +3,6 @@
 import json
 import math
 import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from terracyte.retrain import comment, results, retraining, revision
 from terracyte.retrain.comment import Comparison, Retrained
 from terracyte.retrain.gate import judge
 from terracyte.retrain.results import Results
-from tests.conftest import ROOT, TASKS
+from tests.conftest import ROOT, TASKS, commit, git
 
 BLOOD = tasks.make("blood", params.load(ROOT))
 
@@ -101,18 +100,8 @@ def repository(finished: Path) -> Path:
     """The finished project as the one commit of a repository, before anything was promoted."""
     for task in TASKS:
         paths.promotion(task).unlink()
-    git("init", "--quiet", "--initial-branch=main")
-    commit(*(path.name for path in finished.glob("*.yaml")), "metrics")
+    commit()
     return finished
-
-
-def commit(*names: str) -> None:
-    git("add", "--force", *names)
-    git("-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "--quiet", "-m", "start")
-
-
-def git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def test_results_of_a_commit_stay_when_the_working_tree_changes(repository: Path) -> None:
@@ -134,7 +123,7 @@ def test_an_experiment_in_a_folder_has_results_of_its_own(repository: Path) -> N
     (real / paths.EXPERIMENT).write_text("rows: {blood-transfer: blood, mars-baseline: mars}\n", encoding="utf-8")
     new = results.gather(BLOOD, revision.at("HEAD", real))
     assert (new.variants, new.champion) == ((), None)  # the base does not have it yet
-    commit("real")
+    commit()
     paths.scores("blood", "blood-transfer").unlink()
     found = results.gather(BLOOD, revision.at("HEAD", real))
     assert found == results.gather(BLOOD, revision.working_tree(real))

@@ -1,7 +1,6 @@
 """What a retraining asks of DVC, on a pipeline of two stages in the root folder and in a sub-folder."""
 
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from terracyte.core import dvc, files, paths
 from terracyte.core.errors import InputError
 from terracyte.params import lock, yaml_files
 from terracyte.retrain import pipeline, retraining
-from tests.conftest import write_settings
+from tests.conftest import commit, git, write_settings
 
 DVC_YAML = """
 vars: [experiment.yaml]
@@ -37,7 +36,7 @@ target.write_text(source.read_text())
 @pytest.fixture
 def real(tmp_path: Path) -> Path:
     """An experiment in a sub-folder of a repository with a remote; the root folder is one, too."""
-    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    git("init", "--quiet", folder=tmp_path)
     dvc.run("init", "--quiet", folder=tmp_path)
     dvc.run("remote", "add", "--default", "storage", str(tmp_path / "storage"), folder=tmp_path)
     (tmp_path / "copy.py").write_text(COPY)
@@ -105,9 +104,7 @@ def test_one_retraining_of_two_experiments(finished: Path, capsys: pytest.Captur
     for folder in (Path(), Path("real")):
         (folder / "dvc.yaml").write_text(stage)
         (folder / "source").write_text("before")
-    author = ("-c", "user.name=test", "-c", "user.email=test@localhost")
-    for command in (["init", "--quiet"], ["add", "--all"], [*author, "commit", "--quiet", "-m", "start"]):
-        subprocess.run(["git", *command], check=True)
+    commit()
     dvc.run("init", "--quiet")
     champion = files.read_json(paths.promotion("blood"))["champion"]["variant"]
     (Path("real") / paths.scores("blood", champion)).unlink()
@@ -125,9 +122,7 @@ def test_one_retraining_of_two_experiments(finished: Path, capsys: pytest.Captur
 
 def test_a_task_that_is_gone_stops_the_change(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (finished / "dvc.yaml").write_text("stages: {evaluate: {cmd: 'true'}}")
-    author = ("-c", "user.name=test", "-c", "user.email=test@localhost")
-    for command in (["init", "--quiet"], ["add", "--all"], [*author, "commit", "--quiet", "-m", "start"]):
-        subprocess.run(["git", *command], check=True)
+    commit()
     dvc.run("init", "--quiet")
     content = yaml_files.read_yaml(paths.EXPERIMENT)
     del content["sources"]["mars"]
