@@ -25,6 +25,16 @@ _DESCRIPTION = dict.fromkeys(("kind", "classes", "height", "width", "channels", 
 _DESCRIPTION |= {"task": str, "variant": str}
 
 
+def same_trainings(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two descriptions are of the same trainings, whatever their variants are called.
+
+    A fingerprint is of the whole configuration, not of the code: trained by other code, the models differ. Champions
+    from before this hash have none.
+    """
+    hashes = {one.get("models"), other.get("models")} - {None}
+    return sorted(one["fingerprints"]) == sorted(other.get("fingerprints", [])) and len(hashes) < 2
+
+
 def prediction(seed: int) -> str:
     """The file of one seed's predictions of the test images."""
     return f"predictions/seed_{seed}.npz"

@@ -14,6 +14,7 @@ import pandas as pd
 
 from terracyte.core import files, manifests, metric_files, paths
 from terracyte.core.errors import InputError
+from terracyte.core.hashing import file_hash
 from terracyte.evaluate import predictions
 from terracyte.evaluate.predictions import Kept
 from terracyte.models import seed_ensemble
@@ -32,6 +33,7 @@ from terracyte.promote.champion import (
     prediction,
     read_record,
     restoring,
+    same_trainings,
 )
 from terracyte.tasks.task import Task
 
@@ -57,9 +59,9 @@ class Contender:
     tested: pd.DataFrame
     kept: tuple[Kept, ...]
 
-    def is_same(self, about: Mapping[str, Any] | None) -> bool:
-        """Whether `about` describes the same trainings, whatever their variant is called."""
-        return about is not None and sorted(self.about["fingerprints"]) == sorted(about.get("fingerprints", []))
+    def is_same(self, about: Mapping[str, Any]) -> bool:
+        """Whether `about` describes the same trainings; see `champion.same_trainings`."""
+        return same_trainings(self.about, about)
 
 
 def tested(task: Task, rows: pd.DataFrame) -> pd.DataFrame:
@@ -114,6 +116,7 @@ def describe(
         "seeds": list(training),
         "folds": _held_out(row),
         "fingerprints": [run["fingerprint"] for run in training.values()],
+        "models": _models_hash(row),
         "data_hash": first["data_hash"],
         "source": settings.experiment.sources[task.name].source,
         "kind": task.spec.kind,
@@ -138,6 +141,12 @@ def describe(
             "score": round(sum(run[selection] for run in training.values()) / len(training), 6),
         },
     }
+
+
+def _models_hash(row: Row) -> str:
+    """SHA-256 over the models, in an order that does not depend on the seeds'."""
+    ordered = sorted(row.seeds, key=lambda seed: row.fingerprints[str(seed)])
+    return file_hash(*(paths.model(row.task, row.variant, seed) for seed in ordered))
 
 
 def _held_out(row: Row) -> list[int]:

@@ -46,7 +46,7 @@ def promote(task: Task, settings: Params) -> dict[str, Any]:
     rows = predictions.test_rows(task.name)
     training = {name: predictions.trained(row.read(task.name, name)) for name in settings.rows_of(task.name)}
     candidate = contenders.of_variant(task, settings, rows, ranking.best_variant(task, training))
-    before = _last_record(task.name)
+    before = read_decision(task.name) if paths.promotion(task.name).exists() else {}
     champion, notes = _present_champion(task, settings, rows, training, before)
     if champion is not None and candidate.is_same(champion.about):
         # the variant may have got another name since
@@ -77,11 +77,6 @@ def describe(outcome: Mapping[str, Any]) -> str:
     return f"{candidate} is refused ({champion or 'nobody'} is champion): {' '.join(outcome['against'])}"
 
 
-def _last_record(task: str) -> dict[str, Any]:
-    """What the last decision left in git; empty where there was none."""
-    return read_decision(task) if paths.promotion(task).exists() else {}
-
-
 def _present_champion(
     task: Task, settings: Params, rows: pd.DataFrame, training: Training, before: Mapping[str, Any]
 ) -> tuple[Contender | None, list[Check]]:
@@ -91,9 +86,9 @@ def _present_champion(
         return found, []
     wanted = sorted(recorded["fingerprints"])
     alike = [name for name, runs in training.items() if sorted(run["fingerprint"] for run in runs.values()) == wanted]
-    if alike:
-        name = recorded["variant"] if recorded["variant"] in alike else alike[0]
-        again = contenders.of_variant(task, settings, rows, name)
+    name = recorded["variant"] if recorded["variant"] in alike else next(iter(alike), None)
+    again = None if name is None else contenders.of_variant(task, settings, rows, name)
+    if again is not None and again.is_same(recorded):
         why = {key: recorded[key] for key in (REASONS, BEHAVIOUR)}
         return dataclasses.replace(again, about={**again.about, **why}), []
     figures = {"folder": paths.champion(task.name), "champion": recorded["variant"]}

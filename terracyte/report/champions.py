@@ -6,7 +6,7 @@ from typing import Any
 from terracyte.core import files, metric_files, paths
 from terracyte.core.errors import InputError
 from terracyte.promote import checks, wording
-from terracyte.promote.champion import CARD, MODEL, RECORD, read_decision, read_record, restoring
+from terracyte.promote.champion import CARD, MODEL, RECORD, read_decision, read_record, restoring, same_trainings
 from terracyte.serve import registry
 from terracyte.serve.registry import CANDIDATE, CHAMPION, Entry
 from terracyte.tasks.task import Task
@@ -49,7 +49,7 @@ def register(task: Task) -> None:
     champion, candidate = decided["champion"], decided["candidate"]
     if champion["variant"] is None:
         registry.register(task.name, [_refused(task, decided)])
-    elif sorted(champion["fingerprints"]) == sorted(candidate["fingerprints"]):
+    elif same_trainings(champion, candidate):
         registry.register(task.name, [_champion(task, champion, (CHAMPION, CANDIDATE))])
     else:
         registry.register(task.name, [_champion(task, champion, (CHAMPION,)), _refused(task, decided)])

@@ -56,10 +56,14 @@ class Entry:
 
     @property
     def form(self) -> str:
-        """What is registered: `network`, or the hash of what makes a network a champion."""
-        if self.folder is None:
-            return "network"
-        return file_hash(self.folder / CALIBRATION, self.folder / NOVELTY)
+        """What is registered: the hash of the network, of a champion with what makes it one."""
+        files = self.models if self.folder is None else (*self.models, self.folder / CALIBRATION, self.folder / NOVELTY)
+        return file_hash(*files)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells versions apart."""
+        return self.fingerprints, self.form
 
 
 def register(task: str, entries: Sequence[Entry]) -> dict[str, str]:
@@ -85,10 +89,10 @@ def register(task: str, entries: Sequence[Entry]) -> dict[str, str]:
         experiment = experiment_id(client, task)
         if not client.search_registered_models(f"name = '{name}'"):
             client.create_registered_model(name, description=f"Champion and latest candidate of task {task}.")
-        versions = {entry.fingerprints: _find_or_create(client, experiment, name, entry) for entry in entries}
-        aliases = {alias: str(versions[entry.fingerprints].version) for entry in entries for alias in entry.aliases}
+        versions = {entry.key: _find_or_create(client, experiment, name, entry) for entry in entries}
+        aliases = {alias: str(versions[entry.key].version) for entry in entries for alias in entry.aliases}
         _set_aliases(client, name, aliases)
-        entry_of_run = {versions[entry.fingerprints].tags[_RUN]: entry for entry in entries}
+        entry_of_run = {versions[entry.key].tags[_RUN]: entry for entry in entries}
         for run in all_runs(client, experiment):
             if _FINGERPRINTS in run.data.tags:
                 _update_run(client, run, entry_of_run.get(run.info.run_id))

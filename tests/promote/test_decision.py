@@ -227,6 +227,34 @@ def test_the_same_variant_trained_otherwise_is_a_candidate_like_any_other(
     assert "blood-cnn is refused (blood-cnn is champion): Not better than the champion" in capsys.readouterr().out
 
 
+def test_a_variant_that_other_code_trained_is_a_candidate_like_any_other() -> None:
+    promote("blood-cnn")
+    kept = champion()
+    files.write_text(paths.model("blood", "blood-cnn", 0), "other weights")
+    record = decide()
+    assert record["candidate"]["fingerprints"] == kept["fingerprints"]
+    assert (record["promoted"], champion()) == (False, kept)
+    assert (paths.champion("blood") / MODEL).read_text() == ""
+    assert "Not better than the champion blood-cnn" in record["against"][0]
+    # without the champion's folder it does not pass for the champion
+    shutil.rmtree(paths.champion("blood"))
+    record = decide()
+    assert "The champion blood-cnn is lost" in record["reasons"][0]
+    assert (paths.champion("blood") / MODEL).read_text() == "other weights"
+
+
+def test_a_champion_from_before_the_hash_of_models_stays() -> None:
+    promote("blood-cnn")
+    for path in (paths.champion("blood") / RECORD, paths.promotion("blood")):
+        content = files.read_json(path)
+        for about in (content, content.get("champion", {}), content.get("candidate", {})):
+            about.pop("models", None)
+        files.write_json(path, content)
+    record = decide()
+    assert record["promoted"]
+    assert not record["history"]
+
+
 def test_no_class_may_fall_by_more_than_the_bound(edit: Edit) -> None:
     rescore("blood-baseline", lambda labels: np.zeros_like(labels))
     promote("blood-baseline")
