@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 import terracyte
 from terracyte import params, tasks
-from terracyte.core import paths
+from terracyte.core import hashing, paths
 from terracyte.params.blocks import Corruption
 from terracyte.train import variant
 from tests.conftest import ROOT
@@ -106,7 +106,7 @@ def test_a_stage_depends_on_the_packages_that_decide_its_result_and_on_no_others
 
 
 def test_the_code_version_of_a_row_is_that_of_the_packages_that_decide_it() -> None:
-    assert set(variant.PACKAGES) == declared("train")
+    assert set(variant.PACKAGES) == set(hashing.TRAINING) == declared("train")
 
 
 def test_no_module_lies_loose() -> None:

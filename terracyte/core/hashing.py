@@ -1,10 +1,14 @@
-"""SHA-256 of values and files."""
+"""SHA-256 of values, files and code."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+
+TRAINING = ("images", "metrics", "models", "tasks", "train")  # the packages that decide what a training gives
 
 
 def digest(value: Mapping[str, Any]) -> str:
@@ -20,8 +24,11 @@ def file_hash(*files: Path) -> str:
     return total.hexdigest()
 
 
+@functools.cache
 def code_hash(*packages: str) -> str:
     """SHA-256 over the code of packages of terracyte, 12 hex digits: a code version that nothing else changes.
+
+    A process is asked for its own code: what is edited after the first answer it does not run.
 
     Args:
         packages: their names, such as `train`; the order does not matter.

@@ -6,12 +6,15 @@ The project's root is such a folder, `real/` another one.
 import os
 from pathlib import Path
 
+from terracyte.core.hashing import TRAINING, code_hash
+
 PARAMS = Path("params.yaml")
 EXPERIMENT = Path("experiment.yaml")
 DATA = Path("data")
 METRICS = Path("metrics")
 
-CHECKPOINTS = DATA / "checkpoints"
+# By code, too: a training that was killed goes on with the code that began it, or anew.
+CHECKPOINTS = DATA / "checkpoints" / code_hash(*TRAINING)
 STUDIES = DATA / "optuna"  # searches, so that a killed one goes on
 PRETRAINED = DATA / "pretrained"  # what each row's weights start from
 

@@ -63,7 +63,7 @@ class Node:
         return [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
 
     def has_finished_an_epoch(self) -> bool:
-        return any(self.folder.glob("terracyte/*/data/checkpoints/*/epoch_*"))
+        return any(self.folder.glob("terracyte/*/data/checkpoints/*/*/epoch_*"))
 
     def kill(self) -> None:
         """Lose the node: every process of it, at once."""

@@ -1,5 +1,6 @@
 """The train stage: what it writes, and that it writes the same again."""
 
+import shutil
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -180,3 +181,19 @@ def test_an_unknown_variant_is_one_line(project: Path) -> None:
     assert ended.returncode == 2
     assert ended.stderr.count("\n") == 1
     assert "mars-unet_0" in ended.stderr
+
+
+def test_other_code_that_trains_finds_no_checkpoint(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "terracyte", tmp_path / "terracyte", ignore=shutil.ignore_patterns("__pycache__"))
+
+    def place() -> str:
+        command = [sys.executable, "-c", "from terracyte.core import paths; print(paths.CHECKPOINTS)"]
+        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+
+    before = place()
+    with (tmp_path / "terracyte/report/page.py").open("a") as stream:
+        stream.write("# decides no training\n")
+    assert place() == before
+    with (tmp_path / "terracyte/train/losses.py").open("a") as stream:
+        stream.write("# may decide one\n")
+    assert place() != before
