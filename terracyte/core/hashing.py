@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-
 TRAINING = ("images", "metrics", "models", "tasks", "train")  # the packages that decide what a training gives
 
 
