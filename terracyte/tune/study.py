@@ -144,9 +144,10 @@ class Study:
         with _storage_errors():
             trial = self._ask(job)
             values: dict[str, object] = {}
-            for key, dimension in self._tune.space.items():
+            for place, (key, dimension) in enumerate(self._tune.space.items()):
                 if dimension.matters({**self._start, **values}):
-                    values[key] = _suggest(trial, key, dimension)
+                    self._study.sampler = _sampler(self._tune.seed, job, place, self._workers)
+                    values[key] = self._tried(key, _suggest(trial, key, dimension))
             return RunningTrial(self._study, trial, values)
 
     def trials(self) -> list[Trial]:
@@ -187,7 +188,6 @@ class Study:
         """The job's trial: the one that a killed process has left, or a new one."""
         import optuna
 
-        self._study.sampler = _sampler(self._tune.seed, job, self._workers)
         ours = [each for each in self._study.get_trials(deepcopy=False) if each.user_attrs.get(_JOB) == job]
         running = next((each for each in ours if each.state == optuna.trial.TrialState.RUNNING), None)
         if running is not None:
@@ -196,6 +196,15 @@ class Study:
             # made with its job, and the reference with its values: there is no moment at which a kill could part them
             self._study.enqueue_trial(dict(self._start) if job == 0 else {}, user_attrs={_JOB: job})
         return self._study.ask()
+
+    def _tried(self, key: str, found: object) -> object:
+        """A drawn number with few digits, as people would write it, within its bounds; choices and the reference's own
+        values have theirs."""
+        dimension = self._tune.space[key]
+        if dimension.choices is not None or not isinstance(found, float) or found == self._start.get(key):
+            return found
+        low, high = dimension.bounds
+        return min(max(float(f"{found:.{_DIGITS}g}"), low), high)
 
     def _trial(self, found: "optuna.trial.FrozenTrial") -> Trial:
         import optuna
@@ -209,7 +218,7 @@ class Study:
         return Trial(
             number=found.number,
             state=states[found.state],
-            values={key: _rounded(found.params[key]) for key in self._tune.space if key in found.params},
+            values={key: self._tried(key, found.params[key]) for key in self._tune.space if key in found.params},
             score=None if failed or found.value is None else float(found.value),
             epochs=tuple(float(found.intermediate_values[epoch]) for epoch in sorted(found.intermediate_values)),
             failure=str(found.user_attrs.get(_FAILURE, "")),
@@ -220,23 +229,24 @@ def _suggest(trial: "optuna.Trial", key: str, dimension: Dimension) -> object:
     if dimension.choices is not None:
         return trial.suggest_categorical(key, dimension.choices)
     low, high = dimension.bounds
-    return _rounded(trial.suggest_float(key, low, high, log=dimension.scale == "log"))
+    return trial.suggest_float(key, low, high, log=dimension.scale == "log")
 
 
-def _rounded(value: object) -> object:
-    """A number of few digits, as people would write it; the bounds of the space have no more."""
-    return float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value
+def _sampler(seed: int, job: int, place: int, workers: int) -> "optuna.samplers.BaseSampler":
+    """The tree-structured Parzen estimator (Bergstra et al., NIPS 2011), seeded anew for each value of each job.
 
+    So a choice depends on the finished trials alone, and not on which process makes it, or on what that process did
+    before: one that was killed may have chosen some of the job's values.
 
-def _sampler(seed: int, job: int, workers: int) -> "optuna.samplers.BaseSampler":
-    """The tree-structured Parzen estimator (Bergstra et al., NIPS 2011), seeded anew for each job.
-
-    So a job's choice depends on the finished trials alone, and not on which process makes it, or on what that process
-    did before.
+    Args:
+        seed: of the search.
+        job: its number.
+        place: of the value's key in the space.
+        workers: how many trials are under way at a time.
     """
     import optuna
 
-    own = int(np.random.SeedSequence([seed, job]).generate_state(1)[0])
+    own = int(np.random.SeedSequence([seed, job, place]).generate_state(1)[0])
     return optuna.samplers.TPESampler(seed=own, constant_liar=workers > 1)
 
 

@@ -4,6 +4,7 @@ import fcntl
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,6 +92,24 @@ def test_values_stay_within_the_space_and_conditions_hold() -> None:
     assert {trial.values["schedule"] for trial in record.trials()} == {"cosine", "constant"}
 
 
+def test_choices_bounds_and_the_reference_s_values_keep_all_their_digits() -> None:
+    space = {
+        "weight_averaging": Dimension(low=0.9, high=0.99999),
+        "beta_2": Dimension(choices=(0.99995, 0.99985)),
+        "learning_rate": Dimension(low=0.0012345, high=0.0012346),
+    }
+    start = {"weight_averaging": 0.99995, "beta_2": 0.99985, "learning_rate": 0.00123455}
+    record = Study("digits", Tune(variant="a", trials=4, space=space), start, 1)
+    tried = []
+    for job in record.pending(4):
+        begun = record.begin(job)
+        tried.append(begun.values)
+        begun.end(Outcome(state="complete", score=0.5))
+    assert [trial.values for trial in record.trials()] == tried
+    assert tried[0] == start
+    assert all(space[key].holds(value) for values in tried for key, value in values.items())
+
+
 def test_one_seed_is_one_search_and_another_seed_another() -> None:
     records = [study("a"), study("b"), study("c", seed=1)]
     for record in records:
@@ -147,6 +166,26 @@ def killed_before_it_chose(record: Study) -> None:
 
 def killed_before_it_told(record: Study) -> None:
     record.begin(0)
+
+
+def test_a_trial_killed_between_two_choices_makes_the_same_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    run(study("whole"), trials=4)
+    record = study("killed")
+    run(record, trials=3)
+    suggest, asked = tuning._suggest, []
+
+    def killed(trial: Any, key: str, dimension: Dimension) -> object:
+        asked.append(key)
+        if len(asked) > 1:
+            raise KeyboardInterrupt
+        return suggest(trial, key, dimension)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tuning, "_suggest", killed)
+        with pytest.raises(KeyboardInterrupt):
+            record.begin(3)
+    run(study("killed"), trials=4)
+    assert study("killed").trials() == study("whole").trials()
 
 
 @pytest.mark.parametrize("kill", [killed_before_it_was_made, killed_before_it_chose, killed_before_it_told])
