@@ -3,10 +3,12 @@
 import dataclasses
 import fcntl
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -22,6 +24,7 @@ STORAGE = "TERRACYTE_STUDIES"  # the variable by which users choose a database f
 
 State = Literal["complete", "pruned", "failed"]
 _JOB, _FAILURE = "job", "failure"  # user attributes of a trial
+_COPYING = "copying"  # of a study: true while it is half a copy
 _DIGITS = 4  # significant ones of a searched number
 _STARTUP_TRIALS, _WARMUP_EPOCHS = 5, 1  # before which the median prunes nothing
 
@@ -270,12 +273,39 @@ def _storage(name: str) -> "optuna.storages.BaseStorage":
     url, journal = os.environ.get(STORAGE), paths.STUDIES / f"{name}.journal"
     if not url:
         return _journal(journal)
-    database = optuna.storages.RDBStorage(url)
-    if journal.exists() and name not in optuna.get_all_study_names(database):
-        local = _journal(journal)
-        if name in optuna.get_all_study_names(local):
-            optuna.copy_study(from_study_name=name, from_storage=local, to_storage=database)
+    try:
+        database = optuna.storages.RDBStorage(url)
+    except Exception as error:  # of SQLAlchemy, Optuna, the driver or Python: it depends on what the address lacks
+        raise _unusable(error) from error
+    local = _journal(journal) if journal.exists() else None
+    known = local is not None and name in optuna.get_all_study_names(local)
+    _take_half_away(name, database, known)
+    if local is not None and known and name not in optuna.get_all_study_names(database):
+        _copy(optuna.load_study(study_name=name, storage=local), database)
     return database
+
+
+def _copy(study: "optuna.Study", database: "optuna.storages.BaseStorage") -> None:
+    """Copy a study into a database, marked as half a copy until it is whole: an error or a kill may come between."""
+    import optuna
+
+    copy = optuna.create_study(study_name=study.study_name, storage=database, direction="maximize")
+    copy.set_user_attr(_COPYING, True)
+    for key, value in study.user_attrs.items():
+        copy.set_user_attr(key, value)
+    copy.add_trials(study.get_trials(deepcopy=False))
+    copy.set_user_attr(_COPYING, False)
+
+
+def _take_half_away(name: str, database: "optuna.storages.BaseStorage", known: bool) -> None:
+    """Delete half a copy of a study; one without any trial is such a half, too, if this machine `known`s more."""
+    import optuna
+
+    if name not in optuna.get_all_study_names(database):
+        return
+    found = optuna.load_study(study_name=name, storage=database)
+    if found.user_attrs.get(_COPYING, known and not found.get_trials(deepcopy=False)):
+        optuna.delete_study(study_name=name, storage=database)
 
 
 def _journal(file: Path) -> "JournalStorage":
@@ -329,11 +359,26 @@ def _storage_errors() -> Iterator[None]:
     try:
         yield
     except (StorageInternalError, sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
-        message = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"the storage of studies cannot be used ({message}): check {STORAGE}, or unset it to keep studies in "
-            f"{paths.STUDIES}"
-        ) from error
+        raise _unusable(error) from error
+
+
+def _unusable(error: Exception) -> InputError:
+    message = " ".join(_without_password(str(error)).split())[:200]
+    return InputError(
+        f"the storage of studies cannot be used ({message}): check {STORAGE}, which needs a database of its own, or "
+        f"unset it to keep studies in {paths.STUDIES}"
+    )
+
+
+def _without_password(message: str) -> str:
+    """A message that may quote the address, or the part of its password that was taken for something else: a password
+    may hold an @ or a / that ought to have been written as %40 or %2F."""
+    spans = re.findall(r"://[^:/@]*:(.*)@|[?&]\w*password=([^&]*)", os.environ.get(STORAGE, ""))
+    secrets = [secret for span in spans for written in span for secret in (written, unquote(written))]
+    parts = {part for secret in secrets for part in re.split("[/@:?#=&]", secret)} - {""}
+    for part in sorted(parts, key=len, reverse=True):
+        message = message.replace(part, "***")
+    return message
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:

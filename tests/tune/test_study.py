@@ -1,12 +1,16 @@
 """Studies: what is tried next, what is remembered, and what a kill costs."""
 
+import contextlib
 import fcntl
+import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
 
 from terracyte.core import paths
 from terracyte.core.errors import InputError
@@ -281,6 +285,40 @@ def test_a_database_that_lacks_the_study_goes_on_from_the_journal(
     assert len(journal.trials()) == 6
 
 
+@pytest.mark.parametrize("rows", [0, 2])
+@pytest.mark.parametrize("fault", [KeyboardInterrupt(), StorageInternalError("connection lost")])
+def test_half_a_copy_is_made_anew(
+    rows: int, fault: BaseException, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = study()
+    run(local, 4)
+    monkeypatch.setenv(tuning.STORAGE, f"sqlite:///{project}/studies.db")
+    create, created = RDBStorage._create_new_trial, []
+
+    def broken(*args: Any, **keywords: Any) -> int:
+        created.append(args)
+        if len(created) > rows:
+            raise fault
+        return create(*args, **keywords)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RDBStorage, "_create_new_trial", broken)
+        with pytest.raises((KeyboardInterrupt, InputError)):
+            study()
+    assert study().trials() == local.trials()
+
+
+def test_half_a_copy_is_used_by_no_machine_and_a_whole_one_by_all(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(tuning.STORAGE, f"sqlite:///{project}/studies.db")
+    begun_here = study()
+    run(begun_here, 2)
+    assert len(study().trials()) == 2
+    begun_here._study.set_user_attr("copying", True)
+    assert study().trials() == []
+
+
 def study_of_journal(name: str, monkeypatch: pytest.MonkeyPatch) -> list[tuning.Trial]:
     with monkeypatch.context() as patch:
         patch.delenv(tuning.STORAGE)
@@ -299,6 +337,36 @@ def test_a_database_out_of_reach_is_one_line(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(InputError, match=f"cannot be used.*{tuning.STORAGE}") as caught:
         study()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://ann:geheim@127.0.0.1:port/studies",
+        "postgresql://ann:x/geheim@127.0.0.1/studies",
+        "geheim://ann:geheim@127.0.0.1/studies",
+        "geheim+sqlite://ann:geh%65im@127.0.0.1/studies",
+        "geheim://ann@127.0.0.1/studies?sslpassword=geheim",
+        "sqlite://ann:geheim@127.0.0.1/studies",
+        "an address",
+    ],
+)
+def test_an_unusable_address_is_one_line_without_its_password(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(tuning.STORAGE, address)
+    with pytest.raises(InputError, match=f"cannot be used.*{tuning.STORAGE}") as caught:
+        study()
+    assert "\n" not in str(caught.value)
+    assert "geheim" not in str(caught.value)
+
+
+def test_a_database_of_another_program_is_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(tuning.STORAGE, f"sqlite:///{project}/mlflow.db")
+    with contextlib.closing(sqlite3.connect("mlflow.db")) as database:  # as MLflow makes it: Alembic's table is its own
+        database.execute("create table alembic_version (version_num varchar(32) not null)")
+        database.execute("insert into alembic_version values ('1b5f0d9ad7c1')")
+        database.commit()
+    with pytest.raises(InputError, match="cannot be used.*needs a database of its own"):
+        study()
 
 
 def test_the_journal_lies_among_the_studies() -> None:
