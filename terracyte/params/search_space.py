@@ -101,7 +101,7 @@ class Tune:
 
     variant: str = ""
     trials: int = number(0, 100_000, default=0)
-    minutes: float | None = number(0, 100_000, default=None)
+    minutes: float | None = number(0.01, 100_000, default=None)
     seed: int = number(0, 2**31 - 1000, default=0)
     share: float = number(0.01, 1, default=1.0)
     pruner: Literal["median", "hyperband", "none"] = "median"

@@ -43,7 +43,8 @@ def search(settings: Params, task: str) -> Record:
         trials = study.trials()
         best = best_of(trials)
         if best is None:
-            failure = next((each.failure for each in trials if each.failure), "all were pruned")
+            other = "all were pruned" if trials else "the time was over before one had begun"
+            failure = next((each.failure for each in trials if each.failure), other)
             raise InputError(f"tune.{task}: none of {len(trials)} trials came to a score: {failure}")
         confirmation = _confirm(settings, task, study, best)
     better = best.number > 0 and np.mean(confirmation[WINNER]) > np.mean(confirmation[REFERENCE])
@@ -77,7 +78,8 @@ def _run_trials(settings: Params, task: str, study: Study) -> None:
             yield TrialJob(task, study.name, number, running[number].values)
 
     def should_prune(job: TrialJob, epoch: tuple[int, float]) -> bool:
-        return running[job.number].should_prune(*epoch)
+        asking = running.get(job.number)
+        return asking is None or asking.should_prune(*epoch)  # a question may outlive a job that was given up
 
     done = tune.trials - len(pending)
     with tqdm(total=tune.trials, initial=done, desc=f"tune {task}", unit="trial", disable=None) as bar:

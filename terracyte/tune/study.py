@@ -154,10 +154,8 @@ class Study:
             return RunningTrial(self._study, trial, values)
 
     def trials(self) -> list[Trial]:
-        """The finished trials, by number."""
-        with _storage_errors():
-            found = self._study.get_trials(deepcopy=False)
-        return [self._trial(each) for each in found if each.state.is_finished() and _JOB in each.user_attrs]
+        """The finished trials within the budget, by number; those beyond it are of a time when it was larger."""
+        return [self._trial(each) for each in self._finished()]
 
     def importances(self) -> dict[str, float]:
         """How much each key decides about being among the best trials (PED-ANOVA, arXiv 2304.10255), summing to 1.
@@ -170,8 +168,10 @@ class Study:
         keys = [key for key in self._tune.space if len({repr(trial.values.get(key)) for trial in complete}) > 1]
         if len(complete) < 4 or not keys:
             return {}
+        counted = optuna.create_study(direction="maximize")
+        counted.add_trials(self._finished())
         try:
-            found = optuna.importance.get_param_importances(self._study)
+            found = optuna.importance.get_param_importances(counted)
         except (ValueError, RuntimeError):  # all scores alike
             return {}
         return {key: round(float(found[key]), _DIGITS) for key in keys if key in found}
@@ -186,6 +186,12 @@ class Study:
         with _storage_errors():
             value: float | None = self._study.user_attrs.get(name)
         return value
+
+    def _finished(self) -> list["optuna.trial.FrozenTrial"]:
+        with _storage_errors():
+            found = self._study.get_trials(deepcopy=False)
+        done = [each for each in found if each.state.is_finished() and _JOB in each.user_attrs]
+        return [each for each in done if each.number < self._tune.trials]
 
     def _ask(self, job: int) -> "optuna.Trial":
         """The job's trial: the one that a killed process has left, or a new one."""

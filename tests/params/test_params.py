@@ -85,6 +85,7 @@ UNLABELLED = {"kind": "segmentation", "classes": ["a", "b"], "height": 32, "widt
         ("variants.mars-unet_1.change.tuned", True, "'variants.mars-unet_1.change.tuned' can only be false"),
         ("tune.mars.variant", "blood-cnn", "'tune.mars.variant.blood-cnn' is unknown"),
         ("tune.mars.trials", -1, "'tune.mars.trials' is -1"),
+        ("tune.mars.minutes", 0, "'tune.mars.minutes' is 0.0 (float); it must be between 0.01 and 100000"),
         ("tune.mars.pruner", "best", "it must be one of median, hyperband, none"),
         ("tune.mars.change.epoch", 3, "'tune.mars.change.epoch' is unknown; did you mean 'epochs'?"),
         ("tune.mars.change.epochs", 0, "'tune.mars.epochs' is 0"),

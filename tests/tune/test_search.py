@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import functools
+import itertools
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -112,12 +114,40 @@ def test_no_trials_are_no_search(edit: Edit) -> None:
     assert not paths.STUDIES.exists()
 
 
-def test_time_is_a_budget_too(edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("minutes", "begun"), [(0.5, 0), (1.5, 1), (2.5, 2)])
+def test_time_is_a_budget_too(minutes: float, begun: int, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
     done = pretend(monkeypatch, {})
-    edit("tune.mars.minutes", 0)
-    with pytest.raises(InputError, match="none of 0 trials"):
+    # a minute goes by from one look at the clock to the next
+    monkeypatch.setattr(search, "time", SimpleNamespace(monotonic=itertools.count(step=60).__next__))
+    edit("tune.mars.minutes", minutes)
+    if begun:
+        assert len(search.search(params.load(), "mars")["trials"]) == begun
+    else:
+        with pytest.raises(InputError, match="none of 0 trials came to a score: the time was over before one had"):
+            search.search(params.load(), "mars")
+    assert len(done) == begun
+
+
+def test_a_smaller_budget_forgets_the_later_trials(edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, {"reference": 0.5, "winner": 0.6})
+    assert search.search(params.load(), "mars")["best"]["number"] == 2
+    edit("tune.mars.trials", 2)
+    outcome = search.search(params.load(), "mars")
+    assert ([trial["number"] for trial in outcome["trials"]], outcome["best"]["number"]) == ([0, 1], 0)
+
+
+def test_a_question_of_a_job_that_was_given_up_is_answered_with_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = []
+
+    def run(function: Any, jobs: Any, where: Compute, inputs: Any, answer: Any) -> Any:
+        for job in jobs:
+            yield job, compute.Lost("signal 9")
+            answers.append(answer(job, (1, 0.5)))
+
+    monkeypatch.setattr(compute, "run", run)
+    with pytest.raises(InputError, match=r"none of 3 trials came to a score: its process died 3 times \(signal 9\)"):
         search.search(params.load(), "mars")
-    assert done == []
+    assert answers == [True] * 3
 
 
 def test_a_search_without_any_score_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage
+from sqlalchemy.exc import SQLAlchemyError
 
 from terracyte.core import paths
 from terracyte.core.errors import InputError
@@ -130,6 +129,15 @@ def test_more_trials_go_on_with_the_same_study() -> None:
     assert study("parts").pending(5) == []
     run(study("parts"))
     assert study("parts").trials() == study("whole").trials()
+
+
+def test_a_smaller_budget_leaves_out_the_later_trials() -> None:
+    run(study())
+    run(study("few"), trials=10)
+    smaller = Study("mars-a", Tune(variant="a", trials=10, space=SPACE), START, 1)
+    assert smaller.trials() == study("few").trials()
+    assert smaller.importances() == study("few").importances() != study().importances()
+    assert len(study().trials()) == TRIALS
 
 
 def test_a_killed_trial_is_gone_on_with_as_if_nothing_had_happened() -> None:
@@ -286,23 +294,24 @@ def test_a_database_that_lacks_the_study_goes_on_from_the_journal(
 
 
 @pytest.mark.parametrize("rows", [0, 2])
-@pytest.mark.parametrize("fault", [KeyboardInterrupt(), StorageInternalError("connection lost")])
+@pytest.mark.parametrize("fault", [KeyboardInterrupt(), SQLAlchemyError("connection lost")])
 def test_half_a_copy_is_made_anew(
     rows: int, fault: BaseException, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     local = study()
     run(local, 4)
     monkeypatch.setenv(tuning.STORAGE, f"sqlite:///{project}/studies.db")
-    create, created = RDBStorage._create_new_trial, []
+    kind, added = type(local._study), []
+    add = kind.add_trial
 
-    def broken(*args: Any, **keywords: Any) -> int:
-        created.append(args)
-        if len(created) > rows:
+    def broken(study: Any, trial: Any) -> None:
+        added.append(trial)
+        if len(added) > rows:
             raise fault
-        return create(*args, **keywords)
+        add(study, trial)
 
     with monkeypatch.context() as patch:
-        patch.setattr(RDBStorage, "_create_new_trial", broken)
+        patch.setattr(kind, "add_trial", broken)
         with pytest.raises((KeyboardInterrupt, InputError)):
             study()
     assert study().trials() == local.trials()
@@ -365,7 +374,7 @@ def test_a_database_of_another_program_is_one_line(project: Path, monkeypatch: p
         database.execute("create table alembic_version (version_num varchar(32) not null)")
         database.execute("insert into alembic_version values ('1b5f0d9ad7c1')")
         database.commit()
-    with pytest.raises(InputError, match="cannot be used.*needs a database of its own"):
+    with pytest.raises(InputError, match=r"cannot be used.*needs a database of its own"):
         study()
 
 
