@@ -192,6 +192,9 @@ def _checked(content: object, experiment: Experiment) -> Params:
             check_keys([tune.variant], _variants_of(params, task), f"tune.{task}.variant")
             tune.check(params.reference[task], params.change(tune.variant), f"tune.{task}")
             params.trial(task, {})
+            for key, dimension in tune.space.items():
+                for value in dimension.choices or dimension.bounds:
+                    build(Config, {**params.reference[task], key: value}, f"tune.{task}.space")
     _check_seeds(params.seeds, "seeds")
     return params
 

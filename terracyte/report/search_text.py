@@ -38,6 +38,12 @@ def note(task: str, outcome: Outcome) -> str:
     # none where the reference's trial was killed before it had begun
     first = next((trial["score"] for trial in trials if trial["number"] == 0), None)
     against = f"{formats.percent(best['score'])} against {_percent(first)}"
+    if failures := outcome["confirmation"].get("failures"):
+        training, failure = next(iter(failures.items()))
+        return (
+            f"{counted}: {name} was better than the reference ({against}), but in the confirmation a training failed "
+            f"({training}: {failure}): the reference stays."
+        )
     return (
         f"{counted}: {name} was better than the reference ({against}), but not {with_seeds} ({_means(outcome)}): the "
         "reference stays."

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from terracyte import compute, tasks
+from terracyte import compute, params, tasks
 from terracyte.core import paths
 from terracyte.core.errors import InputError
 from terracyte.params import Params
@@ -28,11 +28,12 @@ def search(settings: Params, task: str) -> Record:
 
     Returns:
         `values`: what replaces the reference's values, empty where they stay; `chosen`: reference or winner;
-        `best`: the best trial; `confirmation`: scores of both with fresh seeds; `importances`; `trials`; and what the
-        search was. No clock is among them.
+        `best`: the best trial; `confirmation`: scores of both with fresh seeds, None of a training that failed, and the
+        `failures`, if any; `importances`; `trials`; and what the search was. No clock is among them.
 
     Raises:
-        InputError: another process is searching, no trial came to a score, or the storage cannot be used.
+        InputError: another process is searching, no trial came to a score, the storage cannot be used, or what trials
+            depend on was changed meanwhile.
     """
     tune = settings.tune[task]
     if not tune.trials:
@@ -47,7 +48,8 @@ def search(settings: Params, task: str) -> Record:
             failure = next((each.failure for each in trials if each.failure), other)
             raise InputError(f"tune.{task}: none of {len(trials)} trials came to a score: {failure}")
         confirmation = _confirm(settings, task, study, best)
-    better = best.number > 0 and np.mean(confirmation[WINNER]) > np.mean(confirmation[REFERENCE])
+    _check_unchanged(settings, task, study)
+    better = _is_confirmed(confirmation)
     return {
         "study": study.name,
         "variant": tune.variant,
@@ -75,7 +77,8 @@ def _run_trials(settings: Params, task: str, study: Study) -> None:
             if tune.minutes is not None and time.monotonic() - start >= 60 * tune.minutes:
                 return
             running[number] = study.begin(number)
-            yield TrialJob(task, study.name, number, running[number].values)
+            tried = trial.training(settings, task, running[number].values, tune.seed, f"{study.name}-{number}")
+            yield TrialJob(number, tried)
 
     def should_prune(job: TrialJob, epoch: tuple[int, float]) -> bool:
         asking = running.get(job.number)
@@ -96,30 +99,61 @@ def _inputs(settings: Params, task: str) -> compute.Inputs:
     return inputs.of_training(tasks.make(task, settings), settings.tune[task].variant)
 
 
-def _confirm(settings: Params, task: str, study: Study, best: Trial) -> dict[str, list[float]]:
+def _confirm(settings: Params, task: str, study: Study, best: Trial) -> Record:
     """Scores of the reference and of the best trial's values, each trained again with seeds that no trial had."""
-    tune = settings.tune[task]
-    seeds = [tune.seed + 1 + number for number in range(tune.confirm)]
     if best.number == 0:
         return {"seeds": [], REFERENCE: [], WINNER: []}
-    compared = {REFERENCE: trial.reference_values(settings, task), WINNER: dict(best.values)}
-    names = {REFERENCE: REFERENCE, WINNER: f"trial {best.number}"}
-    jobs = [
-        ConfirmationJob(task, study.name, whose, values, seed)
-        for seed in seeds
-        for whose, values in compared.items()
-        if study.remembered(f"{names[whose]} seed {seed}") is None
-    ]
-    with tqdm(total=len(jobs), desc=f"confirm {task}", unit="training", disable=None) as bar:
-        for job, result in compute.run(trial.confirm, jobs, settings.compute, _inputs(settings, task)):
-            if isinstance(result, compute.Lost):
-                raise InputError(f"tune.{task}: {job.whose} with seed {job.seed}: {result}")
-            study.remember(f"{names[job.whose]} seed {job.seed}", result)
-            bar.update()
-    scores = {
-        whose: [study.remembered(f"{name} seed {seed}") or 0.0 for seed in seeds] for whose, name in names.items()
+    first, number = settings.tune[task].seed + 1, settings.tune[task].confirm
+    compared = {
+        REFERENCE: ("reference", trial.reference_values(settings, task)),
+        WINNER: (f"trial-{best.number}", best.values),
     }
-    return {"seeds": [float(seed) for seed in seeds], **scores}
+    jobs = [
+        ConfirmationJob(whose, trial.training(settings, task, values, seed, f"{study.name}-{name}-seed-{seed}"))
+        for seed in range(first, first + number)
+        for whose, (name, values) in compared.items()
+    ]
+    _run_confirmations(settings, task, study, jobs)
+    found = {(job.whose, job.training.seed): study.remembered(job.training.name) for job in jobs}
+    scores = {
+        each: [None if isinstance(value, str) else value for (whose, _), value in found.items() if whose == each]
+        for each in compared
+    }
+    failures = {f"{whose} seed {seed}": value for (whose, seed), value in found.items() if isinstance(value, str)}
+    seeds = [float(seed) for seed in range(first, first + number)]
+    return {"seeds": seeds, **scores, **({"failures": failures} if failures else {})}
+
+
+def _run_confirmations(settings: Params, task: str, study: Study, jobs: list[ConfirmationJob]) -> None:
+    """Train what the study does not remember yet."""
+    left = [job for job in jobs if study.remembered(job.training.name) is None]
+    with tqdm(total=len(left), desc=f"confirm {task}", unit="training", disable=None) as bar:
+        for job, result in compute.run(trial.confirm, left, settings.compute, _inputs(settings, task)):
+            if isinstance(result, compute.Lost):  # of both alike: their networks are of one size
+                raise InputError(f"tune.{task}: {job.whose} with seed {job.training.seed}: {result}")
+            study.remember(job.training.name, result.failure if result.score is None else result.score)
+            bar.update()
+
+
+def _is_confirmed(confirmation: Record) -> bool:
+    """Whether the winner wins again: with a score of each training, and the better mean."""
+    if not confirmation["seeds"] or "failures" in confirmation:
+        return False
+    return bool(np.mean(confirmation[WINNER]) > np.mean(confirmation[REFERENCE]))
+
+
+def _check_unchanged(settings: Params, task: str, study: Study) -> None:
+    """DVC records what stands in the files at the end as that of which the result was made.
+
+    Raises:
+        InputError: they are not those with which the search began.
+    """
+    now = params.load()
+    if now.tune.get(task) != settings.tune[task] or trial.study_name(now, task) != study.name:
+        raise InputError(
+            f"tune.{task}: params.yaml, experiment.yaml, data or code were changed during the search: run it again "
+            "(its trials are kept)"
+        )
 
 
 def _record(finished: Trial) -> Record:

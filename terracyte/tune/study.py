@@ -176,15 +176,15 @@ class Study:
             return {}
         return {key: round(float(found[key]), _DIGITS) for key in keys if key in found}
 
-    def remember(self, name: str, value: float) -> None:
-        """Keep a number with the study."""
+    def remember(self, name: str, value: float | str) -> None:
+        """Keep a number or a text with the study."""
         with _storage_errors():
             self._study.set_user_attr(name, value)
 
-    def remembered(self, name: str) -> float | None:
-        """A number that was kept; None for none."""
+    def remembered(self, name: str) -> float | str | None:
+        """What was kept; None for nothing."""
         with _storage_errors():
-            value: float | None = self._study.user_attrs.get(name)
+            value: float | str | None = self._study.user_attrs.get(name)
         return value
 
     def _finished(self) -> list["optuna.trial.FrozenTrial"]:

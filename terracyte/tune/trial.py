@@ -5,17 +5,43 @@ import logging
 import shutil
 from collections.abc import Callable
 
-from terracyte import params, tasks
+from terracyte import tasks
 from terracyte.compute import Ask
 from terracyte.core import files, forms, paths, quiet
 from terracyte.core.errors import UnusableFileError
-from terracyte.core.hashing import digest, file_hash
-from terracyte.params import Params
+from terracyte.core.hashing import code_hash, digest, file_hash
+from terracyte.params import Config, Params, TaskSpec
 from terracyte.params.row import data_hash
 from terracyte.params.search_space import Values
 from terracyte.tune.study import Outcome, Study
 
 Report = Callable[[int, float], None]
+
+# Those of train.variant, whose import takes the seconds of Keras.
+PACKAGES = ("images", "metrics", "models", "tasks", "train")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Training:
+    """What a process trains: all that it needs of params.yaml, which may be edited while a search runs.
+
+    Attributes:
+        name: of its checkpoint and in messages; no other training of the study has it.
+        task: whose search.
+        spec: what the task is.
+        variant: whose pretrained weights it starts from.
+        config: the resolved configuration.
+        share: of the training images, 0-1.
+        seed: of the training.
+    """
+
+    name: str
+    task: str
+    spec: TaskSpec
+    variant: str
+    config: Config
+    share: float
+    seed: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,16 +49,12 @@ class TrialJob:
     """A trial of a task's search.
 
     Attributes:
-        task: whose search.
-        study: its name.
         number: of the job.
-        values: to be tried, of the searched keys.
+        training: what it tries.
     """
 
-    task: str
-    study: str
     number: int
-    values: Values
+    training: Training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,18 +62,12 @@ class ConfirmationJob:
     """Values to be trained again with another seed.
 
     Attributes:
-        task: whose search.
-        study: its name.
         whose: reference or winner.
-        values: of the searched keys.
-        seed: of the training.
+        training: with that seed.
     """
 
-    task: str
-    study: str
     whose: str
-    values: Values
-    seed: int
+    training: Training
 
 
 class PrunedError(Exception):
@@ -59,9 +75,16 @@ class PrunedError(Exception):
 
 
 def open_study(settings: Params, task: str) -> Study:
-    """The study of a task's search; another variant, space, pruner, seed or data is another study."""
+    """The study of a task's search."""
+    name, start = study_name(settings, task), reference_values(settings, task)
+    return Study(name, settings.tune[task], start, settings.compute.trials)
+
+
+def study_name(settings: Params, task: str) -> str:
+    """It stands for all that trials depend on: task, variant, space, pruner, seed, data and code."""
     tune, backbone = settings.tune[task], paths.backbone(settings.tune[task].variant)
     parts = {
+        "spec": dataclasses.asdict(settings.tasks[task]),
         "config": dataclasses.asdict(settings.trial(task, {})),
         "space": {key: dimension.declared() for key, dimension in tune.space.items()},
         "order": list(tune.space),
@@ -70,8 +93,23 @@ def open_study(settings: Params, task: str) -> Study:
         "share": tune.share,
         "data": data_hash(task),
         "weights": file_hash(backbone) if backbone else "",
+        "code": code_hash(*PACKAGES),
     }
-    return Study(f"{task}-{digest(parts)[:12]}", tune, reference_values(settings, task), settings.compute.trials)
+    return f"{task}-{digest(parts)[:12]}"
+
+
+def training(settings: Params, task: str, values: Values, seed: int, name: str) -> Training:
+    """The training of values of the searched keys, as the settings are now."""
+    tune = settings.tune[task]
+    return Training(
+        name=name,
+        task=task,
+        spec=settings.tasks[task],
+        variant=tune.variant,
+        config=settings.trial(task, values),
+        share=tune.share,
+        seed=seed,
+    )
 
 
 def reference_values(settings: Params, task: str) -> dict[str, object]:
@@ -87,15 +125,26 @@ def run(job: TrialJob, ask: Ask) -> Outcome:
     Raises:
         OSError, UnusableFileError: the disk is full, or a file damaged: that says nothing about what was tried.
     """
-    settings = params.load()
 
     def report(epoch: int, score: float) -> None:
         if ask((epoch, score)):
             raise PrunedError
 
-    seed, name = settings.tune[job.task].seed, f"{job.study}-{job.number}"
+    return _outcome(job.training, report)
+
+
+def confirm(job: ConfirmationJob, ask: Ask) -> Outcome:
+    """Train values with another seed.
+
+    Raises:
+        OSError, UnusableFileError: see `run`.
+    """
+    return _outcome(job.training, lambda epoch, score: None)
+
+
+def _outcome(training: Training, report: Report) -> Outcome:
     try:
-        return Outcome(state="complete", score=_train(settings, job.task, job.values, seed, name, report))
+        return Outcome(state="complete", score=_train(training, report))
     except PrunedError:
         return Outcome(state="pruned")
     except (OSError, UnusableFileError):
@@ -104,35 +153,25 @@ def run(job: TrialJob, ask: Ask) -> Outcome:
         return Outcome(state="failed", failure=" ".join((str(error) or type(error).__name__).split())[:300])
 
 
-def confirm(job: ConfirmationJob, ask: Ask) -> float:
-    """Train values with another seed; the score.
-
-    Raises:
-        InputError: the training fails.
-    """
-    name = f"{job.study}-{job.whose}-{job.seed}"
-    return _train(params.load(), job.task, job.values, job.seed, name, lambda epoch, score: None)
-
-
-def _train(settings: Params, task_name: str, values: Values, seed: int, name: str, report: Report) -> float:
-    config = settings.trial(task_name, values)
+def _train(training: Training, report: Report) -> float:
     # each trial is a network of its own, and TensorFlow advises against tracing so many
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     with quiet.importing_keras():
         from terracyte.train.batches import part, read_training
         from terracyte.train.fit import Fitting
-    tune, task = settings.tune[task_name], tasks.make(task_name, settings)
-    selection, checkpoint = f"val_{task.selection}", paths.CHECKPOINTS / name
-    training, validation = read_training(task, config, seed)
+    task = tasks.of(training.task, training.spec)
+    selection, checkpoint = f"val_{task.selection}", paths.CHECKPOINTS / training.name
+    images, validation = read_training(task, training.config, training.seed)
+    weights = files.read_json(paths.balance(task.name), {"class_weights": [forms.NUMBER]})["class_weights"]
     try:
         fitted = Fitting(
-            label=f"trial {name}",
-            config=config,
-            training=part(training, tune.share),
+            label=f"trial {training.name}",
+            config=training.config,
+            training=part(images, training.share),
             validation=validation,
-            class_weights=files.read_json(paths.balance(task_name), {"class_weights": [forms.NUMBER]})["class_weights"],
-            pretrained=paths.backbone(tune.variant),
-            seed=seed,
+            class_weights=weights,
+            pretrained=paths.backbone(training.variant),
+            seed=training.seed,
             checkpoint=checkpoint,
             on_epoch=lambda epoch, scores: report(epoch, round(scores[selection], 6)),
         ).run()

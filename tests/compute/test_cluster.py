@@ -142,7 +142,8 @@ def test_a_search_goes_on_when_a_node_is_lost(cluster: Cluster, edit: Edit) -> N
     assert jobs == dict.fromkeys(range(TRIALS), 1)
     # wherever a trial ran, and however often it was begun: its score is what its values score here
     for trial in outcome["trials"][:2]:
-        again = trials.run(TrialJob("mars", study.name, trial["number"], trial["values"]), lambda epoch: False)
+        training = trials.training(params.load(), "mars", trial["values"], params.load().tune["mars"].seed, "again")
+        again = trials.run(TrialJob(trial["number"], training), lambda epoch: False)
         assert again == Outcome(state="complete", score=trial["score"])
 
 

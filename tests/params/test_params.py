@@ -94,6 +94,8 @@ UNLABELLED = {"kind": "segmentation", "classes": ["a", "b"], "height": 32, "widt
         ("tune.mars.space.dropout", {"low": 0.0}, "'tune.mars.space.dropout' must have either low and high, or"),
         ("tune.mars.space.dropout", {"low": 0.5, "high": 0.1}, "is 0.5 to 0.1; low must be below high"),
         ("tune.mars.space.dropout", {"low": 0.4, "high": 0.5}, "which leaves out the reference's 0.3"),
+        ("tune.mars.space.dropout", {"low": 0.0, "high": 2}, "'tune.mars.space.dropout' is 2.0 (float); it must be"),
+        ("tune.mars.space.schedule.choices", ["cosine", "cosin"], "'tune.mars.space.schedule' is 'cosin' (str); it"),
         ("tune.mars.space.dropout", {"choices": [0.1]}, "must list at least two different values"),
         ("tune.mars.space.dropout", {"choices": [0.1, [1]]}, "'tune.mars.space.dropout.choices[1]' is [1]"),
         ("tune.mars.space.dropout.when", {"dropout": [0.1]}, "'tune.mars.space.dropout.when.dropout' is unknown"),

@@ -24,10 +24,12 @@ from terracyte.core import files, paths
 from terracyte.core.errors import InputError, UnusableFileError
 from terracyte.params import Compute, yaml_files
 from terracyte.params.row import Identity
+from terracyte.report import search_text
+from terracyte.train import variant
 from terracyte.tune import search, study
 from terracyte.tune import trial as trials
 from terracyte.tune.study import Outcome
-from terracyte.tune.trial import ConfirmationJob, TrialJob
+from terracyte.tune.trial import ConfirmationJob, Training, TrialJob
 from tests import balanced_project
 from tests.conftest import ROOT, Edit, copy_settings, write_settings
 
@@ -63,8 +65,16 @@ def balanced(project: Path, template: Path, monkeypatch: pytest.MonkeyPatch) -> 
     shutil.copytree(template, project, dirs_exist_ok=True)
 
 
-def pretend(monkeypatch: pytest.MonkeyPatch, scores: dict[str, float], best: float = 0.9) -> list[Any]:
-    """Let trials and repetitions score as given, without processes: the reference 0.5, the last trial `best`."""
+def training() -> Training:
+    """The reference's."""
+    return trials.training(params.load(), "mars", {}, 0, "a")
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, scores: dict[str, Any], best: float = 0.9) -> list[Any]:
+    """Let trials and repetitions score as given, without processes: the reference 0.5, the last trial `best`.
+
+    A text in place of a repetition's score is why it failed.
+    """
     done: list[Any] = []
 
     def run(function: Any, jobs: Any, *_: Any) -> Any:
@@ -73,7 +83,9 @@ def pretend(monkeypatch: pytest.MonkeyPatch, scores: dict[str, float], best: flo
             if isinstance(job, TrialJob):
                 yield job, Outcome(state="complete", score=best if job.number == 2 else 0.5)
             else:
-                yield job, scores[job.whose]
+                score = scores[job.whose]
+                failed = isinstance(score, str)
+                yield job, Outcome(state="failed", failure=score) if failed else Outcome(state="complete", score=score)
 
     monkeypatch.setattr(compute, "run", run)
     return done
@@ -86,7 +98,7 @@ def test_a_winner_that_stands_fresh_seeds_is_chosen(monkeypatch: pytest.MonkeyPa
     assert outcome["best"]["number"] == 2
     assert outcome["values"] == outcome["best"]["values"] != {}
     repeats = [job for job in done if isinstance(job, ConfirmationJob)]
-    assert {(job.whose, job.seed) for job in repeats} == {("reference", 1), ("winner", 1)}
+    assert {(job.whose, job.training.seed) for job in repeats} == {("reference", 1), ("winner", 1)}
     # they are not trained a third time
     assert search.search(params.load(), "mars") == outcome
     assert len([job for job in done if isinstance(job, ConfirmationJob)]) == 2
@@ -163,9 +175,12 @@ def test_a_training_that_fails_is_a_failed_trial() -> None:
     weights = {"class_weights": [0.0, 3e38, 1.0, 1.0]}
     paths.balance("mars").unlink()
     files.write_json(paths.balance("mars"), weights)
-    outcome = trials.run(TrialJob("mars", "a", 0, {}), lambda epoch: False)
-    assert outcome.state == "failed"
-    assert "loss of epoch 1 is not finite" in outcome.failure
+    for outcome in (
+        trials.run(TrialJob(0, training()), lambda epoch: False),
+        trials.confirm(ConfirmationJob("winner", training()), lambda epoch: False),
+    ):
+        assert outcome.state == "failed"
+        assert "loss of epoch 1 is not finite" in outcome.failure
 
 
 @pytest.mark.parametrize("fault", [OSError(errno.ENOSPC, "full"), UnusableFileError("a is missing", "make it")])
@@ -177,7 +192,47 @@ def test_a_fault_of_the_machine_ends_the_search_and_condemns_no_trial(
 
     monkeypatch.setattr(trials, "_train", fail)
     with pytest.raises(type(fault)):
-        trials.run(TrialJob("mars", "a", 0, {}), lambda epoch: False)
+        trials.run(TrialJob(0, training()), lambda epoch: False)
+    with pytest.raises(type(fault)):
+        trials.confirm(ConfirmationJob("winner", training()), lambda epoch: False)
+
+
+def test_what_is_trained_is_what_stood_in_the_settings() -> None:
+    jobs: list[Any] = [TrialJob(0, training()), ConfirmationJob("winner", training())]
+    for name in ("params.yaml", "experiment.yaml"):
+        Path(name).unlink()
+    outcomes = [trials.run(jobs[0], lambda epoch: False), trials.confirm(jobs[1], lambda epoch: False)]
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[0].state == "complete"
+
+
+@pytest.mark.parametrize(
+    ("path", "value"), [("reference.mars.width", 5), ("tune.mars.share", 0.9), ("tune.mars.confirm", 2)]
+)
+def test_settings_that_are_edited_during_a_search_are_told(
+    path: str, value: object, edit: Edit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(monkeypatch, {"reference": 0.5, "winner": 0.6})
+    settings = params.load()
+    edit(path, value)
+    with pytest.raises(InputError, match=r"were changed during the search: run it again \(its trials are kept\)"):
+        search.search(settings, "mars")
+    assert len(trials.open_study(settings, "mars").trials()) == TRIALS
+
+
+@pytest.mark.parametrize("failed", ["reference", "winner"])
+def test_a_confirmation_that_fails_leaves_the_reference(failed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = pretend(monkeypatch, {"reference": 0.5, "winner": 0.6, failed: "loss of epoch 1 is not finite"})
+    outcome = search.search(params.load(), "mars")
+    assert (outcome["chosen"], outcome["values"]) == ("reference", {})
+    assert outcome["confirmation"][failed] == [None]
+    assert outcome["confirmation"]["failures"] == {f"{failed} seed 1": "loss of epoch 1 is not finite"}
+    told = search_text.note("mars", outcome)
+    assert f"a training failed ({failed} seed 1: loss of epoch 1 is not finite): the reference stays." in told
+    # it would fail again
+    begun = len(done)
+    assert search.search(params.load(), "mars") == outcome
+    assert len(done) == begun
 
 
 def test_a_search_without_a_record_is_kept_and_told(
@@ -199,7 +254,7 @@ def test_another_process_that_searches_is_not_disturbed() -> None:
         search.search(params.load(), "mars")
 
 
-def test_what_trials_depend_on_makes_another_study(edit: Edit) -> None:
+def test_what_trials_depend_on_makes_another_study(edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
     name = trials.open_study(params.load(), "mars").name
     edit("tune.mars.trials", 30)
     edit("compute.workers", 4)
@@ -208,7 +263,12 @@ def test_what_trials_depend_on_makes_another_study(edit: Edit) -> None:
     for path in ("tune.mars.seed", "tune.mars.share", "reference.mars.width"):
         edit(path, 1)
         names.add(trials.open_study(params.load(), "mars").name)
-    assert len(names) == 4
+    edit("tasks.mars.corruptions", ["noise"])
+    names.add(trials.open_study(params.load(), "mars").name)
+    monkeypatch.setattr(trials, "code_hash", lambda *_: "ab")
+    names.add(trials.open_study(params.load(), "mars").name)
+    assert len(names) == 6
+    assert trials.PACKAGES == variant.PACKAGES
 
 
 @pytest.mark.parametrize(("workers", "trials_at_a_time"), [("auto", 1), (1, 1), (3, 3)])
