@@ -151,7 +151,7 @@ def _check_unchanged(settings: Params, task: str, study: Study) -> None:
     now = params.load()
     if now.tune.get(task) != settings.tune[task] or trial.study_name(now, task) != study.name:
         raise InputError(
-            f"tune.{task}: params.yaml, experiment.yaml, data or code were changed during the search: run it again "
+            f"tune.{task}: params.yaml, experiment.yaml or data were changed during the search: run it again "
             "(its trials are kept)"
         )
 

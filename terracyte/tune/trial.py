@@ -9,16 +9,13 @@ from terracyte import tasks
 from terracyte.compute import Ask
 from terracyte.core import files, forms, paths, quiet
 from terracyte.core.errors import UnusableFileError
-from terracyte.core.hashing import code_hash, digest, file_hash
+from terracyte.core.hashing import TRAINING, code_hash, digest, file_hash
 from terracyte.params import Config, Params, TaskSpec
 from terracyte.params.row import data_hash
 from terracyte.params.search_space import Values
 from terracyte.tune.study import Outcome, Study
 
 Report = Callable[[int, float], None]
-
-# Those of train.variant, whose import takes the seconds of Keras.
-PACKAGES = ("images", "metrics", "models", "tasks", "train")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,7 +90,7 @@ def study_name(settings: Params, task: str) -> str:
         "share": tune.share,
         "data": data_hash(task),
         "weights": file_hash(backbone) if backbone else "",
-        "code": code_hash(*PACKAGES),
+        "code": code_hash(*TRAINING),
     }
     return f"{task}-{digest(parts)[:12]}"
 

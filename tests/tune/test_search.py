@@ -25,7 +25,6 @@ from terracyte.core.errors import InputError, UnusableFileError
 from terracyte.params import Compute, yaml_files
 from terracyte.params.row import Identity
 from terracyte.report import search_text
-from terracyte.train import variant
 from terracyte.tune import search, study
 from terracyte.tune import trial as trials
 from terracyte.tune.study import Outcome
@@ -268,7 +267,6 @@ def test_what_trials_depend_on_makes_another_study(edit: Edit, monkeypatch: pyte
     monkeypatch.setattr(trials, "code_hash", lambda *_: "ab")
     names.add(trials.open_study(params.load(), "mars").name)
     assert len(names) == 6
-    assert trials.PACKAGES == variant.PACKAGES
 
 
 @pytest.mark.parametrize(("workers", "trials_at_a_time"), [("auto", 1), (1, 1), (3, 3)])
