@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import terracyte
 from terracyte.core import dvc_files, paths, processes
 from terracyte.core.errors import InputError
 
@@ -81,8 +82,8 @@ def keeping_outputs(folder: Path) -> Iterator[None]:
     metrics, copy = folder / paths.METRICS, folder / paths.DATA / ".metrics"
     with processes.alone(folder / paths.DATA / ".running", f"another run of {folder.resolve()}"):
         dvc_files.mend(folder)
-        shutil.rmtree(copy, ignore_errors=True)
         metrics.mkdir(exist_ok=True)
+        _bring_back(copy, metrics)  # what a killed process has left
         shutil.copytree(metrics, copy)
         try:
             yield
@@ -91,8 +92,9 @@ def keeping_outputs(folder: Path) -> Iterator[None]:
                 dvc_files.mend(folder)
                 with suppress(InputError):  # what was never made cannot come back
                     run("checkout", "--quiet", "--allow-missing", "dvc.yaml", folder=folder)
-                shutil.copytree(copy, metrics, copy_function=_move_missing, dirs_exist_ok=True)
+                _bring_back(copy, metrics)
             raise
+        shutil.rmtree(copy, ignore_errors=True)
 
 
 @contextmanager
@@ -103,6 +105,13 @@ def _undisturbed() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _bring_back(copy: Path, metrics: Path) -> None:
+    """Move into `metrics` what only the copy holds, if there is one, and remove the copy."""
+    if copy.exists():
+        shutil.copytree(copy, metrics, copy_function=_move_missing, dirs_exist_ok=True)
+        shutil.rmtree(copy, ignore_errors=True)
 
 
 def _move_missing(source: str, target: str) -> None:
@@ -119,7 +128,9 @@ def environment() -> dict[str, str]:
     """The variables of such a process."""
     # Stages call `python`: the one that runs this, whether its environment is activated or not.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    return {**os.environ, "PATH": path}
+    # They import the code that runs this, even where another clone's is installed.
+    code = os.pathsep.join([str(Path(terracyte.__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")])
+    return {**os.environ, "PATH": path, "PYTHONPATH": code.removesuffix(os.pathsep)}
 
 
 def _piped(arguments: tuple[str, ...], folder: Path) -> dict[str, Any]:

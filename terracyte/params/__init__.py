@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+import terracyte
 from terracyte.core import paths
 from terracyte.core.errors import InputError
 from terracyte.params import search_space
@@ -164,10 +165,12 @@ def load(folder: Path = Path()) -> Params:
         folder: of the experiment.
 
     Raises:
-        InputError: a file is missing or no YAML, or a parameter is unknown, missing, mistyped or out of bounds.
+        InputError: a file is missing or no YAML, a parameter is unknown, missing, mistyped or out of bounds, or the
+            experiment's code is not the one that runs.
     """
     blocks = read_yaml(folder / paths.PARAMS)
     experiment = build(Experiment, read_yaml(folder / paths.EXPERIMENT), "", "experiment.yaml")
+    _check_code(folder / experiment.root)
     with naming("params.yaml"):
         params = _checked(blocks, experiment)
     with naming("experiment.yaml"):
@@ -175,6 +178,16 @@ def load(folder: Path = Path()) -> Params:
             params = _checked(overridden(blocks, experiment.override), experiment)
         _check_experiment(params)
     return params
+
+
+def _check_code(root: Path) -> None:
+    """What runs must be what DVC hashes: the root's code, not that of another clone which shares the environment."""
+    own, imported = root / "terracyte/__init__.py", Path(terracyte.__file__)
+    if own.exists() and not own.samefile(imported):
+        raise InputError(
+            f"Python imports {imported.parent}, but the experiment's code is {own.resolve().parent}: "
+            f"`pip install -e {root.resolve()}` into an environment of its own, or set PYTHONPATH={root.resolve()}"
+        )
 
 
 def _checked(content: object, experiment: Experiment) -> Params:

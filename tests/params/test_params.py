@@ -205,6 +205,19 @@ def test_a_broken_file_is_one_line(project: Path, content: str, expected: str) -
     assert expected in str(caught.value)
 
 
+def test_the_code_of_another_clone_is_refused(project: Path) -> None:
+    other = project / "terracyte"
+    other.symlink_to(ROOT / "terracyte")
+    params.load()
+    other.unlink()
+    other.mkdir()
+    params.load()  # an experiment of that name is no code
+    (other / "__init__.py").touch()
+    expected = f"Python imports {ROOT}/terracyte, but the experiment's code is {other}: `pip install -e {project}`"
+    with pytest.raises(InputError, match=expected):
+        params.load()
+
+
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"params\.yaml is missing: run in an experiment's folder"):
         params.load(tmp_path)

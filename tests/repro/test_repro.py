@@ -149,6 +149,16 @@ def test_an_interrupted_run_brings_its_outputs_back_and_leaves_no_process(
         assert said.splitlines()[-1] == last_words
 
 
+def test_stages_import_the_code_that_runs_dvc(rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not that of another clone, which may be installed."""
+    (tmp_path / "other/terracyte").mkdir(parents=True)
+    (tmp_path / "other/terracyte/__init__.py").write_text("raise ImportError")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "other"))
+    (rows / "a").write_text("2")
+    reproduce(rows, workers=2, targets=["train@a"])
+    assert outputs(rows)["data/a"] == "2"
+
+
 def test_dvc_waits_for_another_dvc(rows: Path) -> None:
     code = "import sys, time, zc.lockfile as z; lock = z.LockFile(sys.argv[1]); print(1, flush=True); time.sleep(4)"
     command = [sys.executable, "-c", code, str(rows / ".dvc/tmp/lock")]
@@ -182,6 +192,22 @@ def test_what_dvc_removed_of_metrics_comes_back_on_a_full_disk(rows: Path, monke
     with pytest.raises(InputError, match="a stage failed"):
         lose()
     assert outputs(rows) == SOUND
+
+
+def test_what_a_killed_run_removed_of_metrics_comes_back_with_the_next_one(rows: Path) -> None:
+    killed = """
+import os, pathlib
+from terracyte.core import dvc
+with dvc.keeping_outputs(pathlib.Path()):
+    pathlib.Path("metrics/a.json").unlink()
+    os._exit(9)
+"""
+    assert subprocess.run([sys.executable, "-c", killed], cwd=rows, check=False).returncode == 9
+    with dvc.keeping_outputs(rows):
+        assert outputs(rows) == SOUND
+        (rows / "metrics/b.json").unlink()
+    with dvc.keeping_outputs(rows):  # what a run that succeeded removed stays away
+        assert outputs(rows).keys() == SOUND.keys() - {"metrics/b.json"}
 
 
 def test_nobody_calls_dvc_but_through_the_one_place_that_waits() -> None:
