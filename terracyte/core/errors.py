@@ -47,6 +47,14 @@ def one_line(message: str) -> str:
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
 
 
+def masked(text: str) -> str:
+    """The text without the passwords of the addresses in it: `http://me:***@host`.
+
+    A password ends at the last `@` of its word: some readers of addresses take one with `/`, `:` or `@` in it.
+    """
+    return re.sub(r"(?<=://)([^\s/:@]*):\S*@", r"\1:***@", text)
+
+
 def guarded(main: Callable[[], None]) -> None:
     """Run `main`; on bad input or a failing file operation print one line to stderr and exit with 2.
 
@@ -73,7 +81,7 @@ def _terminate(number: int, _: FrameType | None) -> None:
 
 
 def _exit(code: int, message: str) -> None:
-    print(one_line(message), file=sys.stderr)
+    print(one_line(masked(message)), file=sys.stderr)
     sys.exit(code)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from terracyte.core.errors import InputError
+from terracyte.core.errors import InputError, masked
 from terracyte.tracking import store
 
 if TYPE_CHECKING:
@@ -36,12 +36,24 @@ def connected() -> Iterator["MlflowClient"]:
             # MLflow put it there, where it would look like the user's choice
             os.environ.pop(store.SERVER, None)
         with store.locked():
-            yield mlflow.MlflowClient()
+            yield _client()
     except mlflow.MlflowException as error:
         if store.is_busy(error) and not is_server:
             raise store.in_use() from error
-        problem = one_line(error)
-        raise InputError(f"the tracking store {store.uri()} cannot be used ({problem}): {store.advice()}") from error
+        problem, address = one_line(error), masked(store.uri())
+        raise InputError(f"the tracking store {address} cannot be used ({problem}): {store.advice()}") from error
+
+
+def _client() -> "MlflowClient":
+    """A client; what MLflow lets through becomes one of its errors: a missing driver, an address that is none."""
+    import mlflow
+
+    try:
+        return mlflow.MlflowClient()
+    except mlflow.MlflowException:
+        raise
+    except Exception as error:
+        raise mlflow.MlflowException(str(error)) from error
 
 
 def experiment_id(client: "MlflowClient", task: str) -> str:
@@ -53,8 +65,9 @@ def experiment_id(client: "MlflowClient", task: str) -> str:
         return str(client.create_experiment(name, artifact_location=location, tags=_KIND))
     if found.lifecycle_stage == "deleted":
         command = f"mlflow experiments restore --experiment-id {found.experiment_id}"
+        address = masked(store.uri())
         raise InputError(
-            f"MLflow's experiment {name!r} is deleted: bring it back with `MLFLOW_TRACKING_URI={store.uri()} {command}`"
+            f"MLflow's experiment {name!r} is deleted: bring it back with `MLFLOW_TRACKING_URI={address} {command}`"
         )
     if location is not None and found.artifact_location != location:
         folder = store.database().parent
@@ -105,5 +118,5 @@ def _now() -> int:
 
 
 def one_line(error: Exception) -> str:
-    """The message, shortened; without SQLAlchemy's link to an explanation of its own."""
-    return " ".join(str(error).partition("(Background on this error")[0].split())[:200]
+    """The message, shortened; without passwords, and SQLAlchemy's link to an explanation of its own."""
+    return masked(" ".join(str(error).partition("(Background on this error")[0].split()))[:200]

@@ -116,7 +116,7 @@ def _lock_within(stream: IO[str], seconds: float) -> bool:
 def advice() -> str:
     """What to do about a store that cannot be used; nothing that loses a record."""
     if is_server():
-        return f"start the server or unset {SERVER}"
+        return f"start the server, correct the address (docs/team.md), or unset {SERVER}"
     return f"see whether the disk is full; a database that is broken can be renamed ({database()}): a new one is made"
 
 

@@ -311,6 +311,8 @@ def test_a_file_without_permission_is_not_called_damaged(tmp_path: Path) -> None
         (PermissionError(errno.EACCES, "Permission denied", "x.npy"), "error: x.npy: Permission denied\n"),
         (OSError("no number"), "error: no number\n"),
         (BrokenPipeError(), "error: BrokenPipeError\n"),
+        (InputError("see http://me:a:b/c@d@host:80/x@ or http://host"), "error: see http://me:***@ or http://host\n"),
+        (InputError("no http://host:80/x, x@y, http://me@host"), "error: no http://host:80/x, x@y, http://me@host\n"),
         (
             shutil.Error([("a", "b/a", "[Errno 28] No space: 'a'"), ("c", "b/c", "")]),
             "error: the disk is full while writing b/a",

@@ -176,6 +176,27 @@ def test_a_store_out_of_reach_is_one_line_at_the_start(
         use()
 
 
+@pytest.mark.parametrize(
+    ("address", "shown", "problem"),
+    [
+        ("mysql://me:SECRET@localhost/mlflow", "mysql://me:***@localhost/mlflow", "No module named 'MySQLdb'"),
+        ("postgresql+word://me:SECRET@localhost", "postgresql+word://me:***@localhost", "Can't load plugin"),
+        ("sqlite://me:SECRET@localhost:word/db", "sqlite://me:***@localhost:word/db", "invalid literal"),
+        ("http://me:SEC/RET@localhost:9", "http://me:***@localhost:9", "Invalid url: http://me:***@localhost:9/"),
+        ("http://me:SECRET@127.0.0.1:9", "http://me:***@127.0.0.1:9", "API request to http://me:***@127.0.0.1:9/"),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_one_line_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, address: str, shown: str, problem: str
+) -> None:
+    monkeypatch.setenv(store.SERVER, address)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(InputError) as caught:
+        tracking.reconcile("mars", [])
+    assert str(caught.value).startswith(f"the tracking store {shown} cannot be used ({problem}")
+    assert "SEC" not in str(caught.value)
+
+
 def test_a_store_made_in_another_folder_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tracking.reconcile("mars", [])
     moved = project / "moved"
