@@ -54,6 +54,14 @@ def test_retraining_starts_on_what_decides_an_experiment_and_commits_what_it_wri
     assert set(added.split()) == {"dvc.lock", "real/dvc.lock", "metrics", "real/metrics", "data/sources"}
 
 
+def test_a_retraining_ends_in_time_to_push_what_it_has_finished() -> None:
+    job = jobs(ROOT / ".github/workflows/retrain.yml")["retrain"]
+    (step,) = (step for step in job["steps"] if step.get("id") == "retrain")
+    # of a group DVC would get the signal, too, and die at once
+    (minutes,) = re.findall(r"timeout --foreground (\d+)m \.venv/bin/terracyte retrain", step["run"])
+    assert int(minutes) + 30 <= job["timeout-minutes"]
+
+
 def test_known_vulnerabilities_are_looked_for_every_week() -> None:
     workflow = ROOT / ".github/workflows/weekly.yml"
     (schedule,) = YAML(typ="safe", pure=True).load(workflow.read_text(encoding="utf-8"))["on"]["schedule"]

@@ -65,7 +65,7 @@ def write(base: str, commit: str, experiments: Sequence[Retrained], details: str
         base, commit: what the change is compared with, as named and as found.
         experiments: what was retrained.
         details: the table of `dvc metrics diff`.
-        promoted: whether the stage `promote` was run.
+        promoted: whether champions were allowed to change.
     """
     passed = all(each.passed for each in experiments)
     title = "passed" if passed else "stopped by the gate"
@@ -78,8 +78,10 @@ def write(base: str, commit: str, experiments: Sequence[Retrained], details: str
             parts += [*_heading(verdict, where), " ".join(verdict.notes), _table(comparison)]
         for verdict in each.gone:
             parts += _heading(verdict, where)
-    if promoted:
+    if any(stage.startswith("promote@") for each in experiments for stage in each.changed):
         parts.append("`promote` ran: its decisions are in `metrics/<task>/promotion.json`.")
+    elif promoted:
+        parts.append("No champion was decided on: nothing that `promote` depends on has changed.")
     else:
         why = "that is done on the main branch only" if passed else "the gate stopped the change"
         parts.append(f"No champion was promoted: {why}.")

@@ -1,13 +1,14 @@
 """A retraining from its start to its verdict."""
 
+import contextlib
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from terracyte import params, tasks
 from terracyte.core import dvc, files, paths
-from terracyte.core.errors import InputError
+from terracyte.core.errors import InputError, masked, one_line
 from terracyte.retrain import comment, pipeline, revision
 from terracyte.retrain.comment import Comparison, Retrained
 from terracyte.retrain.gate import judge, without_task
@@ -27,7 +28,7 @@ def retrain(
         experiments: folders of experiments in one repository.
         promote: go on with `promote` and what follows it, once the gate has let all experiments pass. Without it no
             champion changes: a branch only proposes.
-        push: send outputs and run cache to DVC's remote, where there is one.
+        push: send outputs and run cache to DVC's remote, where there is one; after a failure those that were finished.
         update: first bring data that `dvc import-url` tracks up to its source.
 
     Returns:
@@ -37,11 +38,13 @@ def retrain(
         InputError: git does not know the base, parameters or results are malformed, or a stage failed; the comment
             says which.
     """
-    (OUTPUT / "summary.json").unlink(missing_ok=True)  # an older one would contradict the comment of a failure
+    for name in ("summary.json", "comment.md"):  # older ones would contradict a failure
+        (OUTPUT / name).unlink(missing_ok=True)
     try:
         return _retrain(base, list(dict.fromkeys(experiments)), promote, push, update)
-    except InputError as error:
-        files.write_text(OUTPUT / "comment.md", comment.failure(base, str(error)))
+    except BaseException as error:
+        problem = str(error) if isinstance(error, InputError) else "It was ended from outside, or crashed: see its log."
+        files.write_text(OUTPUT / "comment.md", comment.failure(base, masked(problem)))
         raise
 
 
@@ -55,28 +58,42 @@ def _retrain(base: str, experiments: list[Path], promote: bool, push: bool, upda
         before[folder] = [(task, gather(task, read)) for task in of_task]
         gone[folder] = [without_task(name) for name in task_names(read) if name not in settings.task_names]
     remote = pipeline.has_remote(repository)
-    if update:
-        pipeline.update_imports(repository)
-    retrained = []
-    for folder, results in before.items():
-        changed = pipeline.score(folder, pull=remote)
-        comparisons = []
-        for task, old in results:
-            new = gather(task, revision.working_tree(folder))
-            verdict = judge(task, old, new, folder)
-            comparisons.append(Comparison(task=task, base=old, head=new, verdict=verdict))
-        found = Retrained(experiment=folder, changed=changed, comparisons=comparisons, gone=gone[folder])
-        retrained.append(found)
-    passed = all(each.passed for each in retrained)
-    if promote and passed:
-        retrained = [
-            dataclasses.replace(each, changed=[*each.changed, *pipeline.finish(each.experiment, pull=remote)])
-            for each in retrained
-        ]
-    if push and remote:
-        pipeline.push(repository)
+    with _pushing(repository) if push and remote else contextlib.nullcontext():
+        if update:
+            pipeline.update_imports(repository)
+        retrained = []
+        for folder, results in before.items():
+            changed = pipeline.score(folder, pull=remote)
+            comparisons = []
+            for task, old in results:
+                new = gather(task, revision.working_tree(folder))
+                verdict = judge(task, old, new, folder)
+                comparisons.append(Comparison(task=task, base=old, head=new, verdict=verdict))
+            found = Retrained(experiment=folder, changed=changed, comparisons=comparisons, gone=gone[folder])
+            retrained.append(found)
+        passed = all(each.passed for each in retrained)
+        if promote and passed:
+            retrained = [
+                dataclasses.replace(each, changed=[*each.changed, *pipeline.finish(each.experiment, pull=remote)])
+                for each in retrained
+            ]
     _write(base, commit, retrained, promote and passed)
     return passed
+
+
+@contextlib.contextmanager
+def _pushing(repository: Path) -> Iterator[None]:
+    """Push after the block, also where it fails or is ended from outside: what was finished need not run again."""
+    try:
+        yield
+    except BaseException:
+        print("pushing what was finished", file=sys.stderr, flush=True)
+        try:
+            pipeline.push(repository)
+        except Exception as error:  # whatever DVC throws: the first failure is the one to report
+            print(f"warning: DVC's remote may lack what was finished: {one_line(masked(str(error)))}", file=sys.stderr)
+        raise
+    pipeline.push(repository)
 
 
 def _write(base: str, commit: str, retrained: Sequence[Retrained], promoted: bool) -> None:

@@ -184,6 +184,14 @@ def test_the_comment_says_that_nothing_ran_and_that_branches_promote_nothing() -
     assert "<details>" not in text
 
 
+def test_the_comment_says_that_promote_ran_where_it_did() -> None:
+    head, told = of({"cnn": scored(0.8)}), "`promote` ran"
+    assert told in comment.write("main", 40 * "a", [retrained(head, "promote@blood")], "", promoted=True)
+    text = comment.write("main", 40 * "a", [retrained(head)], "", promoted=True)
+    assert told not in text
+    assert "No champion was decided on: nothing that `promote` depends on has changed." in text
+
+
 def test_the_comment_names_the_experiment_in_a_folder() -> None:
     root, real = retrained(BASE), retrained(of({"cnn": scored(0.5)}), "train@cnn", experiment="real")
     text = comment.write("main", 40 * "a", [root, real], "", promoted=False)

@@ -9,7 +9,7 @@ import pytest
 from terracyte.core import dvc, files, paths
 from terracyte.core.errors import InputError
 from terracyte.params import lock, yaml_files
-from terracyte.retrain import pipeline, retraining
+from terracyte.retrain import comment, pipeline, retraining
 from tests.conftest import commit, git, write_settings
 
 DVC_YAML = """
@@ -118,6 +118,50 @@ def test_one_retraining_of_two_experiments(finished: Path, capsys: pytest.Captur
     stopped = [bool(verdict["reasons"]) for each in summary["experiments"] for verdict in each["verdicts"]]
     assert stopped == [False, False, True, False]
     assert f"**Stopped.** The champion `{champion}` has no scores: real/metrics" in capsys.readouterr().out
+
+
+@pytest.fixture
+def retrainable(finished: Path) -> Path:
+    """A committed experiment with a remote, of two stages; the second fails."""
+    train = "{cmd: python train.py, deps: [train.py], outs: [model], metrics: [{scores: {cache: false}}]}"
+    (finished / "dvc.yaml").write_text(f"stages: {{train: {train}, evaluate: {{cmd: 'false', deps: [model]}}}}")
+    (finished / "train.py").write_text("for name in ('model', 'scores', 'runs'): print('x', file=open(name, 'a'))")
+    commit()
+    dvc.run("init", "--quiet")
+    dvc.run("remote", "add", "--default", "storage", "storage")
+    return finished
+
+
+def test_what_was_finished_before_a_failure_is_pushed(retrainable: Path) -> None:
+    with pytest.raises(InputError, match="failed to reproduce 'evaluate'"):
+        retraining.retrain("HEAD", [Path()])
+    # what a clone without a cache gets, and without running it
+    for name in ("model", "scores", "dvc.lock"):
+        (retrainable / name).unlink()
+    shutil.rmtree(".dvc/cache")
+    dvc.run("repro", "--pull", "train")
+    assert [(retrainable / name).read_text() for name in ("model", "scores", "runs")] == 3 * ["x\n"]
+
+
+@pytest.mark.parametrize("failure", [InputError("a stage failed"), KeyboardInterrupt(), SystemExit(143)])
+def test_the_first_failure_is_told_where_the_push_fails_too(
+    retrainable: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], failure: BaseException
+) -> None:
+    def fail(error: BaseException) -> None:
+        raise error
+
+    retraining.OUTPUT.mkdir(parents=True)
+    for name in ("comment.md", "summary.json"):
+        (retraining.OUTPUT / name).write_text("of the run before")
+    monkeypatch.setattr(pipeline, "score", lambda *_, **__: fail(failure))
+    monkeypatch.setattr(pipeline, "push", lambda _: fail(InputError("no http://me:SECRET@host")))
+    with pytest.raises(type(failure)) as caught:
+        retraining.retrain("HEAD", [Path()])
+    assert caught.value is failure
+    assert "warning: DVC's remote may lack what was finished: no http://me:***@host\n" in capsys.readouterr().err
+    (left,) = (file.read_text() for file in retraining.OUTPUT.iterdir())
+    told = "a stage failed" if isinstance(failure, InputError) else "It was ended from outside, or crashed: see its log."
+    assert left == comment.failure("HEAD", told)
 
 
 def test_a_task_that_is_gone_stops_the_change(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
