@@ -43,7 +43,7 @@ def retrain(
     try:
         return _retrain(base, list(dict.fromkeys(experiments)), promote, push, update)
     except BaseException as error:
-        problem = str(error) if isinstance(error, InputError) else "It was ended from outside, or crashed: see its log."
+        problem = str(error) if isinstance(error, InputError) else "It was ended from outside, or crashed."
         files.write_text(OUTPUT / "comment.md", comment.failure(base, masked(problem)))
         raise
 

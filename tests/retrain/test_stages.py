@@ -160,7 +160,7 @@ def test_the_first_failure_is_told_where_the_push_fails_too(
     assert caught.value is failure
     assert "warning: DVC's remote may lack what was finished: no http://me:***@host\n" in capsys.readouterr().err
     (left,) = (file.read_text() for file in retraining.OUTPUT.iterdir())
-    told = "a stage failed" if isinstance(failure, InputError) else "It was ended from outside, or crashed: see its log."
+    told = "a stage failed" if isinstance(failure, InputError) else "It was ended from outside, or crashed."
     assert left == comment.failure("HEAD", told)
 
 
