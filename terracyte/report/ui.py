@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 
 from terracyte import params, tasks
 from terracyte.core import listening, processes
-from terracyte.core.errors import InputError
+from terracyte.core.errors import InputError, masked
 from terracyte.params import Params
 from terracyte.report import champions, records, runs
 from terracyte.tasks.task import Task
@@ -30,7 +30,8 @@ def main(host: str, port: int) -> None:
         with connected() as client:
             experiment = experiment_id(client, task.name)
         for what, page in pages(task, experiment, published).items():
-            print(f"{task.name}, {what}: {server or listening.address(host, port)}{page}", flush=True)
+            where = masked(server) if server else listening.address(host, port)
+            print(f"{task.name}, {what}: {where}{page}", flush=True)
     if server is None:
         _serve(host, port)
 

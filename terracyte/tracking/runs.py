@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from terracyte.core import files, git, paths
 from terracyte.core.errors import InputError
+from terracyte.core.hashing import TRAINING, code_hash
 from terracyte.params.row import Identity
 from terracyte.tracking import run_matching
 from terracyte.tracking.client import (
@@ -136,7 +137,8 @@ def _begin(identity: Identity, title: str, record: str) -> LiveRun:
         experiment = experiment_id(client, identity.task)
         run = _unfinished_run(client, experiment, identity) or _new_run(client, experiment, identity)
         run_id = run.info.run_id
-        _describe(client, run_id, identity, {"record": record, "mlflow.note.content": title, **git.tags()})
+        tags = {"record": record, "code": code_hash(*TRAINING), "mlflow.note.content": title, **git.tags()}
+        _describe(client, run_id, identity, tags)
         logged = [metric.step for metric in client.get_metric_history(run_id, "loss")]
         # the fluent interface from here on: only it measures the machine beside the run
         logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL)  # its warnings say what ours say
@@ -186,7 +188,9 @@ def reconcile(task: str, finished: Sequence[Finished]) -> dict[tuple[str, int], 
 def _unfinished_run(client: "MlflowClient", experiment: str, identity: Identity) -> "Run | None":
     """The run of a killed training; a finished one, which is trained again by force, becomes superseded."""
     current = run_matching.current_runs(all_runs(client, experiment), identity)
-    unfinished = [run for run in current if run.info.status != "FINISHED"][:1]
+    # by the code that trains, too, as its checkpoints are: other code begins anew
+    code = code_hash(*TRAINING)
+    unfinished = [r for r in current if r.info.status != "FINISHED" and r.data.tags.get("code") == code][:1]
     for run in current:
         if run not in unfinished:
             set_tags(client, run, {"status": "superseded"})

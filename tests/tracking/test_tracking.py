@@ -113,6 +113,18 @@ def test_a_killed_training_goes_on_under_its_run() -> None:
     assert len(run.inputs.dataset_inputs) == 1
 
 
+def test_a_training_that_other_code_begins_anew_has_a_run_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    with contextlib.suppress(KeyboardInterrupt), tracking.training_run(identity(), "") as live:
+        live.log_epoch(1, {"loss": 2.0})
+        raise KeyboardInterrupt
+    monkeypatch.setattr(tracking.runs, "code_hash", lambda *_: "othercode")
+    with tracking.training_run(identity(), "") as live:
+        live.log_epoch(1, {"loss": 5.0})
+    current = {run.info.run_id for run in all_runs() if run.data.tags["status"] == "current"}
+    assert [history(run, "loss") for run in current] == [[(1, 5.0)]]
+    assert len(all_runs()) == 2
+
+
 def test_training_again_by_force_supersedes_the_finished_run() -> None:
     for _ in range(2):
         with tracking.training_run(identity(), ""):
@@ -642,7 +654,15 @@ def known_of_store(uri: str) -> Any:
     client = mlflow.MlflowClient(uri, uri)
     experiment = client.get_experiment_by_name("mars").experiment_id
     runs = client.search_runs([experiment], "tags.status != 'superseded'")
-    own = ("mlflow.parentRunId", "mlflow.source.name", "mlflow.log-model.history", "record", "git_commit", "git_dirty")
+    own = (
+        "mlflow.parentRunId",
+        "mlflow.source.name",
+        "mlflow.log-model.history",
+        "record",
+        "code",
+        "git_commit",
+        "git_dirty",
+    )
     described = [
         (
             run.info.run_name,
