@@ -137,6 +137,13 @@ def test_no_change_runs_nothing(team: Team) -> None:
     assert run(["git", "status", "--porcelain"], clone) == ""
 
 
+def test_the_cache_alone_serves_where_there_is_no_remote(team: Team) -> None:
+    clone = team.clone("cache-only")
+    run(["dvc", "remote", "remove", "storage"], clone)
+    shutil.copytree(team.folder / "start/.dvc/cache", clone / ".dvc/cache")
+    assert retrained(clone)["trained"] == []
+
+
 def test_a_changed_variant_is_one_training_and_none_for_the_next_clone(team: Team) -> None:
     clone = team.clone("wider")
     edit(clone / paths.PARAMS, lambda content: content["variants"]["blood-cnn"]["change"].update(epochs=6))
@@ -185,10 +192,3 @@ def test_champions_are_promoted_on_main_alone(team: Team) -> None:
     edit(branch / paths.PARAMS, lambda content: content["tune"]["blood"].update(variant="blood-baseline"))
     retrained(branch, expected=3)
     assert "**Stopped.** The champion `blood-cnn` is no longer a row" in comment(branch)
-
-
-def test_the_cache_alone_serves_where_there_is_no_remote(team: Team) -> None:
-    clone = team.clone("cache-only")
-    run(["dvc", "remote", "remove", "storage"], clone)
-    shutil.copytree(team.folder / "start/.dvc/cache", clone / ".dvc/cache")
-    assert retrained(clone)["trained"] == []
