@@ -1,6 +1,6 @@
 """What averaging the logits of several rows' networks gives on validation: how a fused row's members are chosen.
 
-python -m benchmarks.averaging TASK ROW ... [--experiment real] [--most 4]
+python -m benchmarks.averaging ROW ... [--experiment real] [--most 4]
 
 Each line is a choice of rows, with repetition; its scores are means over all choices of different seeds. The test split
 has no part in it.
@@ -29,13 +29,14 @@ _BATCH = 64  # images per step; no result depends on it
 def main() -> None:
     """Print the table as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("task", metavar="TASK")
-    parser.add_argument("rows", nargs="+", metavar="ROW")
+    parser.add_argument("rows", nargs="+", metavar="ROW", help="of one task")
     parser.add_argument("--experiment", type=Path, default=Path("real"), help="folder of trained rows (real)")
     parser.add_argument("--most", type=int, default=4, help="networks in a choice (4)")
     arguments = parser.parse_args()
     os.chdir(arguments.experiment)
-    task = tasks.of(arguments.task, params.load().tasks[arguments.task])
+    settings = params.load()
+    name = settings.row(arguments.rows[0]).task
+    task = tasks.of(name, settings.tasks[name])
     targets, logits = _logits(task, arguments.rows)
     columns = [task.headline, *([task.shift_headline] if task.shift_headline else [])]
     print(f"| averaged logits of | {' | '.join(columns)} |\n|{' --- |' * (1 + len(columns))}")
