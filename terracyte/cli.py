@@ -14,6 +14,7 @@ COMMANDS = {
     "repro": "terracyte.repro.command",
     "retrain": "terracyte.retrain.command",
     "ui": "terracyte.report.command",
+    "tables": "terracyte.tables.command",
     "check": "terracyte.params.check",
 }
 """Sub-command → module with `HELP`, `configure(parser)` and `run(arguments)`; light to import."""

@@ -11,7 +11,7 @@ import pytest
 from terracyte import cli
 from terracyte.core import paths
 from terracyte.core.arguments import of_task
-from tests.conftest import ROOT
+from tests.conftest import ROOT, TASKS
 
 HEAVY = "keras", "tensorflow", "numpy", "scipy", "pandas", "mlflow", "matplotlib", "dvc", "ray", "optuna"
 
@@ -58,6 +58,7 @@ with contextlib.suppress(SystemExit):
         ["drift", "blood", "in"],
         ["retrain", "--base", "HEAD"],
         ["ui"],
+        ["tables"],
         ["check"],
         ["repro"],
     ],
@@ -116,3 +117,25 @@ def test_there_are_as_many_rows_at_a_time_as_cores(
     monkeypatch.setattr("terracyte.repro.stages.reproduce", lambda folder, workers, targets: asked.append(workers))
     cli.main(["repro", *given])
     assert asked == [workers]
+
+
+def test_tables_are_those_of_the_report_or_none(
+    reported_template: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("dvc.yaml", "params.yaml", "experiment.yaml"):
+        shutil.copy(ROOT / name if name == "dvc.yaml" else reported_template / name, tmp_path)
+    shutil.copytree(reported_template / "metrics", tmp_path / "metrics")
+    written = [tmp_path / path(task) for task in TASKS for path in (paths.ablation_markdown, paths.ablation_csv)]
+    expected = [file.read_bytes() for file in written]
+    for file in written:
+        file.unlink()
+    cli.main(["tables", "--experiment", str(tmp_path)])
+    assert [file.read_bytes() for file in written] == expected
+    assert capsys.readouterr().out.splitlines() == [str(file) for file in written[::2]]
+
+    for file in (*written, tmp_path / paths.scores("mars", "mars-unet")):
+        file.unlink()
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["tables", "--experiment", str(tmp_path)])
+    assert "metrics/mars/scores/mars-unet.json is missing" in capsys.readouterr().err
+    assert not any(file.exists() for file in written)

@@ -1,0 +1,43 @@
+"""terracyte tables: the ablation tables again from metrics/ alone, without images, models and predictions.
+
+Stage `report` writes the same tables, and the page; it needs what DVC holds of each row.
+"""
+
+import argparse
+import contextlib
+from pathlib import Path
+
+from terracyte.core.arguments import add_experiment
+
+HELP = "write the ablation tables again from metrics/ alone, in a clone without images"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("tasks", nargs="*", metavar="TASK", help="names of params.yaml: tasks (all of the experiment)")
+    add_experiment(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write the tables of an experiment and say where they are; nothing is written unless all can be made.
+
+    Raises:
+        InputError: a row's file in metrics/ is missing or stale, or a task is unknown.
+    """
+    # Imported here: `--help` needs none of it.
+    from terracyte import params, tasks
+    from terracyte.core import files, paths
+    from terracyte.report import ablation, records, tables
+
+    with contextlib.chdir(arguments.experiment or Path()):
+        settings = params.load()
+        made = {}
+        for name in arguments.tasks or settings.task_names:
+            task = tasks.make(name, settings)
+            table = ablation.ablation(task, records.gather(task, settings), settings.evaluate)
+            made[name] = table, tables.document(task, table, settings.evaluate)
+        for name, (table, text) in made.items():
+            files.write_csv(paths.ablation_csv(name), table)
+            files.write_text(paths.ablation_markdown(name), text)
+    for name in made:
+        print((arguments.experiment or Path()) / paths.ablation_markdown(name))
