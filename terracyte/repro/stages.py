@@ -1,9 +1,11 @@
 """The stages of an experiment, run by DVC: those of several tasks or rows side by side."""
 
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from terracyte import params
 from terracyte.core import cores, dvc, files, paths, processes
 from terracyte.core.errors import InputError
 from terracyte.params.check import check
@@ -19,8 +21,8 @@ def reproduce(folder: Path, workers: int, targets: Sequence[str] = ()) -> None:
 
     Args:
         folder: of the experiment.
-        workers: how many tasks, then rows, run at a time.
-        targets: stages that DVC alone brings up to date, with what they need; none for all.
+        workers: how many tasks, then rows, run at a time; cores that rows leave idle train their seeds side by side.
+        targets: stages, brought up to date with what they need; none for all.
 
     Raises:
         InputError: the experiment's files are malformed, or a stage failed.
@@ -31,7 +33,7 @@ def reproduce(folder: Path, workers: int, targets: Sequence[str] = ()) -> None:
         files.remove_abandoned(folder / part)
     try:
         with dvc.keeping_outputs(folder):
-            done = _run(folder, *targets) if targets else _is_current(folder) or _run_all(folder, workers)
+            done = _run_targets(folder, workers, targets) if targets else _run_all(folder, workers)
             if not done:
                 raise InputError("a stage failed, as said above; the outputs before it are back")
     except KeyboardInterrupt as error:
@@ -47,13 +49,50 @@ def _is_current(folder: Path) -> bool:
 
 
 def _run_all(folder: Path, workers: int) -> bool:
-    return (
-        _run(folder, "fetch")
-        and _side_by_side(folder, workers, _DATA)
-        and _side_by_side(folder, workers, _ROW)
-        and _side_by_side(folder, workers, _RESULTS)
-        and _run(folder)
-    )
+    if _is_current(folder):
+        return True
+    if not (_run(folder, "fetch") and _side_by_side(folder, workers, _DATA)):
+        return False
+    stale = _stale(folder, _names(folder, "train"))
+    if len(stale) < workers:
+        _train_seeds(folder, workers, stale)
+    return _side_by_side(folder, workers, _ROW) and _side_by_side(folder, workers, _RESULTS) and _run(folder)
+
+
+def _run_targets(folder: Path, workers: int, targets: Sequence[str]) -> bool:
+    """DVC runs rows that are named here one after another: seeds of all of them are trained side by side before."""
+    rows = [name for stage, _, name in (target.partition("@") for target in targets) if stage in _ROW and name]
+    if rows:
+        if not _ready(folder, rows):
+            return False
+        _train_seeds(folder, workers, _stale(folder, rows))
+    return _run(folder, *targets)
+
+
+def _ready(folder: Path, rows: Sequence[str]) -> bool:
+    """Bring up to date what these rows' trainings read."""
+    settings = params.load(folder)
+    tasks = sorted({settings.row(name).task for name in rows})
+    return _run(folder, "fetch", *(f"configure@{task}" for task in tasks))
+
+
+def _stale(folder: Path, rows: Sequence[str]) -> list[str]:
+    """The rows whose training DVC would run, or take from its cache."""
+    said = dvc.run("repro", "--dry", "--single-item", *(f"train@{row}" for row in rows), folder=folder)
+    return [row for row in rows if f"Running stage 'train@{row}'" in said]
+
+
+def _train_seeds(folder: Path, workers: int, rows: Sequence[str]) -> None:
+    """Do the trainings of several seeds before their stage: it trains one after another, from where each has come."""
+    if rows and workers > 1:
+        command = [sys.executable, "-m", "terracyte.repro.seeds", str(workers), *rows]
+        processes.call(command, folder, {**dvc.environment(), **cores.shared(workers)})
+
+
+def _names(folder: Path, stage: str) -> list[str]:
+    """Of which tasks or rows there is this stage."""
+    listed = dvc.run("stage", "list", "--name-only", folder=folder).split()
+    return [name.removeprefix(f"{stage}@") for name in listed if name.startswith(f"{stage}@")]
 
 
 def _run(folder: Path, *arguments: str) -> bool:
@@ -62,10 +101,7 @@ def _run(folder: Path, *arguments: str) -> bool:
 
 def _side_by_side(folder: Path, workers: int, stages: Sequence[str]) -> bool:
     """Run these stages of each task or row; where one fails, the others go on."""
-    prefix = f"{stages[0]}@"
-    listed = dvc.run("stage", "list", "--name-only", folder=folder).split()
-    names = [name.removeprefix(prefix) for name in listed if name.startswith(prefix)]
-
+    names = _names(folder, stages[0])
     share = cores.shared(min(workers, max(len(names), 1)))
 
     def run_one(name: str) -> bool:

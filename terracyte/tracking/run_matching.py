@@ -35,15 +35,21 @@ class Finished:
     published: float | None = None
 
 
+def is_of(run: "Run", identity: Identity) -> bool:
+    """Whether it is a run of this training."""
+    tags = run.data.tags
+    return tags.get("fingerprint") == identity.fingerprint and tags.get("variant") == identity.variant
+
+
 def find_finished(runs: "Iterable[Run]", training: Finished) -> "Run | None":
     """The first finished run of this training whose curve ends alike; another curve is, say, that of older code."""
-    ended = (run for run in runs if run.info.status == "FINISHED" and _is_of(run, training.identity))
+    ended = (run for run in runs if run.info.status == "FINISHED" and is_of(run, training.identity))
     return next((run for run in ended if _same_last_epoch(run, training.curves)), None)
 
 
 def current_runs(runs: "Iterable[Run]", identity: Identity) -> "list[Run]":
     """The runs of this training that are marked as current."""
-    return [run for run in runs if _is_of(run, identity) and run.data.tags.get("status") == "current"]
+    return [run for run in runs if is_of(run, identity) and run.data.tags.get("status") == "current"]
 
 
 def superseded(runs: "Iterable[Run]", current: Mapping[tuple[str, int], str]) -> "list[Run]":
@@ -59,11 +65,6 @@ def superseded(runs: "Iterable[Run]", current: Mapping[tuple[str, int], str]) ->
         return run.info.status == "RUNNING" and (tags["variant"], int(tags["seed"])) not in current
 
     return [run for run in runs if run.info.run_id not in current.values() and not is_under_way(run)]
-
-
-def _is_of(run: "Run", identity: Identity) -> bool:
-    tags = run.data.tags
-    return tags.get("fingerprint") == identity.fingerprint and tags.get("variant") == identity.variant
 
 
 def _same_last_epoch(run: "Run", curves: pd.DataFrame) -> bool:

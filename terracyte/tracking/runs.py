@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from terracyte.core import files, git, paths
 from terracyte.core.errors import InputError
 from terracyte.core.hashing import TRAINING, code_hash
-from terracyte.params.row import Identity
+from terracyte.params.row import Identity, Row
 from terracyte.tracking import run_matching
 from terracyte.tracking.client import (
     all_runs,
@@ -103,7 +103,9 @@ class LiveRun:
 
 
 @contextmanager
-def training_run(identity: Identity, title: str, record: str = LIVE, *, required: bool = True) -> Iterator[LiveRun]:
+def training_run(
+    identity: Identity, title: str, record: str = LIVE, *, required: bool = True, status: str = "FINISHED"
+) -> Iterator[LiveRun]:
     """Record a training while it runs; a training that was killed goes on under the same run.
 
     Args:
@@ -111,6 +113,7 @@ def training_run(identity: Identity, title: str, record: str = LIVE, *, required
         title: what its variant shows, in a few words.
         record: `LIVE`, or `CLUSTER` for a training that ended elsewhere.
         required: whether a store that cannot be used is an error; else it is told, and the report makes the run.
+        status: of the run after the block: "RUNNING" where another process goes on with it.
 
     Raises:
         InputError: the tracking store cannot be used, and is required.
@@ -127,7 +130,7 @@ def training_run(identity: Identity, title: str, record: str = LIVE, *, required
     except BaseException as error:
         live.end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
-    live.end("FINISHED")
+    live.end(status)
 
 
 def _begin(identity: Identity, title: str, record: str) -> LiveRun:
@@ -144,6 +147,19 @@ def _begin(identity: Identity, title: str, record: str) -> LiveRun:
         logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL)  # its warnings say what ours say
         mlflow.start_run(run_id, log_system_metrics=record == LIVE)
     return LiveRun(run, logged)
+
+
+def has_finished(row: Row) -> bool:
+    """Whether the present code has trained all seeds of the row before, as far as the store knows.
+
+    Raises:
+        InputError: the tracking store cannot be used.
+    """
+    with connected() as client:
+        runs = all_runs(client, experiment_id(client, row.task))
+    code = code_hash(*TRAINING)
+    done = [run for run in runs if run.info.status == "FINISHED" and run.data.tags.get("code") == code]
+    return all(any(run_matching.is_of(run, each) for run in done) for each in row.identities)
 
 
 def check(task: str) -> None:
@@ -190,11 +206,11 @@ def _unfinished_run(client: "MlflowClient", experiment: str, identity: Identity)
     current = run_matching.current_runs(all_runs(client, experiment), identity)
     # by the code that trains, too, as its checkpoints are: other code begins anew
     code = code_hash(*TRAINING)
-    unfinished = [r for r in current if r.info.status != "FINISHED" and r.data.tags.get("code") == code][:1]
+    started = [run for run in current if run.info.status != "FINISHED" and run.data.tags.get("code") == code][:1]
     for run in current:
-        if run not in unfinished:
+        if run not in started:
             set_tags(client, run, {"status": "superseded"})
-    return unfinished[0] if unfinished else None
+    return started[0] if started else None
 
 
 def _new_run(client: "MlflowClient", experiment: str, identity: Identity) -> "Run":

@@ -66,6 +66,7 @@ from pathlib import Path
 from terracyte.core.errors import guarded
 from terracyte.repro import stages
 stages.check = lambda folder: None
+stages._ready = lambda folder, rows: True
 guarded(lambda: stages.reproduce(Path(), 2, ["train@a"]))
 """
 
@@ -91,14 +92,16 @@ def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rows(finished_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The experiment after a run with sources "1"."""
     monkeypatch.setattr(stages, "check", lambda folder: None)
+    monkeypatch.setattr(stages, "_ready", lambda folder, names: True)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     return Path(shutil.copytree(finished_once, tmp_path / "rows"))
 
 
+PARTS = (("data/", ""), ("metrics/", ".json"))
+
+
 def outputs(folder: Path) -> dict[str, str]:
-    files = (
-        folder / part / f"{name}{suffix}" for part, suffix in (("data", ""), ("metrics", ".json")) for name in "ab"
-    )
+    files = (folder / f"{part}{name}{end}" for part, end in PARTS for name in "ab")
     return {file.relative_to(folder).as_posix(): file.read_text() for file in files if file.exists()}
 
 
@@ -147,6 +150,41 @@ def test_an_interrupted_run_brings_its_outputs_back_and_leaves_no_process(
     assert "Traceback" not in said
     if last_words:
         assert said.splitlines()[-1] == last_words
+
+
+@pytest.fixture
+def side_by_side(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Of each process that trains seeds side by side, how many at a time, and the rows."""
+    asked: list[list[str]] = []
+
+    def call(command: list[str], folder: Path, environment: dict[str, str]) -> int:
+        if command[1:3] != ["-m", "terracyte.repro.seeds"]:
+            return subprocess.run(command, cwd=folder, env=environment, check=False).returncode
+        asked.append(command[3:])
+        return 2  # whose failure the stage meets, too
+
+    monkeypatch.setattr("terracyte.core.processes.call", call)
+    return asked
+
+
+@pytest.mark.parametrize(("changed", "trained"), [("a", [["2", "a"]]), ("ab", [])])
+def test_cores_that_rows_leave_idle_train_seeds(
+    rows: Path, changed: str, trained: list[list[str]], side_by_side: list[list[str]]
+) -> None:
+    for name in changed:
+        (rows / name).write_text("2")
+    reproduce(rows, workers=2)
+    assert side_by_side == trained
+    assert outputs(rows) == SOUND | {f"{part}{name}{end}": "2" for name in changed for part, end in PARTS}
+
+
+def test_seeds_of_rows_that_are_named_are_trained_side_by_side(rows: Path, side_by_side: list[list[str]]) -> None:
+    for name in "ab":
+        (rows / name).write_text("2")
+    reproduce(rows, 2, ["evaluate@b"])
+    assert side_by_side == [["2", "b"]]
+    assert outputs(rows)["data/a"] == "1"
+    assert (rows / "data/b_scores").read_text() == "2"
 
 
 def test_stages_import_the_code_that_runs_dvc(rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

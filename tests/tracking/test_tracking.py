@@ -113,6 +113,33 @@ def test_a_killed_training_goes_on_under_its_run() -> None:
     assert len(run.inputs.dataset_inputs) == 1
 
 
+def test_a_run_that_another_process_goes_on_with_is_not_finished() -> None:
+    with tracking.training_run(identity(), "", status="RUNNING") as live:
+        live.log_epoch(1, {"loss": 2.0})
+    assert [run.info.status for run in all_runs()] == ["RUNNING"]
+    assert mlflow.active_run() is None
+    with tracking.training_run(identity(), "") as live:
+        live.log_epoch(1, {"loss": 2.0})
+        live.log_metrics({"training_seconds": 12.5})
+    (run,) = all_runs()
+    assert run.info.status == "FINISHED"
+    assert history(run.info.run_id, "loss") == [(1, 2.0)]
+
+
+def test_a_row_is_finished_when_all_its_seeds_are_by_this_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = dataclasses.replace(identity().row, seeds=(0, 1))
+    for seed, done in ((0, False), (1, True)):
+        with tracking.training_run(Identity(row=row, seed=seed), "", status="RUNNING"):
+            pass
+        assert not tracking.has_finished(row)
+        with tracking.training_run(Identity(row=row, seed=seed), ""):
+            pass
+        assert tracking.has_finished(row) == done
+    assert not tracking.has_finished(dataclasses.replace(row, data_hash="0" * 64))
+    monkeypatch.setattr(tracking.runs, "code_hash", lambda *_: "othercode")
+    assert not tracking.has_finished(row)
+
+
 def test_a_training_that_other_code_begins_anew_has_a_run_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     with contextlib.suppress(KeyboardInterrupt), tracking.training_run(identity(), "") as live:
         live.log_epoch(1, {"loss": 2.0})

@@ -1,0 +1,70 @@
+"""Seeds side by side, for cores that rows leave idle.
+
+Stage `train` trains the seeds of a row one after another, each from its checkpoint where there is one. Here they are
+trained up to their last checkpoint, several at a time; the stage then finds the work done, and takes it from there.
+"""
+
+import argparse
+import dataclasses
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+from terracyte import compute, params, tracking
+from terracyte.compute import Ask
+from terracyte.core import quiet
+from terracyte.core.errors import InputError, guarded
+from terracyte.params import row
+from terracyte.params.row import Identity
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+    """A training.
+
+    Attributes:
+        identity: who the run is.
+        title: what its variant shows, in a few words.
+    """
+
+    identity: Identity
+    title: str
+
+
+def train(job: Job, _: Ask) -> None:
+    """Train up to the last checkpoint, in the record's one run of this training, which the stage ends."""
+    with quiet.importing_keras():
+        from terracyte.train import variant
+    # a training that fails fails in the stage, too, which says why
+    with suppress(InputError), tracking.training_run(job.identity, job.title, required=False, status="RUNNING") as run:
+        variant._fit(variant.Job(identity=job.identity, title=job.title), run.log_epoch)
+
+
+def main() -> None:
+    """Train the seeds of the rows, where these have more than one in all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("workers", type=int, help="trainings at a time")
+    parser.add_argument("rows", nargs="+", help="whose configurations are there")
+    arguments = parser.parse_args()
+    settings = params.load()
+    # a cluster trains seeds side by side by itself; one training on all devices leaves none to another
+    if settings.compute.engine != "local" or settings.compute.data_parallel:
+        return
+    jobs = list(_jobs(settings, arguments.rows))
+    where = dataclasses.replace(settings.compute, workers=arguments.workers)
+    if len(jobs) > 1:
+        for _ in compute.run(train, jobs, where, compute.Inputs()):
+            pass
+
+
+def _jobs(settings: params.Params, names: Sequence[str]) -> Iterator[Job]:
+    """All trainings of rows that were never finished: others come back from DVC's cache."""
+    for name in names:
+        variant = settings.row(name)
+        resolved = row.read(variant.task, name)
+        if not tracking.has_finished(resolved):
+            for identity in resolved.identities:
+                yield Job(identity=identity, title=variant.title)
+
+
+if __name__ == "__main__":
+    guarded(main)

@@ -1,0 +1,120 @@
+"""Seeds side by side: what they leave is what the stage would have made, and it makes nothing of it anew."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+
+from terracyte import compute, params, tracking
+from terracyte.core import paths
+from terracyte.core.errors import InputError
+from terracyte.params import row
+from terracyte.repro import seeds
+from terracyte.train import checkpoints
+from tests import balanced_project
+from tests.conftest import Edit
+
+ROW = "mars-unet_1"
+
+
+@pytest.fixture(autouse=True)
+def two_seeds(project: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row of two small networks, whose record and processes are not of interest here."""
+    monkeypatch.setattr(tracking, "training_run", lambda *_, **__: nullcontext(MagicMock()))
+    monkeypatch.setattr(tracking, "has_finished", lambda _: False)
+    balanced_project.write(project)
+    edit("seeds", [0, 1])
+    for name, value in {"depth": 1, "epochs": 2}.items():
+        edit(f"reference.mars.{name}", value)
+    balanced_project.configure()
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Jobs of processes, which run in this one."""
+    seen = SimpleNamespace(labels=[], workers=0)
+
+    def run(function: Any, jobs: list[seeds.Job], where: params.Compute, inputs: compute.Inputs) -> Iterator[Any]:
+        seen.labels, seen.workers = [(job.identity.variant, job.identity.seed) for job in jobs], where.workers
+        for job in jobs:
+            yield job, function(job, lambda _: None)
+
+    monkeypatch.setattr(compute, "run", run)
+    return seen
+
+
+def train_ahead(monkeypatch: pytest.MonkeyPatch, *rows: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["seeds", "3", *rows])
+    seeds.main()
+
+
+def train_row() -> dict[str, bytes]:
+    """What the stage makes of the row."""
+    from terracyte.train.variant import train_row
+
+    settings = params.load()
+    train_row(row.read("mars", ROW), settings.row(ROW).title, settings.compute)
+    outputs = [*paths.models("mars", ROW).iterdir(), paths.curves("mars", ROW), paths.training("mars", ROW)]
+    return {str(file): file.read_bytes() for file in outputs}
+
+
+def test_the_stage_finds_the_work_done(asked: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    from terracyte.train.fit import Fitting
+
+    alone = train_row()
+    shutil.rmtree(paths.models("mars", ROW))
+    train_ahead(monkeypatch, ROW)
+    assert asked.labels == [(ROW, 0), (ROW, 1)]
+    assert asked.workers == 3
+    assert not paths.models("mars", ROW).exists()
+    monkeypatch.setattr(Fitting, "_train", lambda *_: pytest.fail("trained again"))
+    assert train_row() == alone
+
+
+def test_processes_of_this_machine_train(migrated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(migrated, paths.mlflow())
+    train_ahead(monkeypatch, "mars-baseline")
+    identities = row.read("mars", "mars-baseline").identities
+    assert [checkpoints.finished_epochs(checkpoints.folder(each)) for each in identities] == [1, 1]
+
+
+def test_a_training_that_fails_is_left_to_the_stage(asked: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    from terracyte.train.fit import Fitting
+
+    def fail(self: Fitting) -> None:
+        raise InputError(f"{self.label}: the loss is not finite")
+
+    monkeypatch.setattr(Fitting, "run", fail)
+    train_ahead(monkeypatch, ROW)
+    assert asked.labels == [(ROW, 0), (ROW, 1)]
+    with pytest.raises(InputError, match=f"{ROW} seed 0: the loss is not finite"):
+        train_row()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("seeds", [0]),  # nothing to share out
+        ("compute.engine", "ray"),  # which trains seeds side by side by itself
+        ("compute.data_parallel", True),  # a training has all devices
+    ],
+)
+def test_what_gains_nothing_is_left_to_the_stage(
+    key: str, value: object, asked: SimpleNamespace, edit: Edit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(key, value)
+    balanced_project.configure()
+    train_ahead(monkeypatch, ROW)
+    assert asked.labels == []
+
+
+def test_what_was_trained_before_is_left_to_the_cache(asked: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "has_finished", lambda each: each.variant == ROW)
+    train_ahead(monkeypatch, ROW, "mars-baseline")
+    assert asked.labels == [("mars-baseline", 0), ("mars-baseline", 1)]
