@@ -14,6 +14,8 @@ _STDERR = 2
 _BACKEND = "KERAS_BACKEND"
 # TensorFlow divides its sums among its threads, of which it makes one per core.
 THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+# TensorFlow takes all memory of a GPU at its start, where several trainings share one: it takes what it needs instead.
+_GROWTH = "TF_FORCE_GPU_ALLOW_GROWTH"
 # Keras wraps models for these where they are installed, as MLflow has it. Nobody here uses that, and their import takes
 # a quarter of Keras' own, in every stage.
 _NOT_NEEDED = ("sklearn", "matplotlib")
@@ -34,6 +36,7 @@ def importing_keras(all_cores: bool = False) -> Iterator[None]:
     if not all_cores:
         for name in THREADS:
             os.environ.setdefault(name, "1")
+    os.environ.setdefault(_GROWTH, "true")
     sys.stderr.flush()
     kept = os.dup(_STDERR)
     nothing = os.open(os.devnull, os.O_WRONLY)

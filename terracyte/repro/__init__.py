@@ -1,1 +1,1 @@
-"""Running an experiment: what is out of date of it, several tasks or rows at a time."""
+"""Running an experiment: what is out of date of it, several tasks, rows or seeds at a time."""

@@ -1,4 +1,4 @@
-"""terracyte repro: run what is out of date of an experiment, as `dvc repro` does, several rows at a time.
+"""terracyte repro: run what is out of date of an experiment, as `dvc repro` does, several rows or seeds at a time.
 
 DVC removes what a stage declares before it runs the stage: after a failure or Ctrl-C the previous outputs come back.
 """
@@ -8,14 +8,14 @@ from pathlib import Path
 
 from terracyte.core.arguments import add_experiment
 
-HELP = "run what is out of date of an experiment, several rows at a time"
+HELP = "run what is out of date of an experiment, several rows or seeds at a time"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("targets", nargs="*", help="stages, such as evaluate@blood-cnn (all)")
     add_experiment(parser)
-    parser.add_argument("--workers", type=_workers, default="auto", help="rows at a time (auto: one per core)")
+    parser.add_argument("--workers", type=_workers, default="auto", help="rows, or seeds of few rows, at a time (auto: one per core)")
 
 
 def run(arguments: argparse.Namespace) -> None:
