@@ -15,7 +15,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("targets", nargs="*", help="stages, such as evaluate@blood-cnn (all)")
     add_experiment(parser)
-    parser.add_argument("--workers", type=_workers, default="auto", help="rows, or seeds of few rows, at a time (auto: one per core)")
+    parser.add_argument(
+        "--workers", type=_workers, default="auto", help="rows, or seeds of few rows, at a time (auto: one per core)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:

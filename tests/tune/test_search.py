@@ -103,6 +103,29 @@ def test_a_winner_that_stands_fresh_seeds_is_chosen(monkeypatch: pytest.MonkeyPa
     assert len([job for job in done if isinstance(job, ConfirmationJob)]) == 2
 
 
+def test_the_outcome_that_git_brought_is_kept_without_its_trials(edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = pretend(monkeypatch, {"reference": 0.5, "winner": 0.6})
+    outcome = search.search(params.load(), "mars")
+    files.write_json(paths.tuning("mars"), outcome)
+    shutil.rmtree(paths.STUDIES)
+    done.clear()
+    edit("variants.mars-unet_1.title", "another title")
+    assert search.search(params.load(), "mars") == outcome
+    assert not done
+
+
+@pytest.mark.parametrize(("key", "value"), [("trials", 4), ("confirm", 2), ("seed", 7)])
+def test_another_search_s_outcome_is_not_kept(
+    key: str, value: int, edit: Edit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = pretend(monkeypatch, {"reference": 0.5, "winner": 0.6})
+    files.write_json(paths.tuning("mars"), search.search(params.load(), "mars"))
+    done.clear()
+    edit(f"tune.mars.{key}", value)
+    search.search(params.load(), "mars")
+    assert done
+
+
 @pytest.mark.parametrize("winner", [0.4, 0.5])
 def test_one_that_does_not_leaves_the_reference(monkeypatch: pytest.MonkeyPatch, winner: float) -> None:
     pretend(monkeypatch, {"reference": 0.5, "winner": winner})
