@@ -46,13 +46,14 @@ def main() -> None:
     parser.add_argument("rows", nargs="+", help="whose configurations are there")
     arguments = parser.parse_args()
     settings = params.load()
+    where = settings.compute
+    workers = arguments.workers if where.workers == "auto" else min(where.workers, arguments.workers)
     # a cluster trains seeds side by side by itself; one training on all devices leaves none to another
-    if settings.compute.engine != "local" or settings.compute.data_parallel:
+    if where.engine != "local" or where.data_parallel or workers == 1:
         return
     jobs = list(_jobs(settings, arguments.rows))
-    where = dataclasses.replace(settings.compute, workers=arguments.workers)
     if len(jobs) > 1:
-        for _ in compute.run(train, jobs, where, compute.Inputs()):
+        for _ in compute.run(train, jobs, dataclasses.replace(where, workers=workers), compute.Inputs()):
             pass
 
 

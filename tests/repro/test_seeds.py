@@ -102,6 +102,7 @@ def test_a_training_that_fails_is_left_to_the_stage(asked: SimpleNamespace, monk
     [
         ("seeds", [0]),  # nothing to share out
         ("compute.engine", "ray"),  # which trains seeds side by side by itself
+        ("compute.workers", 1),  # for memory's sake
         ("compute.data_parallel", True),  # a training has all devices
     ],
 )
