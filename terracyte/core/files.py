@@ -29,6 +29,7 @@ from terracyte.core.errors import FULL, UnusableFileError
 # What readers of JSON, Parquet, CSV and NumPy's files throw at bytes that are none.
 _OF_VALUES = (ValueError, KeyError, TypeError, RuntimeError, SyntaxError, tokenize.TokenError)
 _DAMAGE = (*_OF_VALUES, OSError, EOFError, MemoryError, struct.error, zipfile.BadZipFile, zlib.error)
+_ZIP64 = 45  # the version of the zip format that knows files of more than 4 GB
 
 # Ours have about thirty.
 _MOST_COLUMNS = 10_000
@@ -205,12 +206,23 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
         table.to_csv(temporary, index=False, lineterminator="\n")
 
 
+class _Entry(zipfile.ZipInfo):
+    """An entry of more than 4 GB, perhaps, as Python 3.11.4 and later write it; the ones before had other bytes."""
+
+    def FileHeader(self, zip64: bool | None = None) -> bytes:  # noqa: N802  # zipfile calls it
+        header = bytearray(super().FileHeader(zip64))
+        self.create_version = self.extract_version = _ZIP64
+        header[4:6] = _ZIP64.to_bytes(2, "little")
+        header[18:26] = b"\xff" * 8  # both sizes, which stand in the extra field
+        return bytes(header)
+
+
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write a compressed .npz file, atomically; unlike `numpy.savez`, the same arrays give the same bytes."""
     with atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, array in arrays.items():
-            # A ZipInfo of its own carries the earliest date of the format, not the clock's.
-            entry = zipfile.ZipInfo(f"{name}.npy")
+            # An entry made here carries the earliest date of the format, not the clock's.
+            entry = _Entry(f"{name}.npy")
             entry.compress_type = zipfile.ZIP_DEFLATED
             with archive.open(entry, "w", force_zip64=True) as stream:
                 np.lib.format.write_array(stream, array, allow_pickle=False)

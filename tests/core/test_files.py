@@ -111,11 +111,15 @@ def test_json_keeps_lists_of_numbers_on_one_line(tmp_path: Path) -> None:
     assert "    [1, 2],\n    [3, -4e-09]\n" in (tmp_path / "a.json").read_text()
 
 
-def test_arrays_are_the_same_bytes_at_any_time(tmp_path: Path) -> None:
+def test_arrays_are_the_same_bytes_at_any_time_and_in_any_python(tmp_path: Path) -> None:
     arrays: dict[str, NDArray[Any]] = {"id": np.arange(3), "mask": np.ones((3, 2, 2), np.uint8)}
     files.write_arrays(tmp_path / "a.npz", arrays)
     with zipfile.ZipFile(tmp_path / "a.npz") as archive:
         assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        assert {(entry.create_version, entry.extract_version) for entry in archive.infolist()} == {(45, 45)}
+        # Python before 3.11.4 has other versions, and sizes in the header
+        header = (tmp_path / "a.npz").read_bytes()[:26]
+    assert (header[4], header[18:]) == (45, b"\xff" * 8)
     read = files.read_arrays(tmp_path / "a.npz")
     assert list(read) == ["id", "mask"]
     for name, array in arrays.items():
