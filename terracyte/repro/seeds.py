@@ -16,27 +16,17 @@ from terracyte.core.errors import InputError, guarded
 from terracyte.params import row
 from terracyte.params.row import Identity
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Job:
-    """A training.
-
-    Attributes:
-        identity: who the run is.
-        title: what its variant shows, in a few words.
-    """
-
-    identity: Identity
-    title: str
+Job = tuple[Identity, str]  # a training, and what its variant shows, in a few words
 
 
 def train(job: Job, _: Ask) -> None:
     """Train up to the last checkpoint, in the record's one run of this training, which the stage ends."""
     with quiet.importing_keras():
         from terracyte.train import variant
+    identity, title = job
     # a training that fails fails in the stage, too, which says why
-    with suppress(InputError), tracking.training_run(job.identity, job.title, required=False, status="RUNNING") as run:
-        variant._fit(variant.Job(identity=job.identity, title=job.title), run.log_epoch)
+    with suppress(InputError), tracking.training_run(identity, title, required=False, status="RUNNING") as run:
+        variant._fit(variant.Job(identity=identity, title=title), run.log_epoch)
 
 
 def main() -> None:
@@ -63,8 +53,7 @@ def _jobs(settings: params.Params, names: Sequence[str]) -> Iterator[Job]:
         variant = settings.row(name)
         resolved = row.read(variant.task, name)
         if not tracking.has_finished(resolved):
-            for identity in resolved.identities:
-                yield Job(identity=identity, title=variant.title)
+            yield from ((identity, variant.title) for identity in resolved.identities)
 
 
 if __name__ == "__main__":

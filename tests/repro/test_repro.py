@@ -187,6 +187,20 @@ def test_seeds_of_rows_that_are_named_are_trained_side_by_side(rows: Path, side_
     assert (rows / "data/b_scores").read_text() == "2"
 
 
+def test_what_rows_that_are_named_read_is_made_before(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+
+    def succeeds(*arguments: str, folder: Path) -> bool:
+        ran.extend(arguments)
+        return True
+
+    monkeypatch.setattr(dvc, "succeeds", succeeds)
+    assert stages._ready(project, ["mars-unet_1", "mars-unet_2", "blood-cnn"])
+    assert ran == ["repro", "fetch", "configure@blood", "configure@mars"]
+    with pytest.raises(InputError, match=r"experiment\.yaml: 'rows\.nosuch' is unknown"):
+        stages._ready(project, ["nosuch"])
+
+
 def test_stages_import_the_code_that_runs_dvc(rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not that of another clone, which may be installed."""
     (tmp_path / "other/terracyte").mkdir(parents=True)

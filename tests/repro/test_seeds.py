@@ -41,7 +41,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     seen = SimpleNamespace(labels=[], workers=0)
 
     def run(function: Any, jobs: list[seeds.Job], where: params.Compute, inputs: compute.Inputs) -> Iterator[Any]:
-        seen.labels, seen.workers = [(job.identity.variant, job.identity.seed) for job in jobs], where.workers
+        seen.labels, seen.workers = [(each.variant, each.seed) for each, _ in jobs], where.workers
         for job in jobs:
             yield job, function(job, lambda _: None)
 
