@@ -4,7 +4,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from terracyte.core import paths
 from terracyte.core.arguments import add_experiment, add_model, of_task
 
 HELP = "predict images: a table, and where pixels are classified colour overlays"
@@ -33,13 +32,9 @@ def run(arguments: argparse.Namespace) -> None:
 
     from terracyte.ingest.sources.listing import shown
     from terracyte.predict import inputs, origin, outputs, predictor
-    from terracyte.promote import champion
 
     experiment = of_task(arguments.experiment, arguments.task)
-    folder = arguments.model or experiment / paths.champion(arguments.task)
-    # the cheap checks first
-    champion.read_record(folder, arguments.task)
-    origin.check(folder, arguments.sha256)
+    folder = origin.champion_of(arguments.task, experiment, arguments.model, arguments.sha256)
     model = predictor.read(folder, arguments.task)
     found = inputs.read(
         model.task,

@@ -1,11 +1,33 @@
-"""Where a champion comes from: a model is loaded only if its hash is known beforehand."""
+"""Which champion is used, and where it comes from: a model is loaded only if its hash is known beforehand."""
 
 from pathlib import Path
 
+from terracyte import params
+from terracyte.core import paths
 from terracyte.core.errors import InputError
 from terracyte.core.hashing import file_hash
 from terracyte.params import lock
-from terracyte.promote.champion import MODEL
+from terracyte.promote.champion import MODEL, read_record
+
+
+def champion_of(task: str, experiment: Path, model: Path | None, sha256: str | None) -> Path:
+    """The folder of the champion that is used, after the checks which need no network.
+
+    Args:
+        task: whose.
+        experiment: its champion is used where no other is asked for.
+        model: the folder that the user asks for; None for the experiment's.
+        sha256: see `check`.
+
+    Raises:
+        InputError: the experiment has no such task, there is no champion, or it is refused by `check`.
+    """
+    folder = model or experiment / paths.champion(task)
+    if model is None and not folder.exists():
+        params.load(experiment).rows_of(task)  # a misspelt name is told before a champion is missed
+    read_record(folder, task)
+    check(folder, sha256)
+    return folder
 
 
 def check(folder: Path, sha256: str | None) -> None:

@@ -23,6 +23,10 @@ CARD = "card.md"  # the model card
 # what a record must hold for its task to be known
 _DESCRIPTION = dict.fromkeys(("kind", "classes", "height", "width", "channels", "background"), object)
 _DESCRIPTION |= {"task": str, "variant": str}
+# what `promote` and `report` need besides
+_TRAININGS = {"variant": str, "seeds": [int], "fingerprints": [str]}
+WITH_REASONS = {**_TRAININGS, "data_hash": str, "reasons": [str], "behaviour": {str: {"passed": bool}}}
+_DECIDED = {"promoted": bool, "reasons": [str], "against": [str]}
 
 
 def same_trainings(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -74,9 +78,12 @@ def read_decision(task: str) -> dict[str, Any]:
         InputError: the file is missing or damaged.
     """
     path = paths.promotion(task)
-    form = {"champion": (dict, type(None)), "candidate": dict, "promoted": bool, "reasons": [str], "history": [dict]}
+    history = [{"candidate": str, **_DECIDED}]
+    form = {"champion": {"variant": (str, type(None))}, "candidate": _TRAININGS, **_DECIDED, "history": history}
     with files.advising(f"restore it with `git checkout {path}`: it holds the decisions before"):
-        decided: dict[str, Any] = files.read_json(path, {**form, "against": object})
+        decided: dict[str, Any] = files.read_json(path, {**form, "checks": dict})
+        if decided["champion"]["variant"] is not None:
+            files.read_json(path, {"champion": WITH_REASONS})
     return decided
 
 

@@ -30,6 +30,7 @@ from terracyte.promote.champion import (
     RECORD,
     SCORES,
     TESTED,
+    WITH_REASONS,
     prediction,
     read_record,
     restoring,
@@ -168,6 +169,7 @@ def read_champion(task: str) -> Contender | None:
         return None
     about = read_record(folder, task)
     with restoring(folder):
+        files.read_json(folder / RECORD, WITH_REASONS)
         return Contender(
             about=about,
             models=(folder / MODEL,),

@@ -6,7 +6,7 @@ import gc
 import tempfile
 from pathlib import Path
 
-from terracyte.core import listening, paths
+from terracyte.core import listening
 from terracyte.core.arguments import add_experiment, add_model, of_task
 
 HELP = "serve a champion on this machine, with a page to try it"
@@ -31,12 +31,9 @@ def run(arguments: argparse.Namespace) -> None:
     """
     # Imported where they are needed: `--help` takes no second, and a wrong folder or port is told at once.
     from terracyte.predict import origin
-    from terracyte.promote import champion
 
     experiment = of_task(arguments.experiment, arguments.task)
-    folder = arguments.model or experiment / paths.champion(arguments.task)
-    champion.read_record(folder, arguments.task)
-    origin.check(folder, arguments.sha256)
+    folder = origin.champion_of(arguments.task, experiment, arguments.model, arguments.sha256)
     with listening.listen(arguments.host, arguments.port) as listener:
         listening.warn(arguments.host)
         print(f"{arguments.task}: reading {folder} …", flush=True)

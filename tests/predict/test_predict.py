@@ -280,6 +280,7 @@ def test_refuses_without_a_champion_or_with_anothers(capsys: pytest.CaptureFixtu
     other = refused(capsys, "blood", given, "--model", str(paths.champion("mars")))
     assert "is the champion of mars, not of blood" in other
     assert "holds no champion" in refused(capsys, "blood", given, "--model", "nowhere")
+    assert "'sources.blod' is unknown; did you mean 'blood'?" in refused(capsys, "blod", given)
     (paths.champion("blood") / champion.NOVELTY).unlink()
     champions.record("blood")
     assert "novelty.npz is missing" in refused(capsys, "blood", given)

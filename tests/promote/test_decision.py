@@ -72,6 +72,16 @@ def decide(task: str = "blood", settings: params.Params | None = None) -> dict[s
     return record
 
 
+def drop(path: Path, *names: str) -> None:
+    """Take a name out of a JSON file."""
+    written = files.read_json(path)
+    place = written
+    for name in names[:-1]:
+        place = place[name]
+    del place[names[-1]]
+    files.write_json(path, written)
+
+
 def state(task: str = "blood") -> str:
     """The hash of all that the stage writes."""
     written = sorted(path for path in paths.champion(task).rglob("*") if path.is_file())
@@ -448,7 +458,13 @@ def test_other_classes_or_sizes_cannot_be_compared(edit: Edit, path: str, value:
         (lambda: paths.promotion("blood").write_text("<<<<<<<"), "git checkout metrics/blood/promotion.json"),
         (
             lambda: files.write_json(paths.promotion("blood"), {"champion": 1}),
-            "promotion.json is damaged ('champion' is 1, no dict",
+            "promotion.json is damaged ('champion' is 1, no JSON object",
+        ),
+        (lambda: drop(paths.promotion("blood"), "candidate", "fingerprints"), "it lacks 'candidate.fingerprints'"),
+        (lambda: drop(paths.promotion("blood"), "champion", "reasons"), "it lacks 'champion.reasons'"),
+        (
+            lambda: drop(paths.champion("blood") / RECORD, "behaviour"),
+            "champion.json is damaged (it lacks 'behaviour')",
         ),
         (lambda: (paths.champion("blood") / SCORES).unlink(), "dvc checkout data/blood/champion"),
         (lambda: (paths.champion("blood") / RECORD).write_text("{"), "champion.json is damaged"),
