@@ -40,8 +40,8 @@ repro: setup ## run what is out of date of the embedded sample (or EXPERIMENT=FO
 
 real: setup ## run on the challenge files: make real DATA=DIR [TARGETS="evaluate@mars-unet_final"]
 	@test -f "$(DATA)/training_set.npz" -a -f "$(DATA)/mars_for_students.npz" || { echo "error: DATA is '$(DATA)': name the folder of training_set.npz and mars_for_students.npz, as in make real DATA=~/challenge" >&2; exit 2; }
-	@mkdir -p challenge && folder=$$(cd "$(DATA)" && pwd) && weights=$$folder/weights && { test -d "$$weights" || weights=$(CURDIR)/data/weights; } && \
-		ln -sfn "$$folder/training_set.npz" "$$folder/mars_for_students.npz" "$$weights" challenge/
+	@mkdir -p challenge && folder=$$(cd "$(DATA)" && pwd) && weights=$$folder/weights && { test -d "$$weights" || weights="$(CURDIR)/data/weights"; } && \
+		{ test "$(DATA)" -ef challenge || ln -sfn "$$folder/training_set.npz" "$$folder/mars_for_students.npz" "$$weights" challenge/; }
 	@cp dvc.yaml params.yaml real/
 	@exec terracyte repro $(TARGETS) --experiment real --workers $(WORKERS)
 

@@ -92,9 +92,12 @@ def connected(compute: Compute) -> Iterator[None]:
         )
     except Exception as error:  # Ray raises plain ones, too: a node that does not come up in time is one
         message = " ".join(str(error).split())[:200]
+        if address is None:
+            raise InputError(f"a Ray cluster of this machine's own does not start ({message})") from error
+        where = f"params.yaml: 'compute.address' {address}" if compute.address else f"{_ADDRESS} {address}"
         raise InputError(
-            f"params.yaml: there is no Ray cluster at 'compute.address' {address} ({message}): start it, correct the"
-            " address, or set it to null for one on this machine"
+            f"{where}: there is no Ray cluster ({message}): start it, correct the address, or leave it out for one on "
+            "this machine"
         ) from error
     try:
         yield

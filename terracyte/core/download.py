@@ -14,7 +14,7 @@ from terracyte.core.errors import InputError
 
 _TIMEOUT = (10, 60)  # seconds to connect, and between two chunks of the answer
 _CHUNK_BYTES = 2**16
-_PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE = 206, 416  # HTTP status
+_PARTIAL_CONTENT, _METHOD_NOT_ALLOWED, _RANGE_NOT_SATISFIABLE = 206, 405, 416  # HTTP status
 
 
 def fetch(url: str, checksum: str, folder: Path) -> Path:
@@ -62,13 +62,13 @@ def _name(url: str) -> str:
 
 
 def await_answer(url: str, timeout: float) -> None:
-    """Return once `url` answers, be it with a refusal.
+    """Return once `url` is known to be there.
 
     A thread asks, and is abandoned when the time is up: without a network the look-up of the host's addresses
     ignores the timeout of a connection, and each address found has a timeout of its own.
 
     Raises:
-        ConnectionError: there is no answer within `timeout` seconds.
+        ConnectionError: there is no answer within `timeout` seconds, or one of failure.
     """
     import requests
 
@@ -76,8 +76,9 @@ def await_answer(url: str, timeout: float) -> None:
 
     def ask() -> None:
         try:
-            requests.head(url, timeout=timeout)
-            problems.put("")
+            response = requests.head(url, timeout=timeout)
+            there = response.ok or response.status_code == _METHOD_NOT_ALLOWED
+            problems.put("" if there else f"HTTP status {response.status_code}")
         except requests.RequestException as error:
             problems.put(type(error).__name__)
 

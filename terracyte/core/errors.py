@@ -48,11 +48,12 @@ def one_line(message: str) -> str:
 
 
 def masked(text: str) -> str:
-    """The text without the passwords of the addresses in it: `http://me:***@host`.
+    """The text without the passwords of the addresses in it: `http://me:***@host`, `postgresql://host/db?password=***`.
 
     A password ends at the last `@` of its word: some readers of addresses take one with `/`, `:` or `@` in it.
     """
-    return re.sub(r"(?<=://)([^\s/:@]*):\S*@", r"\1:***@", text)
+    text = re.sub(r"(?<=://)([^\s/:@]*):\S*@", r"\1:***@", text)
+    return re.sub(r"(?i)([?&](?:\w*password|token)=)[^&\s]+", r"\1***", text)
 
 
 def guarded(main: Callable[[], None]) -> None:

@@ -59,8 +59,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             yield temporary
             temporary.chmod(0o755)
             if path.exists():
-                shutil.rmtree(path)
-            temporary.rename(path)
+                before = temporary.with_name(f"{temporary.name}-old")  # which the next writer removes after a kill
+                path.rename(before)
+                temporary.rename(path)
+                shutil.rmtree(before)
+            else:
+                temporary.rename(path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 

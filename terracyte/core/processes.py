@@ -16,15 +16,22 @@ if TYPE_CHECKING:
 _PATIENCE = 60  # seconds in which a process may put away what it has begun
 
 
-def call(command: Sequence[str | Path], folder: Path = Path(), environment: Mapping[str, str] | None = None) -> int:
+def call(
+    command: Sequence[str | Path],
+    folder: Path = Path(),
+    environment: Mapping[str, str] | None = None,
+    *,
+    restarts: bool = False,
+) -> int:
     """Run a command, on this process's terminal, and return its exit code.
 
     Args:
         command: the program and its arguments.
         folder: where it runs.
         environment: its variables; None for this process's.
+        restarts: see `ending_children`.
     """
-    with subprocess.Popen(command, cwd=folder, env=environment) as process, ending_children():
+    with subprocess.Popen(command, cwd=folder, env=environment) as process, ending_children(restarts=restarts):
         return process.wait()
 
 
@@ -47,12 +54,13 @@ def alone(lock: Path, other: str) -> Iterator[None]:
 
 
 @contextmanager
-def ending_children() -> Iterator[None]:
+def ending_children(*, restarts: bool = False) -> Iterator[None]:
     """End what this process has started, down to the last grandchild, if the block ends with an exception.
 
     What its children have started in turn gets SIGTERM; they see it end and put their own things in order, as DVC does
-    with its locks. An actual Ctrl-C has reached all of them already, by the terminal: a second signal would meet them
-    while they clean up. Who has not ended after a minute is killed.
+    with its locks. Children that start anew what has ended (`restarts`) get it as well. An actual Ctrl-C has reached
+    all of them already, by the terminal: a second signal would meet them while they clean up. Who has not ended after
+    a minute is killed.
     """
     import psutil  # here: most commands start no process
 
@@ -61,7 +69,7 @@ def ending_children() -> Iterator[None]:
     except BaseException as error:
         ours = psutil.Process().children(recursive=True)
         if not isinstance(error, KeyboardInterrupt):
-            waiting = {process.ppid() for process in ours}
+            waiting = set[int]() if restarts else {process.ppid() for process in ours}
             _send([each for each in ours if each.pid not in waiting or each.ppid() != os.getpid()], signal.SIGTERM)
         _, left = psutil.wait_procs(ours, _PATIENCE)
         _send(left, signal.SIGKILL)

@@ -45,9 +45,9 @@ def run(arguments: argparse.Namespace) -> None:
     settings = params.load(experiment)
     task = tasks.make(arguments.task, settings)
     folder = arguments.model or experiment / paths.champion(task.name)
-    asked = arguments.model is not None or arguments.sha256 is not None or folder.exists()
+    there = folder.exists() and any(folder.iterdir())  # `promote` leaves an empty folder where no row is champion
     champion = None
-    if asked:
+    if there or arguments.model is not None or arguments.sha256 is not None:
         origin.check(folder, arguments.sha256)
         champion = predictor.read(folder, task.name)
     if champion is not None and champion.task.image_shape != task.image_shape:

@@ -5,12 +5,8 @@ import shutil
 from pathlib import Path
 
 from terracyte.core import files, paths
-from terracyte.core.errors import InputError
 from terracyte.core.hashing import file_hash
 from terracyte.params.schema import build
-
-_LEGACY = ".h5"
-_SUFFIXES = (".weights.h5", _LEGACY)  # by its name Keras knows how to read a file
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,7 +26,7 @@ def write(folder: Path, name: str, weights: Path | None = None) -> None:
     """Fill a variant's folder, with a copy of the pretrained weights where there are any."""
     folder.mkdir(parents=True)
     if weights is not None:
-        suffix = next((each for each in _SUFFIXES if weights.name.endswith(each)), _LEGACY)
+        suffix = ".weights.h5" if weights.name.endswith(".weights.h5") else ".h5"  # by it Keras knows how to read it
         shutil.copyfile(weights, folder / f"backbone{suffix}")
     found = Initialisation(name=name, sha256=file_hash(weights) if weights else "")
     files.write_json(folder / "initialisation.json", dataclasses.asdict(found))
@@ -43,6 +39,5 @@ def read(variant: str, member: int = 0) -> Initialisation:
         InputError: nothing was fetched yet.
     """
     path = paths.pretrained(variant, member) / "initialisation.json"
-    if not path.exists():
-        raise InputError(f"{path} is missing: run `dvc repro fetch`")
-    return build(Initialisation, files.read_json(path), "", str(path))
+    with files.advising("run `dvc repro fetch`"):
+        return build(Initialisation, files.read_json(path), "", str(path))

@@ -28,7 +28,7 @@ from terracyte.params.blocks import (
     Validate,
 )
 from terracyte.params.experiment import Experiment, MaskValue, Source, overridden, values_of
-from terracyte.params.schema import build, check_keys, naming
+from terracyte.params.schema import build, check_keys, check_value, naming
 from terracyte.params.variant import Config, Variant
 from terracyte.params.yaml_files import parse_yaml, read_yaml
 
@@ -202,7 +202,7 @@ def _checked(content: object, experiment: Experiment) -> Params:
         if tune.trials:
             if not tune.variant:
                 raise InputError(f"'tune.{task}.variant' is missing, and 'trials' is {tune.trials}: name whom to train")
-            check_keys([tune.variant], _variants_of(params, task), f"tune.{task}.variant")
+            check_value(tune.variant, _variants_of(params, task), f"tune.{task}.variant")
             tune.check(params.reference[task], params.change(tune.variant), f"tune.{task}")
             params.trial(task, {})
             for key, dimension in tune.space.items():
@@ -212,7 +212,7 @@ def _checked(content: object, experiment: Experiment) -> Params:
     return params
 
 
-_NAME = re.compile(r"[^\W_][\w.+-]*")
+_NAME = re.compile(r"[^\W_][\w+-]*")  # a dot separates names in DVC's parameters and in `override`
 _LEAST = dict.fromkeys(("validate", "clean", "balance", "tune", "promote"), ": `{}` takes what fits the images")
 
 
@@ -221,7 +221,7 @@ def _check_tasks(params: Params) -> None:
     for name in (*params.tasks, *params.variants):
         if not _NAME.fullmatch(name):
             raise InputError(
-                f"a task or variant is called {name!r}; use letters, digits and _ . + -, a letter or digit first"
+                f"a task or variant is called {name!r}; use letters, digits and _ + -, a letter or digit first"
             )
     blocks = ("validate", "clean", "balance", "tune", "promote", "reference")
     for name in blocks:
@@ -232,10 +232,11 @@ def _check_tasks(params: Params) -> None:
 
 
 def _check_variant(params: Params, name: str, variant: Variant) -> None:
-    check_keys([variant.task], params.tasks, f"variants.{name}.task")
-    others = _variants_of(params, variant.task) - {name}
+    check_value(variant.task, params.tasks, f"variants.{name}.task")
+    others = [other for other in _variants_of(params, variant.task) if other != name]
     for key, other in (("like", variant.like), ("compared_with", variant.compared_with)):
-        check_keys([] if other is None else [other], others, f"variants.{name}.{key}")
+        if other is not None:
+            check_value(other, others, f"variants.{name}.{key}")
     _check_likeness(params, name)
     if variant.seeds is not None:
         _check_seeds(variant.seeds, f"variants.{name}.seeds")
@@ -252,7 +253,7 @@ def _check_likeness(params: Params, name: str) -> None:
     while (like := params.variants[chain[-1]].like) is not None:
         if like in chain:
             raise InputError(f"'variants.{name}.like' goes round in a circle: {' → '.join([*chain, like])}")
-        check_keys([like], params.variants, f"variants.{chain[-1]}.like")
+        check_value(like, params.variants, f"variants.{chain[-1]}.like")
         chain.append(like)
 
 
@@ -269,7 +270,8 @@ def _check_experiment(params: Params) -> None:
     for name, task in experiment.rows.items():
         if task != params.variants[name].task:
             raise InputError(f"'rows.{name}' is {task!r}, but the variant's task is {params.variants[name].task!r}")
-        check_keys([task], experiment.sources, f"sources, for 'rows.{name}'")
+        if task not in experiment.sources:
+            raise InputError(f"'rows.{name}' is of task {task}, which 'sources' has none for: add one, or leave it out")
         if params.config(name).folds and not params.balance[task].folds:
             where = f"balance.{task}.folds"
             raise InputError(
@@ -283,5 +285,5 @@ def _check_experiment(params: Params) -> None:
             raise InputError(f"'rows' has none of task {task}: add one, or take its source out")
 
 
-def _variants_of(params: Params, task: str) -> set[str]:
-    return {name for name, variant in params.variants.items() if variant.task == task}
+def _variants_of(params: Params, task: str) -> list[str]:
+    return [name for name, variant in params.variants.items() if variant.task == task]

@@ -28,8 +28,9 @@ def check(path: Path) -> bool:
     if experiment is None:
         return False
     wanted = here.relative_to(experiment).as_posix()
-    outputs = (output for stage in stages(experiment).values() for output in stage.get("outs", []))
-    recorded = next((output["md5"] for output in outputs if output["path"] == wanted), None)
+    # a killed DVC may have left an entry without its last lines: `terracyte repro` mends it
+    outputs = (output for stage in stages(experiment).values() for output in stage.get("outs") or [])
+    recorded = next((output.get("md5") for output in outputs if output.get("path") == wanted), None)
     if recorded is not None and recorded != md5(path):
         raise InputError(
             f"{path} is not what {LOCK} says: bring it back with `dvc checkout {path}`, or make it with `dvc repro`"

@@ -5,7 +5,6 @@ import dataclasses
 from typing import Any
 
 from terracyte.core import files, paths
-from terracyte.core.errors import InputError
 from terracyte.core.hashing import digest, file_hash
 from terracyte.params import schema
 from terracyte.params.blocks import Evaluate, TaskSpec
@@ -123,9 +122,8 @@ def read(task: str, variant: str) -> Row:
         InputError: it was not configured yet, or the file is damaged.
     """
     path = paths.config(task, variant)
-    if not path.exists():
-        raise InputError(f"{path} is missing: run `dvc repro configure@{task}`")
-    return schema.build(Row, files.read_json(path), "", str(path))
+    with files.advising(f"run `dvc repro configure@{task}`"):
+        return schema.build(Row, files.read_json(path), "", str(path))
 
 
 def evaluation(task: str) -> Evaluate:
@@ -135,9 +133,8 @@ def evaluation(task: str) -> Evaluate:
         InputError: see `read`.
     """
     path = paths.evaluation(task)
-    if not path.exists():
-        raise InputError(f"{path} is missing: run `dvc repro configure@{task}`")
-    return schema.build(Evaluate, files.read_json(path), "", str(path))
+    with files.advising(f"run `dvc repro configure@{task}`"):
+        return schema.build(Evaluate, files.read_json(path), "", str(path))
 
 
 def data_hash(task: str) -> str:

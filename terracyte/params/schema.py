@@ -8,7 +8,7 @@ import difflib
 import math
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -50,13 +50,35 @@ def build(kind: type[Built], value: object, where: str, file: str | None = None)
             the message names the dotted path of the parameter.
     """
     with naming(file):
-        return _build(kind, value, where)
+        mapping = _mapping(value, where)
+        hints = typing.get_type_hints(kind)
+        declared = {f.name: f for f in dataclasses.fields(typing.cast(Any, kind))}
+        check_keys(mapping, declared, where)
+        arguments = {}
+        for name, field in declared.items():
+            path = _join(where, name)
+            if name in mapping:
+                arguments[name] = _convert(hints[name], mapping[name], path)
+                _check_bounds(arguments[name], field.metadata.get(_BOUNDS), path)
+            elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+                raise InputError(f"'{path}' is missing; add it")
+        return kind(**arguments)
 
 
 def check_keys(given: Iterable[object], allowed: Iterable[str], where: str, file: str | None = None) -> None:
     """Refuse keys of `given` that are not in `allowed`, naming the nearest allowed one."""
     with naming(file):
-        _check_keys(given, allowed, where)
+        allowed = list(allowed)
+        for key in given:
+            if key not in allowed:
+                raise InputError(f"'{_join(where, str(key))}' is unknown; {_hint(key, allowed)}")
+
+
+def check_value(value: str, allowed: Iterable[str], where: str) -> None:
+    """Refuse a name that is not in `allowed`, naming the nearest allowed one."""
+    allowed = list(allowed)
+    if value not in allowed:
+        raise InputError(f"'{where}' is {value!r}; {_hint(value, allowed)}")
 
 
 @contextmanager
@@ -70,29 +92,9 @@ def naming(file: str | None) -> Iterator[None]:
         raise InputError(f"{file}: {error}") from error
 
 
-def _build(kind: type[Built], value: object, where: str) -> Built:
-    mapping = _mapping(value, where)
-    hints = typing.get_type_hints(kind)
-    declared = {f.name: f for f in dataclasses.fields(typing.cast(Any, kind))}
-    _check_keys(mapping, declared, where)
-    arguments = {}
-    for name, field in declared.items():
-        if name in mapping:
-            path = f"{where}.{name}" if where else name
-            arguments[name] = _convert(hints[name], mapping[name], path)
-            _check_bounds(arguments[name], field.metadata.get(_BOUNDS), path)
-        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise InputError(f"'{_join(where, name)}' is missing; add it")
-    return kind(**arguments)
-
-
-def _check_keys(given: Iterable[object], allowed: Iterable[str], where: str) -> None:
-    allowed = list(allowed)
-    for key in given:
-        if key not in allowed:
-            near = difflib.get_close_matches(str(key), allowed, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"allowed: {', '.join(allowed)}"
-            raise InputError(f"'{_join(where, str(key))}' is unknown; {hint}")
+def _hint(given: object, allowed: Sequence[str]) -> str:
+    near = difflib.get_close_matches(str(given), allowed, n=1)
+    return f"did you mean '{near[0]}'?" if near else f"allowed: {', '.join(allowed)}"
 
 
 def _join(where: str, name: str) -> str:
@@ -112,7 +114,7 @@ def _mistyped(path: str, value: object, expected: str) -> InputError:
 def _convert(hint: Any, value: object, path: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return _build(hint, value, path)
+        return build(hint, value, path)
     if origin in (typing.Union, types.UnionType):
         return _convert_optional(arguments, value, path)
     if origin is typing.Literal:

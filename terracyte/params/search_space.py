@@ -131,6 +131,7 @@ class Tune:
             place = f"{where}.space.{key}"
             _check_form(dimension, place)
             check_keys(dimension.when, before, f"{place}.when")
+            _check_when(dimension, self.space, place)
             if key in fixed:
                 raise InputError(
                     f"'{place}' is searched, but variants.{self.variant}.change or {where}.change fixes "
@@ -144,6 +145,13 @@ class Tune:
                     "the first trial is the reference, so take it in"
                 )
             before.append(key)
+
+
+def _check_when(dimension: Dimension, space: Mapping[str, Dimension], place: str) -> None:
+    for key, values in dimension.when.items():
+        for value in values:
+            if not space[key].holds(value):
+                raise InputError(f"'{place}.when.{key}' has {value!r}, which the search never gives '{key}'")
 
 
 def _check_form(dimension: Dimension, place: str) -> None:

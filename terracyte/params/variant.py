@@ -73,7 +73,7 @@ class Config:
         patience: epochs without a better validation metric before training stops.
     """
 
-    architecture: str
+    architecture: Literal["cnn", "convnext", "efficientnet_lite", "majority", "mobilenet_v3", "unet"]
     size: Literal["tiny", "small", "base", "large", "xlarge", "lite0", "lite2"] = "large"
     minimalistic: bool = False
     weights: str = "none"
@@ -156,7 +156,7 @@ class Variant:
 
     task: str
     title: str
-    published: float | None = None
+    published: float | None = number(0, 1, default=None)
     marked: str | None = None
     compared_with: str | None = None
     like: str | None = None

@@ -7,7 +7,7 @@ from terracyte.core import paths
 from terracyte.core.errors import InputError
 from terracyte.core.hashing import file_hash
 from terracyte.params import lock
-from terracyte.promote.champion import MODEL, read_record
+from terracyte.promote.champion import MODEL, RECORD, read_record
 
 
 def champion_of(task: str, experiment: Path, model: Path | None, sha256: str | None) -> Path:
@@ -23,8 +23,11 @@ def champion_of(task: str, experiment: Path, model: Path | None, sha256: str | N
         InputError: the experiment has no such task, there is no champion, or it is refused by `check`.
     """
     folder = model or experiment / paths.champion(task)
-    if model is None and not folder.exists():
+    if model is None and not (folder / RECORD).exists():
         params.load(experiment).rows_of(task)  # a misspelt name is told before a champion is missed
+        if folder.exists() and not any(folder.iterdir()):  # as `promote` leaves it
+            why = f"'against' in {experiment / paths.promotion(task)} says why the best row was refused"
+            raise InputError(f"{task} has no champion: {why}; train a better one, or name a folder with --model")
     read_record(folder, task)
     check(folder, sha256)
     return folder

@@ -59,8 +59,8 @@ def read_record(folder: Path, task: str | None = None) -> dict[str, Any]:
     Raises:
         InputError: it is missing, damaged, or another task's.
     """
-    command = f"`dvc repro promote@{task or 'TASK'}`"
     if not (folder / RECORD).exists():
+        command = f"`dvc repro promote@{task or 'TASK'}`"
         raise InputError(f"{folder} holds no champion ({RECORD} is missing): run {command}, or name another folder")
     with restoring(folder):
         record: dict[str, Any] = files.read_json(folder / RECORD, _DESCRIPTION)

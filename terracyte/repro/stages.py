@@ -86,7 +86,7 @@ def _train_seeds(folder: Path, workers: int, rows: Sequence[str]) -> None:
     """Do the trainings of several seeds before their stage: it trains one after another, from where each has come."""
     if rows and workers > 1:
         command = [sys.executable, "-m", "terracyte.repro.seeds", str(workers), *rows]
-        processes.call(command, folder, {**dvc.environment(), **cores.shared(workers)})
+        processes.call(command, folder, {**dvc.environment(), **cores.shared(workers)}, restarts=True)
 
 
 def _names(folder: Path, stage: str) -> list[str]:

@@ -96,8 +96,8 @@ def changed_stages(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 
 def _reproduce(folder: Path, *arguments: str) -> list[str]:
-    before = lock.stages(folder)
-    with dvc.keeping_outputs(folder):
+    with dvc.keeping_outputs(folder):  # which mends a lock that a killed DVC has left in half
+        before = lock.stages(folder)
         dvc.show("repro", *arguments, folder=folder)
     return changed_stages(before, lock.stages(folder))
 

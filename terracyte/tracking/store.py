@@ -132,7 +132,8 @@ def _migrate(file: Path) -> None:
     result = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if result.returncode:
         # below it SQLAlchemy links an explanation
-        problem = result.stderr.partition("(Background on this error")[0].strip().splitlines()[-1]
+        said = result.stderr.partition("(Background on this error")[0].strip().splitlines()
+        problem = said[-1] if said else f"it ended with {result.returncode}, without a word"
         raise InputError(f"{database()} cannot be made or migrated ({problem}): {advice()}")
 
 

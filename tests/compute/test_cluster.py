@@ -188,8 +188,13 @@ def recorded() -> Counter[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1"])
-def test_a_cluster_out_of_reach_is_one_line(address: str, project: Path) -> None:
-    given = Compute(engine="ray", address=address)
-    with pytest.raises(InputError, match=f"no Ray cluster at 'compute.address' {address}") as caught:
+@pytest.mark.parametrize("where", ["params.yaml: 'compute.address'", "RAY_ADDRESS"])
+def test_a_cluster_out_of_reach_is_one_line(
+    where: str, address: str, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if where == "RAY_ADDRESS":
+        monkeypatch.setenv(where, address)
+    given = Compute(engine="ray", address=None if where == "RAY_ADDRESS" else address)
+    with pytest.raises(InputError, match=f"{where} {address}: there is no Ray cluster") as caught:
         list(compute.run(cluster_jobs.count, [1], given, Inputs()))
     assert "\n" not in str(caught.value)

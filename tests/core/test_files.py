@@ -54,6 +54,28 @@ def test_a_failed_folder_leaves_the_old_folder(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [folder]
 
 
+def test_a_folder_is_replaced_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "raw"
+    for content in ("old", "new"):
+        with files.atomic_folder(folder) as temporary:
+            (temporary / "a").write_text(content)
+            (temporary / content).touch()
+        assert sorted(each.name for each in folder.iterdir()) == ["a", content]
+
+    def stop(_: Path, ignore_errors: bool = False) -> None:
+        if not ignore_errors:
+            raise PermissionError
+
+    monkeypatch.setattr(shutil, "rmtree", stop)
+    with pytest.raises(PermissionError), files.atomic_folder(folder) as temporary:
+        (temporary / "a").write_text("newer")
+    assert (folder / "a").read_text() == "newer"
+    monkeypatch.undo()
+    with files.atomic_folder(folder):  # removes what the one before could not
+        pass
+    assert list(tmp_path.iterdir()) == [folder]
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 64 KiB."""
@@ -316,6 +338,10 @@ def test_a_file_without_permission_is_not_called_damaged(tmp_path: Path) -> None
         (OSError("no number"), "error: no number\n"),
         (BrokenPipeError(), "error: BrokenPipeError\n"),
         (InputError("see http://me:a:b/c@d@host:80/x@ or http://host"), "error: see http://me:***@ or http://host\n"),
+        (
+            InputError("at postgresql://h/db?user=me&password=a@b&sslmode=off, x?token=1"),
+            "error: at postgresql://h/db?user=me&password=***&sslmode=off, x?token=***\n",
+        ),
         (InputError("no http://host:80/x, x@y, http://me@host"), "error: no http://host:80/x, x@y, http://me@host\n"),
         (
             shutil.Error([("a", "b/a", "[Errno 28] No space: 'a'"), ("c", "b/c", "")]),

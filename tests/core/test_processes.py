@@ -19,12 +19,16 @@ from terracyte.core import processes
 from terracyte.core.errors import guarded
 sleep = "import time; print(1, flush=True); time.sleep(60)"
 child = f"import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c', {sleep!r}]) and 1)"
-guarded(lambda: processes.call([sys.executable, "-c", child]))
+restarts = sys.argv[1:] == ["restarts"]
+if restarts:
+    child = child.replace("; sys.exit", "\\nwhile True: print")
+guarded(lambda: processes.call([sys.executable, "-c", child], restarts=restarts))
 """
 
 
-def test_a_signal_to_a_command_ends_what_its_children_have_started() -> None:
-    command = [sys.executable, "-c", GRANDPARENT]
+@pytest.mark.parametrize("how", ["ends", "restarts"])
+def test_a_signal_to_a_command_ends_what_its_children_have_started(how: str) -> None:
+    command = [sys.executable, "-c", GRANDPARENT, how]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         process.stdout.readline()

@@ -205,6 +205,7 @@ def test_an_experiment_is_compared_with_its_own_images(
     outside.mkdir()
     np.save(outside / "dark.npy", validation(task, "brightness_down")[1])
     (tmp_path / "dvc.yaml").touch()
+    paths.champion("blood").mkdir()  # as `promote` leaves it where no row has become champion
     monkeypatch.chdir(outside)
     assert run("dark.npy", "--experiment", "..") == 3
     assert (tmp_path / "data/drift/blood/summary.json").exists()
@@ -218,9 +219,9 @@ def test_bad_input_is_one_line_with_exit_code_2(task: Task, tmp_path: Path, caps
     assert run("empty") == 2
     assert run("missing.npz") == 2
     assert run("images.npy", "--model", "nowhere") == 2
-    paths.champion("blood").mkdir()  # without its record
+    files.write_text(paths.champion("blood") / "card.md", "without its record")
     assert run("images.npy") == 2
-    paths.champion("blood").rmdir()
+    shutil.rmtree(paths.champion("blood"))
     (tmp_path / "site").mkdir()
     (tmp_path / "site/index.html").write_text("mine")
     assert run("images.npy", "--output", "site") == 2

@@ -1,10 +1,12 @@
 """Pretrained weights: found, downloaded, checked, or told in one line."""
 
+import contextlib
 import hashlib
 import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -87,10 +89,21 @@ def test_silence_ends_with_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     import requests
 
     waiting = threading.Event()
-    monkeypatch.setattr(requests, "head", lambda *_, **__: waiting.wait(20))
+    monkeypatch.setattr(requests, "head", lambda *_, **__: SimpleNamespace(ok=waiting.wait(20)))
     with pytest.raises(ConnectionError, match=r"no answer within 0\.1 s"):
         download.await_answer("http://127.0.0.1:9", 0.1)
     waiting.set()
+
+
+@pytest.mark.parametrize(("status", "there"), [(200, True), (302, True), (405, True), (403, False), (503, False)])
+def test_an_answer_of_failure_is_none(monkeypatch: pytest.MonkeyPatch, status: int, there: bool) -> None:
+    import requests
+
+    answer = requests.Response()
+    answer.status_code = status
+    monkeypatch.setattr(requests, "head", lambda *_, **__: answer)
+    with contextlib.nullcontext() if there else pytest.raises(ConnectionError, match=f"HTTP status {status}"):
+        download.await_answer("http://127.0.0.1:9", 5)
 
 
 def test_a_downloaded_file_is_used_again_offline(edit: Edit, real: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ MARS = Problem(image_shape=(16, 32, 1), dense=True, class_shares=(0.4, 0.3, 0.2,
 BLOOD_MASKS = dataclasses.replace(BLOOD, dense=True)
 
 
-def config(name: str, **changed: Any) -> Config:
+def config(name: Any, **changed: Any) -> Config:
     plain = Config(architecture=name, width=4, depth=2, dropout=0.1, l1=0.0, l2=1e-4)
     return dataclasses.replace(plain, **changed)
 

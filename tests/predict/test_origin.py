@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,3 +96,8 @@ def test_a_folder_s_hash_is_dvc_s(tmp_path: Path) -> None:
     (tmp_path / "out/Z").rename(tmp_path / "out/Y")
     with pytest.raises(InputError, match="is not what"):
         lock.check(tmp_path / "out")
+    # as a killed DVC leaves it
+    pieces: list[Any] = [None, [{"path": "out"}], [{}]]
+    for piece in pieces:
+        files.write_json(tmp_path / lock.LOCK, {"stages": {"make": {"outs": piece}}})
+        assert not lock.check(tmp_path / "out")

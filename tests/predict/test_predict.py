@@ -284,6 +284,13 @@ def test_refuses_without_a_champion_or_with_anothers(capsys: pytest.CaptureFixtu
     (paths.champion("blood") / champion.NOVELTY).unlink()
     champions.record("blood")
     assert "novelty.npz is missing" in refused(capsys, "blood", given)
+    paths.champion("blood").rename("elsewhere")
+    paths.champion("blood").mkdir()
+    assert "'against' in metrics/blood/promotion.json says why the best row was refused" in refused(
+        capsys, "blood", given
+    )
+    paths.champion("blood").rmdir()
+    Path("elsewhere").rename(paths.champion("blood"))
     (paths.champion("blood") / champion.RECORD).write_text("{")
     assert "champion.json is damaged" in refused(capsys, "blood", given)
 

@@ -157,7 +157,7 @@ def side_by_side(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Of each process that trains seeds side by side, how many at a time, and the rows."""
     asked: list[list[str]] = []
 
-    def call(command: list[str], folder: Path, environment: dict[str, str]) -> int:
+    def call(command: list[str], folder: Path, environment: dict[str, str], *, restarts: bool = False) -> int:
         if command[1:3] != ["-m", "terracyte.repro.seeds"]:
             return subprocess.run(command, cwd=folder, env=environment, check=False).returncode
         asked.append(command[3:])
