@@ -62,7 +62,6 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if not 1 <= value <= 4096:
-        raise argparse.ArgumentTypeError(f"{value}: it must be 1 to 4096")
-    return value
+    if not (text.isdecimal() and 1 <= int(text) <= 4096):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 to 4096")
+    return int(text)

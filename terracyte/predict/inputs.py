@@ -123,7 +123,7 @@ def _picture_batches(
     task: Task, root: Path, paths: Iterator[Path], batch_size: int, resize: bool, skipped: list[str] | None
 ) -> Iterator[Batch]:
     """Pictures, decoded in threads; `skipped` collects why some are unreadable, None refuses such."""
-    decode = functools.partial(_decode, task, resize)
+    decode, any_readable = functools.partial(_decode, task, resize), False
     with ThreadPoolExecutor() as pool:
         while chunk := list(itertools.islice(paths, batch_size)):
             readable = []
@@ -135,8 +135,11 @@ def _picture_batches(
                 else:
                     raise InputError(f"{decoded}: repair or remove it, or give --skip-unreadable")
             if readable:
+                any_readable = True
                 names, images, regions = zip(*((name, *decoded) for name, decoded in readable), strict=True)
                 yield Batch(list(names), np.stack(images), list(regions))
+    if skipped and not any_readable:
+        raise InputError(f"no picture can be read: {shown(skipped)}")
 
 
 def _decode(task: Task, resize: bool, path: Path) -> tuple[NDArray[np.uint8], Region] | UnreadableError:

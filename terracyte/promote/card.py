@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from terracyte.core import files, paths
@@ -65,9 +66,10 @@ def class_intervals(
 
     def interval(label: int) -> tuple[float, float]:
         def score(drawn: confusion.Counts) -> confusion.Scores:
-            return task.class_scores(drawn)[task.class_headline][..., label]
+            scores = task.class_scores(drawn)[task.class_headline][..., label]
+            return np.where(drawn[..., label, :].any(axis=-1), scores, np.nan)  # a draw without the class tells nothing
 
         scores = resampling.bootstrap(counts, score, drawing.bootstrap, drawing.seed)
-        return resampling.interval(scores, drawing.confidence)
+        return resampling.interval(scores[~np.isnan(scores)], drawing.confidence)
 
     return {task.classes[label]: interval(label) for label in task.scored_classes}

@@ -52,7 +52,7 @@ def promote(task: Task, settings: Params) -> dict[str, Any]:
         # the variant may have got another name since
         names = {key: candidate.about[key] for key in ("variant", "title")}
         champion = dataclasses.replace(champion, about={**champion.about, **names})
-        outcome = _unchanged(champion, candidate, before)
+        outcome = _unchanged(champion, candidate, before, notes)
     else:
         champion, outcome = _decide(task, settings, rows, candidate, champion, notes)
     outcome["history"] = _history(outcome, before)
@@ -97,15 +97,17 @@ def _present_champion(
     return found, [Check(name=checks.OTHER_CHAMPION, figures={**figures, "found": found.about["variant"]})]
 
 
-def _unchanged(champion: Contender, candidate: Contender, before: Mapping[str, Any]) -> dict[str, Any]:
+def _unchanged(
+    champion: Contender, candidate: Contender, before: Mapping[str, Any], notes: list[Check]
+) -> dict[str, Any]:
     """The candidate is the champion: why it became champion stays as it was told."""
     contestants = {"champion": champion.about, "candidate": candidate.about}
-    if before and champion.is_same(before["candidate"]):
+    if before and not notes and champion.is_same(before["candidate"]):
         return {**before, **contestants}
     return {
         **contestants,
         "promoted": False,
-        "reasons": ["The candidate is the champion already."],
+        "reasons": [*wording.sentences(notes), "The candidate is the champion already."],
         "against": [],
         "checks": {"comparison": None, BEHAVIOUR: champion.about[BEHAVIOUR]},
     }

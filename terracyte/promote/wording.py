@@ -9,9 +9,7 @@ from terracyte.rendering import formats
 _ALONE = "the candidate only has to pass its own tests."
 
 _FACTS = {
-    checks.CHAMPION_LOST: (
-        "The champion {champion} is lost: {folder} is empty and no declared variant has its fingerprints."
-    ),
+    checks.CHAMPION_LOST: ("The champion {champion} is lost: {folder} is empty, and no row has the same trainings."),
     checks.OTHER_CHAMPION: "{folder} holds {found}, not {champion} of the record, which cannot be made again.",
     checks.NO_CHAMPION: f"There is no champion to compare with: {_ALONE}",
     checks.OTHER_CLASSES: f"The champion {{champion}} cannot be compared (its classes were {{classes}}): {_ALONE}",
@@ -62,8 +60,9 @@ def _better(check: Check) -> str:
 
 def _class_drop(check: Check) -> str:
     figures = check.figures
-    metric, name, drop = formats.words(figures["metric"]), figures["class"], formats.percent(figures["drop"])
-    bound = formats.percent(figures["bound"])
+    metric, name = formats.words(figures["metric"]), figures["class"]
+    decimals = 1 if check.passed else formats.telling_apart(figures["drop"], figures["bound"])
+    drop, bound = (formats.percent(figures[key], decimals) for key in ("drop", "bound"))
     if figures["drop"] <= 0:
         return f"No class's {metric} falls."
     if check.passed:
@@ -75,8 +74,10 @@ def _agreement(check: Check) -> str:
     if check.figures["figure"] is None:
         return "Mirror images are not tried: the reference's flip is none."
     images = "Mirror images" if check.name == checks.FLIPS else "Slightly darker and lighter images"
-    bound = f"{'' if check.passed else 'not '}at least {formats.percent(check.figures['bound'])}"
-    return f"{images} keep {formats.percent(check.figures['figure'])} % of the decisions ({bound})."
+    figure, least = check.figures["figure"], check.figures["bound"]
+    decimals = 1 if check.passed else formats.telling_apart(figure, least)
+    kept, bound = (formats.percent(share, decimals) for share in (figure, least))
+    return f"{images} keep {kept} % of the decisions ({'' if check.passed else 'not '}at least {bound})."
 
 
 def _difference(check: Check) -> str:

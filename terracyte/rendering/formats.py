@@ -16,14 +16,19 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def percent(share: float) -> str:
+def percent(share: float, decimals: int = 1) -> str:
     """0.7322 → `73.2`; a dash for NaN."""
-    return _ABSENT if math.isnan(share) else f"{100 * share:.1f}"
+    return _ABSENT if math.isnan(share) else f"{100 * share:.{decimals}f}"
 
 
-def interval(low: float, high: float) -> str:
+def telling_apart(one: float, other: float) -> int:
+    """How many decimals two percentages need to look different, at least one and at most four."""
+    return next((n for n in range(1, 4) if percent(one, n) != percent(other, n)), 4)
+
+
+def interval(low: float, high: float, decimals: int = 1) -> str:
     """0.71, 0.745 → `71.0 to 74.5`."""
-    return f"{percent(low)} to {percent(high)}"
+    return f"{percent(low, decimals)} to {percent(high, decimals)}"
 
 
 def estimate(share: float, low: float, high: float) -> str:

@@ -135,13 +135,9 @@ def _headlines(task: Task, record: Record) -> dict[str, float]:
 
 
 def _classes(task: Task, record: Record) -> dict[str, float]:
-    """The class headline; NaN where the test split has nothing of the class."""
-    shown = record.confusions.sum(axis=(0, 1, 3))
+    names = [task.classes[k] for k in task.scored_classes]
     of_classes = record.scores["mean"]["per_class"]
-    return {
-        class_column(task, task.classes[k]): of_classes[task.classes[k]][task.class_headline] if shown[k] else np.nan
-        for k in task.scored_classes
-    }
+    return {class_column(task, name): of_classes[name][task.class_headline] for name in names}
 
 
 def _shift(task: Task, mean: dict[str, Any]) -> dict[str, float]:

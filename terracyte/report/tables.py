@@ -1,7 +1,7 @@
 """The ablation table as people read it: a narrow main table, everything else in further ones."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import pandas as pd
 
@@ -22,15 +22,15 @@ from terracyte.report.ablation import (
 )
 from terracyte.tasks.task import Task
 
-# Columns of the further tables: name in the ablation table → what stands above it, and how its cells are written.
-_SIZE: Mapping[str, tuple[str, Callable[..., str]]] = {"parameters": ("parameters", formats.count)}
-_ORIGIN: Mapping[str, tuple[str, Callable[..., str]]] = {
-    "initialisation": ("starts from", str),
-    "epochs": ("epochs", str),
-    "best_epoch": ("best epoch", str),
-    "data_hash": ("data", str),
-    "code": ("code", str),
-    "fingerprint": ("run", str),
+# Where a row comes from: name in the ablation table → what stands above it.
+_ORIGIN = {
+    "variant": "variant",
+    "initialisation": "starts from",
+    "epochs": "epochs",
+    "best_epoch": "best epoch",
+    "data_hash": "data",
+    "code": "code",
+    "fingerprint": "run",
 }
 _MARK = " †"
 
@@ -46,8 +46,8 @@ def results(task: Task, table: pd.DataFrame) -> pd.DataFrame:
     for name in headlines(task):
         columns = (table[name], table[f"{name}_low"], table[f"{name}_high"])
         shown[f"{formats.words(name)}, %"] = list(map(formats.estimate, *columns))
-        together = table.get(together_column(name))
-        if together is not None and together.notna().any():
+        together = table[together_column(name)]
+        if together.notna().any():
             shown[f"{formats.words(name)} of all seeds together, %"] = together.map(formats.percent)
     *gained, p_value = DIFFERENCE
     shown["to the row above"] = list(map(formats.difference, *(table[name] for name in gained), _others(table)))
@@ -77,7 +77,7 @@ def further(task: Task, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
         severities = {str(severity): table[severity_column(severity)] for severity in SEVERITIES}
         shown[f"{under} each corruption, mean of its severities, %"] = _percents(table, kinds)
         shown[f"{under} all corruptions at severity 1 (weak) to {SEVERITIES[-1]}, %"] = _percents(table, severities)
-    return {**shown, "Where each row comes from": _columns(table, _ORIGIN)}
+    return {**shown, "Where each row comes from": table[list(_ORIGIN)].astype(str).rename(columns=_ORIGIN)}
 
 
 def document(task: Task, table: pd.DataFrame, settings: Evaluate) -> str:
@@ -107,8 +107,9 @@ def marks(table: pd.DataFrame) -> list[str]:
 
 def note(table: pd.DataFrame, settings: Evaluate) -> str:
     """What the columns of the results mean."""
+    level = 100 * settings.confidence
     said = (
-        f"Scores of the test split, mean over the seeds; in brackets {settings.confidence:.0%} intervals over groups "
+        f"Scores of the test split, mean over the seeds; in brackets {level:g}% intervals over groups "
         "of test images and training seeds. Differences are in points, to the row above or the one named; their "
         "intervals and p (of a permutation test) are paired on the same images. The test takes the trained networks as "
         "they are, the interval draws their seeds, too: the two may disagree."
@@ -127,17 +128,12 @@ def _others(table: pd.DataFrame) -> list[str]:
 def _further_scores(task: Task, table: pd.DataFrame) -> pd.DataFrame:
     others = {formats.words(name): table[name] for name in task.other_scores}
     scores = _percents(table, others).rename(columns={name: f"{name}, %" for name in others})
-    return scores.merge(_columns(table, _SIZE), on="variant")
+    return scores.assign(parameters=table["parameters"].map(formats.count))
 
 
 def _percents(table: pd.DataFrame, columns: Mapping[str, pd.Series]) -> pd.DataFrame:
     shown = {name: values.map(formats.percent) for name, values in columns.items()}
     return pd.DataFrame({"variant": table["variant"], **shown})
-
-
-def _columns(table: pd.DataFrame, columns: Mapping[str, tuple[str, Callable[..., str]]]) -> pd.DataFrame:
-    present = {head: table[name].map(written) for name, (head, written) in columns.items() if name in table}
-    return pd.DataFrame({"variant": table["variant"], **present})
 
 
 def _sentence(identifier: str) -> str:

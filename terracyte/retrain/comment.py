@@ -1,7 +1,6 @@
 """What people read of a retraining: a Markdown comment for the pull request."""
 
 import dataclasses
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -90,7 +89,7 @@ def write(base: str, commit: str, experiments: Sequence[Retrained], details: str
     if len(text + folded) <= LIMIT:
         return text + folded
     note = "\n\nThe rest is too long for a comment: see the files of this run.\n"
-    return text if len(text) <= LIMIT else text[: LIMIT - len(note)] + note
+    return text[: LIMIT - len(note)].rstrip("\n") + note
 
 
 def failure(base: str, problem: str) -> str:
@@ -140,8 +139,6 @@ def _name(each: Comparison, variant: str) -> str:
 def _cells(each: Comparison, variant: str, names: Sequence[str]) -> Iterator[str]:
     for name in names:
         before, after = each.base.score(variant, name), each.head.score(variant, name)
-        if variant not in each.head.variants:
-            after = math.nan
         yield from (formats.percent(before), formats.percent(after), formats.points(after - before))
 
 

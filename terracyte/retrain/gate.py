@@ -79,10 +79,14 @@ def _compared(base: Results, head: Results, name: str) -> Iterator[tuple[str, st
         groups = base.scores[name].get("groups") or 1
         low = low if low < high else max(0.0, low - 3 / groups)
         words, before, after = formats.words(score), base.score(name, score), head.score(name, score)
-        was = f"{formats.percent(before)} % with an interval of {formats.interval(low, high)} %"
+        decimals = formats.telling_apart(after, low) if after < low else 1
+        was = f"{formats.percent(before, decimals)} % with an interval of {formats.interval(low, high, decimals)} %"
         if math.isnan(after):
             yield "", f"The {words} of the champion `{name}` is missing or no number; it was {was}."
         elif after < low:
-            yield "", f"The {words} of the champion `{name}` fell to {formats.percent(after)} %; it was {was}."
+            yield (
+                "",
+                f"The {words} of the champion `{name}` fell to {formats.percent(after, decimals)} %; it was {was}.",
+            )
         else:
             yield f"Its {words} is {formats.percent(after)} %; it was {was}.", ""

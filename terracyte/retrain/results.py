@@ -56,7 +56,7 @@ def gather(task: Task, read: Read) -> Results:
     Raises:
         InputError: a file is no YAML or no JSON, or of another form.
     """
-    variants = _variants(task, read)
+    variants = tuple(name for name, of_task in _rows(read).items() if of_task == task.name)
     found = {name: _details(read, paths.scores(task.name, name)) for name in variants}
     scores = {name: each for name, each in found.items() if each is not None}
     promotion = parsed(read, paths.promotion(task.name))
@@ -74,29 +74,19 @@ def task_names(read: Read) -> list[str]:
     return list(dict.fromkeys(_rows(read).values()))
 
 
-def _variants(task: Task, read: Read) -> tuple[str, ...]:
-    return tuple(name for name, of_task in _rows(read).items() if of_task == task.name)
-
-
 def _rows(read: Read) -> dict[str, Any]:
     """The task of each row."""
-    rows = _block(read, paths.EXPERIMENT, "rows")
-    if not rows:  # commits from before experiment.yaml: all variants are rows
-        rows = {name: variant.get("task") for name, variant in _block(read, paths.PARAMS, "variants").items()}
-    return rows
-
-
-def _block(read: Read, path: Path, name: str) -> dict[str, Any]:
-    text = read(path)
-    content = None if text is None else params.parse_yaml(text, path)
-    found = content.get(name) if isinstance(content, dict) else None
-    return found if isinstance(found, dict) else {}
+    text = read(paths.EXPERIMENT)
+    content = None if text is None else params.parse_yaml(text, paths.EXPERIMENT)
+    rows = content.get("rows") if isinstance(content, dict) else None
+    return rows if isinstance(rows, dict) else {}
 
 
 def _best(task: Task, variants: tuple[str, ...], read: Read) -> str | None:
     """The best variant by validation among those that are trained."""
     training = {name: _details(read, paths.training(task.name, name)) for name in variants}
-    trained = {name: runs for name, runs in training.items() if runs}
+    score = f"val_{task.selection}"  # the base may have chosen by another one
+    trained = {name: runs for name, runs in training.items() if runs and all(score in run for run in runs.values())}
     return ranking.best_variant(task, trained) if trained else None
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -40,6 +41,7 @@ def retrain(
     """
     for name in ("summary.json", "comment.md"):  # older ones would contradict a failure
         (OUTPUT / name).unlink(missing_ok=True)
+    shutil.rmtree(OUTPUT / "plots", ignore_errors=True)
     try:
         return _retrain(base, list(dict.fromkeys(experiments)), promote, push, update)
     except BaseException as error:
@@ -113,7 +115,8 @@ def _write(base: str, commit: str, retrained: Sequence[Retrained], promoted: boo
     summary = {"base": commit, "promoted": promoted, "experiments": experiments}
     files.write_json(OUTPUT / "summary.json", summary)
     print(text.split("\n<details>")[0])
-    print(f"comment: {OUTPUT / 'comment.md'}; plots: {OUTPUT / 'plots' / 'index.html'}")
+    plots = OUTPUT / "plots" / "index.html"
+    print(f"comment: {OUTPUT / 'comment.md'}" + (f"; plots: {plots}" if plots.exists() else ""))
 
 
 def _difference(repository: Path, *arguments: str) -> str:

@@ -30,8 +30,8 @@ class Example:
 
 
 def examples(task: Task, folder: Path = Path()) -> list[Example]:
-    """Validation images of each scored class, eight in all; none where `folder` has no images of the task's shape and
-    classes.
+    """Validation images of each scored class, about eight in all; none where `folder` has no images of the task's
+    shape and classes.
 
     For tasks with masks these are images with much of the class, and with a medium amount.
     """
@@ -54,8 +54,8 @@ def examples(task: Task, folder: Path = Path()) -> list[Example]:
 def _evenly_spaced(amounts: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
     """Indices of images from the largest amount (n,) of a class down to the smallest above 0, evenly spaced."""
     ordered = np.argsort(-amounts, kind="stable")[: np.count_nonzero(amounts)]
-    steps = np.arange(min(wanted, len(ordered))) * len(ordered) // max(wanted, 1)
-    return np.asarray(ordered[steps])
+    wanted = min(wanted, len(ordered))
+    return np.asarray(ordered[np.arange(wanted) * len(ordered) // max(wanted, 1)])
 
 
 def png(picture: Image.Image) -> bytes:

@@ -142,8 +142,9 @@ def _sentence(answer: bytes) -> str:
     """One sentence for an error of MLflow's."""
     text = answer.decode("utf-8", "replace")
     try:
-        told: Any = json.loads(text)["message"]
-    except (ValueError, KeyError, TypeError):
+        found = json.loads(text)
+        told: Any = found.get("message") or found["detail"]
+    except (ValueError, KeyError, TypeError, AttributeError):
         told = text  # some refusals are plain text
     # MLflow wraps errors: the innermost one says what is wrong
     innermost = str(told).rsplit("Error: ", 1)[-1].strip()

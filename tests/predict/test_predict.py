@@ -224,11 +224,15 @@ def test_unreadable_pictures_are_refused_or_skipped(capsys: pytest.CaptureFixtur
     save(Path("in/deep.png"), np.zeros((HEIGHT, WIDTH), np.uint16))
     save(Path("in/glass.png"), np.zeros((HEIGHT, WIDTH, 4), np.uint8))
     assert "in/broken.png" in refused(capsys, "blood", Path("in"))
-    assert len(predict("blood", Path("in"), "--skip-unreadable")) == 2
+    readable = predict("blood", Path("in"), "--skip-unreadable")["image"]
+    assert len(readable) == 2
     skipped = [line for line in capsys.readouterr().err.splitlines() if line.startswith("skipped: ")]
     assert [line.split()[1] for line in skipped] == ["in/broken.png", "in/deep.png", "in/empty.jpg", "in/glass.png"]
     assert "8 bits" in skipped[1]
     assert "transparent" in skipped[3]
+    for name in readable:
+        Path("in", name).unlink()
+    assert "no picture can be read: " in refused(capsys, "blood", Path("in"), "--skip-unreadable")
 
 
 def test_what_is_no_picture_is_told_and_what_is_hidden_is_not(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,7 @@ from terracyte.fetch import initialisation
 from terracyte.models import seed_ensemble
 from terracyte.params import row
 from terracyte.params.row import RANDOM
-from terracyte.promote import behaviour, calibration, checks, comparison, contenders, decision, novelty
+from terracyte.promote import behaviour, calibration, card, checks, comparison, contenders, decision, novelty
 from terracyte.promote.champion import CARD, MODEL, RECORD, SCORES, TESTED, prediction, task_of
 from terracyte.tasks.task import Task
 from tests import finished_project
@@ -249,7 +249,7 @@ def test_a_variant_that_other_code_trained_is_a_candidate_like_any_other() -> No
     # without the champion's folder it does not pass for the champion
     shutil.rmtree(paths.champion("blood"))
     record = decide()
-    assert "The champion blood-cnn is lost" in record["reasons"][0]
+    assert record["reasons"][0].endswith("blood/champion is empty, and no row has the same trainings.")
     assert (paths.champion("blood") / MODEL).read_text() == "other weights"
 
 
@@ -341,6 +341,21 @@ def test_a_folder_of_another_champion_gives_way_to_the_recorded_one() -> None:
     Path("other").rename(paths.champion("blood"))  # as after `git pull` without `dvc checkout`
     decide()
     assert state() == before
+
+
+def test_a_folder_that_takes_the_place_of_a_lost_champion_is_told(edit: Edit) -> None:
+    promote("blood-baseline")
+    shutil.copytree(paths.champion("blood"), "other")
+    promote("blood-cnn")
+    promote("blood-baseline")
+    assert files.read_json(paths.promotion("blood"))["against"]
+    shutil.rmtree(paths.champion("blood"))
+    Path("other").rename(paths.champion("blood"))
+    declare(edit, {name: each for name, each in finished_project.VARIANTS.items() if name != "blood-cnn"})
+    record = promote("blood-baseline")
+    assert (record["champion"]["variant"], record["against"]) == ("blood-baseline", [])
+    assert "holds blood-baseline, not blood-cnn of the record, which cannot be made again" in record["reasons"][0]
+    assert decide() == record
 
 
 def test_a_lost_champion_is_told(edit: Edit) -> None:
@@ -497,6 +512,16 @@ def test_the_record_tells_how_pictures_get_their_shape(edit: Edit) -> None:
     assert task_of(record()).spec.fit == "stretch"
     edit("tasks.mars.fit", "pad")
     assert task_of(record()).spec.fit == "pad"
+
+
+def test_a_class_of_few_groups_has_the_interval_of_the_draws_that_hold_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = params.load()
+    task = tasks.make("blood", settings)
+    counts = np.zeros((1, 40, len(task.classes), len(task.classes)), np.int64)
+    counts[0, :2] = np.eye(len(task.classes))
+    monkeypatch.setattr("terracyte.evaluate.confusions.confusions", lambda *_: counts)
+    intervals = card.class_intervals(task, pd.DataFrame(), [], settings)
+    assert set(intervals.values()) == {(1.0, 1.0)}
 
 
 def test_the_card_tells_data_scores_limits_and_how_it_was_chosen() -> None:

@@ -1,6 +1,5 @@
 """Tables and page of a finished project; MLflow is replaced by a list."""
 
-import dataclasses
 import re
 import shutil
 import sys
@@ -286,19 +285,6 @@ def test_the_tables_escape_what_markdown_would_take_for_its_own(edit: Edit) -> N
     report("blood")
     text = paths.ablation_markdown("blood").read_text(encoding="utf-8")
     assert r"| kernels \<wide> \&amp; \*bold\* \[x\](y) \`z\`, 3 < 4 & my_name |" in text
-
-
-@pytest.mark.usefixtures("logged")
-def test_a_class_without_test_images_has_no_score() -> None:
-    settings = params.load()
-    task = tasks.make("blood", settings)
-    (record,) = records.gather(task, settings)[:1]
-    counts = record.confusions.copy()
-    counts[:, :, 3] = 0
-    row = ablations.row(task, dataclasses.replace(record, confusions=counts))
-    name = ablations.class_column(task, task.classes[3])
-    assert np.isnan(row[name])
-    assert not np.isnan(row[ablations.class_column(task, task.classes[2])])
 
 
 @pytest.mark.usefixtures("logged")

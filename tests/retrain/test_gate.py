@@ -44,6 +44,7 @@ def test_a_champion_within_or_above_its_interval_passes(accuracy: float) -> None
     ("head", "reason"),
     [
         (of({"cnn": scored(0.699)}), "accuracy of the champion `cnn` fell to 69.9 %; it was 80.0 %"),
+        (of({"cnn": scored(0.6999)}), "fell to 69.99 %; it was 80.00 % with an interval of 70.00 to 90.00 %"),
         (of({"cnn": scored(0.8, shift=0.5)}), "shift accuracy of the champion `cnn` fell to 50.0 %; it was 70.0 %"),
         (of({"cnn": scored(math.nan)}), "accuracy of the champion `cnn` is missing or no number; it was 80.0 %"),
         (of({"cnn": scored(None)}), "accuracy of the champion `cnn` is missing or no number"),
@@ -114,6 +115,13 @@ def test_results_of_a_commit_stay_when_the_working_tree_changes(repository: Path
     after = results.gather(BLOOD, revision.working_tree())
     assert (after.champion, after.promoted) == ("blood-transfer", True)
     assert not judge(BLOOD, before, after).passed
+
+
+def test_a_base_that_was_chosen_by_another_score_has_no_champion(repository: Path) -> None:
+    for variant in results.gather(BLOOD, revision.working_tree()).variants:
+        path = paths.training("blood", variant)
+        path.write_text(path.read_text().replace(f"val_{BLOOD.selection}", "val_other"))
+    assert results.gather(BLOOD, revision.working_tree()).champion is None
 
 
 def test_an_experiment_in_a_folder_has_results_of_its_own(repository: Path) -> None:
@@ -210,6 +218,7 @@ def test_names_cannot_break_out_of_the_comment() -> None:
 
 def test_a_comment_fits_what_github_takes() -> None:
     long = of({f"variant-{i}": scored(0.8) for i in range(2000)})
-    text = comment.write("main", 40 * "a", [retrained(long)], "x" * comment.LIMIT, promoted=False)
-    assert len(text) <= comment.LIMIT
-    assert "too long" in text
+    for heads, details in ((long, "x" * comment.LIMIT), (long, ""), (BASE, "x" * comment.LIMIT)):
+        text = comment.write("main", 40 * "a", [retrained(heads)], details, promoted=False)
+        assert len(text) <= comment.LIMIT
+        assert text.endswith("The rest is too long for a comment: see the files of this run.\n")

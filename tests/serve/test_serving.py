@@ -358,12 +358,14 @@ def test_other_addresses_are_refused(served: tuple[Site, Predictor]) -> None:
     site, _ = served
     assert site.ask("GET", "/../params.yaml")[0] == 404
     assert site.ask("GET", "/predict")[0] == 405
-    assert site.ask("GET", "/invocations")[0] == 405
+    assert site.json("GET", "/invocations") == (405, {"error": "Method Not Allowed"})
 
 
-def test_examples_are_validation_images_of_each_class(champions: Path) -> None:
+def test_examples_are_validation_images_of_each_class(champions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task = tasks.make("blood", params.load())
+    monkeypatch.setattr("terracyte.serve.examples._COUNT", 32)  # more of each class than there are images
     shown = examples(task)
+    assert len({each.png for each in shown}) == len(shown)
     assert {each.title for each in shown} == set(task.classes)
     images = np.load(paths.images("blood"))
     manifest = pd.read_parquet(paths.balance_manifest("blood"))
