@@ -99,7 +99,6 @@ def _write_arrays(
         images = stack.enter_context(growing_array(images_path, task.image_shape))
         masks = stack.enter_context(growing_array(masks_path, task.image_shape[:2])) if task.dense else None
         for batch in _with_progress(batches, origin):
-            _require_form(task, batch, origin)
             targets = _targets(task, batch, origin)
             images.append(batch.images)
             if masks is not None:
@@ -124,19 +123,6 @@ def _with_progress(batches: Iterable[Batch], origin: str) -> Iterator[Batch]:
             yield batch
             progress.total = batch.total
             progress.update(len(batch.images))
-
-
-def _require_form(task: Task, batch: Batch, origin: str) -> None:
-    targets = batch.masks if task.dense else batch.labels
-    kind = "masks" if task.dense else "labels"
-    wanted = (len(batch.names), *task.image_shape)
-    if batch.images.shape != wanted or batch.images.dtype != np.uint8:
-        got = f"{batch.images.dtype} {batch.images.shape}"
-        raise InputError(f"{origin}: the images from {batch.names[0]} on are {got}; they must be uint8 {wanted}")
-    wanted_targets = wanted[:3] if task.dense else wanted[:1]
-    if targets is None or targets.shape != wanted_targets:
-        got = "missing" if targets is None else str(targets.shape)
-        raise InputError(f"{origin}: the {kind} from {batch.names[0]} on are {got}; they must be {wanted_targets}")
 
 
 def _targets(task: Task, batch: Batch, origin: str) -> NDArray[np.int64]:

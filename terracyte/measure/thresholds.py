@@ -29,7 +29,11 @@ def chosen(rows: pd.DataFrame) -> pd.DataFrame:
 def class_share(task: Task, rows: pd.DataFrame) -> Share:
     """Lowest and highest expected share of a scored class, of the images or pixels."""
     counts = task.class_counts(rows)
-    shares = counts[:, list(task.scored_classes)].sum(axis=0) / max(counts.sum(), 1)
+    return expected(counts[:, list(task.scored_classes)].sum(axis=0) / max(counts.sum(), 1))
+
+
+def expected(shares: NDArray[np.float64]) -> Share:
+    """Lowest and highest expected share of a class, from the classes' (k,) shares, 0-1."""
     return Share(low=round(float(shares.min()) / 2, 4), high=round(min(float(shares.max()) * 1.5, 1.0), 4))
 
 

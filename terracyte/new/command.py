@@ -41,7 +41,9 @@ def run(arguments: argparse.Namespace) -> None:
 
     name, root = arguments.name, Path()
     if not _NAME.fullmatch(name):
-        raise InputError(f"NAME is {name!r}: use letters, digits and underscores, it names files and metrics")
+        raise InputError(
+            f"NAME is {name!r}: use letters, digits and underscores, a letter first: it names files and metrics"
+        )
     if not (root / "stages").is_dir():
         raise InputError("there is no stages/ here: run this in the project's folder")
     if Path(name).exists():

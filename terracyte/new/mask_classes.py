@@ -23,9 +23,10 @@ def count(counts: Counts, values: NDArray[np.integer[Any]], path: Path) -> None:
     Raises:
         InputError: there are more different values than classes can be.
     """
-    for value, pixels in zip(*np.unique(values, return_counts=True), strict=True):
-        counts[int(value)] += int(pixels)
-    if len(counts) > _MOST_VALUES:
+    different, pixels = (each.tolist() for each in np.unique(values, return_counts=True))
+    if len(different) <= _MOST_VALUES:  # else refused before they are counted: photos hold millions
+        counts.update(dict(zip(different, pixels, strict=True)))
+    if max(len(counts), len(different)) > _MOST_VALUES:
         raise InputError(
             f"{path}: masks hold more than {_MOST_VALUES} different values: are they photos, or smoothed? "
             "A mask has one value for each class"

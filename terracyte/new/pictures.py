@@ -4,6 +4,7 @@ import collections
 import contextlib
 import functools
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,8 +25,8 @@ from terracyte.ingest.sources.listing import (
     visible,
     walk,
 )
-from terracyte.ingest.sources.masks import LOSSY, packed
-from terracyte.ingest.sources.pictures import KINDS, SUFFIXES, UnreadableError, decoding, in_mode, load_image
+from terracyte.ingest.sources.masks import LOSSY, opaque_rgb, packed
+from terracyte.ingest.sources.pictures import KINDS, SUFFIXES, UnreadableError, decoding, load_image
 from terracyte.ingest.sources.resizing import resize_image
 from terracyte.new import mask_classes
 from terracyte.new.survey import Survey, count_splits, spread, too_few
@@ -79,7 +80,7 @@ def _classification(root: Path, labels: Path | None, group_column: str | None, s
         raise InputError(f"{labels} does not lie in {root}: put it there, with file names as seen from there")
     if labels is not None and split_column is None and _gives_splits(labels):
         split_column = _SPLIT
-    named = _in_folders(root) if labels is None else _in_sheet(root, labels)
+    named, odd = _in_folders(root) if labels is None else (_in_sheet(root, labels), [])
     if not named and labels is not None:
         raise InputError(f"{labels} names no picture: it needs a line for each")
     if not named:
@@ -107,7 +108,7 @@ def _classification(root: Path, labels: Path | None, group_column: str | None, s
         modes=modes,
         bits=bits,
         pixel_range=_pixel_range(paths) if bits > 8 else None,
-        refused=[*refused, *too_few(classes, [classes.index(label) for _, label, _ in named], splits)],
+        refused=[*odd, *refused, *too_few(classes, [classes.index(label) for _, label, _ in named], splits)],
         read=functools.partial(_read, paths),
     )
 
@@ -150,8 +151,8 @@ def _require_own(root: Path) -> None:
         )
 
 
-def _in_folders(root: Path) -> list[tuple[Path, str, str]]:
-    """Pictures with their classes and splits, by class and name."""
+def _in_folders(root: Path) -> tuple[list[tuple[Path, str, str]], list[str]]:
+    """Pictures with their classes and splits, by class and name; and what ingest would refuse."""
     splits = split_folders(root)
     folders = [
         (path, split) for part, split in (splits or {root: ""}).items() for path in visible(part) if path.is_dir()
@@ -162,12 +163,12 @@ def _in_folders(root: Path) -> list[tuple[Path, str, str]]:
             "each class, or images/ and masks/"
         )
     class_parents(root, splits)
-    return [
-        (path, folder.name, split)
-        for folder, split in folders
-        for path in walk(folder)
-        if path.suffix.lower() in SUFFIXES
-    ]
+    files = [(path, folder.name, split) for folder, split in folders for path in walk(folder)]
+    named = [each for each in files if each[0].suffix.lower() in SUFFIXES]
+    others = [path.relative_to(root).as_posix() for path, *_ in files if path.suffix.lower() not in SUFFIXES]
+    empty = sorted({folder.name for folder, _ in folders} - {label for _, label, _ in named})
+    refused = [f"files that are no {KINDS}: {shown(others)}"] * bool(others)
+    return named, refused + [f"folders without a picture, which are no classes: {shown(empty)}"] * bool(empty)
 
 
 def _in_sheet(root: Path, labels: Path) -> list[tuple[Path, str, str]]:
@@ -223,20 +224,32 @@ def _headers(paths: Sequence[Path]) -> tuple[dict[tuple[int, int], int], dict[st
 
 
 def _mask_values(samples: Sequence[Sample]) -> tuple[mask_classes.Counts, bool, list[str]]:
-    """Pixels of each value; whether values are colours; what cannot be read."""
+    """Pixels of each value; whether values are colours; what cannot be read.
+
+    Raises:
+        InputError: some masks are grey and some in colour, or see `mask_classes.count`.
+    """
     counts: mask_classes.Counts = collections.Counter()
-    coloured, refused = False, []
+    kinds: dict[bool, Path] = {}
+    refused = []
     for place in tqdm(spread(len(samples)), "looking at masks", leave=False, disable=None):
         path = samples[place].mask
         assert path is not None
         try:
             values, in_colour = _values(path)
+            with decoding(samples[place].image) as (picture, _):
+                size = picture.size
         except UnreadableError as error:
             refused.append(str(error))
             continue
-        coloured |= in_colour
+        height, width = values.shape
+        if sorted(size) != sorted((width, height)):  # EXIF may turn one of them
+            refused.append(f"{path} has {width}x{height} pixels, its image {size[0]}x{size[1]}")
+        kinds.setdefault(in_colour, path)
+        if len(kinds) > 1:
+            raise InputError(f"{kinds[False]} is grey and {kinds[True]} in colour: save all masks in one way")
         mask_classes.count(counts, values, path)
-    return counts, coloured, refused[:_SHOWN]
+    return counts, True in kinds, refused[:_SHOWN]
 
 
 def _values(path: Path) -> tuple[NDArray[np.int32], bool]:
@@ -248,7 +261,7 @@ def _values(path: Path) -> tuple[NDArray[np.int32], bool]:
                 "them as png, or write the experiment by hand, with mask_values and snap_masks"
             )
         if len(picture.getbands()) > 1:
-            return packed(in_mode(picture, "RGB")), True
+            return packed(opaque_rgb(picture, path)), True
         if picture.mode == "F":
             raise InputError(f"{path} holds numbers with a point, and values of masks are whole: save it as png")
         return np.asarray(picture).astype(np.int32), False
@@ -268,6 +281,9 @@ def _read(paths: Sequence[Path], task: Task) -> NDArray[np.uint8]:
             refused.append(str(error))
     if not images:
         raise InputError(f"none of {len(refused)} pictures can be used, first: {refused[0]}")
+    if refused:
+        told = "; ".join(refused[:_SHOWN])
+        tqdm.write(f"note: ingest would refuse {len(refused)} of {len(paths)} pictures: {told}", file=sys.stderr)
     return np.stack(images)
 
 

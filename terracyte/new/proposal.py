@@ -104,13 +104,13 @@ def propose(name: str, found: Survey) -> Proposal:
     seen = resolution**2 if found.kind == "classification" else 4 * height * width  # enlarged twice
     pretrained_per_minute = 60 * speed * _BACKBONE_PIXELS_PER_SECOND / seen
     pretrained_epochs = int(np.clip(_MINUTES * pretrained_per_minute / images, 3, max(epochs // 4, 3)))
-    shares = np.array(list(found.classes.values()))
-    shares = shares / shares.sum()
+    amounts = np.array(list(found.classes.values()))  # images; of pixels, shares of all of them
+    expected = thresholds.expected(amounts / amounts.sum() if found.kind == "classification" else amounts)
     return Proposal(
         task=name,
         spec=spec,
         thresholds=_measured(found.read(tasks.of(name, spec))),
-        class_share=(round(float(shares.min()) / 2, 4), round(min(float(shares.max()) * 1.5, 1.0), 4)),
+        class_share=(expected.low, expected.high),
         batch_size=batch_size,
         epochs=epochs,
         weight_averaging=round(float(np.clip(1 - 20 / steps, 0.9, 0.998)), 3),

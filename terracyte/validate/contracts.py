@@ -92,8 +92,12 @@ def cleaned_tables(task: Task, cleaned: pd.DataFrame, reasons: Sequence[str], se
 
 
 def _files(task: Task, manifest: pd.DataFrame) -> Table:
-    """One row per array: number of entries, shape of an entry, type; mean grey of the brightest image."""
-    rows = [_describe_file(paths.images(task.name), task.image_shape) | {"brightest": manifest["brightness"].max()}]
+    """One row per array: number of entries, shape of an entry, type; the largest mean or deviation of an image's greys.
+
+    Both are at most 1 where pixels are; a few bright dots on black have a mean below 1, and a deviation above.
+    """
+    largest = manifest[["brightness", "contrast"]].max().max()
+    rows = [_describe_file(paths.images(task.name), task.image_shape) | {"brightest": largest}]
     if task.dense:
         rows.append(_describe_file(paths.masks(task.name), task.image_shape[:2]))
     again = "run ingest again"

@@ -5,7 +5,7 @@ import shutil
 import struct
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from terracyte import params, tasks
 from terracyte.core import paths
+from terracyte.ingest.sources import folder as reader
+from terracyte.ingest.sources.listing import label_of
+from terracyte.ingest.sources.source import Batch
 from tests.conftest import Edit
 from tests.ingest.conftest import SIZE, Declare, Ingest, Refusal
 
@@ -270,10 +274,63 @@ def test_unknown_and_missing_classes_are_named(blood: None, refusal: Refusal) ->
     assert "cells has no folder for the classes basophil and folders of no class: Basofil" in line
 
 
+@pytest.mark.parametrize(
+    ("classes", "given", "label"),
+    [
+        (["0", "1", "2"], "-1", None),
+        (["0", "1", "-1"], "-1", 2),
+        (["A+", "A-"], "A", None),
+        (["A+", "A-"], "a-", 1),
+        (["big rock", "bed rock"], "br", None),
+        (["big rock", "sand"], "BR", 0),
+        (["br", "big rock"], "BR", 0),
+        (["immature granulocyte", "x"], "Immature - Granulocyte", 0),
+        (["immature granulocyte", "x"], "IMMATURE_granulocyte", 0),
+    ],
+)
+def test_a_name_means_a_class_that_is_alike_and_no_other(
+    declare: Declare, edit: Edit, classes: list[str], given: str, label: int | None
+) -> None:
+    declare("blood", source="folder", path="cells")
+    edit("tasks.blood.classes", classes)
+    settings = params.load()
+    assert label_of(tasks.make("blood", settings), settings.experiment.sources["blood"], given) == label
+
+
+def test_large_pictures_are_read_a_few_at_a_time(blood: None, ingest: Ingest, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = ingest("blood")[0]
+    sizes = []
+    monkeypatch.setattr(reader, "_BATCH_BYTES", 2 * before[0].nbytes)
+    read = reader.read
+
+    def watched(*arguments: Any) -> Iterator[Batch]:
+        for batch in read(*arguments):
+            sizes.append(len(batch.images))
+            yield batch
+
+    monkeypatch.setattr(reader, "read", watched)
+    np.testing.assert_array_equal(ingest("blood")[0], before)
+    assert sizes == [2, 2, 2]
+
+
+def test_a_csv_beside_splits_and_other_pictures_is_told_to_be_all(
+    blood: None, declare: Declare, ingest: Ingest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("cells/Basophil").rename("cells/train")
+    rows = ["train/a.JPG,basophil", "EOSINOPHIL/b.png,eosinophil", "immature_granulocyte/b.png,ig"]
+    Path("cells/labels.csv").write_text("\n".join(["file,label", *rows]))
+    declare("blood", source="folder", path="cells", labels="labels.csv")
+    assert ingest("blood")[1]["label"].tolist() == [0, 1, 2]
+    said = capsys.readouterr().err
+    assert "cells/labels.csv: left out: 3 pictures without a line: EOSINOPHIL/a.JPG, immature_granulocyte/a.JPG" in said
+    assert "cells: folders called train give no split beside a CSV file: a column of it can" in said
+
+
 def test_folders_may_be_merged_and_left_out(blood: None, declare: Declare, ingest: Ingest, refusal: Refusal) -> None:
     save("cells/blast/a.png", grey(7))
     save("cells/junk/a.png", grey(8))
-    declared = {"blast": "basophil", "junk": None}
+    declared = {"blast": "basophil", "junk": None, "d\N{LATIN SMALL LETTER E WITH ACUTE}faut": None}
+    save("cells/de\N{COMBINING ACUTE ACCENT}faut/a.png", grey(9))  # as a Mac writes it
     declare("blood", source="folder", path="cells", class_of={"blast": "basofil"})
     assert "'sources.blood.class_of.blast.basofil' is unknown; did you mean 'basophil'" in refusal("blood")
     shutil.rmtree("data/blood")
@@ -345,15 +402,6 @@ def test_masks_are_resized_to_the_nearest_class(mars: None, ingest: Ingest) -> N
     save("terrain/masks/sol_1.png", mask(3, 0, size=SIZE * 4))
     ingest("mars")
     np.testing.assert_array_equal(np.load(paths.masks("mars"))[0], mask(3, 0))
-
-
-def test_palette_indices_are_classes(mars: None, ingest: Ingest) -> None:
-    picture = Image.fromarray(mask(0, 1, 2, 3), "L").convert("P")
-    picture.putdata(mask(3, 2, 1, 0).reshape(-1).tolist())
-    picture.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9])
-    picture.save("terrain/masks/sol_1.png")
-    ingest("mars")
-    np.testing.assert_array_equal(np.load(paths.masks("mars"))[0], mask(3, 2, 1, 0))
 
 
 def test_pictures_without_masks_are_kept_apart_by_name(mars: None, ingest: Ingest) -> None:

@@ -76,27 +76,6 @@ def test_the_same_batches_give_the_same_bytes(tmp_path: Path) -> None:
         assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("batch", "expected"),
-    [
-        (blood_batch(0, 3, images=np.zeros((3, 32, 16, 3), np.uint8)), r"are uint8 \(3, 32, 16, 3\)"),
-        (blood_batch(0, 3, images=np.zeros((3, 32, 32, 3))), r"from cell 0 on are float64 \(3, 32, 32, 3\)"),
-        (blood_batch(0, 3, labels=np.zeros(2)), r"labels from cell 0 on are \(2,\); they must be \(3,\)"),
-        (blood_batch(0, 3, labels=None), "labels from cell 0 on are missing"),
-        (blood_batch(0, 3, names=["one"]), r"they must be uint8 \(1, 32, 32, 3\)"),
-    ],
-)
-def test_batches_of_another_form_are_refused(tmp_path: Path, batch: Batch, expected: str) -> None:
-    with pytest.raises(InputError, match=f"here: .*{expected}"):
-        raw.write(BLOOD, [batch], tmp_path, "here")
-
-
-def test_masks_must_match_images_in_number_and_size(tmp_path: Path) -> None:
-    for shape in ((3, 32, 32), (4, 32, 16)):
-        with pytest.raises(InputError, match=r"the masks from a on are .* they must be \(4, 32, 32\)"):
-            raw.write(MARS, [mars_batch(masks=np.zeros(shape))], tmp_path, "here")
-
-
 def test_no_batch_is_no_image(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="here holds no image"):
         raw.write(BLOOD, [], tmp_path, "here")

@@ -221,6 +221,19 @@ def test_a_mask_with_exif_of_its_own_is_turned_by_it(read: Any) -> None:
     np.testing.assert_array_equal(read()[0], stripes(3, 2, 1, 0))
 
 
+def test_a_mask_of_neither_size_is_told_as_such(refused: Any) -> None:
+    write_turned((SIZE, SIZE), 3, stripes(0, 1, 2, 3)[:8])
+    assert "terrain/masks/a.png has 32x8 pixels, its image 32x32; they must have the same size" in refused()
+
+
+def test_erased_pixels_of_a_colour_mask_are_no_class(refused: Any) -> None:
+    colours = np.full((SIZE, SIZE, 4), (220, 0, 0, 255), np.uint8)
+    colours[:4, :4, 3] = 0
+    write(Image.fromarray(colours))
+    values = {"soil": [220, 0, 0], "bedrock": [0, 1, 0], "big rock": [0, 0, 1], "background": [0, 0, 0]}
+    assert "terrain/masks/a.png has transparent pixels, whose colours nobody has seen" in refused(mask_values=values)
+
+
 def test_where_nothing_tells_a_setting_does(read: Any, refused: Any) -> None:
     write_turned((SIZE, SIZE), 3, stripes(0, 1, 2, 3))
     line = refused()

@@ -148,6 +148,15 @@ def test_a_value_of_no_meaning_in_a_mask_is_refused(mars: None, refusal: Refusal
     assert "cells.npz: 'masks[1]' holds 255 in 1 pixels, first at row 3, column 4" in line
 
 
+def test_the_advice_fits_the_masks_of_all_splits(mars: None, refusal: Refusal) -> None:
+    of_train = np.zeros((2, SIZE, SIZE), np.uint8)
+    of_train[:, 0, :3] = 10, 20, 30
+    of_test = np.where(of_train == 10, 255, 0)
+    images = pixels(2, SIZE, SIZE)
+    save(train_images=images, train_masks=of_train, test_images=images, test_masks=of_test.astype(np.uint8))
+    assert "all masks hold 0, 10, 20, 30, 255" in refusal("mars")
+
+
 def test_a_fraction_in_a_mask_is_refused(mars: None, refusal: Refusal) -> None:
     masks = np.ones((4, SIZE, SIZE))
     masks[2, 0, 0] = 1.5

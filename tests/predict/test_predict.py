@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import sys
 import tracemalloc
 from pathlib import Path
@@ -232,6 +233,7 @@ def test_unreadable_pictures_are_refused_or_skipped(capsys: pytest.CaptureFixtur
     assert "transparent" in skipped[3]
     for name in readable:
         Path("in", name).unlink()
+    shutil.rmtree("out")
     assert "no picture can be read: " in refused(capsys, "blood", Path("in"), "--skip-unreadable")
 
 

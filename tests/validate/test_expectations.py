@@ -133,7 +133,8 @@ def test_arrays_that_do_not_fit_stop(pixels: np.ndarray[Any, Any], message: str)
 def test_pixels_between_0_and_1_stop() -> None:
     task, manifest = write("blood")
     with pytest.raises(InputError, match=r"range 0 to 255, not 0 to 1' .* first 0.5 in 'images.npy'"):
-        raw(task, manifest.assign(brightness=0.5))
+        raw(task, manifest.assign(brightness=0.5, contrast=0.4))
+    raw(task, manifest.assign(brightness=0.5, contrast=3.0))  # a few bright dots on black
 
 
 def test_masks_that_do_not_match_in_number_stop() -> None:

@@ -9,6 +9,7 @@ import collections
 import dataclasses
 import functools
 import itertools
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -40,7 +41,7 @@ from terracyte.ingest.sources.source import Batch
 from terracyte.params import Source
 from terracyte.tasks.task import Task
 
-_BATCH = 256
+_BATCH, _BATCH_BYTES = 256, 2**26  # pictures at a time, fewer if they are large
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -92,8 +93,10 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
         if source.unreadable == "refuse":
             raise InputError(f"{problem}; add or remove them, or {_how_to_skip(task)}")
         tqdm.write(f"warning: left out: {problem}", file=sys.stderr)
+    for note in listing.notes:
+        tqdm.write(note, file=sys.stderr)
     loaded = _readable(task, source, samples)
-    while part := list(itertools.islice(loaded, _BATCH)):
+    while part := list(itertools.islice(loaded, _batch(task))):
         targets = np.stack([each.target for _, each in part])
         yield Batch(
             images=np.stack([each.image for _, each in part]),
@@ -159,7 +162,8 @@ def _readable(task: Task, source: Source, samples: Sequence[Sample]) -> Iterator
     """Yield (index, picture and target) of readable samples; refuse the others, or warn of them."""
     coding = masks.coding(task, source) if task.dense else None
     unreadable, moved, pixels = [], 0, 0
-    for row, outcome in enumerate(_in_threads(functools.partial(_load, task, source, coding), samples)):
+    outcomes = _in_threads(functools.partial(_load, task, source, coding), samples, _batch(task))
+    for row, outcome in enumerate(outcomes):
         if isinstance(outcome, _Loaded):
             moved, pixels = moved + outcome.moved, pixels + outcome.image[..., 0].size
             yield row, outcome
@@ -181,11 +185,15 @@ def _how_to_skip(task: Task) -> str:
     return f"set 'sources.{task.name}.unreadable' to skip in experiment.yaml"
 
 
-def _in_threads(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[_Result]:
+def _batch(task: Task) -> int:
+    return max(1, min(_BATCH, _BATCH_BYTES // math.prod(task.image_shape)))
+
+
+def _in_threads(function: Callable[[_Item], _Result], items: Sequence[_Item], size: int = _BATCH) -> Iterator[_Result]:
     """Map in order at bounded memory; Pillow decodes and resizes without holding the interpreter's lock."""
     with ThreadPoolExecutor() as pool:
-        for start in range(0, len(items), _BATCH):
-            yield from pool.map(function, items[start : start + _BATCH])
+        for start in range(0, len(items), size):
+            yield from pool.map(function, items[start : start + size])
 
 
 def _load(

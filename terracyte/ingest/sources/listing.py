@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,10 +45,12 @@ class Listing:
     Attributes:
         samples: pictures with their targets.
         incomplete: files without what belongs to them, in words.
+        notes: what else is to be told.
     """
 
     samples: list[Sample]
     incomplete: list[str] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
 
 
 def labelled_samples(task: Task, source: Source, root: Path) -> Listing:
@@ -115,8 +118,9 @@ def listed_samples(task: Task, source: Source, root: Path, sheet: str) -> Listin
         InputError: it is unusable, or a label is no class.
     """
     path = root / sheet
-    samples, incomplete = [], []
+    samples, incomplete, named = [], [], set()
     for name, cell in columns.read(path, "label").items():
+        named.add(image := columns.named(root, name))
         label = label_of(task, source, cell)
         if not cell:
             raise InputError(f"{path}: '{name}' has no label; fill it in, or remove the line")
@@ -124,11 +128,23 @@ def listed_samples(task: Task, source: Source, root: Path, sheet: str) -> Listin
             raise InputError(f"{path}: '{name}' has the label '{cell}', which is none of {', '.join(task.classes)}")
         if label == LEFT_OUT:
             continue
-        if (image := columns.named(root, name)).exists():
+        if image.exists():
             samples.append(Sample(image=image, label=label))
         else:
             incomplete.append(f"{path} names '{name}', which is missing")
-    return Listing(samples=samples, incomplete=incomplete)
+    return Listing(samples=samples, incomplete=incomplete, notes=_untold(task, source, root, named))
+
+
+def _untold(task: Task, source: Source, root: Path, named: set[Path]) -> list[str]:
+    """What a folder holds and its CSV file, which names these pictures, does not tell of."""
+    pictures = (path for path in walk(root) if path.suffix.lower() in SUFFIXES)
+    rest = [path.relative_to(root).as_posix() for path in pictures if path not in named]
+    splits = [path.name for path in visible(root) if path.is_dir() and split_of(path.name)]
+    notes = [f"warning: {root / str(source.labels)}: left out: {len(rest)} pictures without a line: {shown(rest)}"]
+    return notes * bool(rest) + [
+        f"note: {root}: folders called {shown(splits)} give no split beside a CSV file: a column of it can, which "
+        f"'sources.{task.name}.split_column' names"
+    ] * (bool(splits) and source.split_column is None)
 
 
 def paired_samples(root: Path, images: str, masks: str) -> Listing:
@@ -161,7 +177,7 @@ def paired_samples(root: Path, images: str, masks: str) -> Listing:
 
 
 def split_folders(root: Path, *others: str) -> dict[Path, str]:
-    """The folders in `root`, if each is called as a split is, with these splits; nothing if at most one is.
+    """The folders in `root`, with the splits whose names they have; nothing if others lie there, and one such at most.
 
     Args:
         root: any folder.
@@ -230,7 +246,7 @@ def check_name(path: Path) -> None:
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """Files below a folder, by name, level by level; what is hidden is passed over.
+    """Files below a folder, in the order of their paths; what is hidden is passed over.
 
     Links are followed, and each folder is read once, however many links lead to it: links may go in circles, or make
     millions of ways to a few folders. Memory grows with the number of folders and with the largest one.
@@ -288,19 +304,20 @@ def shown(names: list[str]) -> str:
 
 def label_of(task: Task, source: Source, given: str) -> int | None:
     """The class of a name, `LEFT_OUT`, or None where it means nothing; exactly that name goes before one alike."""
-    if given in source.class_of:
-        meant = source.class_of[given]
+    declared = {columns.normal(name): meant for name, meant in source.class_of.items()}
+    if columns.normal(given) in declared:
+        meant = declared[columns.normal(given)]
         if meant is None:
             return LEFT_OUT
         check_keys([meant], task.classes, f"sources.{task.name}.class_of.{given}", "experiment.yaml")
         given = meant
     if given in task.classes:
         return task.classes.index(given)
-    for label, name in enumerate(task.classes):
-        words = name.split()
-        initials = "".join(word[0] for word in words) if len(words) > 1 else name
-        if _normalised(given) in (_normalised(name), _normalised(initials)):
-            return label
+    initials = ["".join(word[0] for word in name.split()) if " " in name else name for name in task.classes]
+    for names in (task.classes, initials):
+        alike = [label for label, name in enumerate(names) if _normalised(name) == _normalised(given)]
+        if alike:
+            return alike[0] if len(alike) == 1 else None
     return None
 
 
@@ -310,7 +327,8 @@ def _above(path: Path, folders: dict[Path, str]) -> str:
 
 
 def _normalised(name: str) -> str:
-    return "".join(letter for letter in columns.normal(name).casefold() if letter not in " _-")
+    """A name without case, spaces, underscores, and hyphens between letters: those of -1 and A- mean something."""
+    return re.sub(r"(?<=\w)-(?=\w)", "", re.sub("[ _]", "", columns.normal(name).casefold()))
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:

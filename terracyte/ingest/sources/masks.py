@@ -89,7 +89,7 @@ def load_mask(coding: Coding, path: Path) -> tuple[NDArray[np.int32], int]:
             )
         orientation = exif_orientation(picture)
         if coding.in_colour:
-            return packed(_rgb(picture, path)), orientation
+            return packed(opaque_rgb(picture, path)), orientation
         values = np.asarray(in_mode(picture, "L") if picture.format in LOSSY else picture)
         if values.ndim != 2 or values.dtype.kind == "f":
             raise InputError(
@@ -97,6 +97,22 @@ def load_mask(coding: Coding, path: Path) -> tuple[NDArray[np.int32], int]:
                 "'mask_values' beside the path, as in {soil: [220, 20, 60]}"
             )
         return values.astype(np.int32), orientation  # Pillow knows no larger integers
+
+
+def opaque_rgb(picture: Image.Image, path: Path) -> Image.Image:
+    """A mask's colours.
+
+    Raises:
+        InputError: it has none, or some of its pixels are transparent.
+    """
+    if picture.mode in ("L", "1", "I", "I;16", "F"):
+        raise InputError(
+            f"{path} is grey, and 'mask_values' beside the path names colours (as a list of three numbers is one); "
+            "give its values as numbers"
+        )
+    if picture.has_transparency_data and in_mode(picture, "RGBA").getchannel("A").getextrema() != (255, 255):
+        raise InputError(f"{path} has transparent pixels, whose colours nobody has seen: save the mask without")
+    return in_mode(picture, "RGB")
 
 
 def packed(picture: Image.Image) -> NDArray[np.int32]:
@@ -232,9 +248,9 @@ def _background(task: Task, where: str) -> int:
 def _follows_stored(source: Source, task: Task, mask: NDArray[Any], photo: Photo, path: Path) -> bool:
     """Whether a mask without EXIF belongs to the pixels as its picture stores them, before they are turned."""
     size = (mask.shape[1], mask.shape[0])
-    fits = {"stored": size == photo.stored_size, "upright": size == photo.picture.size}
-    if fits["stored"] != fits["upright"]:
-        return fits["stored"]
+    stored, upright = size == photo.stored_size, size == photo.picture.size
+    if not (stored and upright):  # of neither size it is refused as such
+        return stored
     if source.masks_follow is None:
         raise InputError(
             f"{path} tells nothing of EXIF, by which its image is turned (orientation {photo.orientation}): set "
@@ -254,15 +270,6 @@ def _shown(value: MaskValue) -> str:
 
 def _named(code: int, in_colour: bool) -> str:
     return str(colour(code)) if in_colour else str(code)
-
-
-def _rgb(picture: Image.Image, path: Path) -> Image.Image:
-    if picture.mode in ("L", "1", "I", "I;16", "F"):
-        raise InputError(
-            f"{path} is grey, and 'mask_values' beside the path names colours (as a list of three numbers is one); "
-            "give its values as numbers"
-        )
-    return in_mode(picture, "RGB")
 
 
 def _places(coding: Coding, values: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:

@@ -85,8 +85,9 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
         _require_shapes(task, pair)
     scale = common_scale(found)
     coding = masks.coding(task, source) if task.dense else None
+    every = [pair.targets for pair in found]
     for pair in found:
-        targets = _labels(task, source, pair.targets) if coding is None else _masks(task, coding, pair.targets)
+        targets = _labels(task, source, pair.targets) if coding is None else _masks(task, coding, pair.targets, every)
         for first, chunk in pair.images.chunks(max(1, _BATCH_BYTES // math.prod(task.image_shape))):
             pixels = to_pixels(pair.images, chunk, scale, first)
             part = list(itertools.islice(targets, len(chunk)))
@@ -167,8 +168,8 @@ def _labels(task: Task, source: Source, member: Member) -> Iterator[Any]:
         yield None if meanings[place] == LEFT_OUT else meanings[place]
 
 
-def _masks(task: Task, coding: masks.Coding, member: Member) -> Iterator[NDArray[np.uint8]]:
-    """The classes of each mask (h, w)."""
+def _masks(task: Task, coding: masks.Coding, member: Member, every: Sequence[Member]) -> Iterator[NDArray[np.uint8]]:
+    """The classes of each mask (h, w); what the masks of `every` array hold decides which advice is given."""
     if coding.in_colour:
         raise InputError(
             f"{member.where} holds numbers, and 'sources.{task.name}.mask_values' in experiment.yaml names colours; "
@@ -180,6 +181,7 @@ def _masks(task: Task, coding: masks.Coding, member: Member) -> Iterator[NDArray
             values = whole_numbers(mask, name)
             labels, unknown = masks.class_numbers(coding, values)
             if unknown.any() and not coding.snap:
-                everything = set().union(*(np.unique(part).astype(int).tolist() for _, part in member.chunks()))
-                raise InputError(masks.unknown_values(task, coding, Path(name), values, everything))
+                parts = (part[np.isfinite(part)] for each in every for _, part in each.chunks())
+                held = set().union(*(np.unique(part).astype(int).tolist() for part in parts))
+                raise InputError(masks.unknown_values(task, coding, Path(name), values, held))
             yield labels

@@ -165,7 +165,8 @@ def _bits(picture: Image.Image) -> int:
         return int(max(picture.tag_v2.get(BITSPERSAMPLE, (1,))))
     told = picture.tile[0][3] if isinstance(picture, ImageFile.ImageFile) and picture.tile else ""
     raw_mode = str(told[0] if isinstance(told, tuple) else told)  # beside it stand other numbers, such as a row's bytes
-    return 16 if "16" in raw_mode or picture.mode.startswith(("I", "F")) else 8
+    deep = "16" in raw_mode and raw_mode != "BGR;16"  # 16 bits for all three channels
+    return 16 if deep or picture.mode.startswith(("I", "F")) else 8
 
 
 def _scaled(task: Task, picture: Image.Image, path: Path, bits: int) -> Image.Image:
