@@ -17,7 +17,7 @@ export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro real retrain test types behaviour test-services test-cluster test-lowest test-newest
+.PHONY: help setup repro real retrain test types behaviour test-slow test-services test-cluster test-lowest test-newest
 .PHONY: coverage fuzz lint-workflows audit format ui serve report
 
 help: ## say what there is to do
@@ -58,6 +58,9 @@ types: ## mypy alone
 
 behaviour: ## pytest alone
 	@MAKEFLAGS= pytest --numprocesses auto --dist worksteal
+
+test-slow: setup ## pytest's tests of minutes
+	@pytest -m slow
 
 test-services: setup ## pytest with PostgreSQL and an MLflow server, both started and ended by the tests
 	@.venv/bin/pip install --quiet --disable-pip-version-check --editable ".[team]"

@@ -123,9 +123,3 @@ def test_an_encoder_shows_what_strided_blocks_read(tmp_path: Path) -> None:
 def test_a_standardized_encoder_sees_neither_exposure_nor_contrast() -> None:
     model, x = unet(standardize=True), images(channels=1) / 2
     np.testing.assert_allclose(predict(model, x * 1.5 + 20), predict(model, x), atol=0.01)
-
-
-def test_masks_are_refused() -> None:
-    problem = Problem(image_shape=(32, 32, 1), dense=True, class_shares=(0.5, 0.5))
-    with pytest.raises(InputError, match="needs a task with labels"):
-        models.build(config(**MOBILENET), problem)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import importlib.metadata
 import json
 import shutil
 import socket
@@ -35,8 +36,10 @@ DATA_HASH = "0123456789abcdef" * 4
 
 
 @pytest.fixture(autouse=True)
-def trained(empty_store: None) -> None:
-    """What a training needs to be recorded, and leaves."""
+def trained(project: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty store, and what a training needs to be recorded, and leaves."""
+    monkeypatch.delenv(store.SERVER, raising=False)
+    shutil.copytree(migrated, paths.mlflow())
     files.write_json(paths.balance("mars"), {"splits": {"train": {"images": 3}, "test": {"images": 1}}})
     paths.models("mars", "mars-unet_1").mkdir(parents=True)
     paths.model("mars", "mars-unet_1", 0).write_bytes(b"a model")
@@ -421,21 +424,6 @@ def test_reconcile_rebuilds_a_run_that_the_store_lacks() -> None:
     assert artifact.path == "model/seed_0.keras"
 
 
-def test_reconciling_twice_changes_nothing() -> None:
-    records = [finished(identity()), finished(identity("mars-unet_final"))]
-    first = tracking.reconcile("mars", records)
-    before = snapshot()
-    assert tracking.reconcile("mars", records) == first
-    assert snapshot() == before
-
-
-def test_new_scores_replace_old_ones() -> None:
-    tracking.reconcile("mars", [finished(identity())])
-    tracking.reconcile("mars", [finished(identity(), test_mean_iou=0.75)])
-    (run,) = all_runs()
-    assert run.data.metrics["test_mean_iou"] == 0.75
-
-
 def test_a_clock_that_is_set_back_makes_no_run_end_before_it_began_and_hides_no_score(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -470,19 +458,12 @@ def test_a_superseded_run_whose_data_return_is_current_again() -> None:
     assert found == {old.fingerprint: "current", new.fingerprint: "superseded"}
 
 
-def test_a_fresh_clone_rebuilds_the_whole_record(
-    project: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    records = [finished(identity()), finished(identity("mars-unet_final"))]
-    before = tracking.reconcile("mars", records)
-    clone = project / "clone"
-    shutil.copytree(project, clone, ignore=shutil.ignore_patterns("mlflow", "clone"))
-    shutil.copytree(migrated, clone / paths.mlflow())
-    monkeypatch.chdir(clone)
-    after = tracking.reconcile("mars", records)
-    assert set(after) == set(before)
-    assert set(after.values()).isdisjoint(before.values())
-    assert sorted(after.values()) == sorted(run.info.run_id for run in all_runs())
+def test_a_store_of_an_older_mlflow_is_migrated_and_keeps_its_runs() -> None:
+    before = tracking.reconcile("mars", [finished(identity())])
+    (paths.mlflow() / "prepared").write_text("0")
+    tracking.check("mars")
+    assert [run.info.run_id for run in all_runs()] == list(before.values())
+    assert (paths.mlflow() / "prepared").read_text() == importlib.metadata.version("mlflow")
 
 
 def test_the_report_run_is_one_and_stays_current(project: Path) -> None:

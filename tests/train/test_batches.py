@@ -13,7 +13,7 @@ from terracyte.core import files, paths
 from terracyte.core.errors import InputError
 from terracyte.params.variant import Config
 from terracyte.tasks.task import Task
-from terracyte.train.batches import Rows, TrainingBatches, one_hot, read_rows, read_training
+from terracyte.train.batches import Rows, TrainingBatches, read_rows, read_training
 from tests import balanced_project
 
 
@@ -150,10 +150,6 @@ def test_colour_of_grey_images_is_refused(settings: params.Params) -> None:
     rows = read_rows(task(settings, "mars"), "train")
     with pytest.raises(InputError, match="the images are grey"):
         TrainingBatches(rows, config(saturation=0.5), seed=0, epoch=1)
-
-
-def test_one_hot() -> None:
-    np.testing.assert_array_equal(one_hot(np.array([[1, 0]]), 3), [[[0, 1, 0], [1, 0, 0]]])
 
 
 def test_missing_or_empty_splits_are_refused(settings: params.Params) -> None:

@@ -88,10 +88,3 @@ def test_a_batch_that_cannot_be_shared_out_is_one_line(edit: Edit) -> None:
     training = start("blood-cnn", 0, XLA_FLAGS="--xla_force_host_platform_device_count=3")
     assert training.wait() == 2
     assert "a batch of 4 images cannot be shared by 3 devices evenly" in Path("log0").read_text()
-
-
-def test_another_backend_is_refused(edit: Edit) -> None:
-    edit("compute.data_parallel", True)
-    training = start("blood-cnn", 0, KERAS_BACKEND="tensorflow")
-    assert training.wait() == 2
-    assert "on Keras' JAX backend only, and this is tensorflow" in Path("log0").read_text()

@@ -184,15 +184,6 @@ def test_a_question_of_a_job_that_was_given_up_is_answered_with_stop(monkeypatch
     assert answers == [True] * 3
 
 
-def test_a_search_without_any_score_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(function: Any, jobs: Any, *_: Any) -> Any:
-        return ((job, Outcome(state="failed", failure="too large a network")) for job in jobs)
-
-    monkeypatch.setattr(compute, "run", run)
-    with pytest.raises(InputError, match=r"none of 3 trials came to a score: too large a network"):
-        search.search(params.load(), "mars")
-
-
 def test_a_training_that_fails_is_a_failed_trial() -> None:
     weights = {"class_weights": [0.0, 3e38, 1.0, 1.0]}
     paths.balance("mars").unlink()

@@ -341,13 +341,6 @@ def test_a_journal_without_the_study_is_passed_over(project: Path, monkeypatch: 
     assert study().trials() == []
 
 
-def test_a_database_out_of_reach_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(tuning.STORAGE, "sqlite:////nowhere/at/all.db")
-    with pytest.raises(InputError, match=f"cannot be used.*{tuning.STORAGE}") as caught:
-        study()
-    assert "\n" not in str(caught.value)
-
-
 @pytest.mark.parametrize(
     "address",
     [
@@ -358,6 +351,7 @@ def test_a_database_out_of_reach_is_one_line(monkeypatch: pytest.MonkeyPatch) ->
         "geheim://ann@127.0.0.1/studies?sslpassword=geheim",
         "sqlite://ann:geheim@127.0.0.1/studies",
         "an address",
+        "sqlite:////nowhere/at/all.db",
     ],
 )
 def test_an_unusable_address_is_one_line_without_its_password(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -376,11 +370,6 @@ def test_a_database_of_another_program_is_one_line(project: Path, monkeypatch: p
         database.commit()
     with pytest.raises(InputError, match=r"cannot be used.*needs a database of its own"):
         study()
-
-
-def test_the_journal_lies_among_the_studies() -> None:
-    study("mars-a")
-    assert [file.name for file in paths.STUDIES.glob("*.journal")] == ["mars-a.journal"]
 
 
 def journal() -> Path:
