@@ -1,14 +1,8 @@
 """Weights out of packages: read without PyTorch, nothing but tensors, and the network computes what they promise."""
 
 import importlib.util
-import os
 import pickle
-import struct
-import sys
-import types
-from collections import OrderedDict
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -19,98 +13,49 @@ from sklearn.datasets import load_sample_image
 from terracyte.core.errors import InputError
 from terracyte.fetch import efficientnet_lite, torch_file
 from terracyte.models.efficientnet_lite import SIZES
+from tests.hostile.corpus.torch_files import CASES, file, tensor
 
 PALACE = 698  # of ImageNet's classes
-VALUES = np.arange(6, dtype=np.float32)
 
 
-class Tensor:
-    """Pickled as PyTorch's tensors are."""
-
-    def __init__(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> None:
-        self.arguments: tuple[Any, ...] = (Storage(), offset, shape, strides, False, OrderedDict())
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return sys.modules["torch._utils"]._rebuild_tensor_v2, self.arguments
-
-
-class Storage:
-    """Of `VALUES`; all are the same one."""
-
-
-class Pickler(pickle.Pickler):
-    def persistent_id(self, obj: Any) -> Any:
-        kind = sys.modules["torch"].FloatStorage
-        return ("storage", kind, "key", "cpu", len(VALUES), None) if isinstance(obj, Storage) else None
-
-
-@pytest.fixture
-def torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As much of PyTorch as a pickle can name."""
-
-    def _rebuild_tensor_v2() -> None: ...
-
-    module, functions = types.ModuleType("torch"), types.ModuleType("torch._utils")
-    storage = type("FloatStorage", (), {"__module__": "torch"})
-    _rebuild_tensor_v2.__module__, _rebuild_tensor_v2.__qualname__ = "torch._utils", "_rebuild_tensor_v2"
-    monkeypatch.setattr(module, "FloatStorage", storage, raising=False)
-    monkeypatch.setattr(functions, "_rebuild_tensor_v2", _rebuild_tensor_v2, raising=False)
-    monkeypatch.setitem(sys.modules, "torch", module)
-    monkeypatch.setitem(sys.modules, "torch._utils", functions)
-
-
-def write(file: Path, tensors: Any, magic: int = 0x1950A86A20F9469CFC6C) -> None:
-    with file.open("wb") as stream:
-        for value in (magic, 1001, {"little_endian": True}):
-            pickle.dump(value, stream, protocol=2)
-        Pickler(stream, protocol=2).dump(tensors)
-        pickle.dump(["key"], stream, protocol=2)
-        stream.write(struct.pack("<q", len(VALUES)) + VALUES.tobytes())
-
-
-@pytest.mark.usefixtures("torch")
-def test_reads_tensors_as_views_of_their_storage(tmp_path: Path) -> None:
-    whole, column = Tensor(0, (2, 3), (3, 1)), Tensor(1, (2,), (3,))
-    write(tmp_path / "any.pth", OrderedDict(whole=whole, column=column))
-    found = torch_file.read(tmp_path / "any.pth")
-    assert list(found) == ["whole", "column"]
-    np.testing.assert_array_equal(found["whole"], [[0, 1, 2], [3, 4, 5]])
-    np.testing.assert_array_equal(found["column"], [1, 4])
-
-
-@pytest.mark.usefixtures("torch")
 @pytest.mark.parametrize(
-    ("tensors", "message"),
+    ("made", "expected"),
+    [(tensor(), [[0, 1], [2, 3]]), (tensor(offset=1, shape=(2,), strides=(2,)), [1, 3])],
+    ids=["whole", "column"],
+)
+def test_reads_tensors_as_views_of_their_storage(tmp_path: Path, made: bytes, expected: object) -> None:
+    (tmp_path / "any.pth").write_bytes(file(made))
+    found = torch_file.read(tmp_path / "any.pth")
+    assert list(found) == ["weight"]
+    np.testing.assert_array_equal(found["weight"], expected)
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
     [
-        ({"a": os.system}, r"it names posix\.system"),
-        ({"a": Tensor(5, (2,), (1,))}, "reaches out of its storage"),
-        ({"a": Tensor(0, (2,), (-1,))}, "reaches out of its storage"),
+        ("names-eval", r"it names builtins\.eval"),
+        ("tensor-behind", "reaches out of its storage"),
+        ("steps-negative", "reaches out of its storage"),
+        ("count-other", "a storage has 5 values instead of 4"),
     ],
 )
-def test_refuses_all_but_tensors(tmp_path: Path, tensors: Any, message: str) -> None:
-    write(tmp_path / "any.pth", tensors)
-    with pytest.raises(InputError, match=rf"any\.pth holds no plain tensors .*{message}"):
+def test_refuses_all_but_tensors(tmp_path: Path, case: str, message: str) -> None:
+    CASES[case](tmp_path / "any.pth")
+    with pytest.raises(InputError, match=rf"any\.pth .*{message}"):
         torch_file.read(tmp_path / "any.pth")
 
 
-@pytest.mark.usefixtures("torch")
 def test_refuses_other_and_damaged_files(tmp_path: Path) -> None:
-    file = tmp_path / "any.pth"
+    path, content = tmp_path / "any.pth", file(tensor())
     with pytest.raises(InputError, match="is missing"):
-        torch_file.read(file)
-    write(file, {"a": Tensor(0, (2,), (1,))}, magic=7)
+        torch_file.read(path)
+    path.write_bytes(pickle.dumps(7))
     with pytest.raises(InputError, match="another format"):
-        torch_file.read(file)
-    write(file, {"a": Tensor(0, (2,), (1,))})
-    content = file.read_bytes()
+        torch_file.read(path)
     for length in (0, 1, 20, len(content) // 2, len(content) - 1):
-        file.write_bytes(content[:length])
+        path.write_bytes(content[:length])
         with pytest.raises(InputError, match="or is damaged"):
-            torch_file.read(file)
-    values = struct.pack("<q", len(VALUES))
-    file.write_bytes(content.replace(values + VALUES.tobytes(), struct.pack("<q", 7) + VALUES.tobytes()))
-    with pytest.raises(InputError, match=f"a storage has 7 values instead of {len(VALUES)}"):
-        torch_file.read(file)
+            torch_file.read(path)
 
 
 @pytest.mark.parametrize("size", list(SIZES))
