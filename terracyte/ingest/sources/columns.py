@@ -98,8 +98,10 @@ def normal(name: str) -> str:
 
 def named(root: Path, name: str) -> Path:
     """The file of that name in its composed form, or of the same name in the decomposed one, as Macs write it."""
-    composed, decomposed = root / name, root / unicodedata.normalize("NFD", name)
-    return decomposed if decomposed.exists() and not composed.exists() else composed
+    composed, decomposed = root / name, unicodedata.normalize("NFD", name)
+    if decomposed == name or composed.exists() or not (other := root / decomposed).exists():
+        return composed
+    return other
 
 
 @contextmanager

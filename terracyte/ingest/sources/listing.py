@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 import re
 import sys
@@ -119,9 +120,10 @@ def listed_samples(task: Task, source: Source, root: Path, sheet: str) -> Listin
     """
     path = root / sheet
     samples, incomplete, named = [], [], set()
+    meaning = functools.cache(functools.partial(label_of, task, source))
     for name, cell in columns.read(path, "label").items():
         named.add(image := columns.named(root, name))
-        label = label_of(task, source, cell)
+        label = meaning(cell)
         if not cell:
             raise InputError(f"{path}: '{name}' has no label; fill it in, or remove the line")
         if label is None:
@@ -278,23 +280,23 @@ def walk(folder: Path) -> Iterator[Path]:
 
 def linked(root: Path) -> list[str]:
     """Links to folders below `root`, relative to it."""
-    found = []
-    for folder, names, _ in os.walk(root):
-        found += [path.relative_to(root).as_posix() for name in names if (path := Path(folder, name)).is_symlink()]
-    return sorted(found)
+    return sorted(os.path.relpath(each, root) for each in _below(root) if each.is_symlink() and each.is_dir())
 
 
 def hidden(root: Path) -> list[str]:
-    """Hidden files and folders below `root`, relative to it; links are not followed."""
-    found, waiting = [], [str(root)]
+    """Hidden files and folders below `root`, relative to it."""
+    return sorted(os.path.relpath(each, root) for each in _below(root) if each.name.startswith("."))
+
+
+def _below(root: Path) -> Iterator[os.DirEntry[str]]:
+    """All files and folders below a folder; links are not followed."""
+    waiting = [str(root)]  # no recursion: folders may be nested deeper than functions
     while waiting:
         with contextlib.suppress(PermissionError), os.scandir(waiting.pop()) as entries:
             for entry in entries:
-                if entry.name.startswith("."):
-                    found.append(Path(entry.path).relative_to(root).as_posix())
+                yield entry
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(entry.path)
-    return sorted(found)
 
 
 def shown(names: list[str]) -> str:
