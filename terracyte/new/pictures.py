@@ -35,6 +35,8 @@ from terracyte.tasks.task import Task
 _IMAGES, _MASKS = "images", "masks"
 _SPLIT = "split"  # a column of this name is one
 _SHOWN = 5  # of what would be refused
+_COLOURS = "colours"  # in masks
+_OF_IMAGES, _OF_MASKS = {"images", "image", "imgs", "img"}, {"masks", "mask", "labels", "annotations"}
 
 
 def look(
@@ -163,6 +165,11 @@ def _in_folders(root: Path) -> tuple[list[tuple[Path, str, str]], list[str]]:
             "each class, or images/ and masks/"
         )
     class_parents(root, splits)
+    called = {folder.name.casefold(): folder for folder, _ in folders}
+    pair = [[called[name] for name in sorted(names & called.keys())] for names in (_OF_IMAGES, _OF_MASKS)]
+    if all(pair):
+        (images, *_), (masks, *_) = pair
+        raise InputError(f"{images} and {masks} look like images and masks, no classes: give {images} --masks {masks}")
     files = [(path, folder.name, split) for folder, split in folders for path in walk(folder)]
     named = [each for each in files if each[0].suffix.lower() in SUFFIXES]
     others = [path.relative_to(root).as_posix() for path, *_ in files if path.suffix.lower() not in SUFFIXES]
@@ -227,16 +234,17 @@ def _mask_values(samples: Sequence[Sample]) -> tuple[mask_classes.Counts, bool, 
     """Pixels of each value; whether values are colours; what cannot be read.
 
     Raises:
-        InputError: some masks are grey and some in colour, or see `mask_classes.count`.
+        InputError: masks are of different kinds, or see `mask_classes.count`.
     """
     counts: mask_classes.Counts = collections.Counter()
-    kinds: dict[bool, Path] = {}
+    kinds: dict[str, Path] = {}
+    palette: dict[int, tuple[tuple[int, ...], Path]] = {}
     refused = []
     for place in tqdm(spread(len(samples)), "looking at masks", leave=False, disable=None):
         path = samples[place].mask
         assert path is not None
         try:
-            values, in_colour = _values(path)
+            values, kind, colours = _values(path)
             with decoding(samples[place].image) as (picture, _):
                 size = picture.size
         except UnreadableError as error:
@@ -245,15 +253,23 @@ def _mask_values(samples: Sequence[Sample]) -> tuple[mask_classes.Counts, bool, 
         height, width = values.shape
         if sorted(size) != sorted((width, height)):  # EXIF may turn one of them
             refused.append(f"{path} has {width}x{height} pixels, its image {size[0]}x{size[1]}")
-        kinds.setdefault(in_colour, path)
+        kinds.setdefault(kind, path)
         if len(kinds) > 1:
-            raise InputError(f"{kinds[False]} is grey and {kinds[True]} in colour: save all masks in one way")
+            told = " and ".join(f"{first} holds {kind}" for kind, first in kinds.items())
+            raise InputError(f"{told}: save all masks in one way")
+        for index, painted in colours.items():
+            known, first = palette.setdefault(index, (painted, path))
+            if known != painted:
+                raise InputError(
+                    f"the value {index} is the colour {list(painted)} in {path} and {list(known)} in {first}, so that "
+                    "palettes differ: save all masks as RGB, or with one palette"
+                )
         mask_classes.count(counts, values, path)
-    return counts, True in kinds, refused[:_SHOWN]
+    return counts, _COLOURS in kinds, refused[:_SHOWN]
 
 
-def _values(path: Path) -> tuple[NDArray[np.int32], bool]:
-    """A mask's values, colours as one number; whether they are colours."""
+def _values(path: Path) -> tuple[NDArray[np.int32], str, dict[int, tuple[int, ...]]]:
+    """A mask's values, colours as one number; what they are; and in which colours a palette paints them."""
     with decoding(path) as (picture, _):
         if picture.format in LOSSY:
             raise InputError(
@@ -261,10 +277,13 @@ def _values(path: Path) -> tuple[NDArray[np.int32], bool]:
                 "them as png, or write the experiment by hand, with mask_values and snap_masks"
             )
         if len(picture.getbands()) > 1:
-            return packed(opaque_rgb(picture, path)), True
+            return packed(opaque_rgb(picture, path)), _COLOURS, {}
         if picture.mode == "F":
             raise InputError(f"{path} holds numbers with a point, and values of masks are whole: save it as png")
-        return np.asarray(picture).astype(np.int32), False
+        values = np.asarray(picture).astype(np.int32)
+        palette = picture.getpalette() or []
+        painted = {index: tuple(palette[3 * index : 3 * index + 3]) for index in np.unique(values).tolist() if palette}
+        return values, "single bits" if picture.mode == "1" else "numbers", painted
 
 
 def _read(paths: Sequence[Path], task: Task) -> NDArray[np.uint8]:

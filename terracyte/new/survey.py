@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terracyte.core.splits import SPLITS
+from terracyte.ingest.sources.listing import alike_form
 from terracyte.tasks.task import Task
 
 LOOKED_AT = 2000  # images whose form, and masks whose values, are looked at; evenly spread
@@ -123,10 +124,10 @@ def describe(found: Survey) -> str:
         ("pictures", ", ".join(f"{mode} ({count})" for mode, count in found.modes.items()) + f", {found.bits} bits"),
         (f"classes, {unit}", ", ".join(f"{name} {form.format(amount)}" for name, amount in found.classes.items())),
     ]
-    folded = [name.casefold() for name in found.classes]
-    if alike := [f"'{name}'" for name in found.classes if folded.count(name.casefold()) > 1]:
+    forms = [alike_form(name) for name in found.classes]
+    if alike := [f"'{name}'" for name in found.classes if forms.count(alike_form(name)) > 1]:
         advice = "if they mean one class, name it under 'class_of' in experiment.yaml, and shorten 'classes'"
-        lines.append(("look at", f"{', '.join(alike)} differ in letter case only: {advice}"))
+        lines.append(("look at", f"{', '.join(alike)} are alike: {advice}"))
     if found.splits:
         cut = "".join(f"; {name} will be cut from train" for name in found.cut)
         lines.append(("split, as given", ", ".join(f"{name} {count}" for name, count in found.splits.items()) + cut))

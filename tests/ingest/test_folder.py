@@ -279,6 +279,13 @@ def test_unknown_and_missing_classes_are_named(blood: None, refusal: Refusal) ->
     [
         (["0", "1", "2"], "-1", None),
         (["0", "1", "-1"], "-1", 2),
+        (["grade -1", "grade 0"], "grade 1", None),
+        (["CD4- T cell", "CD4+ T cell"], "CD4 T cell", None),
+        (["CD4- T cell", "CD4+ T cell"], "cd4-_t_cell", 0),
+        (["1-2", "3-4"], "12", None),
+        (["10", "20"], "1 0", None),
+        (["cat ", "dog"], "c", None),
+        (["T-cell", "B-cell"], "t cell", 0),
         (["A+", "A-"], "A", None),
         (["A+", "A-"], "a-", 1),
         (["big rock", "bed rock"], "br", None),

@@ -1,5 +1,6 @@
 """Masks as people have them: what their values mean, and how they lie over pictures that EXIF turns."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,19 @@ def test_a_mask_of_the_upright_size_stays(read: Any) -> None:
 def test_a_mask_with_exif_of_its_own_is_turned_by_it(read: Any) -> None:
     write_turned((SIZE, SIZE), 3, stripes(0, 1, 2, 3), exif=turned(3))
     np.testing.assert_array_equal(read()[0], stripes(3, 2, 1, 0))
+
+
+def test_white_of_one_bit_is_the_value_that_means_something(read: Any, refused: Any) -> None:
+    write(Image.fromarray(stripes(0, 1, 0, 1) > 0))
+    write(stripes(0, 7, 8, 9), stem="b")
+    values = {"background": 0, "bedrock": 7, "big rock": 8}
+    found = read(mask_values={**values, "soil": [1, 9]})
+    np.testing.assert_array_equal(found[0], stripes(0, 1, 0, 1))
+    found = read(mask_values={**values, "soil": [255, 9]})
+    np.testing.assert_array_equal(found[0], stripes(0, 1, 0, 1))
+    shutil.rmtree("data/mars")
+    line = refused(mask_values={**values, "soil": [1, 255, 9]})
+    assert "a.png has one bit per pixel, which may mean 1 or 255" in line
 
 
 def test_a_mask_of_neither_size_is_told_as_such(refused: Any) -> None:

@@ -348,7 +348,21 @@ def test_shares_of_classes_are_expected_as_validate_measures_them() -> None:
 def test_masks_of_two_kinds_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     segmentation([0, 255])
     save("pictures/masks/f3.png", np.zeros((48, 32, 3), np.uint8))
-    assert "pictures/masks/f0.png is grey and pictures/masks/f3.png in colour" in refused(capsys)
+    assert "pictures/masks/f0.png holds numbers and pictures/masks/f3.png holds colours" in refused(capsys)
+    save("pictures/masks/f3.png", Image.fromarray(np.eye(48, 32) > 0))
+    assert "pictures/masks/f0.png holds numbers and pictures/masks/f3.png holds single bits" in refused(capsys)
+    for number in range(6):
+        indexed = Image.fromarray(np.tile(np.array([0, 1], np.uint8), (48, 16)), "P")
+        indexed.putpalette([0, 0, 0, 220, 20, 60] if number < 5 else [0, 0, 0, 0, 130, 180])
+        save(f"pictures/masks/f{number}.png", indexed)
+    line = refused(capsys)
+    assert (
+        "the value 1 is the colour [0, 130, 180] in pictures/masks/f5.png and [220, 20, 60] in pictures/masks" in line
+    )
+    shutil.rmtree("pictures")
+    class_folders("Images", "Labels")
+    assert "no classes: give pictures/Images --masks pictures/Labels" in refused(capsys)
+    segmentation([0, 255])
     save("pictures/masks/f0.png", noise(0, 48, 32, 4))
     assert "pictures/masks/f0.png has transparent pixels" in refused(capsys)
 
@@ -410,7 +424,7 @@ def test_labels_in_a_csv_that_cannot_be_meant_are_refused(capsys: pytest.Capture
 def test_classes_that_differ_in_letter_case_only_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     class_folders("Cat", "cat", "dog")
     made()
-    assert "'Cat', 'cat' differ in letter case only" in capsys.readouterr().out
+    assert "'Cat', 'cat' are alike" in capsys.readouterr().out
 
 
 def test_a_class_may_be_called_by_an_emoji() -> None:

@@ -59,7 +59,7 @@ def declared_splits(path: Path, column: str, names: Sequence[str]) -> list[str]:
 
 
 def read(path: Path, column: str) -> dict[str, str]:
-    """`file` → `column`, without the blanks around them.
+    """`file` → `column`, without the blanks around them, in Unicode's composed form.
 
     Raises:
         InputError: the file or a column is missing, a row has no file, or two rows of one file differ.
@@ -128,7 +128,7 @@ def _cells(path: Path, column: str, reader: "csv.DictReader[str]") -> dict[str, 
             raise InputError(
                 f"{path}: line {reader.line_num} has more cells than the header; a cell with a comma needs quotes"
             )
-        file, cell = normal((row["file"] or "").strip()), (row[column] or "").strip()
+        file, cell = (normal((row[key] or "").strip()) for key in ("file", column))
         if not file:
             raise InputError(f"{path}: line {reader.line_num} names no file; fill it in or remove the line")
         if file.startswith("/") or ".." in file.split("/"):

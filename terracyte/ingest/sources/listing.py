@@ -315,22 +315,26 @@ def label_of(task: Task, source: Source, given: str) -> int | None:
         given = meant
     if given in task.classes:
         return task.classes.index(given)
-    initials = ["".join(word[0] for word in name.split()) if " " in name else name for name in task.classes]
+    initials = ["".join(word[0] for word in name.split()) if len(name.split()) > 1 else name for name in task.classes]
     for names in (task.classes, initials):
-        alike = [label for label, name in enumerate(names) if _normalised(name) == _normalised(given)]
+        alike = [label for label, name in enumerate(names) if alike_form(name) == alike_form(given)]
         if alike:
             return alike[0] if len(alike) == 1 else None
     return None
 
 
+def alike_form(name: str) -> str:
+    """A name without case, hyphens between letters, and blanks and underscores that do not part digits.
+
+    Other hyphens mean something: those of -1, CD4- and 1-2.
+    """
+    plain = columns.normal(name).casefold().replace("_", " ")
+    return re.sub(r"(?<!\d) | (?!\d)", "", re.sub(r"(?<=[^\W\d])(?:-| - )(?=[^\W\d])", "", plain))
+
+
 def _above(path: Path, folders: dict[Path, str]) -> str:
     """The split of the folder in which a file lies, at any depth; "" for none of them."""
     return next((folders[each] for each in path.parents if each in folders), "")
-
-
-def _normalised(name: str) -> str:
-    """A name without case, spaces, underscores, and hyphens between letters: those of -1 and A- mean something."""
-    return re.sub(r"(?<=\w)-(?=\w)", "", re.sub("[ _]", "", columns.normal(name).casefold()))
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:

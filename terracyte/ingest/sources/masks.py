@@ -17,6 +17,7 @@ from terracyte.tasks.task import Task
 
 LOSSY = {"JPEG": "jpg", "WEBP": "webp"}  # formats whose compression may alter values
 _UNLABELLED = 255  # by a wide-spread convention
+_WHITE = 255
 _SHOWN = 5
 _AT_ONCE = 2**16  # values whose classes are looked up at a time
 
@@ -96,7 +97,8 @@ def load_mask(coding: Coding, path: Path) -> tuple[NDArray[np.int32], int]:
                 f"{path} is a colour picture ({picture.mode}), and values of masks are numbers: name the colours in "
                 "'mask_values' beside the path, as in {soil: [220, 20, 60]}"
             )
-        return values.astype(np.int32), orientation  # Pillow knows no larger integers
+        values = values.astype(np.int32)  # Pillow knows no larger integers
+        return values * _white(coding, path) if picture.mode == "1" else values, orientation
 
 
 def opaque_rgb(picture: Image.Image, path: Path) -> Image.Image:
@@ -113,6 +115,18 @@ def opaque_rgb(picture: Image.Image, path: Path) -> Image.Image:
     if picture.has_transparency_data and in_mode(picture, "RGBA").getchannel("A").getextrema() != (255, 255):
         raise InputError(f"{path} has transparent pixels, whose colours nobody has seen: save the mask without")
     return in_mode(picture, "RGB")
+
+
+def _white(coding: Coding, path: Path) -> int:
+    """What the ones of a picture with a bit per pixel mean: programs save masks of 0 and 255 so, and those of 0 and 1.
+
+    Raises:
+        InputError: both mean something.
+    """
+    one, white = 1 in coding.values, _WHITE in coding.values
+    if one and white:
+        raise InputError(f"{path} has one bit per pixel, which may mean 1 or {_WHITE}: save the mask with 8 bits")
+    return 1 if one else _WHITE
 
 
 def packed(picture: Image.Image) -> NDArray[np.int32]:
