@@ -231,7 +231,7 @@ def test_white_of_one_bit_is_the_value_that_means_something(read: Any, refused: 
     found = read(mask_values={**values, "soil": [255, 9]})
     np.testing.assert_array_equal(found[0], stripes(0, 1, 0, 1))
     shutil.rmtree("data/mars")
-    line = refused(mask_values={**values, "soil": [1, 255, 9]})
+    line = refused(mask_values={**values, "soil": [1, 255, 9, 10]})
     assert "a.png has one bit per pixel, which may mean 1 or 255" in line
 
 
