@@ -326,6 +326,7 @@ def test_a_csv_beside_splits_and_other_pictures_is_told_to_be_all(
     Path("cells/Basophil").rename("cells/train")
     rows = ["train/a.JPG,basophil", "EOSINOPHIL/b.png,eosinophil", "immature_granulocyte/b.png,ig"]
     Path("cells/labels.csv").write_text("\n".join(["file,label", *rows]))
+    Path(os.fsdecode(b"cells/\xff.txt")).touch()
     declare("blood", source="folder", path="cells", labels="labels.csv")
     assert ingest("blood")[1]["label"].tolist() == [0, 1, 2]
     said = capsys.readouterr().err

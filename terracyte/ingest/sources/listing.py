@@ -139,9 +139,12 @@ def listed_samples(task: Task, source: Source, root: Path, sheet: str) -> Listin
 
 def _untold(task: Task, source: Source, root: Path, named: set[Path]) -> list[str]:
     """What a folder holds and its CSV file, which names these pictures, does not tell of."""
-    pictures = (path for path in walk(root) if path.suffix.lower() in SUFFIXES)
-    rest = [path.relative_to(root).as_posix() for path in pictures if path not in named]
-    splits = [path.name for path in visible(root) if path.is_dir() and split_of(path.name)]
+    # names that are not UTF-8 among them: nobody asks for these files
+    found = (Path(each.path) for each in _below(root) if not each.name.startswith("."))
+    rest = sorted(
+        os.path.relpath(path, root) for path in found if path.suffix.lower() in SUFFIXES and path not in named
+    )
+    splits = sorted(path.name for path in root.iterdir() if path.is_dir() and split_of(path.name))
     notes = [f"warning: {root / str(source.labels)}: left out: {len(rest)} pictures without a line: {shown(rest)}"]
     return notes * bool(rest) + [
         f"note: {root}: folders called {shown(splits)} give no split beside a CSV file: a column of it can, which "
