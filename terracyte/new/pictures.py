@@ -26,6 +26,7 @@ from terracyte.ingest.sources.listing import (
     walk,
 )
 from terracyte.ingest.sources.masks import LOSSY, opaque_rgb, packed
+from terracyte.ingest.sources.palettes import Painted, Palettes, painted
 from terracyte.ingest.sources.pictures import KINDS, SUFFIXES, UnreadableError, decoding, load_image
 from terracyte.ingest.sources.resizing import resize_image
 from terracyte.new import mask_classes
@@ -110,6 +111,7 @@ def _classification(root: Path, labels: Path | None, group_column: str | None, s
         modes=modes,
         bits=bits,
         pixel_range=_pixel_range(paths) if bits > 8 else None,
+        not_read=_not_read(root, labels, group_column, split_column),
         refused=[*odd, *refused, *too_few(classes, [classes.index(label) for _, label, _ in named], splits)],
         read=functools.partial(_read, paths),
     )
@@ -140,6 +142,7 @@ def _segmentation(root: Path, images: str, masks: str, group_column: str | None,
         pixel_range=_pixel_range(paths) if bits > 8 else None,
         values=values,
         ignored=ignored,
+        not_read=_not_read(root, None, group_column, split_column),
         refused=[*refused, *unreadable, *listing.incomplete],
         read=functools.partial(_read, paths),
     )
@@ -210,6 +213,18 @@ def _splits(root: Path, paths: Sequence[Path], column: str | None, labels: Path 
     return columns.declared_splits(labels or root / columns.SPLITS_FILE, column, names)
 
 
+def _not_read(root: Path, labels: Path | None, group_column: str | None, split_column: str | None) -> list[str]:
+    """CSV files in the folder with the columns that nothing reads: a forgotten patient straddles splits."""
+    read: dict[str, set[str | None]] = collections.defaultdict(lambda: {"file"})
+    read[labels.name if labels else columns.GROUPS_FILE].add(group_column)
+    read[labels.name if labels else columns.SPLITS_FILE].add(split_column)
+    if labels:
+        read[labels.name].add("label")
+    sheets = [path for path in visible(root) if path.suffix.lower() == ".csv" and path.is_file()]
+    left = {path.name: [name for name in columns.header(path) if name not in read[path.name]] for path in sheets}
+    return [f"{name} ({shown(unread)})" for name, unread in left.items() if unread]
+
+
 def _headers(paths: Sequence[Path]) -> tuple[dict[tuple[int, int], int], dict[str, int], int, list[str]]:
     """Sizes and modes with their numbers, most bits, and what cannot be read."""
     if not paths:
@@ -238,7 +253,7 @@ def _mask_values(samples: Sequence[Sample]) -> tuple[mask_classes.Counts, bool, 
     """
     counts: mask_classes.Counts = collections.Counter()
     kinds: dict[str, Path] = {}
-    palette: dict[int, tuple[tuple[int, ...], Path]] = {}
+    palettes = Palettes()
     refused = []
     for place in tqdm(spread(len(samples)), "looking at masks", leave=False, disable=None):
         path = samples[place].mask
@@ -257,18 +272,12 @@ def _mask_values(samples: Sequence[Sample]) -> tuple[mask_classes.Counts, bool, 
         if len(kinds) > 1:
             told = " and ".join(f"{first} holds {kind}" for kind, first in kinds.items())
             raise InputError(f"{told}: save all masks in one way")
-        for index, painted in colours.items():
-            known, first = palette.setdefault(index, (painted, path))
-            if known != painted:
-                raise InputError(
-                    f"the value {index} is the colour {list(painted)} in {path} and {list(known)} in {first}, so that "
-                    "palettes differ: save all masks as RGB, or with one palette"
-                )
+        palettes.require_same(path, colours)
         mask_classes.count(counts, values, path)
     return counts, _COLOURS in kinds, refused[:_SHOWN]
 
 
-def _values(path: Path) -> tuple[NDArray[np.int32], str, dict[int, tuple[int, ...]]]:
+def _values(path: Path) -> tuple[NDArray[np.int32], str, Painted]:
     """A mask's values, colours as one number; what they are; and in which colours a palette paints them."""
     with decoding(path) as (picture, _):
         if picture.format in LOSSY:
@@ -281,9 +290,7 @@ def _values(path: Path) -> tuple[NDArray[np.int32], str, dict[int, tuple[int, ..
         if picture.mode == "F":
             raise InputError(f"{path} holds numbers with a point, and values of masks are whole: save it as png")
         values = np.asarray(picture).astype(np.int32)
-        palette = picture.getpalette() or []
-        painted = {index: tuple(palette[3 * index : 3 * index + 3]) for index in np.unique(values).tolist() if palette}
-        return values, "single bits" if picture.mode == "1" else "numbers", painted
+        return values, "single bits" if picture.mode == "1" else "numbers", painted(picture, values)
 
 
 def _read(paths: Sequence[Path], task: Task) -> NDArray[np.uint8]:

@@ -37,6 +37,7 @@ class Survey:
         values: what stands in masks for each class; empty where it is the class's number.
         class_of: what labels in arrays mean; empty where they are the class's number.
         ignored: the value that nobody labelled; None for none.
+        not_read: columns of CSV files beside the pictures, in words.
         refused: what ingest or balance would refuse, in words.
         read: some of the images at a task's size, (n, h, w, c) uint8, evenly spread.
     """
@@ -59,6 +60,7 @@ class Survey:
     values: Mapping[str, int | list[int]] = dataclasses.field(default_factory=dict)
     class_of: Mapping[str, str] = dataclasses.field(default_factory=dict)
     ignored: int | None = None
+    not_read: list[str] = dataclasses.field(default_factory=list)
     refused: list[str] = dataclasses.field(default_factory=list)
     read: Callable[[Task], NDArray[np.uint8]]
 
@@ -137,5 +139,8 @@ def describe(found: Survey) -> str:
         lines.append(("not labelled", f"{found.ignored} in masks, read as: nobody knows"))
     if found.group_column:
         lines.append(("groups", f"the column {found.group_column}"))
+    if found.not_read:
+        advice = "--groups and --split name a column, of --labels or of groups.csv and splits.csv"
+        lines.append(("not read", f"{', '.join(found.not_read)}; {advice}"))
     lines += [("refused", problem) for problem in found.refused]
     return "\n".join(f"{name:30}{text}" for name, text in lines)

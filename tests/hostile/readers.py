@@ -76,12 +76,12 @@ def mask(path: Path) -> None:
     """A mask of numbers, or else of colours, over a photo of its size that EXIF turns."""
     for source in (NUMBERS, COLOURS):
         coding = masks.coding(MARS, source)
-        values, orientation = masks.load_mask(coding, path)
-        labels, unknown = masks.class_numbers(coding, values)
+        read = masks.load_mask(coding, path)
+        labels, unknown = masks.class_numbers(coding, read.values)
         if unknown.any() and not coding.snap:
-            masks.unknown_values(MARS, coding, path, values, set(np.unique(values).tolist()))
+            masks.unknown_values(MARS, coding, path, read.values, set(np.unique(read.values).tolist()))
         photo = dataclasses.replace(load_image(BLOOD, path), orientation=6, stored_size=labels.shape[::-1])
-        resize_mask(MARS, masks.aligned(COLOURS, MARS, labels, orientation, photo, path))
+        resize_mask(MARS, masks.aligned(COLOURS, MARS, labels, read.orientation, photo, path))
 
 
 def looked_at(path: Path) -> None:

@@ -116,6 +116,17 @@ def test_palettes_are_read_by_index_or_by_colour(read: Any, declared: dict[str, 
     np.testing.assert_array_equal(read(**declared), [stripes(3, 1, 0, 2)])
 
 
+def test_a_number_in_two_colours_is_refused(refused: Any, read: Any) -> None:
+    colours = [*COLOURS.values()]
+    for stem, order in (("a", [0, 1, 2, 3]), ("b", [0, 2, 1, 3])):
+        picture = Image.fromarray(stripes(order[3], order[1], order[0], order[2]))
+        picture.putpalette([channel for place in order for channel in colours[place]])
+        write(picture, stem)
+    first, second = "terrain/masks/a.png", "terrain/masks/b.png"
+    assert f"the value 1 is the colour [0, 130, 180] in {second} and [220, 20, 60] in {first}" in refused()
+    np.testing.assert_array_equal(read(mask_values=COLOURS), [stripes(3, 1, 0, 2)] * 2)
+
+
 def test_jpgs_are_refused_or_snapped_and_counted(read: Any, refused: Any, capsys: pytest.CaptureFixture[str]) -> None:
     write(stripes(0, 85, 170, 255), ending="jpg", quality=60)
     declared = {"mask_values": {"background": 0, "soil": 85, "bedrock": 170, "big rock": 255}}

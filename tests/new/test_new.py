@@ -140,6 +140,19 @@ def test_labels_and_groups_from_a_csv(monkeypatch: pytest.MonkeyPatch) -> None:
     assert manifest["declared_group"].tolist() == ["P0", "P0", "P1", "P1", "P2", "P2"]
 
 
+def test_columns_that_nothing_reads_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    class_folders("x", "y")
+    rows = "".join(f"{name}/c{number}.png,{name},P{number},7\n" for name in "xy" for number in range(6))
+    Path("pictures/labels.csv").write_text(f"file,label,patient,age\n{rows}")
+    Path("pictures/groups.csv").write_text("file,ward\n")
+    made()
+    assert (
+        "not read                      groups.csv (ward), labels.csv (label, patient, age); " in capsys.readouterr().out
+    )
+    made("--labels", "pictures/labels.csv", "--groups", "patient", name="other")
+    assert "not read                      groups.csv (ward), labels.csv (age); " in capsys.readouterr().out
+
+
 def test_a_split_in_folders_is_shown_and_kept_but_for_a_leak(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

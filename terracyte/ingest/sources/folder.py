@@ -35,6 +35,7 @@ from terracyte.ingest.sources.listing import (
     shown,
     walk,
 )
+from terracyte.ingest.sources.palettes import Painted, Palettes
 from terracyte.ingest.sources.pictures import Photo, UnreadableError, load_image
 from terracyte.ingest.sources.resizing import resize_image, resize_mask
 from terracyte.ingest.sources.source import Batch
@@ -49,11 +50,19 @@ _Result = TypeVar("_Result")
 
 @dataclasses.dataclass(frozen=True)
 class _Loaded:
-    """A picture (h, w, c) with its label or its mask (h, w); `moved`: pixels of the file's mask that were snapped."""
+    """A picture (h, w, c) with its label or its mask (h, w).
+
+    Attributes:
+        image: the picture.
+        target: the label, or the mask.
+        moved: pixels of the file's mask that were snapped.
+        painted: the colours of the mask's numbers, by its palette.
+    """
 
     image: NDArray[np.uint8]
     target: Any
     moved: int = 0
+    painted: Painted = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +80,7 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
 
     Raises:
         InputError: a folder, a mask, a group or a split is missing or unknown, an image and its mask do not lie over
-            each other, a value in a mask has no meaning, or a file is unreadable under `unreadable: refuse`.
+            each other, a value in a mask has no meaning or two, or a file is unreadable under `unreadable: refuse`.
     """
     root = Path(source.path)
     if not root.is_dir():
@@ -161,10 +170,11 @@ def _groups(source: Source, root: Path, names: list[str]) -> list[str]:
 def _readable(task: Task, source: Source, samples: Sequence[Sample]) -> Iterator[tuple[int, _Loaded]]:
     """Yield (index, picture and target) of readable samples; refuse the others, or warn of them."""
     coding = masks.coding(task, source) if task.dense else None
-    unreadable, moved, pixels = [], 0, 0
+    unreadable, moved, pixels, palettes = [], 0, 0, Palettes()
     outcomes = _in_threads(functools.partial(_load, task, source, coding), samples, _batch(task))
     for row, outcome in enumerate(outcomes):
         if isinstance(outcome, _Loaded):
+            palettes.require_same(samples[row].mask or samples[row].image, outcome.painted)
             moved, pixels = moved + outcome.moved, pixels + outcome.image[..., 0].size
             yield row, outcome
         elif isinstance(outcome, _Unknown):
@@ -212,14 +222,14 @@ def _load(
 def _with_mask(
     task: Task, source: Source, coding: masks.Coding, photo: Photo, image: NDArray[np.uint8], path: Path
 ) -> _Loaded | _Unknown:
-    values, orientation = masks.load_mask(coding, path)
-    labels, unknown = masks.class_numbers(coding, values)
+    mask = masks.load_mask(coding, path)
+    labels, unknown = masks.class_numbers(coding, mask.values)
     if unknown.any() and not coding.snap:
-        return _Unknown(path, values)
-    upright = masks.aligned(source, task, labels, orientation, photo, path)
+        return _Unknown(path, mask.values)
+    upright = masks.aligned(source, task, labels, mask.orientation, photo, path)
     # counted in pixels of the task's size, as shares of what is kept
     moved = round(float(unknown.mean()) * image[..., 0].size)
-    return _Loaded(image, resize_mask(task, upright), moved)
+    return _Loaded(image, resize_mask(task, upright), moved, mask.painted)
 
 
 def _values(coding: masks.Coding, samples: Sequence[Sample]) -> set[int]:
@@ -227,7 +237,7 @@ def _values(coding: masks.Coding, samples: Sequence[Sample]) -> set[int]:
 
     def held(sample: Sample) -> set[int]:
         try:
-            return set(np.unique(masks.load_mask(coding, sample.mask)[0]).tolist()) if sample.mask else set()
+            return set(np.unique(masks.load_mask(coding, sample.mask).values).tolist()) if sample.mask else set()
         except (UnreadableError, InputError):  # reported when the sample is read
             return set()
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from terracyte.core.errors import InputError
+from terracyte.ingest.sources.palettes import Painted, painted
 from terracyte.ingest.sources.pictures import Photo, decoding, exif_orientation, in_mode, upright
 from terracyte.params import MaskValue, Source, values_of
 from terracyte.params.schema import check_keys
@@ -39,6 +40,21 @@ class Coding:
     in_colour: bool
     declared: bool
     snap: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mask:
+    """A mask as its file has it.
+
+    Attributes:
+        values: (h, w), as `Coding.values` has them.
+        orientation: its own, by EXIF.
+        painted: the colours of numbers, by its palette.
+    """
+
+    values: NDArray[np.int32]
+    orientation: int
+    painted: Painted = dataclasses.field(default_factory=dict)
 
 
 def coding(task: Task, source: Source) -> Coding:
@@ -74,8 +90,8 @@ def coding(task: Task, source: Source) -> Coding:
     )
 
 
-def load_mask(coding: Coding, path: Path) -> tuple[NDArray[np.int32], int]:
-    """Decode a mask: its values (h, w) as `Coding.values` has them, and its own EXIF orientation.
+def load_mask(coding: Coding, path: Path) -> Mask:
+    """Decode a mask.
 
     Raises:
         UnreadableError: it is no readable picture.
@@ -90,7 +106,7 @@ def load_mask(coding: Coding, path: Path) -> tuple[NDArray[np.int32], int]:
             )
         orientation = exif_orientation(picture)
         if coding.in_colour:
-            return packed(opaque_rgb(picture, path)), orientation
+            return Mask(values=packed(opaque_rgb(picture, path)), orientation=orientation)
         values = np.asarray(in_mode(picture, "L") if picture.format in LOSSY else picture)
         if values.ndim != 2 or values.dtype.kind == "f":
             raise InputError(
@@ -98,7 +114,9 @@ def load_mask(coding: Coding, path: Path) -> tuple[NDArray[np.int32], int]:
                 "'mask_values' beside the path, as in {soil: [220, 20, 60]}"
             )
         values = values.astype(np.int32)  # Pillow knows no larger integers
-        return values * _white(coding, path) if picture.mode == "1" else values, orientation
+        if picture.mode == "1":
+            values *= _white(coding, path)
+        return Mask(values=values, orientation=orientation, painted=painted(picture, values))
 
 
 def opaque_rgb(picture: Image.Image, path: Path) -> Image.Image:

@@ -1,0 +1,42 @@
+"""Palettes of masks: where two files paint one number in two colours, the number means two things."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from terracyte.core.errors import InputError
+
+Painted = dict[int, tuple[int, ...]]
+"""The colour (red, green, blue) of each number."""
+
+
+def painted(picture: Image.Image, values: NDArray[np.integer[Any]]) -> Painted:
+    """In which colours a picture's palette paints its values (h, w); nothing where it has none."""
+    palette = picture.getpalette()
+    if palette is None:
+        return {}
+    return {value: tuple(palette[3 * value : 3 * value + 3]) for value in np.unique(values).tolist()}
+
+
+class Palettes:
+    """The palettes of the masks of one source."""
+
+    def __init__(self) -> None:
+        self._first: dict[int, tuple[tuple[int, ...], Path]] = {}
+
+    def require_same(self, path: Path, colours: Painted) -> None:
+        """Compare a mask's palette with those before it.
+
+        Raises:
+            InputError: it paints a number in another colour.
+        """
+        for value, colour in colours.items():
+            known, first = self._first.setdefault(value, (colour, path))
+            if known != colour:
+                raise InputError(
+                    f"the value {value} is the colour {list(colour)} in {path} and {list(known)} in {first}, so that "
+                    "palettes differ: save all masks as RGB, or with one palette"
+                )
