@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from terracyte.new.survey import Survey
 
 HELP = "write an experiment for labelled images of your own"
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_NAME = re.compile(r"(?!(true|false|null)$)[a-z][a-z0-9_]*", re.IGNORECASE)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,8 @@ def run(arguments: argparse.Namespace) -> None:
     name, root = arguments.name, Path()
     if not _NAME.fullmatch(name):
         raise InputError(
-            f"NAME is {name!r}: use letters, digits and underscores, a letter first: it names files and metrics"
+            f"NAME is {name!r}: use letters, digits and underscores, a letter first, and no true, false or null of "
+            "YAML's: it names files and metrics"
         )
     if not (root / "stages").is_dir():
         raise InputError("there is no stages/ here: run this in the project's folder")

@@ -397,7 +397,8 @@ def test_what_cannot_become_one_is_refused(capsys: pytest.CaptureFixture[str]) -
     assert "pictures holds one class only, 'only'" in refused(capsys)
     Path("masks").mkdir()
     assert "this project included: put the images into a folder" in refused(capsys, "--masks", "masks")
-    assert "NAME is 'my-cells'" in refused(capsys, name="my-cells")
+    for name in ("my-cells", "True"):
+        assert f"NAME is '{name}'" in refused(capsys, name=name)
     assert "stages exists already and stays as it is" in refused(capsys, name="stages")
     segmentation([0, 1])
     save("pictures/masks/f0.png", noise(0, 48, 32))
