@@ -8,21 +8,16 @@ from pathlib import Path
 LIMIT = "TERRACYTE_CORES"
 """A variable that makes them fewer: `terracyte repro` divides the cores among the rows that it runs at a time."""
 
-_CGROUPS, _OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+_CGROUPS, _OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")  # of version 1 or 2; this process's groups
 
 
-def available(groups: Path = _CGROUPS, own: Path = _OWN) -> int:
-    """The cores of this process: as its affinity (taskset), Linux' control groups and `LIMIT` allow, at least one.
-
-    Args:
-        groups: where the file system of control groups is mounted, of version 1 or 2.
-        own: which groups this process is in.
-    """
+def available() -> int:
+    """The cores of this process: as its affinity (taskset), Linux' control groups and `LIMIT` allow, at least one."""
     # macOS has neither
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = os.environ.get(LIMIT, "")
     asked = [int(limit)] if limit.isdecimal() else []
-    return max(1, min([allowed, *(int(quota) for quota in _quotas(groups, own)), *asked]))
+    return max(1, min([allowed, *(int(quota) for quota in _quotas()), *asked]))
 
 
 def shared(workers: int) -> dict[str, str]:
@@ -30,14 +25,14 @@ def shared(workers: int) -> dict[str, str]:
     return {LIMIT: str(max(1, available() // workers))}
 
 
-def _quotas(groups: Path, own: Path) -> Iterator[float]:
+def _quotas() -> Iterator[float]:
     """Cores that each group of this process may keep busy; a group's parents limit it, too."""
     with suppress(OSError):
-        for line in own.read_text("utf-8").splitlines():
+        for line in _OWN.read_text("utf-8").splitlines():
             _, controllers, path = line.split(":", 2)
             if controllers and "cpu" not in controllers.split(","):
                 continue
-            root = groups / controllers if controllers else groups
+            root = _CGROUPS / controllers if controllers else _CGROUPS
             folder = root / path.strip("/")
             for each in (folder, *folder.parents):
                 yield from _quota(each)

@@ -1,15 +1,15 @@
 """Downloads: resumed where they stopped, verified by a checksum, moved into place when complete."""
 
-import hashlib
 import queue
 import threading
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlparse
 
 from tqdm import tqdm
 
-from terracyte.core import processes
+from terracyte.core import hashing, processes
 from terracyte.core.errors import InputError
 
 _TIMEOUT = (10, 60)  # seconds to connect, and between two chunks of the answer
@@ -44,7 +44,7 @@ def fetch(url: str, checksum: str, folder: Path) -> Path:
         except ConnectionError as error:
             raise InputError(
                 f"{url} could not be downloaded ({error}): run again to continue where it stopped, "
-                f"or put the file ({_algorithm(checksum)} sum {checksum}) at {target}"
+                f"or put the file ({_algorithm(checksum).upper()} sum {checksum}) at {target}"
             ) from error
         _verify(partial, checksum)
         partial.replace(target)
@@ -93,18 +93,16 @@ def await_answer(url: str, timeout: float) -> None:
 
 def _verify(path: Path, checksum: str) -> None:
     algorithm = _algorithm(checksum)
-    with path.open("rb") as file:
-        # A checksum against damage, not a signature: that is why MD5 will do.
-        got = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+    got = hashing.checksum(path, algorithm)
     if got != checksum:
         raise InputError(
-            f"{path} has the {algorithm} sum {got} instead of {checksum}; delete it and run again, or put the "
+            f"{path} has the {algorithm.upper()} sum {got} instead of {checksum}; delete it and run again, or put the "
             "right file there"
         )
 
 
-def _algorithm(checksum: str) -> str:
-    return "MD5" if len(checksum) == 32 else "SHA256"
+def _algorithm(checksum: str) -> Literal["md5", "sha256"]:
+    return "md5" if len(checksum) == 32 else "sha256"
 
 
 def _download(url: str, partial: Path) -> None:
@@ -134,15 +132,10 @@ def _download(url: str, partial: Path) -> None:
 
 def _append(partial: Path, done: int, chunks: Iterable[bytes], length: int) -> None:
     """Write `chunks` (of `length` bytes in all, 0 if unknown) behind the first `done` bytes."""
-    progress = tqdm(
-        desc=f"downloading {partial.stem}",
-        initial=done,
-        total=done + length if length else None,
-        unit="B",
-        unit_scale=True,
-        disable=None,
-    )
-    with progress, partial.open("ab" if done else "wb") as file:
+    total, label = done + length if length else None, f"downloading {partial.stem}"
+    with (
+        partial.open("ab" if done else "wb") as stream,
+        tqdm.wrapattr(stream, "write", total, initial=done, desc=label, disable=None) as file,
+    ):
         for chunk in chunks:
             file.write(chunk)
-            progress.update(len(chunk))

@@ -14,7 +14,7 @@ import tempfile
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,18 +51,21 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder that replaces the folder `path` on success and vanishes on failure."""
+def atomic_folder(path: Path, *, new: bool = False) -> Iterator[Path]:
+    """Yield an empty temporary folder that replaces the folder `path` on success and vanishes on failure.
+
+    Where it shall be `new`, a folder with content that appeared meanwhile stays as it is (OSError).
+    """
     path = path.resolve() if path.is_symlink() else path  # a link stays one
     with _temporary(path, "", tempfile.mkdtemp) as temporary:
         try:
             yield temporary
             temporary.chmod(0o755)
-            if path.exists():
+            if path.exists() and not new:
                 before = temporary.with_name(f"{temporary.name}-old")  # which the next writer removes after a kill
                 path.rename(before)
                 temporary.rename(path)
-                shutil.rmtree(before)
+                shutil.rmtree(before, ignore_errors=True)  # which another writer may be at already
             else:
                 temporary.rename(path)
         finally:
@@ -247,7 +250,8 @@ def read_arrays(path: Path, keys: Sequence[str] = ()) -> dict[str, NDArray[Any]]
         if stream.read(2) != b"PK":  # zipfile would pass over whatever stands before
             raise ValueError("it begins as no .npz file does")
         arrays = {name.removesuffix(".npy"): npy.read_member(archive, name) for name in archive.namelist()}
-        _check_keys(arrays, keys)
+        if lacking := [key for key in keys if key not in arrays]:
+            raise ValueError(f"it lacks '{lacking[0]}'")
         return arrays
 
 
@@ -283,9 +287,3 @@ def _reading(path: Path) -> Iterator[None]:
         why = "it unpacks to more than memory holds" if isinstance(error, MemoryError) else " ".join(str(error).split())
         problem = f"{path} is damaged ({why})"
         raise UnusableFileError(problem, "delete it and run `dvc repro`, which makes it") from error
-
-
-def _check_keys(content: Container[str], keys: Sequence[str]) -> None:
-    lacking = [key for key in keys if key not in content]
-    if lacking:
-        raise ValueError(f"it lacks '{lacking[0]}'")

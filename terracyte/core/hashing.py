@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 TRAINING = ("images", "metrics", "models", "tasks", "train")  # the packages that decide what a training gives
 
@@ -19,8 +19,15 @@ def file_hash(*files: Path) -> str:
     """SHA-256 over the bytes of files, in the given order, 64 hex digits."""
     total = hashlib.sha256()
     for file in files:
-        total.update(file.read_bytes())
+        with file.open("rb") as stream:
+            hashlib.file_digest(stream, lambda: total)
     return total.hexdigest()
+
+
+def checksum(file: Path, algorithm: Literal["md5", "sha256"]) -> str:
+    """Of a file's bytes, in hex digits; against damage, no signature: that is why MD5 will do."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
 @functools.cache

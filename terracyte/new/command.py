@@ -39,13 +39,13 @@ def run(arguments: argparse.Namespace) -> None:
     # Imported here: `--help` needs none of it.
     from terracyte.new import proposal, survey, writing
 
-    name, root = arguments.name, Path()
+    name = arguments.name
     if not _NAME.fullmatch(name):
         raise InputError(
             f"NAME is {name!r}: use letters, digits and underscores, a letter first, and no true, false or null of "
             "YAML's: it names files and metrics"
         )
-    if not (root / "stages").is_dir():
+    if not Path("stages").is_dir():
         raise InputError("there is no stages/ here: run this in the project's folder")
     if Path(name).exists():
         raise InputError(f"{name} exists already and stays as it is: choose another NAME, or remove it")
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
     print(survey.describe(found))
     proposed = proposal.propose(name, found)
     print(proposal.describe(proposed))
-    writing.write(name, root, found, proposed)
+    writing.write(name, found, proposed)
     print(f"wrote {name}/: read {name}/params.yaml, then: make repro EXPERIMENT={name}   (or: cd {name} && dvc repro)")
 
 

@@ -15,20 +15,19 @@ from terracyte.rendering import templates
 _HERE = Path(__file__).parent
 
 
-def write(name: str, root: Path, found: Survey, proposed: Proposal) -> None:
+def write(name: str, found: Survey, proposed: Proposal) -> None:
     """Write dvc.yaml, params.yaml and experiment.yaml into the new folder `name`; all of them or none.
 
     Args:
-        name: of the folder and the task.
-        root: the project's folder, in which `name` will lie.
+        name: of the folder, which will lie in the working directory, the project's, and of the task.
         found: what the images are.
         proposed: what fits it.
 
     Raises:
         InputError: the written experiment is none: a mistake of ours, told before anybody trains it.
     """
-    with files.atomic_folder(Path(name)) as folder:
-        shutil.copy(root / "dvc.yaml", folder)
+    with files.atomic_folder(Path(name), new=True) as folder:
+        shutil.copy("dvc.yaml", folder)
         values = {"task": name, "found": found, "proposed": proposed, "source": source(name, found)}
         for file in ("params.yaml", "experiment.yaml"):
             files.write_text(folder / file, templates.render(_HERE / f"{file}.j2", **values))

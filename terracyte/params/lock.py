@@ -7,6 +7,7 @@ from typing import Any
 
 from terracyte.core import files
 from terracyte.core.errors import InputError
+from terracyte.core.hashing import checksum
 
 LOCK = Path("dvc.lock")
 
@@ -68,12 +69,7 @@ def stages(folder: Path) -> dict[str, Any]:
 def md5(path: Path) -> str:
     """A file's MD5, or a folder's as DVC computes it: over the MD5 and the name of each file in it."""
     if not path.is_dir():
-        return _md5_of_file(path)
+        return checksum(path, "md5")
     names = sorted(each.relative_to(path).as_posix() for each in path.rglob("*") if each.is_file())
-    listed = [{"md5": _md5_of_file(path / name), "relpath": name} for name in names]
+    listed = [{"md5": checksum(path / name, "md5"), "relpath": name} for name in names]
     return f"{hashlib.md5(json.dumps(listed).encode(), usedforsecurity=False).hexdigest()}.dir"
-
-
-def _md5_of_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

@@ -11,20 +11,8 @@ from terracyte.params.schema import check_keys, number
 # decides which epochs are chosen) would make trials incomparable, or reach into the stages before `tune`.
 TUNABLE = (
     *("input_dropout", "dropout", "l1", "l2", "label_smoothing", "overlap_weight"),
-    *(
-        "rotation",
-        "zoom",
-        "brightness",
-        "contrast",
-        "saturation",
-        "hue",
-        "prime",
-        "shading",
-        "blur",
-        "erasing",
-        "policy",
-        "policy_strength",
-    ),
+    *("rotation", "zoom", "brightness", "contrast", "saturation", "hue", "prime", "shading", "blur", "erasing"),
+    *("policy", "policy_strength"),
     *("cutmix", "mixup", "weight_averaging"),
     *("optimizer", "learning_rate", "beta_1", "beta_2", "weight_decay", "schedule", "warmup", "fine_tune_rate"),
 )

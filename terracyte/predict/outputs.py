@@ -63,7 +63,7 @@ def opened(predictor: Predictor, path: Path) -> Iterator[Writer]:
         raise InputError(f"{path} exists already: name a new folder, or a .csv file")
     if not as_table and path.resolve() == Path.cwd():  # it is replaced, and a shell would stand in no folder
         raise InputError(f"--output is {path}, the folder you are in: name another one, or a .csv file")
-    with (files.atomic if as_table else files.atomic_folder)(path) as temporary:
+    with files.atomic(path) if as_table else files.atomic_folder(path, new=True) as temporary:
         overlays = temporary / OVERLAYS if predictor.task.dense and not as_table else None
         writer = Writer(predictor, temporary if as_table else temporary / TABLE, overlays)
         try:

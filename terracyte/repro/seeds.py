@@ -4,8 +4,8 @@ Stage `train` trains the seeds of a row one after another, each from its checkpo
 trained up to their last checkpoint, several at a time; the stage then finds the work done, and takes it from there.
 """
 
-import argparse
 import dataclasses
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
@@ -30,18 +30,15 @@ def train(job: Job, _: Ask) -> None:
 
 
 def main() -> None:
-    """Train the seeds of the rows, where these have more than one in all."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("workers", type=int, help="trainings at a time")
-    parser.add_argument("rows", nargs="+", help="whose configurations are there")
-    arguments = parser.parse_args()
+    """Train the seeds of rows, where these have more than one in all, as `terracyte repro` asks: WORKERS ROW …"""
+    asked, *rows = sys.argv[1:]
     settings = params.load()
     where = settings.compute
-    workers = arguments.workers if where.workers == "auto" else min(where.workers, arguments.workers)
+    workers = int(asked) if where.workers == "auto" else min(where.workers, int(asked))
     # a cluster trains seeds side by side by itself; one training on all devices leaves none to another
     if where.engine != "local" or where.data_parallel or workers == 1:
         return
-    jobs = list(_jobs(settings, arguments.rows))
+    jobs = list(_jobs(settings, rows))
     if len(jobs) > 1:
         for _ in compute.run(train, jobs, dataclasses.replace(where, workers=workers), compute.Inputs()):
             pass

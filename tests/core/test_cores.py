@@ -9,8 +9,10 @@ from terracyte.core import cores
 
 
 @pytest.fixture(autouse=True)
-def eight(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine of eight cores, of which the process may run on all."""
+def eight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine of eight cores, of which the process may run on all, and made-up control groups."""
+    monkeypatch.setattr(cores, "_CGROUPS", tmp_path)
+    monkeypatch.setattr(cores, "_OWN", tmp_path / "own")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     monkeypatch.delenv(cores.LIMIT, raising=False)
 
@@ -22,7 +24,7 @@ def write(file: Path, text: str) -> None:
 
 def available(folder: Path, groups: str) -> int:
     write(folder / "own", groups)
-    return cores.available(folder, folder / "own")
+    return cores.available()
 
 
 @pytest.mark.parametrize(
@@ -50,10 +52,10 @@ def test_a_group_of_version_1_limits_the_cores(quota: str, found: int, tmp_path:
 
 def test_affinity_and_the_variable_limit_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {2, 3, 7})
-    assert cores.available(tmp_path, tmp_path / "missing") == 3
+    assert cores.available() == 3
     for value, found in (("2", 2), ("9", 3), ("0", 1), ("many", 3)):
         monkeypatch.setenv(cores.LIMIT, value)
-        assert cores.available(tmp_path, tmp_path / "missing") == found
+        assert cores.available() == found
 
 
 @pytest.mark.parametrize(("workers", "share"), [(1, "8"), (3, "2"), (20, "1")])

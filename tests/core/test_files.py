@@ -54,6 +54,15 @@ def test_a_failed_folder_leaves_the_old_folder(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [folder]
 
 
+def test_a_new_folder_replaces_none_that_appeared_meanwhile(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "precious").touch()
+    with pytest.raises(OSError, match="not empty"), files.atomic_folder(folder, new=True):
+        pass
+    assert [each.name for each in tmp_path.rglob("*")] == ["mine", "precious"]
+
+
 def test_a_folder_is_replaced_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "raw"
     for content in ("old", "new"):
@@ -62,13 +71,10 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path, monkeypatch: pytest.Mon
             (temporary / content).touch()
         assert sorted(each.name for each in folder.iterdir()) == ["a", content]
 
-    def stop(_: Path, ignore_errors: bool = False) -> None:
-        if not ignore_errors:
-            raise PermissionError
-
-    monkeypatch.setattr(shutil, "rmtree", stop)
-    with pytest.raises(PermissionError), files.atomic_folder(folder) as temporary:
+    monkeypatch.setattr(shutil, "rmtree", lambda _, ignore_errors: None)
+    with files.atomic_folder(folder) as temporary:
         (temporary / "a").write_text("newer")
+    assert len(list(tmp_path.iterdir())) == 2
     assert (folder / "a").read_text() == "newer"
     monkeypatch.undo()
     with files.atomic_folder(folder):  # removes what the one before could not
