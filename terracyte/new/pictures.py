@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,8 +82,9 @@ def _classification(root: Path, labels: Path | None, group_column: str | None, s
         raise InputError(f"{labels} is no file: name a CSV file with the columns file and label")
     if labels is not None and root.resolve() != labels.parent.resolve():
         raise InputError(f"{labels} does not lie in {root}: put it there, with file names as seen from there")
-    if labels is not None and split_column is None and _gives_splits(labels):
-        split_column = _SPLIT
+    # a column of that name that names no split is none
+    if labels is not None and split_column is None and _SPLIT in columns.header(labels):
+        split_column = _SPLIT if any(map(split_of, columns.read(labels, _SPLIT).values())) else None
     named, odd = _in_folders(root) if labels is None else (_in_sheet(root, labels), [])
     if not named and labels is not None:
         raise InputError(f"{labels} names no picture: it needs a line for each")
@@ -95,25 +97,14 @@ def _classification(root: Path, labels: Path | None, group_column: str | None, s
         raise InputError(f"{root} holds one class only, '{next(iter(counts))}': at least two are needed")
     classes = sorted(counts)
     paths = [path for path, _, _ in named]
-    _require_groups(root, paths, group_column, labels)
-    splits = _splits(root, paths, split_column, labels) or [split for _, _, split in named]
-    sizes, modes, bits, refused = _headers(paths)
+    sheet, own = labels.name if labels else None, [split for _, _, split in named]
+    common, splits, refused = _pictures(root, paths, own, sheet, group_column, split_column)
     return Survey(
         kind="classification",
-        root=root,
-        count=len(named),
-        labels=labels.name if labels else None,
-        group_column=group_column,
-        split_column=split_column,
+        labels=sheet,
         classes={name: float(counts[name]) for name in classes},
-        splits=count_splits(splits),
-        sizes=sizes,
-        modes=modes,
-        bits=bits,
-        pixel_range=_pixel_range(paths) if bits > 8 else None,
-        not_read=_not_read(root, labels, group_column, split_column),
         refused=[*odd, *refused, *too_few(classes, [classes.index(label) for _, label, _ in named], splits)],
-        read=functools.partial(_read, paths),
+        **common,
     )
 
 
@@ -121,31 +112,44 @@ def _segmentation(root: Path, images: str, masks: str, group_column: str | None,
     _require_own(root.resolve())
     listing = paired_samples(root, images, masks)
     paths = [sample.image for sample in listing.samples]
-    _require_groups(root, paths, group_column, None)
-    splits = _splits(root, paths, split_column, None) or [sample.split for sample in listing.samples]
-    sizes, modes, bits, refused = _headers(paths)
+    own = [sample.split for sample in listing.samples]
+    common, _, refused = _pictures(root, paths, own, None, group_column, split_column)
     counts, in_colour, unreadable = _mask_values(listing.samples)
     classes, values, ignored = mask_classes.meaning(counts, in_colour)
     return Survey(
         kind="segmentation",
-        root=root,
-        count=len(paths),
         images=images,
         masks=masks,
-        group_column=group_column,
-        split_column=split_column,
         classes=classes,
-        splits=count_splits(splits),
-        sizes=sizes,
-        modes=modes,
-        bits=bits,
-        pixel_range=_pixel_range(paths) if bits > 8 else None,
         values=values,
         ignored=ignored,
-        not_read=_not_read(root, None, group_column, split_column),
         refused=[*refused, *unreadable, *listing.incomplete],
-        read=functools.partial(_read, paths),
+        **common,
     )
+
+
+def _pictures(
+    root: Path, paths: Sequence[Path], own: list[str], sheet: str | None, group_column: str | None, split: str | None
+) -> tuple[dict[str, Any], list[str], list[str]]:
+    """What a survey tells of any pictures, their splits (`own`, or a column's), and what cannot be read."""
+    names = [path.relative_to(root).as_posix() for path in paths]
+    columns.declared_groups(root, sheet, group_column, names)  # which refuses what ingest would
+    splits = columns.declared_splits(root, sheet, split, names) if split else own
+    sizes, modes, bits, refused = _headers(paths)
+    common = {
+        "root": root,
+        "count": len(paths),
+        "group_column": group_column,
+        "split_column": split,
+        "splits": count_splits(splits),
+        "sizes": sizes,
+        "modes": modes,
+        "bits": bits,
+        "pixel_range": _pixel_range(paths) if bits > 8 else None,
+        "not_read": _not_read(root, sheet, group_column, split),
+        "read": functools.partial(_read, paths),
+    }
+    return common, splits, refused
 
 
 def _require_own(root: Path) -> None:
@@ -194,32 +198,13 @@ def _in_sheet(root: Path, labels: Path) -> list[tuple[Path, str, str]]:
     return found
 
 
-def _gives_splits(labels: Path) -> bool:
-    """Whether the CSV file has a column called split that names some; one that names none is refused later."""
-    return _SPLIT in columns.header(labels) and any(map(split_of, columns.read(labels, _SPLIT).values()))
-
-
-def _require_groups(root: Path, paths: Sequence[Path], column: str | None, labels: Path | None) -> None:
-    if column is not None:
-        names = [path.relative_to(root).as_posix() for path in paths]
-        columns.declared_groups(labels or root / columns.GROUPS_FILE, column, names)
-
-
-def _splits(root: Path, paths: Sequence[Path], column: str | None, labels: Path | None) -> list[str]:
-    """What a column of a CSV file gives; nothing without one."""
-    if column is None:
-        return []
-    names = [path.relative_to(root).as_posix() for path in paths]
-    return columns.declared_splits(labels or root / columns.SPLITS_FILE, column, names)
-
-
-def _not_read(root: Path, labels: Path | None, group_column: str | None, split_column: str | None) -> list[str]:
+def _not_read(root: Path, sheet: str | None, group_column: str | None, split_column: str | None) -> list[str]:
     """CSV files in the folder with the columns that nothing reads: a forgotten patient straddles splits."""
     read: dict[str, set[str | None]] = collections.defaultdict(lambda: {"file"})
-    read[labels.name if labels else columns.GROUPS_FILE].add(group_column)
-    read[labels.name if labels else columns.SPLITS_FILE].add(split_column)
-    if labels:
-        read[labels.name].add("label")
+    read[sheet or columns.GROUPS_FILE].add(group_column)
+    read[sheet or columns.SPLITS_FILE].add(split_column)
+    if sheet:
+        read[sheet].add("label")
     sheets = [path for path in visible(root) if path.suffix.lower() == ".csv" and path.is_file()]
     left = {path.name: [name for name in columns.header(path) if name not in read[path.name]] for path in sheets}
     return [f"{name} ({shown(unread)})" for name, unread in left.items() if unread]

@@ -186,12 +186,6 @@ def _check_bounds(value: Any, bounds: tuple[float, float] | None, path: str) -> 
     if bounds is None or value is None or isinstance(value, str):  # "auto" instead of a number
         return
     low, high = bounds
-    for element in _elements(value):
+    for element in value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else (value,):
         if not low <= element <= high:
             raise _mistyped(path, element, f"between {low:g} and {high:g}")
-
-
-def _elements(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, tuple) else (value,)

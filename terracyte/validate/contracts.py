@@ -67,7 +67,9 @@ def raw_tables(task: Task, manifest: pd.DataFrame, settings: Validate) -> Iterat
     yield _files(task, manifest)
     contracts = [*_identity(), *_targets(task), *_statistics(), *_oddities(settings), *_repeats(task, settings)]
     if _SPLIT in manifest:
-        contracts += _given_split()
+        known = f"each image is given to {', '.join(SPLITS[:-1])} or {SPLITS[-1]}"
+        contracts.append(_among(_SPLIT, SPLITS, known, "run ingest again"))
+        contracts.append(_between("splits", 1, 1, "no image content is given to several splits"))
     yield Table("images", "name", _count_repeats(task, manifest), contracts)
     yield _classes(task, manifest, settings)
 
@@ -174,13 +176,6 @@ def _repeats(task: Task, settings: Validate) -> list[Expected]:
             _between("mask_repeats", 1, most, f"occurrences of a mask: at most {most}"),
         ]
     return contracts
-
-
-def _given_split() -> list[Expected]:
-    return [
-        _among(_SPLIT, SPLITS, f"each image is given to {', '.join(SPLITS[:-1])} or {SPLITS[-1]}", "run ingest again"),
-        _between("splits", 1, 1, "no image content is given to several splits"),
-    ]
 
 
 def _count_repeats(task: Task, manifest: pd.DataFrame) -> pd.DataFrame:

@@ -167,8 +167,8 @@ def labels(path: Path) -> None:
 def splits(path: Path) -> None:
     """CSV files of splits and of groups."""
     columns.header(path)
-    columns.declared_groups(path, "site", ["a.png", "b.png"])
-    columns.declared_splits(path, "split", ["a.png", "b.png"])
+    columns.declared_groups(path.parent, path.name, "site", ["a.png", "b.png"])
+    columns.declared_splits(path.parent, path.name, "split", ["a.png", "b.png"])
 
 
 def experiment_of(name: str) -> Callable[[Path], object]:

@@ -98,7 +98,7 @@ class Plan:
             contradict: makes another ground truth of a given one.
         """
         for _ in range(planted.exact_duplicate):
-            self._copy("exact_duplicate", _same)
+            self._copy("exact_duplicate", lambda picture: picture)
         for _ in range(planted.near_duplicate):
             self._copy("near_duplicate", partial(_altered, self.next_seed()))
         for _ in range(planted.conflicting_duplicate):
@@ -132,10 +132,6 @@ class Plan:
 
 def _changed(draw: Draw, change: Callable[[Picture], Picture]) -> Picture:
     return change(draw())
-
-
-def _same(picture: Picture) -> Picture:
-    return picture
 
 
 def _altered(seed: tuple[int, ...], picture: Picture) -> Picture:

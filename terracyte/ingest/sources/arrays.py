@@ -1,6 +1,6 @@
-"""Arrays of any integer or float type → batches of the raw form."""
+"""Arrays of any integer or float type → pixels and classes of the raw form."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,6 @@ from tqdm import tqdm
 
 from terracyte.core.errors import InputError
 from terracyte.ingest.sources.npz import Member
-from terracyte.ingest.sources.source import Batch
 
 
 def expect_shape(member: Member, *shape: int | None) -> None:
@@ -24,31 +23,6 @@ def expect_shape(member: Member, *shape: int | None) -> None:
         raise InputError(
             f"{member.where} has shape {member.shape}; it must be ({wanted}): "
             "give the matching file, or the height, width and channels of its images in params.yaml"
-        )
-
-
-def labelled(images: Member, labels: Member) -> Iterator[Batch]:
-    """Images with one label each, in chunks.
-
-    Args:
-        images: (n, h, w, c), 0-255, or floats in 0-1.
-        labels: (n,) or (n, 1).
-
-    Raises:
-        InputError: they differ in number, or a pixel is NaN or out of range.
-    """
-    if labels.shape not in ((len(images),), (len(images), 1)):
-        raise InputError(
-            f"{labels.where} has shape {labels.shape}, '{images.key}' {images.shape}; one label per image is needed"
-        )
-    classes = labels.read().reshape(-1)
-    scale = full_scale(images, images.chunks())
-    for first, chunk in images.chunks():
-        yield Batch(
-            images=to_pixels(images, chunk, scale, first),
-            labels=classes[first : first + len(chunk)],
-            names=row_names(images, first, len(chunk)),
-            total=len(images),
         )
 
 

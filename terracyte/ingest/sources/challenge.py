@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from terracyte.ingest.sources.arrays import expect_shape, full_scale, labelled, row_names, to_pixels
+from terracyte.ingest.sources import npz_file
+from terracyte.ingest.sources.arrays import expect_shape, full_scale, row_names, to_pixels
 from terracyte.ingest.sources.npz import members, names
 from terracyte.ingest.sources.source import Batch
 from terracyte.params import Source
@@ -29,7 +30,7 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
         return _masked(task, path)
     images, labels = members(path, "images", "labels")
     expect_shape(images, None, *task.image_shape)
-    return labelled(images, labels)
+    return npz_file.batches(task, source, [npz_file.Pair(split="", images=images, targets=labels)])
 
 
 def unlabelled(task: Task, source: Source) -> Iterator[NDArray[np.uint8]]:

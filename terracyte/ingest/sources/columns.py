@@ -16,17 +16,21 @@ GROUPS_FILE = "groups.csv"
 SPLITS_FILE = "splits.csv"
 
 
-def declared_groups(path: Path, column: str, names: Sequence[str]) -> list[str]:
+def declared_groups(root: Path, sheet: str | None, column: str | None, names: Sequence[str]) -> list[str]:
     """Look up each image's group; an empty cell is a group of its own, and counted on stderr.
 
     Args:
-        path: of the CSV file; `file` is relative to its folder.
-        column: the one with the groups.
+        root: the folder of the CSV file, to which `file` is relative.
+        sheet: the CSV file with the labels, if there is one; else it is `GROUPS_FILE`.
+        column: the one with the groups; None for none.
         names: of the images, relative to the same folder.
 
     Raises:
         InputError: the file, the column or an image's row is missing, or an image has two groups.
     """
+    if column is None:
+        return [""] * len(names)
+    path = root / (sheet or GROUPS_FILE)
     rows = _cells_of(path, column, names)
     empty = sum(group == "" for group in rows)
     if empty:
@@ -37,17 +41,21 @@ def declared_groups(path: Path, column: str, names: Sequence[str]) -> list[str]:
     return rows
 
 
-def declared_splits(path: Path, column: str, names: Sequence[str]) -> list[str]:
-    """Look up the split that each image is given.
+def declared_splits(root: Path, sheet: str | None, column: str | None, names: Sequence[str]) -> list[str]:
+    """Look up the split that each image is given; "" for all of them without a column.
 
     Args:
-        path: of the CSV file; `file` is relative to its folder.
-        column: the one with the splits, called as people call them (`terracyte.core.splits`).
+        root: the folder of the CSV file, to which `file` is relative.
+        sheet: the CSV file with the labels, if there is one; else it is `SPLITS_FILE`.
+        column: the one with the splits, called as people call them (`terracyte.core.splits`); None for none.
         names: of the images, relative to the same folder.
 
     Raises:
         InputError: the file, the column or an image's row is missing, or a cell names no split.
     """
+    if column is None:
+        return [""] * len(names)
+    path = root / (sheet or SPLITS_FILE)
     cells = _cells_of(path, column, names)
     splits = [split_of(cell) for cell in cells]
     if None in splits:

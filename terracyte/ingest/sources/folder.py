@@ -86,10 +86,12 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
     if not root.is_dir():
         raise InputError(f"{root} is no folder; change 'sources.{task.name}.path' in experiment.yaml")
     listing = _listing(task, source, root)
-    samples = protected_first(_with_splits(source, root, listing.samples))
+    given = columns.declared_splits(root, source.labels, source.split_column, _names(root, listing.samples))
+    pairs = zip(listing.samples, given, strict=True)
+    samples = protected_first(dataclasses.replace(sample, split=split or sample.split) for sample, split in pairs)
     splits = [sample.split for sample in samples]
     names = _names(root, samples)
-    groups = _groups(source, root, names)
+    groups = columns.declared_groups(root, source.labels, source.group_column, names)
     _warn(root, "hidden", hidden(root))
     if links := linked(root):
         tqdm.write(
@@ -142,14 +144,6 @@ def _names(root: Path, samples: Sequence[Sample]) -> list[str]:
     return [sample.image.relative_to(root).as_posix() for sample in samples]
 
 
-def _with_splits(source: Source, root: Path, samples: list[Sample]) -> list[Sample]:
-    if source.split_column is None:
-        return samples
-    file = root / (source.labels or columns.SPLITS_FILE)
-    splits = columns.declared_splits(file, source.split_column, _names(root, samples))
-    return [dataclasses.replace(sample, split=split) for sample, split in zip(samples, splits, strict=True)]
-
-
 def _note_splits(task: Task, root: Path, splits: list[str]) -> None:
     counts = collections.Counter(splits)
     if any(splits):
@@ -159,12 +153,6 @@ def _note_splits(task: Task, root: Path, splits: list[str]) -> None:
             "params.yaml makes another",
             file=sys.stderr,
         )
-
-
-def _groups(source: Source, root: Path, names: list[str]) -> list[str]:
-    if source.group_column is None:
-        return [""] * len(names)
-    return columns.declared_groups(root / (source.labels or columns.GROUPS_FILE), source.group_column, names)
 
 
 def _readable(task: Task, source: Source, samples: Sequence[Sample]) -> Iterator[tuple[int, _Loaded]]:

@@ -171,7 +171,8 @@ def paired_samples(root: Path, images: str, masks: str) -> Listing:
         )
     listing = masked_samples(root / images, root / masks)
     inner = split_folders(root / images)
-    splits = [_above(each.image, inner) for each in listing.samples]
+    parents = [[inner[folder] for folder in each.image.parents if folder in inner] for each in listing.samples]
+    splits = [above[0] if above else "" for above in parents]
     if not any(splits):
         return listing
     if "" in splits:
@@ -333,11 +334,6 @@ def alike_form(name: str) -> str:
     """
     plain = columns.normal(name).casefold().replace("_", " ")
     return re.sub(r"(?<!\d) | (?!\d)", "", re.sub(r"(?<=[^\W\d])(?:-| - )(?=[^\W\d])", "", plain))
-
-
-def _above(path: Path, folders: dict[Path, str]) -> str:
-    """The split of the folder in which a file lies, at any depth; "" for none of them."""
-    return next((folders[each] for each in path.parents if each in folders), "")
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:

@@ -95,8 +95,8 @@ def load_mask(coding: Coding, path: Path) -> Mask:
 
     Raises:
         UnreadableError: it is no readable picture.
-        InputError: its compression alters values, or it is a colour picture where numbers are declared, or the
-            other way round.
+        InputError: its compression alters values, it is a colour picture where numbers are declared, or the other way
+            round, or its bits may mean two values.
     """
     with decoding(path) as (picture, _):
         if picture.format in LOSSY and not coding.snap:
@@ -114,8 +114,11 @@ def load_mask(coding: Coding, path: Path) -> Mask:
                 "'mask_values' beside the path, as in {soil: [220, 20, 60]}"
             )
         values = values.astype(np.int32)  # Pillow knows no larger integers
-        if picture.mode == "1":
-            values *= _white(coding, path)
+        if picture.mode == "1":  # as programs save masks of 0 and 255, and those of 0 and 1
+            one, white = 1 in coding.values, _WHITE in coding.values
+            if one and white:
+                raise InputError(f"{path} has one bit per pixel, which may mean 1 or {_WHITE}: save it with 8 bits")
+            values *= 1 if one else _WHITE
         return Mask(values=values, orientation=orientation, painted=painted(picture, values))
 
 
@@ -133,18 +136,6 @@ def opaque_rgb(picture: Image.Image, path: Path) -> Image.Image:
     if picture.has_transparency_data and in_mode(picture, "RGBA").getchannel("A").getextrema() != (255, 255):
         raise InputError(f"{path} has transparent pixels, whose colours nobody has seen: save the mask without")
     return in_mode(picture, "RGB")
-
-
-def _white(coding: Coding, path: Path) -> int:
-    """What the ones of a picture with a bit per pixel mean: programs save masks of 0 and 255 so, and those of 0 and 1.
-
-    Raises:
-        InputError: both mean something.
-    """
-    one, white = 1 in coding.values, _WHITE in coding.values
-    if one and white:
-        raise InputError(f"{path} has one bit per pixel, which may mean 1 or {_WHITE}: save the mask with 8 bits")
-    return 1 if one else _WHITE
 
 
 def packed(picture: Image.Image) -> NDArray[np.int32]:

@@ -9,20 +9,15 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from terracyte import params
 from terracyte.core import paths
 from terracyte.core.download import fetch
 from terracyte.core.errors import InputError
-from terracyte.ingest.sources.arrays import expect_shape, labelled
-from terracyte.ingest.sources.npz import members
-from terracyte.ingest.sources.resizing import resize_image
+from terracyte.ingest.sources import npz_file
 from terracyte.ingest.sources.source import Batch
 from terracyte.params import Source
 from terracyte.tasks.task import Task
-
-_SPLITS = ("train", "val", "test")
 
 
 def read(task: Task, source: Source) -> Iterator[Batch]:
@@ -36,15 +31,8 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
             f"experiment.yaml: 'sources.{task.name}.source' is 'medmnist', which has no masks; choose another"
         )
     url, md5 = _index_entry(Path(source.path), source.download_size)
-    path = fetch(url, md5, paths.downloads())
-    channels = task.image_shape[2]
-    arrays = members(path, *(f"{split}_{kind}" for split in _SPLITS for kind in ("images", "labels")))
-    images, labels = arrays[::2], arrays[1::2]
-    for pictures, classes in zip(images, labels, strict=True):
-        expect_shape(pictures, None, source.download_size, source.download_size, channels)
-        for batch in labelled(pictures, classes):
-            resized = [resize_image(task, Image.fromarray(image)) for image in batch.images]
-            yield dataclasses.replace(batch, images=np.stack(resized), total=sum(map(len, images)))
+    found = npz_file.pairs(fetch(url, md5, paths.downloads()), "labels")  # of test first
+    return npz_file.batches(task, source, [dataclasses.replace(pair, split="") for pair in reversed(found)])
 
 
 def unlabelled(task: Task, source: Source) -> Iterator[NDArray[np.uint8]]:

@@ -80,7 +80,15 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
         InputError: the file is missing, damaged, or not of the form above, a pixel is NaN or out of range, or a
             value in masks has no meaning.
     """
-    found = pairs(Path(source.path), "masks" if task.dense else "labels")
+    return batches(task, source, pairs(Path(source.path), "masks" if task.dense else "labels"))
+
+
+def batches(task: Task, source: Source, found: Sequence[Pair]) -> Iterator[Batch]:
+    """Read pairs of arrays in chunks.
+
+    Raises:
+        InputError: see `read`.
+    """
     for pair in found:
         _require_shapes(task, pair)
     scale = common_scale(found)
@@ -94,7 +102,7 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
             kept = [place for place, target in enumerate(part) if target is not None]
             if not kept:
                 continue
-            values = np.stack([_fitted(task, part[place]) for place in kept])
+            values = np.stack([resize_mask(task, part[place]) if task.dense else part[place] for place in kept])
             rows = row_names(pair.images, first, len(chunk))
             yield Batch(
                 images=np.stack([picture(task, pixels[place]) for place in kept]),
@@ -135,11 +143,6 @@ def picture(task: Task, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return resize_image(task, Image.fromarray(stored if channels > 1 else stored[..., 0]))
 
 
-def _fitted(task: Task, target: Any) -> Any:
-    """A mask at the task's size; a label as it is."""
-    return resize_mask(task, target) if task.dense else target
-
-
 def _require_shapes(task: Task, pair: Pair) -> None:
     channels = task.image_shape[2]
     last = () if channels == 1 and len(pair.images.shape) == 3 else (channels,)
@@ -147,7 +150,10 @@ def _require_shapes(task: Task, pair: Pair) -> None:
     if task.dense:
         expect_shape(pair.targets, *pair.images.shape[:3])
     elif pair.targets.shape not in ((len(pair.images),), (len(pair.images), 1)):
-        raise InputError(f"{pair.targets.where} has shape {pair.targets.shape}; one label per image is needed")
+        raise InputError(
+            f"{pair.targets.where} has shape {pair.targets.shape}, '{pair.images.key}' {pair.images.shape}; one label "
+            "per image is needed"
+        )
 
 
 def _labels(task: Task, source: Source, member: Member) -> Iterator[Any]:

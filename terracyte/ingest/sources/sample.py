@@ -1,8 +1,8 @@
 """The embedded sample: cells and terrain drawn by a seeded generator, with known defects among them."""
 
-import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,29 +17,6 @@ from terracyte.params.schema import build
 from terracyte.tasks.task import Task
 
 _BATCH = 64
-
-
-@dataclasses.dataclass(frozen=True)
-class _Sample:
-    """What can be drawn for a kind of task: its recipe, the plans of pictures with and without targets, their form."""
-
-    recipe: type[Any]
-    plan: Callable[[Any, str], list[Entry]]
-    unlabelled: Callable[[Any, str], list[Entry]]
-    classes: tuple[str, ...]
-    image_shape: tuple[int, int, int]
-
-
-_CELLS = _Sample(
-    cells_recipe.Recipe, cells_recipe.plan, cells_recipe.unlabelled, cells_recipe.CLASSES, cells_recipe.IMAGE_SHAPE
-)
-_TERRAIN = _Sample(
-    terrain_recipe.Recipe,
-    terrain_recipe.plan,
-    terrain_recipe.unlabelled,
-    terrain_recipe.CLASSES,
-    terrain_recipe.IMAGE_SHAPE,
-)
 
 
 def read(task: Task, source: Source) -> Iterator[Batch]:
@@ -67,8 +44,8 @@ def unlabelled(task: Task, source: Source) -> Iterator[NDArray[np.uint8]]:
 def _recipe(task: Task, path: Path) -> Any:
     sample = _sample(task)
     for what, declared, drawn in (
-        ("classes", task.classes, sample.classes),
-        ("height, width and channels", task.image_shape, sample.image_shape),
+        ("classes", task.classes, sample.CLASSES),
+        ("height, width and channels", task.image_shape, sample.IMAGE_SHAPE),
     ):
         if declared != drawn:
             raise InputError(
@@ -78,11 +55,11 @@ def _recipe(task: Task, path: Path) -> Any:
     if not path.is_file():
         where = f"'sources.{task.name}.path' in experiment.yaml"
         raise InputError(f"{path} is missing: {where} must name the sample's recipe")
-    return build(sample.recipe, read_yaml(path), "", file=str(path))
+    return build(sample.Recipe, read_yaml(path), "", file=str(path))
 
 
-def _sample(task: Task) -> _Sample:
-    return _TERRAIN if task.dense else _CELLS
+def _sample(task: Task) -> ModuleType:
+    return terrain_recipe if task.dense else cells_recipe
 
 
 def _batches(task: Task, entries: list[Entry], name: str) -> Iterator[Batch]:
