@@ -20,7 +20,7 @@ def main() -> None:
     gathered = records.gather(task, settings)
     table = ablation.ablation(task, gathered, settings.evaluate)
     markdown = tables.document(task, table, settings.evaluate)
-    html = page.render(page.section(task, gathered, table, settings))
+    html = page.render(task, gathered, table, settings)
     runs.reconcile(task, gathered)
     champions.register(task)
     files.write_csv(paths.ablation_csv(name), table)

@@ -56,17 +56,17 @@ def run(arguments: argparse.Namespace) -> None:
             f"the champion in {folder} is of images of {theirs} (height x width x channels), {task.name}'s are {ours} "
             f"now: run `dvc repro promote@{task.name}`, or name another one with --model"
         )
+    output = arguments.output or experiment / paths.DATA / "drift" / task.name
+    if (output / "index.html").exists() and not (output / "summary.json").exists():
+        raise InputError(f"{output / 'index.html'} is none of drift's pages: name another folder with --output")
     found = inputs.read(task, arguments.input, _BATCH, resize=True, skip_unreadable=arguments.skip_unreadable)
     batches = ((batch.names, batch.images) for batch in found.batches)
     outcome = examine(task, batches, champion, settings.drift, experiment)
     for reason in found.unreadable:
         print(f"skipped: {reason}", file=sys.stderr)
-    output = arguments.output or experiment / paths.DATA / "drift" / task.name
-    if (output / "index.html").exists() and not (output / "summary.json").exists():
-        raise InputError(f"{output / 'index.html'} is none of drift's pages: name another folder with --output")
-    with files.atomic(output / "summary.json") as summary, files.atomic(output / "index.html") as page:
-        files.write_json(summary, report.summary(outcome))
-        files.write_text(page, report.page(outcome))
+    with files.atomic(output / "index.html") as page:  # both, or none where the disk is full
+        page.write_text(report.page(outcome), encoding="utf-8")
+        files.write_json(output / "summary.json", report.summary(outcome))
     print(f"{outcome.verdict} Page: {output / 'index.html'}")
     if outcome.drifted:
         sys.exit(DRIFT)

@@ -116,9 +116,8 @@ def _outputs(champion: Predictor, images: NDArray[np.uint8]) -> pd.DataFrame:
     found = champion.predict(images)
     shares = found.probabilities.reshape(len(images), -1, len(champion.classes)).mean(axis=1, dtype=np.float64)
     columns = {f"probability of {name}": shares[:, k] for k, name in enumerate(champion.classes)}
-    unlikeness = np.sqrt(champion.novelty.distances(images))
     # rounded, because further digits differ between processors
-    return pd.DataFrame({UNLIKENESS: unlikeness, CONFIDENCE: found.confidence, **columns}).round(6)
+    return pd.DataFrame({UNLIKENESS: np.sqrt(found.unlikeness), CONFIDENCE: found.confidence, **columns}).round(6)
 
 
 def _largest_z_score(table: pd.DataFrame, known: pd.DataFrame) -> Numbers:

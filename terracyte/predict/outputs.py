@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +22,13 @@ class Writer:
 
     Args:
         predictor: whose.
-        table: an open CSV file.
+        stream: an open CSV file.
         overlays: folder of the overlays; None for none.
     """
 
-    def __init__(self, predictor: Predictor, table: Path, overlays: Path | None) -> None:
+    def __init__(self, predictor: Predictor, stream: TextIO, overlays: Path | None) -> None:
         self._predictor, self._overlays = predictor, overlays
-        self._stream = table.open("w", encoding="utf-8", newline="")
-        self._table = csv.writer(self._stream, lineterminator="\n")
+        self._table = csv.writer(stream, lineterminator="\n")
         self._table.writerow(columns(predictor))
 
     def write(self, names: list[str], images: NDArray[np.uint8], predictions: Predictions) -> None:
@@ -40,10 +40,6 @@ class Writer:
                 path = self._overlays / f"{name}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 overlaid(image, labels).save(path)
-
-    def close(self) -> None:
-        """Write what is left."""
-        self._stream.close()
 
 
 @contextmanager
@@ -65,11 +61,9 @@ def opened(predictor: Predictor, path: Path) -> Iterator[Writer]:
         raise InputError(f"--output is {path}, the folder you are in: name another one, or a .csv file")
     with files.atomic(path) if as_table else files.atomic_folder(path, new=True) as temporary:
         overlays = temporary / OVERLAYS if predictor.task.dense and not as_table else None
-        writer = Writer(predictor, temporary if as_table else temporary / TABLE, overlays)
-        try:
-            yield writer
-        finally:
-            writer.close()
+        table = temporary if as_table else temporary / TABLE
+        with table.open("w", encoding="utf-8", newline="") as stream:
+            yield Writer(predictor, stream, overlays)
 
 
 def columns(predictor: Predictor) -> list[str]:

@@ -26,14 +26,19 @@ class Predictions:
     Attributes:
         labels: (b,), or (b, h, w) for tasks with masks: the most probable class.
         probabilities: (b, s), or (b, h, w, s): calibrated, each row summing to 1.
-        unfamiliar: (b,) whether an image is unlike the training images.
+        unlikeness: (b,) how unlike the training images an image is, see `NoveltyDetector.distances`.
         regions: of tasks with masks, where in the images the pictures lie; None for everywhere.
     """
 
     labels: NDArray[Any]
     probabilities: NDArray[np.float32]
-    unfamiliar: NDArray[np.bool_]
+    unlikeness: NDArray[np.float64]
     regions: Sequence[Region] | None = None
+
+    @property
+    def unfamiliar(self) -> NDArray[np.bool_]:
+        """(b,) whether an image is unlike the training images."""
+        return self.unlikeness > 1
 
     @property
     def confidence(self) -> NDArray[np.float64]:
@@ -95,8 +100,7 @@ class Predictor:
         logits = self.network(images.astype(np.float32))
         probabilities = calibration.probabilities(self.task, logits, self.temperature)
         labels = np.array(self.task.scored_classes)[probabilities.argmax(axis=-1)]
-        unfamiliar = self.novelty.distances(images) > 1
-        return Predictions(labels, probabilities, unfamiliar, regions if self.task.dense else None)
+        return Predictions(labels, probabilities, self.novelty.distances(images), regions if self.task.dense else None)
 
 
 def read(folder: Path, task: str | None = None) -> Predictor:

@@ -7,8 +7,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from terracyte.core import files, manifests, paths, quiet
+from terracyte.core import files, manifests, paths
 from terracyte.core.errors import InputError
+from terracyte.models import inference
+from terracyte.models.serialization import read_model
 from terracyte.params import Promote
 from terracyte.promote import checks
 from terracyte.promote.checks import Check
@@ -58,11 +60,6 @@ def examine(task: Task, model: Path, images: Images, flip: Flip, bounds: Promote
     Raises:
         InputError: the model can't be read.
     """
-    # Imported here: a champion that stays is not tried again.
-    with quiet.importing_keras():
-        from terracyte.models import inference
-        from terracyte.models.serialization import read_model
-
     inference.make_repeatable(0)
     network = read_model(model)
 

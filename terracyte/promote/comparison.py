@@ -51,8 +51,8 @@ def compare(
     shared = rows.iloc[here].reset_index(drop=True)
     whole = len(shared) == len(rows) == len(champion.tested) and bool((here == there).all())
     whole = whole and set(champion.scores["mean"].get("shift", ())) == set(task.corruptions)
-    ours, theirs = _rows_of(candidate.kept, here), _rows_of(champion.kept, there)
-    pair = [_counts(task, shared, kept, under_shift=whole) for kept in (ours, theirs)]
+    both = (_rows_of(candidate.kept, here), _rows_of(champion.kept, there))
+    pair = [_counts(task, shared, kept, under_shift=whole) for kept in both]
     score, other = (round(float(task.headline_scores(counts.sum(axis=1)).mean()), _DECIMALS) for counts in pair)
     low, high = evaluation.difference(task, pair[0], pair[1], settings.evaluate)
     figures = {
@@ -65,7 +65,7 @@ def compare(
         "low": low,
         "high": high,
         "p_value": evaluation.p_value(task, pair[0], pair[1], settings.evaluate),
-        "classes": _classes(task, shared, ours, theirs),
+        "classes": _classes(task, pair),
         "significance": bounds.significance,
         "class_drop": bounds.class_drop,
     }
@@ -124,13 +124,9 @@ def _counts(task: Task, rows: pd.DataFrame, kept: Sequence[Kept], under_shift: b
     return np.stack([clean, confusions.shifted_confusions(task, rows, kept)], axis=2)
 
 
-def _classes(
-    task: Task, rows: pd.DataFrame, ours: Sequence[Kept], theirs: Sequence[Kept]
-) -> dict[str, dict[str, float]]:
-    found = [_class_means(task, confusions.confusions(task, rows, kept)) for kept in (ours, theirs)]
-    return {task.classes[k]: {"candidate": found[0][k], "champion": found[1][k]} for k in task.scored_classes}
-
-
-def _class_means(task: Task, counts: metrics.Counts) -> list[float]:
-    scores = [task.class_scores(confusion)[task.class_headline] for confusion in counts.sum(axis=1)]
-    return [round(float(value), _DECIMALS) for value in np.mean(scores, axis=0)]
+def _classes(task: Task, pair: Sequence[metrics.Counts]) -> dict[str, dict[str, float]]:
+    """The class headline of each class on clean images, mean of the seeds, of both."""
+    clean = [counts[:, :, 0].sum(axis=1) for counts in pair]
+    found = [task.class_scores(counts)[task.class_headline].mean(axis=0).tolist() for counts in clean]
+    ours, theirs = ([round(score, _DECIMALS) for score in scores] for scores in found)
+    return {task.classes[k]: {"candidate": ours[k], "champion": theirs[k]} for k in task.scored_classes}

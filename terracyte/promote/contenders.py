@@ -17,6 +17,7 @@ from terracyte.core.errors import InputError
 from terracyte.core.hashing import file_hash
 from terracyte.evaluate import predictions
 from terracyte.evaluate.predictions import Kept
+from terracyte.evaluate.ranking import mean_score
 from terracyte.models import seed_ensemble
 from terracyte.params import Params
 from terracyte.params import row as resolved
@@ -34,7 +35,6 @@ from terracyte.promote.champion import (
     prediction,
     read_record,
     restoring,
-    same_trainings,
 )
 from terracyte.tasks.task import Task
 
@@ -59,10 +59,6 @@ class Contender:
     scores: Mapping[str, Any]
     tested: pd.DataFrame
     kept: tuple[Kept, ...]
-
-    def is_same(self, about: Mapping[str, Any]) -> bool:
-        """Whether `about` describes the same trainings; see `champion.same_trainings`."""
-        return same_trainings(self.about, about)
 
 
 def tested(task: Task, rows: pd.DataFrame) -> pd.DataFrame:
@@ -107,7 +103,7 @@ def describe(
     `folds` are those that its networks held out; none without folds.
     """
     height, width, channels = task.image_shape
-    selection = f"val_{task.selection}"
+    in_order = sorted(row.seeds, key=lambda seed: row.fingerprints[str(seed)])  # which does not depend on the seeds'
     low, high = scores["interval"][task.headline]
     first = next(iter(training.values()))
     return {
@@ -117,7 +113,7 @@ def describe(
         "seeds": list(training),
         "folds": _held_out(row),
         "fingerprints": [run["fingerprint"] for run in training.values()],
-        "models": _models_hash(row),
+        "models": file_hash(*(paths.model(row.task, row.variant, seed) for seed in in_order)),
         "data_hash": first["data_hash"],
         "source": settings.experiment.sources[task.name].source,
         "kind": task.spec.kind,
@@ -137,17 +133,8 @@ def describe(
         "together": scores["together"][task.headline],
         "images": scores["images"],
         "groups": scores["groups"],
-        "validation": {
-            "metric": task.selection,
-            "score": round(sum(run[selection] for run in training.values()) / len(training), 6),
-        },
+        "validation": {"metric": task.selection, "score": round(mean_score(task, training), 6)},
     }
-
-
-def _models_hash(row: Row) -> str:
-    """SHA-256 over the models, in an order that does not depend on the seeds'."""
-    ordered = sorted(row.seeds, key=lambda seed: row.fingerprints[str(seed)])
-    return file_hash(*(paths.model(row.task, row.variant, seed) for seed in ordered))
 
 
 def _held_out(row: Row) -> list[int]:

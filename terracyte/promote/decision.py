@@ -17,7 +17,7 @@ from terracyte.models import seed_ensemble
 from terracyte.params import Params, row
 from terracyte.params.row import data_hash
 from terracyte.promote import behaviour, checks, comparison, contenders, wording
-from terracyte.promote.champion import read_decision
+from terracyte.promote.champion import read_decision, same_trainings
 from terracyte.promote.checks import Check
 from terracyte.promote.contenders import BEHAVIOUR, REASONS, Contender
 from terracyte.tasks.task import Task
@@ -48,7 +48,7 @@ def promote(task: Task, settings: Params) -> dict[str, Any]:
     candidate = contenders.of_variant(task, settings, rows, ranking.best_variant(task, training))
     before = read_decision(task.name) if paths.promotion(task.name).exists() else {}
     champion, notes = _present_champion(task, settings, rows, training, before)
-    if champion is not None and candidate.is_same(champion.about):
+    if champion is not None and same_trainings(candidate.about, champion.about):
         # the variant may have got another name since
         names = {key: candidate.about[key] for key in ("variant", "title")}
         champion = dataclasses.replace(champion, about={**champion.about, **names})
@@ -82,13 +82,13 @@ def _present_champion(
 ) -> tuple[Contender | None, list[Check]]:
     """The champion to be beaten, and a note if it is not the recorded one."""
     found, recorded = contenders.read_champion(task.name), before.get("champion", _NOBODY)
-    if recorded["variant"] is None or (found is not None and found.is_same(recorded)):
+    if recorded["variant"] is None or (found is not None and same_trainings(found.about, recorded)):
         return found, []
     wanted = sorted(recorded["fingerprints"])
     alike = [name for name, runs in training.items() if sorted(run["fingerprint"] for run in runs.values()) == wanted]
     name = recorded["variant"] if recorded["variant"] in alike else next(iter(alike), None)
     again = None if name is None else contenders.of_variant(task, settings, rows, name)
-    if again is not None and again.is_same(recorded):
+    if again is not None and same_trainings(again.about, recorded):
         why = {key: recorded[key] for key in (REASONS, BEHAVIOUR)}
         return dataclasses.replace(again, about={**again.about, **why}), []
     figures = {"folder": paths.champion(task.name), "champion": recorded["variant"]}
@@ -102,7 +102,7 @@ def _unchanged(
 ) -> dict[str, Any]:
     """The candidate is the champion: why it became champion stays as it was told."""
     contestants = {"champion": champion.about, "candidate": candidate.about}
-    if before and not notes and champion.is_same(before["candidate"]):
+    if before and not notes and same_trainings(champion.about, before["candidate"]):
         return {**before, **contestants}
     return {
         **contestants,

@@ -55,7 +55,7 @@ def row(task: Task, record: Record) -> dict[str, Any]:
         "score": mean[task.headline],  # under one name for all tasks, for DVC's plots
         **_headlines(task, record),
         **{name: mean[name] for name in task.other_scores},
-        **_classes(task, record),
+        **{class_column(task, name): mean["per_class"][name][task.class_headline] for name in scored(task)},
         **_shift(task, mean),
         **dict.fromkeys(DIFFERENCE, np.nan),
         "compared_with": record.compared_with or "",
@@ -67,7 +67,7 @@ def row(task: Task, record: Record) -> dict[str, Any]:
         "published": np.nan if published is None else published,
         "data_hash": record.row.data_hash[:_SHORT],
         "code": runs[0]["code"],
-        "fingerprint": shortened(identity.fingerprint for identity in record.row.identities),
+        "fingerprint": _joined(identity.fingerprint[:_SHORT] for identity in record.row.identities),
         "title": record.variant.title,
         "marked": record.variant.marked or "",
     }
@@ -117,11 +117,6 @@ def severity_column(severity: int) -> str:
     return f"severity_{severity}"
 
 
-def shortened(fingerprints: Iterable[str]) -> str:
-    """The cell of the column `fingerprint`."""
-    return _joined(fingerprint[:_SHORT] for fingerprint in fingerprints)
-
-
 def _headlines(task: Task, record: Record) -> dict[str, float]:
     """Each headline with its interval, then what the seeds' averaged logits reach."""
     several = len(record.seeds) > 1
@@ -132,12 +127,6 @@ def _headlines(task: Task, record: Record) -> dict[str, float]:
     for name in headlines(task):
         columns[together_column(name)] = record.scores["together"][name] if several else np.nan
     return columns
-
-
-def _classes(task: Task, record: Record) -> dict[str, float]:
-    names = [task.classes[k] for k in task.scored_classes]
-    of_classes = record.scores["mean"]["per_class"]
-    return {class_column(task, name): of_classes[name][task.class_headline] for name in names}
 
 
 def _shift(task: Task, mean: dict[str, Any]) -> dict[str, float]:

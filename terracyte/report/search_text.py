@@ -37,7 +37,8 @@ def note(task: str, outcome: Outcome) -> str:
         )
     # none where the reference's trial was killed before it had begun
     first = next((trial["score"] for trial in trials if trial["number"] == 0), None)
-    against = f"{formats.percent(best['score'])} against {_percent(first)}"
+    before = "no score" if first is None else f"{formats.percent(first)} %"
+    against = f"{formats.percent(best['score'])} against {before}"
     if failures := outcome["confirmation"].get("failures"):
         training, failure = next(iter(failures.items()))
         return (
@@ -53,7 +54,3 @@ def note(task: str, outcome: Outcome) -> str:
 def _means(outcome: Outcome) -> str:
     means = [float(np.mean(outcome["confirmation"][whose])) for whose in (WINNER, REFERENCE)]
     return f"{formats.percent(means[0])} against {formats.percent(means[1])} %"
-
-
-def _percent(score: float | None) -> str:
-    return "no score" if score is None else f"{formats.percent(score)} %"

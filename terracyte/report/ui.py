@@ -24,7 +24,9 @@ def main(host: str, port: int) -> None:
     settings = params.load()
     server = store.uri() if store.uri().startswith("http") else None
     if server is None:
-        listening.listen(host, port).close()  # MLflow says of a port in use what it likes, and ends with exit code 0
+        # MLflow says of a port in use what it likes, and ends with exit code 0
+        with listening.listen(host, port) as free:
+            port = free.getsockname()[1]  # of 0, any that is free
     for task in (tasks.make(name, settings) for name in settings.task_names):
         published = _reconcile(task, settings)
         with connected() as client:

@@ -6,10 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from terracyte.promote import champion
-from terracyte.tracking.models import requirements
+from terracyte.tracking.models import requirements, signature_of
 
 
 def pyfunc(folder: Path) -> dict[str, Any]:
@@ -18,15 +16,11 @@ def pyfunc(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: the folder holds no champion.
     """
-    from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
-
     record = champion.read_record(folder)
-    shape = (-1, record["height"], record["width"], record["channels"])
     return {
         "python_model": str(Path(__file__).with_name("mlflow_entry.py")),
         "artifacts": {"champion": str(folder)},
-        "signature": ModelSignature(inputs=Schema([TensorSpec(np.dtype("float32"), shape)])),
+        "signature": signature_of((None, record["height"], record["width"], record["channels"])),
         "pip_requirements": requirements(),
     }
 

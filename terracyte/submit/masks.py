@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from terracyte.core import files, paths, quiet
+from terracyte.core import files, paths
+from terracyte.models import inference
+from terracyte.models.serialization import read_model
 from terracyte.tasks.task import Task
 
 _BATCH = 64  # images per step; no result depends on it
@@ -42,11 +44,6 @@ def _predicted(task: Task, model: Path) -> Iterator[NDArray[Any]]:
     """Yield masks (h, w) in the order of the images."""
     if not paths.unlabelled(task.name).exists():
         return
-    # Imported here: without images nothing of it is needed.
-    with quiet.importing_keras():
-        from terracyte.models import inference
-        from terracyte.models.serialization import read_model
-
     images = files.map_array(paths.unlabelled(task.name))
     inference.make_repeatable(0)  # kernels that give the same sums each time
     batches = inference.predict(read_model(model), images, np.arange(len(images)), _BATCH)

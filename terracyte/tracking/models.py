@@ -24,16 +24,14 @@ def log_keras(model: Any) -> str:
     return str(logged.model_id)
 
 
-def signature_of(input_shape: Sequence[int | None], output_shape: Sequence[int | None]) -> "ModelSignature":
-    """Signature of float32 arrays of these shapes, None being any size."""
+def signature_of(*shapes: Sequence[int | None]) -> "ModelSignature":
+    """Signature of float32 arrays: the input's shape, and the output's where it is one, None being any size."""
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    given, returned = (
-        Schema([TensorSpec(np.dtype("float32"), tuple(-1 if size is None else size for size in shape))])
-        for shape in (input_shape, output_shape)
-    )
-    return ModelSignature(inputs=given, outputs=returned)
+    sizes = [tuple(-1 if size is None else size for size in shape) for shape in shapes]
+    given: Any = [Schema([TensorSpec(np.dtype("float32"), size)]) for size in sizes]
+    return ModelSignature(*given)
 
 
 def requirements() -> list[str]:

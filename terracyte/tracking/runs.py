@@ -219,6 +219,9 @@ def _new_run(client: "MlflowClient", experiment: str, identity: Identity) -> "Ru
 
 def _rebuild(client: "MlflowClient", experiment: str, each: Finished) -> "Run":
     """Make a finished run from DVC's outputs."""
+    if not each.model.exists():
+        why = f"run `dvc pull`, or `dvc repro train@{each.identity.variant}`"
+        raise InputError(f"{each.model} is missing, as in a fresh clone: {why}")
     run = _new_run(client, experiment, each.identity)
     run_id = run.info.run_id
     _describe(client, run_id, each.identity, {"record": "rebuilt"})

@@ -262,12 +262,13 @@ def test_an_output_that_cannot_be_written_is_one_line(
     assert line.startswith("error: /proc/x" if output == "/proc/x" else f"error: {output.removesuffix('/x')}")
 
 
-def test_a_disk_that_is_full_at_the_page_leaves_no_summary(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("part", ["page", "summary"])
+def test_a_disk_that_is_full_leaves_neither_file(task: Task, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
     def fail(*_: object) -> str:
         raise OSError(errno.ENOSPC, "full")
 
     np.save("images.npy", validation(task)[1])
-    monkeypatch.setattr(report, "page", fail)
+    monkeypatch.setattr(report, part, fail)
     assert run("images.npy", "--output", "drift") == 2
     assert not list(Path("drift").iterdir())
 

@@ -85,7 +85,7 @@ def test_other_data_are_noted() -> None:
     assert "different test images" in " ".join(verdict.notes)
 
 
-@pytest.mark.parametrize("bounds", [[0.7], [0.7, None], [math.nan, 0.9]])
+@pytest.mark.parametrize("bounds", [0.7, [0.7], [0.7, None], [math.nan, 0.9]])
 def test_a_malformed_interval_of_the_base_is_bad_input(bounds: object) -> None:
     broken = {**scored(0.8), "interval": {"accuracy": bounds}}
     with pytest.raises(InputError, match="interval of cnn's accuracy"):

@@ -424,6 +424,16 @@ def test_reconcile_rebuilds_a_run_that_the_store_lacks() -> None:
     assert artifact.path == "model/seed_0.keras"
 
 
+def test_a_run_is_not_rebuilt_without_its_model() -> None:
+    who = finished(identity())
+    who.model.unlink()
+    with pytest.raises(
+        InputError, match=r"seed_0.keras is missing, as in a fresh clone: run `dvc pull`, or `dvc repro"
+    ):
+        tracking.reconcile("mars", [who])
+    assert not all_runs()
+
+
 def test_a_clock_that_is_set_back_makes_no_run_end_before_it_began_and_hides_no_score(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
