@@ -4,7 +4,6 @@ Aliases say which version is which. Where the store lacks a version, it is made 
 """
 
 import dataclasses
-import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,7 +54,7 @@ class Entry:
         """Whose model it is, whatever its variant is called."""
         return " ".join(sorted(self.about["fingerprints"]))
 
-    @functools.cached_property
+    @property
     def form(self) -> str:
         """What is registered: the hash of the network, of a champion with what makes it one."""
         files = self.models if self.folder is None else (*self.models, self.folder / CALIBRATION, self.folder / NOVELTY)
