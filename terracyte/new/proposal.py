@@ -3,14 +3,13 @@
 import dataclasses
 
 import numpy as np
-from numpy.typing import NDArray
 
 from terracyte import tasks
 from terracyte.images.statistics import describe as statistics
-from terracyte.measure import thresholds
+from terracyte.measure import settings, thresholds
 from terracyte.new.machine import relative_speed
 from terracyte.new.survey import Survey
-from terracyte.params import TaskSpec
+from terracyte.params import Balance, Clean, TaskSpec, Validate
 
 _MULTIPLE = 16  # of the edges: what four levels of a U-Net need
 _SMALLEST, _LARGEST = 32, 128  # edges; larger ones are worth their time on a GPU
@@ -22,26 +21,6 @@ _STEPS = 3000  # after which small networks have learned what they can
 _FEWEST_EPOCHS, _MOST_EPOCHS = 6, 60
 _TRAINING = 0.7  # share of the images
 _BACKGROUND = "not labelled"
-_BITS = 11  # of the hashes of pairs that are compared: what `clean` and `balance` do unless told otherwise
-
-
-@dataclasses.dataclass(frozen=True)
-class Thresholds:
-    """What is measured on some images; see `terracyte.measure.thresholds`.
-
-    Attributes:
-        brightness: lowest and highest expected mean grey value of an image.
-        contrast_low: lowest expected standard deviation of its grey values.
-        copies: correlation from which two images are near duplicates.
-        group: correlation from which they must share a split.
-        distance: Hellinger distance from which an image is off the distribution.
-    """
-
-    brightness: tuple[float, float]
-    contrast_low: float
-    copies: float
-    group: float
-    distance: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,8 +30,7 @@ class Proposal:
     Attributes:
         task: its name.
         spec: its block.
-        thresholds: see there.
-        class_share: lowest and highest expected share of a class.
+        validate, clean, balance: its blocks, measured on some of the images.
         batch_size, epochs, weight_averaging: of all rows.
         depth: of the networks.
         patch: of a U-Net.
@@ -64,8 +42,9 @@ class Proposal:
 
     task: str
     spec: TaskSpec
-    thresholds: Thresholds
-    class_share: tuple[float, float]
+    validate: Validate
+    clean: Clean
+    balance: Balance
     batch_size: int
     epochs: int
     weight_averaging: float
@@ -105,12 +84,19 @@ def propose(name: str, found: Survey) -> Proposal:
     pretrained_per_minute = 60 * speed * _BACKBONE_PIXELS_PER_SECOND / seen
     pretrained_epochs = int(np.clip(_MINUTES * pretrained_per_minute / images, 3, max(epochs // 4, 3)))
     amounts = np.array(list(found.classes.values()))  # images; of pixels, shares of all of them
-    expected = thresholds.expected(amounts / amounts.sum() if found.kind == "classification" else amounts)
+    shares = thresholds.expected(amounts / amounts.sum() if found.kind == "classification" else amounts)
+    task = tasks.of(name, spec)
+    some = found.read(task)
+    rows = statistics(some).assign(id=np.arange(len(some)), keep=True)
+    validate, _ = settings.expected(task, Validate(class_share=shares), rows)
+    clean, _ = settings.cleaning(Clean(), some, rows)
+    balance, _ = settings.splitting(Balance(), some, rows)
     return Proposal(
         task=name,
         spec=spec,
-        thresholds=_measured(found.read(tasks.of(name, spec))),
-        class_share=(expected.low, expected.high),
+        validate=validate,
+        clean=clean,
+        balance=balance,
         batch_size=batch_size,
         epochs=epochs,
         weight_averaging=round(float(np.clip(1 - 20 / steps, 0.9, 0.998)), 3),
@@ -130,7 +116,7 @@ def propose(name: str, found: Survey) -> Proposal:
 
 def describe(proposed: Proposal) -> str:
     """The proposal as a table of two columns."""
-    spec, measured = proposed.spec, proposed.thresholds
+    spec, copies, group = proposed.spec, proposed.clean.near_duplicate_correlation, proposed.balance.group_correlation
     lines = [
         ("proposed size", f"{spec.width}x{spec.height}, {spec.channels} channels: {proposed.reasons['size']}"),
         ("proposed epochs", f"{proposed.epochs} of batches of {proposed.batch_size}: {proposed.reasons['epochs']}"),
@@ -138,24 +124,11 @@ def describe(proposed: Proposal) -> str:
             "a row takes about",
             f"{proposed.minutes} min of one core, the pretrained one {proposed.pretrained_minutes}",
         ),
-        ("near duplicates", f"correlate by {measured.copies} or more, a group by {measured.group} (measured)"),
+        ("near duplicates", f"correlate by {copies} or more, a group by {group} (measured)"),
     ]
     if spec.pixel_range:
         lines.append(("pixel values", f"{spec.pixel_range[0]:g} becomes 0, {spec.pixel_range[1]:g} becomes 255"))
     return "\n".join(f"{name:30}{text}" for name, text in lines)
-
-
-def _measured(images: NDArray[np.uint8]) -> Thresholds:
-    table = statistics(images).assign(id=np.arange(len(images)))
-    rows = thresholds.chosen(table)
-    pairs = thresholds.alike(images, rows, _BITS)
-    return Thresholds(
-        brightness=thresholds.brightness(table),
-        contrast_low=thresholds.contrast_low(table),
-        copies=thresholds.copies(len(rows), pairs),
-        group=thresholds.group(len(rows), pairs),
-        distance=thresholds.distance(images, rows),
-    )
 
 
 def _size(found: Survey) -> tuple[int, int, str]:
