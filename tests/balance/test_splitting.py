@@ -402,3 +402,29 @@ def test_a_given_split_may_be_passed_over() -> None:
     without = balance(BLOOD, slides(40), table.drop(columns="declared_split"), SETTINGS)
     assert found["split"].tolist() == without["split"].tolist()
     assert "given" not in summarise(BLOOD, table, found, own)
+
+
+@pytest.mark.parametrize(
+    ("power", "cap", "expected"),
+    [(0.5, 10, [0.6, 1.2, 1.2]), (1.0, 10, [1 / 3, 4 / 3, 4 / 3]), (1.0, 2, [0.6, 1.2, 1.2])],
+)
+def test_class_weights_are_those_of_the_training_rows(power: float, cap: float, expected: list[float]) -> None:
+    split = ["train"] * 12 + ["validation"] * 6 + ["test"] * 6
+    table = labelled([0] * 8 + [1, 1, 2, 2] + [0, 1, 2, 2, 2, 2] * 2).assign(split=split, group=np.arange(24))
+    settings = dataclasses.replace(SETTINGS, weight_power=power, weight_cap=cap)
+    assert summarise(BLOOD, table, table, settings)["class_weights"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_each_row_has_the_weight_of_its_own_content() -> None:
+    table = balanced_slides()
+    for split in ("train", "validation"):
+        rows = table[table["split"] == split]
+        expected = class_weights.sampling_weights(BLOOD, rows, SETTINGS.weight_cap)
+        assert rows["sample_weight"].to_numpy() == pytest.approx(expected, abs=1e-6)
+        assert rows.groupby("label")["sample_weight"].nunique().tolist() == [1, 1, 1]
+        assert rows["sample_weight"].nunique() > 1
+
+
+def test_the_stratum_of_a_mask_is_its_rarest_class() -> None:
+    pixels = pd.DataFrame({"pixels_0": [9, 0, 9, 9], "pixels_1": [5, 8, 5, 0], "pixels_2": [0, 0, 1, 0]})
+    assert MARS.strata(pixels).tolist() == [1, 1, 2, 0]

@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -283,3 +284,30 @@ def test_a_damaged_manifest_is_no_drift(task: Task, capsys: pytest.CaptureFixtur
         (line,) = capsys.readouterr().err.splitlines()
         assert "balance.parquet is damaged" in line
         assert "run `dvc repro balance@blood`" in line
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_the_strangest_come_first_and_the_usual_are_training_images(
+    task: Task, champion: predictor.Predictor, asked: bool
+) -> None:
+    names, images = validation(task)
+    images = images.copy()
+    for place, darker in ((7, 100), (19, 60)):
+        images[place] = (images[place].astype(int) - darker).clip(0)
+    # in two batches, the strangest in the first
+    batches = [(names[:10], images[:10]), (names[10:], images[10:])]
+    outcome = examine(task, batches, champion if asked else None, SETTINGS)
+    assert [name for name, _ in outcome.strangest][:2] == ["7.png", "19.png"]
+    np.testing.assert_array_equal(outcome.strangest[0][1], images[7])
+    assert outcome.training == len(outcome.reference["brightness"]) == 100
+    assert [name for name, _ in outcome.usual] == ["image 0", "image 33", "image 66", "image 99"]
+    np.testing.assert_array_equal(outcome.usual[1][1], np.load(paths.images("blood"))[33])
+
+
+def test_more_statistics_need_larger_distances() -> None:
+    settings = Drift(significance=0.01, distance=0.0, examples=1)
+    for count in (1, 4):
+        one, other = ({name: normal(0, *drawn) for name in "abcd"[:count]} for drawn in ((60, 0), (40, 1)))
+        found = compare(one, other, settings)
+        expected = math.sqrt(-math.log(0.01 / count / 2) / 2) * math.sqrt(100 / 2400)
+        assert {each.noticed for each in found} == {round(expected, 6)}

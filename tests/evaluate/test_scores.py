@@ -294,3 +294,27 @@ def test_the_stage_predicts_masks(settings: Params, edit: Edit, monkeypatch: pyt
     assert {f"shift_{name}" for name in (make("mars").headline, *make("mars").other_scores)} < set(scores["mean"])
     low, high = scores["interval"]["shift_mean_iou"]
     assert low < scores["mean"]["shift_mean_iou"] < high
+
+
+@pytest.mark.usefixtures("settings")
+def test_scores_of_a_class_leave_pixels_of_true_background_out() -> None:
+    confusion = np.zeros((5, 5), np.int64)
+    confusion[0] = 9
+    confusion[1, 1:3], confusion[2, 2], confusion[4, 0], confusion[4, 4] = (3, 1), 4, 2, 2
+    found = make("mars").class_scores(confusion)
+    assert found["iou"].tolist() == pytest.approx([0, 3 / 4, 4 / 5, 0, 2 / 4])
+    assert found["recall"].tolist() == pytest.approx([0, 3 / 4, 1, 0, 2 / 4])
+    assert found["precision"].tolist() == pytest.approx([0, 1, 4 / 5, 0, 1])
+
+
+@pytest.mark.usefixtures("settings")
+@pytest.mark.parametrize(("name", "variant"), [("blood", "blood-cnn"), ("mars", "mars-unet")])
+def test_each_class_has_its_own_scores_under_its_own_name(name: str, variant: str) -> None:
+    task, scores = make(name), metric_files.read(paths.scores(name, variant))["seeds"]["0"]
+    counts = np.array(scores["confusion"])
+    counts[[k for k in range(len(counts)) if k not in task.scored_classes]] = 0
+    for k in task.scored_classes:
+        hits, true, shown = counts[k, k], counts[k].sum(), counts[:, k].sum()
+        expected = {"recall": hits / true, "precision": hits / shown}
+        other = {"iou": hits / (true + shown - hits)} if task.dense else {"f1": 2 * hits / (true + shown)}
+        assert scores["per_class"][task.classes[k]] == pytest.approx(expected | other, abs=1e-6)

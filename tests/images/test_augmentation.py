@@ -552,3 +552,76 @@ def test_augmix_of_no_strength_only_stretches_contrast() -> None:
     images[:, 0, 0], images[:, 0, 1] = 0, 255
     mixed = policy.augmix(images, 0.0, random())
     np.testing.assert_allclose(mixed, images, atol=1e-2)
+
+
+def test_turns_and_zooms_span_their_ranges() -> None:
+    turned = geometry.rotations_and_zooms(3000, 0.1, 0.3, random())
+    turns = np.arctan2(turned[:, 1, 0], turned[:, 0, 0]) / (2 * np.pi)
+    zooms = 1 / np.hypot(turned[:, 0, 0], turned[:, 1, 0])
+    assert (turns.min(), turns.max()) == pytest.approx((-0.1, 0.1), abs=0.002)
+    assert (zooms.min(), zooms.max()) == pytest.approx((0.7, 1.3), abs=0.01)
+
+
+def test_each_key_reaches_its_own_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[str, tuple[Any, ...]] = {}
+
+    def listen(module: Any, name: str) -> None:
+        change = getattr(module, name)
+
+        def heard(*arguments: Any) -> Any:
+            told[name] = tuple(each for each in arguments if isinstance(each, int | float | str))
+            return change(*arguments)
+
+        monkeypatch.setattr(module, name, heard)
+
+    places = {geometry: ("flips", "rotations_and_zooms"), mixing: ("erase",), policy: ("augmix",)}
+    for module, names in (places | {appearance: ("relight", "recolour", "prime", "shade", "blur")}).items():
+        for name in names:
+            listen(module, name)
+    keys = {"flip": "horizontal", "rotation": 0.1, "zoom": 0.2, "brightness": 0.3, "contrast": 0.4, "saturation": 0.5}
+    keys |= {"hue": 0.05, "prime": 0.6, "shading": 0.7, "blur": 0.8, "erasing": 0.9, "erasing_boxes": 2}
+    keys |= {"policy": "augmix", "policy_strength": 0.15}
+    Augmentation(config(**keys), False, 3)(colourful().astype(np.uint8), np.eye(6, dtype=np.float32), random())
+    assert told == {
+        "flips": (6, "horizontal", False),
+        "rotations_and_zooms": (6, 0.1, 0.2),
+        "augmix": (0.15,),
+        "relight": (0.3, 0.4),
+        "recolour": (0.5, 0.05),
+        "prime": (0.6,),
+        "shade": (0.7,),
+        "blur": (0.8,),
+        "erase": (0.9, 2),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("rotate", {"angle": np.pi / 6}),
+        ("shear_x", {"shear_x": 0.3}),
+        ("shear_y", {"shear_y": 0.3}),
+        ("shift_x", {"shift_x": 0.3 * 64}),
+        ("shift_y", {"shift_y": 0.3 * 32}),
+    ],
+)
+def test_geometric_changes_of_half_an_amount_do_half(name: str, expected: dict[str, float]) -> None:
+    chains = policy.Chains(np.array([["", name]]), np.array([[1, -0.5]], np.float32))
+    halves = {key: -value / 2 for key, value in expected.items()}
+    np.testing.assert_allclose(chains.transforms(32, 64), geometry.affine(**halves), atol=1e-6)
+
+
+def test_each_image_is_changed_by_its_own_amount() -> None:
+    images = colourful(4, low=10, high=100).round()
+    names = np.array([["posterize"], ["brightness"], ["posterize"], ["brightness"]])
+    changed = policy.Chains(names, np.array([[-1.0], [0.2], [0.5], [0.4]], np.float32))(images)
+    np.testing.assert_allclose(changed[1], images[1] + 25.5, atol=1e-3)
+    np.testing.assert_allclose(changed[3], images[3] + 51, atol=1e-3)
+
+
+def test_policies_are_as_strong_as_asked() -> None:
+    amounts = policy.randaugment(300, 3, 0.5, random()).amounts
+    assert (amounts.min(), amounts.max()) == pytest.approx((-0.5, 0.5), abs=0.01)
+    images = colourful()
+    changes = [np.abs(policy.augmix(images, strength, random()) - images).mean() for strength in (0.0, 0.3, 1.0)]
+    assert changes[0] + 5 < changes[1] < changes[2]

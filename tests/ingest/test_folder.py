@@ -614,3 +614,17 @@ def test_a_split_without_a_partner_folder_is_refused(mars: None, refusal: Refusa
         shutil.move(f"terrain/{kind}", f"terrain/train/{kind}")
     shutil.copytree("terrain/train/images", "terrain/test/images")
     assert "terrain/test/masks is missing" in refusal("mars")
+
+
+def test_a_skipped_file_takes_its_group_and_its_split_along(blood: None, declare: Declare, ingest: Ingest) -> None:
+    names = [f"{folder}/{file}" for folder in BLOOD_FOLDERS for file in ("a.JPG", "b.png")]
+    splits = ["train", "test", "train", "test", "validation", "train"]
+    for file, cells_of in (("groups", [f"P{row}" for row in range(6)]), ("splits", splits)):
+        rows = "".join(f"{name},{cell}\n" for name, cell in zip(names, cells_of, strict=True))
+        Path(f"cells/{file}.csv").write_text(f"file,cell\n{rows}")
+    declare("blood", source="folder", path="cells", group_column="cell", split_column="cell", unreadable="skip")
+    for skipped in (1, 2):
+        Path(f"cells/{names[skipped]}").write_text("no picture")
+    manifest = ingest("blood")[1]
+    kept = manifest[["name", "declared_group", "declared_split"]].to_numpy().tolist()
+    assert kept == [[names[row], f"P{row}", splits[row]] for row in (3, 4, 0, 5)]

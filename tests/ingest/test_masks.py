@@ -267,3 +267,11 @@ def test_where_nothing_tells_a_setting_does(read: Any, refused: Any) -> None:
     Path("data/mars/raw/images.npy").unlink()
     np.testing.assert_array_equal(read(masks_follow="stored")[0], stripes(3, 2, 1, 0))
     np.testing.assert_array_equal(read(masks_follow="upright")[0], stripes(0, 1, 2, 3))
+
+
+def test_colours_snap_to_the_nearest_in_red_green_and_blue(read: Any) -> None:
+    colours = np.array([(1, 2, 1), (215, 90, 60), (40, 130, 180), (30, 0, 20)], np.uint8)
+    write(Image.fromarray(np.tile(colours.repeat(SIZE // 4, axis=0), (SIZE, 1, 1))))
+    # as one number (40, 130, 180) would be nearest to (40, 0, 0)
+    found = read(mask_values={**COLOURS, "big rock": [40, 0, 0]}, snap_masks=True)
+    np.testing.assert_array_equal(found, [stripes(0, 1, 2, 3)])

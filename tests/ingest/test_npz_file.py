@@ -180,3 +180,15 @@ def test_a_label_without_a_meaning_is_refused(blood: None, declare: Declare, ref
 def test_a_missing_file_is_named(blood: None, refusal: Refusal) -> None:
     assert not Path("cells.npz").exists()
     assert "cells.npz is missing" in refusal("blood")
+
+
+def test_npz_images_that_are_left_out_take_their_pixels_and_names_along(declare: Declare, ingest: Ingest) -> None:
+    arrays = medmnist(train_labels=np.array([9, 2, 9, 0, 1, 9]))
+    save(**arrays)
+    meanings = {"0": "basophil", "1": "eosinophil", "2": "immature granulocyte", "9": None}
+    declare("blood", source="npz", path="cells.npz", class_of=meanings)
+    images, manifest = ingest("blood")
+    training = manifest["declared_split"] == "train"
+    assert manifest.loc[training, "label"].tolist() == [2, 0, 1]
+    assert manifest.loc[training, "name"].tolist() == [f"train_images[{row}]" for row in (1, 3, 4)]
+    np.testing.assert_array_equal(images[training], arrays["train_images"][[1, 3, 4]])

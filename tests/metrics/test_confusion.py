@@ -188,3 +188,11 @@ def test_boundary_iou_leaves_absent_classes_out() -> None:
     wrong = halves(64)
     wrong[wrong == 2] = 3
     assert metrics.boundary_iou(halves(64), wrong, (1, 2, 3)) == pytest.approx(1 / 3)
+
+
+def test_calibration_error_has_fifteen_bins() -> None:
+    # 0.61 and 0.66 share a bin, 10/15 is the border to 0.67
+    truth = np.array([0, 1])
+    for sure, expected in ((0.66, (0.39 - 0.66) / 2), (0.67, (0.39 + 0.67) / 2)):
+        probabilities = np.array([[0.61, 0.39], [sure, 1 - sure]])
+        assert metrics.expected_calibration_error(probabilities, truth) == pytest.approx(abs(expected))

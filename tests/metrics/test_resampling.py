@@ -103,3 +103,18 @@ def test_variants_of_different_numbers_of_seeds_are_compared(seeds: int, others:
     p = resampling.permutation_test(*pair, confusion.accuracy, 200, seed=0)
     assert p == resampling.permutation_test(*resampling.alike(other, one), confusion.accuracy, 200, seed=0)
     assert 0 < p <= 1
+
+
+def test_an_interval_holds_its_share_of_the_draws() -> None:
+    drawn = np.arange(1001) / 1000
+    assert resampling.interval(drawn, 0.95) == pytest.approx((0.025, 0.975))
+    assert resampling.interval(drawn, 0.5) == pytest.approx((0.25, 0.75))
+
+
+def test_every_resample_is_a_new_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = np.random.default_rng(1).integers(0, 99, (2, 2, 40, 3, 3))
+    drawn = resampling.bootstrap(one, confusion.accuracy, 3 * resampling._CHUNK, seed=0)
+    assert len(np.unique(drawn)) > 2 * resampling._CHUNK
+    p = resampling.permutation_test(one, other, confusion.accuracy, 900, seed=0)
+    monkeypatch.setattr(resampling, "_CHUNK", 100)
+    assert resampling.permutation_test(one, other, confusion.accuracy, 900, seed=0) == p

@@ -43,6 +43,8 @@ def network(task: Task, fault: str) -> Path:
     grey = ops.mean(images, axis=-1, keepdims=True) / 255
     if fault == "position":
         grey = ops.pad(grey[:, :, :16], [[0, 0], [0, 0], [0, 16], [0, 0]])  # the right half is not looked at
+    if fault == "height":
+        grey = ops.pad(grey[:, :16], [[0, 0], [0, 16], [0, 0], [0, 0]])  # the lower half is not looked at
     if fault == "batch":
         grey = grey - 0.1 * ops.mean(grey, axis=0, keepdims=True)
     if fault == "infinite":
@@ -96,3 +98,26 @@ def test_behaviour_tests_find_the_fault(project: Path, edit: Edit, name: str, fa
         unflipped = behaviour.examine(task, model, images, "none", bounds)
         assert wording.sentence(unflipped[0]) == "Mirror images are not tried: the reference's flip is none."
         assert unflipped[1:] == found[1:]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_both_flips_are_tried_where_both_keep_the_label(project: Path, edit: Edit, name: str) -> None:
+    for key, value in (("classes", ["background", "b", "c", "d"]), ("height", 32), ("width", 32)):
+        edit(f"tasks.{name}.{key}", value)
+    settings = params.load()
+    task, bounds = tasks.make(name, settings), settings.promote[name]
+    # a fault along the height only: what is pictured is turned by a quarter, and so is what the network looks at
+    model, images = network(task, "height"), np.swapaxes(pictures(task, ""), 1, 2)
+    failed = [
+        [check.name for check in behaviour.examine(task, model, images, flip, bounds) if not check.passed]
+        for flip in ("horizontal", "both")
+    ]
+    assert failed == [[], ["flips"]]
+
+
+def test_images_are_spread_over_the_split(finished: Path) -> None:
+    manifest = pd.read_parquet(paths.balance_manifest("blood"))
+    ids = np.sort(manifest["id"][manifest["split"] == "validation"].to_numpy())
+    chosen = behaviour.validation_images(tasks.make("blood", params.load()), 3)
+    expected = np.load(paths.images("blood"))[ids[[0, round((len(ids) - 1) / 2), -1]]]
+    np.testing.assert_array_equal(chosen, expected)

@@ -14,7 +14,7 @@ from terracyte.models.serialization import write_model
 from terracyte.promote import calibration
 from terracyte.train.batches import read_rows
 from tests.conftest import TASKS
-from tests.pictures import segmentation
+from tests.pictures import classification, segmentation
 
 DRAWS = 20_000
 
@@ -96,3 +96,10 @@ def test_masks_are_drawn_from_and_background_is_left_out(champions: Path) -> Non
     scored = files.read_json(paths.champion("mars") / "calibration.json")["scored"]
     assert 0 < scored < 4 * 512  # four validation images, a quarter of whose blocks are background
     assert files.read_json(paths.champion("blood") / "calibration.json")["scored"] == 4
+
+
+def test_probabilities_are_those_of_divided_logits() -> None:
+    task = classification(("a", "b"), (32, 32, 3))
+    for temperature in (0.5, 2.0):
+        found = calibration.probabilities(task, np.array([[3.0, 1.0]]), temperature)
+        assert found[0, 0] == pytest.approx(1 / (1 + np.exp(-2 / temperature)))

@@ -541,3 +541,40 @@ def test_the_card_tells_data_scores_limits_and_how_it_was_chosen() -> None:
     ):
         assert expected in text
     assert "of the averaged model, which this one is" in text
+
+
+def test_the_gate_tries_the_flips_of_the_reference(edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+
+    def examine(task: Task, model: Path, images: Any, flip: str, bounds: Any) -> list[checks.Check]:
+        told.append((flip, len(images)))
+        return checks.from_record(BEHAVIOUR)
+
+    monkeypatch.setattr(behaviour, "examine", examine)
+    edit("reference.blood.flip", "horizontal")
+    train_again()
+    promote("blood-cnn")
+    assert [flip for flip, _ in told] == ["horizontal"]
+
+
+def test_the_record_has_the_scores_of_all_seeds_together_and_of_validation() -> None:
+    runs = metric_files.read(paths.training("blood", "blood-cnn"))
+    for seed, run in runs.items():
+        run["val_robust_accuracy"] = 0.9 + 0.05 * int(seed)
+    metric_files.write(paths.training("blood", "blood-cnn"), {}, runs)
+    about = decide()["champion"]
+    scores = metric_files.read(paths.scores("blood", "blood-cnn"))
+    assert about["together"] == scores["together"]["accuracy"] != about["score"]
+    assert about["validation"] == {"metric": "robust_accuracy", "score": 0.925}
+
+
+def test_the_intervals_of_classes_are_of_the_declared_confidence(edit: Edit) -> None:
+    settings = params.load()
+    task, rows = make(), predictions.test_rows("blood")
+    kept = [predictions.stored("blood", "blood-cnn", seed, rows) for seed in settings.seeds]
+    widths = []
+    for confidence in (0.5, 0.95):
+        edit("evaluate.confidence", confidence)
+        found = card.class_intervals(task, rows, kept, params.load())
+        widths.append(sum(high - low for low, high in found.values()))
+    assert widths[1] > 1.5 * widths[0]

@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from terracyte import params, tasks
 from terracyte.core import paths
+from terracyte.images.statistics import describe
 from terracyte.promote import novelty
 from terracyte.promote.champion import NOVELTY
 from terracyte.promote.novelty import FEATURES, NoveltyDetector
 from terracyte.tasks.task import Task
+from terracyte.train.batches import read_rows
 from tests.conftest import TASKS
 from tests.pictures import BLOOD, MARS, textures
 
@@ -94,3 +96,20 @@ def test_a_champions_file_repeats_byte_for_byte(champions: Path, name: str) -> N
     novelty.write(tasks.make(name, params.load()), path, 0.25)
     assert path.read_bytes() == before
     assert novelty.read(path, {"blood": 3, "mars": 1}[name]).threshold > 0
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_training_images_are_learnt_and_validation_images_set_the_threshold(champions: Path, name: str) -> None:
+    task = tasks.make(name, params.load())
+    images = np.load(paths.images(name))
+    training, held_out = (read_rows(task, split).ids for split in ("train", "validation"))
+    expected = novelty.fit(images, training, held_out, 0.25)
+    found = novelty.read(paths.champion(name) / NOVELTY, task.image_shape[2])
+    np.testing.assert_array_equal(found.centre, expected.centre)
+    assert found.threshold == expected.threshold
+
+
+def test_sharpness_counts_by_its_logarithm() -> None:
+    images, known = learnt(BLOOD)
+    found = known.features(images[:3])[:, novelty.FEATURES.index("sharpness")]
+    assert found == pytest.approx(np.log1p(describe(images[:3])["sharpness"]).to_numpy(), rel=1e-4)

@@ -18,6 +18,7 @@ from terracyte.core.errors import InputError
 from terracyte.evaluate import confusions, predictions
 from terracyte.fetch import initialisation
 from terracyte.params.row import NOT_TO_BE_HAD, RANDOM
+from terracyte.rendering import formats
 from terracyte.report import ablation as ablations
 from terracyte.report import champions, examples, records, tables
 from terracyte.serve import registry
@@ -438,3 +439,55 @@ def test_the_first_row_has_no_difference_even_alone() -> None:
     table = ablations.ablation(task, records.gather(task, settings)[:1], settings.evaluate)
     assert table["difference"].isna().all()
     assert tables.results(task, table)["to the row above"].tolist() == ["–"]  # noqa: RUF001
+
+
+@pytest.mark.usefixtures("reported")
+def test_the_tables_show_each_figure_in_its_place() -> None:
+    task, row = tasks.make("blood", params.load()), ablation("blood")["blood-cnn"]
+    lines = paths.ablation_markdown("blood").read_text(encoding="utf-8").splitlines()
+    main, _, classes, _, severities, origin = (
+        [cell.strip() for cell in line.strip("|").split("|")] for line in lines if "| blood-cnn |" in line
+    )
+    both = ("accuracy", "shift_accuracy")
+    shown = [formats.estimate(*(row[f"{name}{end}"] for end in ("", "_low", "_high"))) for name in both]
+    together = [formats.percent(row[f"{name}_together"]) for name in both]
+    assert main[3:7] == [shown[0], together[0], shown[1], together[1]]
+    assert main[7] == formats.difference(*(row[name] for name in ("difference", "difference_low", "difference_high")))
+    assert classes[1:] == [formats.percent(row[f"recall_{name.replace(' ', '_')}"]) for name in task.classes]
+    assert severities[1:] == [formats.percent(row[f"severity_{step}"]) for step in range(1, 6)]
+    assert origin[2:4] == ["6 6", "4 4"]
+
+
+@pytest.mark.usefixtures("logged")
+def test_a_row_may_be_compared_with_another_than_the_one_above(edit: Edit) -> None:
+    edit("variants.blood-transfer.compared_with", "blood-baseline")
+    report("blood")
+    rows = ablation("blood")
+    found, other = rows["blood-transfer"], rows["blood-baseline"]
+    assert found["compared_with"] == "blood-baseline"
+    assert found["difference"] == pytest.approx(found["accuracy"] - other["accuracy"], abs=1e-6)
+    assert 0 < found["difference_low"] < found["difference"] < found["difference_high"]
+    (line,) = (
+        line for line in paths.ablation_markdown("blood").read_text("utf-8").splitlines() if "from elsewhere" in line
+    )
+    assert " to blood-baseline |" in line
+
+
+@pytest.mark.usefixtures("reported")
+@pytest.mark.parametrize("name", TASKS)
+def test_each_picture_bears_its_own_prediction(name: str) -> None:
+    task, rows = tasks.make(name, params.load()), predictions.test_rows(name)
+    kept = predictions.stored(name, {"blood": "blood-cnn", "mars": "mars-unet"}[name], 0, rows)
+    truth, predicted = task.targets(rows), task.predicted(kept)
+    for example in [*examples.samples(task, rows, kept, 12), *examples.hardest(task, rows, kept, 5)]:
+        (place,) = np.flatnonzero(rows["id"] == int(re.findall(r"test image (\d+)", example.pictures[0].text)[0]))
+        if task.dense:
+            labelled = truth[place] != task.background
+            share = (truth[place] == predicted[place])[labelled].mean()
+            assert example.caption == f"id {rows['id'][place]}: {share:.0%} of the labelled pixels right"
+        else:
+            sure = kept["probabilities"][place].max()
+            assert f"{sure:.0%}" in example.caption
+            assert example.caption.startswith(task.classes[truth[place]])
+            assert example.right == (truth[place] == predicted[place])
+            assert example.right or f"predicted as {task.classes[predicted[place]]} (" in example.caption

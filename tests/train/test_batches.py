@@ -13,7 +13,7 @@ from terracyte.core import files, paths
 from terracyte.core.errors import InputError
 from terracyte.params.variant import Config
 from terracyte.tasks.task import Task
-from terracyte.train.batches import Rows, TrainingBatches, read_rows, read_training
+from terracyte.train.batches import Rows, TrainingBatches, part, read_rows, read_training
 from tests import balanced_project
 
 
@@ -160,3 +160,21 @@ def test_missing_or_empty_splits_are_refused(settings: params.Params) -> None:
     paths.balance_manifest("blood").unlink()
     with pytest.raises(InputError, match="run `dvc repro balance@blood`"):
         read_rows(task(settings, "blood"), "train")
+
+
+def test_every_epoch_and_seed_augments_anew(settings: params.Params) -> None:
+    rows = read_rows(task(settings, "blood"), "train")
+    only = Rows(rows.task, rows.manifest.iloc[:1].assign(repeats=4), rows.images, rows.targets[:1])
+    changes = config(rare_class_boost=True, brightness=0.5)
+    shown = [TrainingBatches(only, changes, seed, epoch)[0][0] for seed, epoch in ((0, 1), (0, 2), (1, 1))]
+    assert len({images.tobytes() for images in shown}) == 3
+
+
+def test_a_part_keeps_images_and_targets_together(settings: params.Params) -> None:
+    for name in ("blood", "mars"):
+        rows = read_rows(task(settings, name), "train")
+        some = part(rows, 0.5)
+        assert len(some) == len(some.targets) == 8
+        place = {each: number for number, each in enumerate(rows.ids)}
+        np.testing.assert_array_equal(some.targets, rows.targets[[place[each] for each in some.ids]])
+        assert len(np.unique(some.ids)) == 8

@@ -20,11 +20,12 @@ from keras import ops
 from terracyte import params, tasks
 from terracyte.core import paths
 from terracyte.core.errors import InputError
-from terracyte.models import inference
+from terracyte.models import inference, test_time_flips
 from terracyte.params.variant import Config
 from terracyte.tasks.task import Task
 from terracyte.train import checkpoints, class_offsets, losses, optimizers, phases, validation
-from terracyte.train.batches import read_rows
+from terracyte.train import fit as fitting
+from terracyte.train.batches import TrainingBatches, read_rows
 from terracyte.train.checkpoints import Epoch
 from terracyte.train.fit import Fitted, Fitting, OnEpoch, loss_weights
 from terracyte.train.validation import Validation
@@ -424,3 +425,60 @@ def test_phases(project: Path, changed: dict[str, Any], pretrained: bool, expect
     fixed = {"epochs": 6, "learning_rate": 1.0, "fine_tune_rate": 0.1, "fine_tune_depth": 0.5}
     plan = phases.plan(dataclasses.replace(base, **{**fixed, **changed}), pretrained)
     assert [(phase.first, phase.last, phase.rate, phase.share) for phase in plan] == expected
+
+
+def test_the_schedule_spans_all_epochs(finished_blood: Finished) -> None:
+    rates = [epoch["learning_rate"] for epoch in finished_blood.fitted.history]
+    # halves of a cosine after a third, two thirds and all of the steps, down to a hundredth
+    assert rates[-1] == pytest.approx(5e-3 * 0.01, rel=1e-3)
+    assert rates[0] > 5e-3 * 0.7 > 5e-3 * 0.3 > rates[1]
+
+
+def test_the_last_phase_has_its_own_rate_and_its_own_patience(
+    fit: Fit, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_backbone(project)
+    scores = iter([0.9, *[0.1] * 9])
+    monkeypatch.setattr(validation, "validate", lambda *_: (1.0, next(scores)))
+    monkeypatch.setattr("terracyte.images.shift.copies.validation_copy", lambda images, ids, names: images[ids])
+    plain = {**TRANSFER, "weight_averaging": 0.0, "test_time_flips": False, "schedule": "constant"}
+    changed = {"head_epochs": 2, "epochs": 9, "patience": 2, "learning_rate": 0.01, "fine_tune_rate": 0.1}
+    fitted = fit("blood-cnn", **{**plain, **changed})
+    rates = [epoch["learning_rate"] for epoch in fitted.history]
+    assert rates == pytest.approx([0.01, 0.01, 0.001, 0.001])
+    assert fitted.best_epoch == 1
+
+
+def test_seed_and_flips_are_those_of_the_training(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+
+    def averaged(network: keras.Model, flip: str) -> keras.Model:
+        told.append(flip)
+        return network
+
+    monkeypatch.setattr(fitting, "make_repeatable", told.append)
+    monkeypatch.setattr(test_time_flips, "averaged", averaged)
+    fit("blood-baseline", seed=7, test_time_flips=True, flip="both")
+    assert told == [7, "both"]
+
+
+def test_the_batches_are_those_of_the_seed(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: set[int] = set()
+
+    class Heard(TrainingBatches):
+        def __init__(self, rows: Any, config: Any, seed: int, epoch: int) -> None:
+            seeds.add(seed)
+            super().__init__(rows, config, seed, epoch)
+
+    monkeypatch.setattr(fitting, "TrainingBatches", Heard)
+    fit("blood-cnn", seed=7, epochs=1)
+    assert seeds == {7}
+
+
+def test_the_optimizer_is_the_one_that_is_asked_for(project: Path) -> None:
+    base = dataclasses.replace(params.load().config("blood-cnn"), beta_1=0.8, beta_2=0.95, schedule="constant")
+    adamw = dataclasses.replace(base, optimizer="adamw")
+    for settled, kind in ((base, keras.optimizers.Lion), (adamw, keras.optimizers.AdamW)):
+        chosen = optimizers.make(settled, peak=0.1, steps=1)
+        assert type(chosen) is kind
+        assert (chosen.beta_1, chosen.beta_2) == (0.8, 0.95)

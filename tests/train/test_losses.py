@@ -284,3 +284,10 @@ def test_overlap_needs_masks() -> None:
     with pytest.raises(InputError, match="'overlap_loss' is dice, which needs a task with masks"):
         losses.make(config("dice"), [1, 1], dense=False)
     assert type(losses.make(config("none"), [1, 1], dense=False)) is WeightedCrossEntropy
+
+
+@pytest.mark.parametrize("overlap", ["none", "dice"])
+def test_the_loss_smooths_as_configured(overlap: Any) -> None:
+    chosen = losses.make(dataclasses.replace(config(overlap), label_smoothing=0.1), [1, 2], dense=True)
+    assert chosen.label_smoothing == 0.1
+    assert chosen.class_weights == [1, 2]

@@ -18,6 +18,8 @@ from terracyte.models.serialization import read_model
 from terracyte.params import row
 from terracyte.params.row import data_hash
 from terracyte.train import checkpoints
+from terracyte.train.fit import Fitting
+from terracyte.train.variant import train_row
 from tests import balanced_project
 from tests.conftest import ROOT, Edit
 
@@ -197,3 +199,22 @@ def test_other_code_that_trains_finds_no_checkpoint(tmp_path: Path) -> None:
     with (tmp_path / "terracyte/train/losses.py").open("a") as stream:
         stream.write("# may decide one\n")
     assert place() != before
+
+
+def test_each_training_is_given_what_its_row_says(project: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
+    balanced_project.write(project)
+    weights = [0.5, 1.0, 1.5, 1.0]
+    files.write_json(paths.balance("blood"), {"class_weights": weights, "splits": {"train": {"images": 16}}})
+    edit("seeds", [3])
+    balanced_project.configure()
+    monkeypatch.setattr("terracyte.tracking.training_run", MagicMock())
+    monkeypatch.setattr(paths, "backbone", lambda variant, member=0: Path(f"{variant}-{member}.h5"))
+
+    def told(self: Fitting) -> None:
+        assert (self.seed, self.class_weights, self.pretrained) == (3, weights, Path("blood-cnn-0.h5"))
+        assert self.config == params.load().config("blood-cnn")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Fitting, "run", told)
+    with pytest.raises(KeyboardInterrupt):
+        train_row(row.read("blood", "blood-cnn"), "", params.load().compute)
