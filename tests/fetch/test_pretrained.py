@@ -207,3 +207,21 @@ def test_addresses_and_checksums_are_those_of_keras() -> None:
         assert f"https://storage.googleapis.com/tensorflow/keras-applications/{path}".startswith(base)
         key = Path(path).stem.removeprefix("weights_mobilenet_v3_").removesuffix("_no_top_v2").removesuffix("_notop")
         assert family.WEIGHTS_HASHES[key][1] == checksum
+
+
+def test_each_backbone_has_its_own_file(edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
+    larger = PLACED.with_name("mobilenet_v3_large_minimalistic_imagenet_notop.weights.h5")
+    PLACED.write_bytes(b"small")
+    larger.write_bytes(b"large")
+    edit(f"variants.{NAME}.members", [{}, {"size": "large"}])
+    monkeypatch.setattr(pretrained, "_check", lambda *_: None)
+    fetch(edit, weights="imagenet")
+    copies = [paths.backbone(NAME, member) for member in (0, 1)]
+    assert [copy and copy.read_bytes() for copy in copies] == [b"small", b"large"]
+
+
+def test_the_tuned_variant_has_its_weights_though_it_is_no_row(edit: Edit, real: bytes) -> None:
+    PLACED.write_bytes(real)
+    edit("rows", {"blood-baseline": "blood", "mars-unet_1": "mars"})
+    assert params.load().tune["blood"].variant == NAME
+    assert fetch(edit, weights="imagenet").name == IMAGENET

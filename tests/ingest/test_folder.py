@@ -291,6 +291,7 @@ def test_unknown_and_missing_classes_are_named(blood: None, refusal: Refusal) ->
         (["big rock", "bed rock"], "br", None),
         (["big rock", "sand"], "BR", 0),
         (["br", "big rock"], "BR", 0),
+        (["Cat", "cat"], "cat", 1),
         (["immature granulocyte", "x"], "Immature - Granulocyte", 0),
         (["immature granulocyte", "x"], "IMMATURE_granulocyte", 0),
     ],

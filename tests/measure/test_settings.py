@@ -97,3 +97,30 @@ def test_what_is_left_out_is_measured_and_recorded() -> None:
     assert record == {"measured": {"group_correlation": split.group_correlation}} == {
         "measured": {"group_correlation": 0.75}
     }  # fmt: skip
+
+
+def test_both_images_of_a_pair_have_a_partner() -> None:
+    assert thresholds.copies(100, pairs((0, 1, 0.97), (2, 3, 0.97))) == 0.97  # four of a hundred
+
+
+@pytest.mark.parametrize(("most", "expected"), [(0.1, 0.4), (0.5, 0.64), (0.9, 0.95)])
+def test_one_image_of_a_hundred_may_be_nearly_off_the_distribution(
+    most: float, expected: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thresholds, "isolation", lambda *_: np.linspace(0, most, 101))
+    images = textures(BLOOD, 2)
+    assert thresholds.distance(images, blood_manifest(images, [0, 1])) == expected
+
+
+def test_exact_copies_and_dropped_images_are_not_measured() -> None:
+    images = textures(BLOOD, 40)
+    images[20:] = images[:20]
+    rows = blood_manifest(images, [0, 1, 1, 2] * 10)
+    assert settings.cleaning(empty(params.Clean), images, rows)[0].near_duplicate_correlation == 0.93
+    images[21:] = np.clip(images[20] + np.arange(19)[:, None, None, None], 0, 255)  # as alike as can be
+    rows = blood_manifest(images, [0, 1, 1, 2] * 10)
+    found = [
+        settings.splitting(build(params.Balance, {}, ""), images, rows.assign(keep=kept))[0].group_correlation
+        for kept in (rows["id"] < 21, True)
+    ]
+    assert found[0] == 0.75 < found[1]

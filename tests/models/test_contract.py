@@ -360,3 +360,72 @@ def test_input_dropout_hides_values_in_training_only(case: str) -> None:
     hidden = np.asarray(layer(np.ones((1, 100, 100, 1), np.float32), training=True))
     assert set(np.unique(hidden)) == {0.0, 2.0}
     assert np.mean(hidden == 0) == pytest.approx(0.5, abs=0.03)
+
+
+def between(model: keras.Model, *names: str) -> list[Any]:
+    """What layers give for the images of the model's problem."""
+    shown = images(MARS if len(model.output_shape) == 4 else BLOOD)
+    found = keras.Model(model.input, [model.get_layer(name).output for name in names])(shown, training=False)
+    return [keras.ops.convert_to_numpy(each) for each in keras.tree.flatten(found)]
+
+
+@pytest.mark.parametrize(("case", "joined"), [("unet", "concatenate"), ("unet-added", "add")])
+def test_the_decoder_joins_what_it_has_with_the_encoder_s(case: str, joined: str) -> None:
+    layers = ("decoder_0_upsampling", "encoder_0_2_relu", "decoder_0_shortcut")
+    own, shortcut, found = between(shared(case), *layers)
+    np.testing.assert_array_equal(
+        found, np.concatenate([own, shortcut], -1) if joined == "concatenate" else own + shortcut
+    )
+
+
+@pytest.mark.parametrize(("case", "block"), [("unet-squeeze_excite", "encoder_0"), ("cnn-squeeze_excite", "stage_0")])
+def test_channels_whose_gate_is_closed_say_nothing(case: str, block: str) -> None:
+    model = fresh(case)
+    gate = model.get_layer(f"{block}_excite_2")
+    kernel, bias = gate.get_weights()
+    gate.set_weights([np.zeros_like(kernel), np.where(np.arange(len(bias)) == 1, 1e3, -1e3)])
+    if case == "cnn-squeeze_excite":  # the block's shortcut goes round the gates
+        before, after = between(model, "stem_pooling", "stage_0_add")
+        passed = after - before
+    else:
+        (passed,) = between(model, f"{block}_pooling")
+    assert (passed != 0).any(axis=(0, 1, 2)).tolist() == [False, True, False, False]
+
+
+@pytest.mark.parametrize("case", ["unet", "unet-residual", "cnn"])
+def test_there_are_gates_only_where_they_are_asked_for(case: str) -> None:
+    assert not [layer.name for layer in shared(case).layers if "excite" in layer.name]
+
+
+def test_stages_of_a_cnn_halve_the_resolution_and_double_the_filters() -> None:
+    found = between(models.build(config("cnn", depth=3), BLOOD), *(f"stage_{n}_relu" for n in range(3)))
+    assert [each.shape[1:] for each in found] == [(8, 8, 4), (4, 4, 8), (2, 2, 16)]
+
+
+@pytest.mark.parametrize(
+    ("case", "mean", "deviation"),
+    [("mobilenet_v3", None, None), ("unet-mobilenet_v3", None, None), ("unet-efficientnet_lite", 114.5, 57.4)],
+)
+def test_a_backbone_sees_grey_values(case: str, mean: float | None, deviation: float) -> None:
+    (seen,) = between(shared(case), "grey_values")
+    if mean is None:
+        np.testing.assert_allclose(seen, images(CASES[case][1]), atol=1e-3)
+    else:  # those of ImageNet
+        np.testing.assert_allclose(seen.mean(axis=(1, 2, 3)), mean, atol=0.1)
+        np.testing.assert_allclose(seen.std(axis=(1, 2, 3)), deviation, atol=0.1)
+
+
+@pytest.mark.parametrize("case", ["cnn", "mobilenet_v3", "unet"])
+def test_each_rate_of_dropout_is_its_own(case: str) -> None:
+    of, problem = CASES[case]
+    model = models.build(dataclasses.replace(of, dropout=0.3, input_dropout=0.2), problem)
+    assert (model.get_layer("dropout").rate, model.get_layer("input_dropout").rate) == (0.3, 0.2)
+
+
+@pytest.mark.parametrize("case", ["cnn", "unet-attention", "mobilenet_v3"])
+def test_penalties_are_of_all_kernels_but_a_backbone_s(case: str) -> None:
+    of, problem = CASES[case]
+    model = models.build(dataclasses.replace(of, l1=0.01, l2=0.1), problem)
+    kernels = [keras.ops.convert_to_numpy(layer.kernel) for layer in model.layers if hasattr(layer, "kernel")]
+    expected = sum(0.01 * np.abs(kernel).sum() + 0.1 * (kernel**2).sum() for kernel in kernels)
+    assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-4)

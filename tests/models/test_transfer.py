@@ -123,3 +123,20 @@ def test_an_encoder_shows_what_strided_blocks_read(tmp_path: Path) -> None:
 def test_a_standardized_encoder_sees_neither_exposure_nor_contrast() -> None:
     model, x = unet(standardize=True), images(channels=1) / 2
     np.testing.assert_allclose(predict(model, x * 1.5 + 20), predict(model, x), atol=0.01)
+
+
+def test_the_last_layers_are_trained_first() -> None:
+    model = build(**MOBILENET)
+    transfer.set_trainable_share(model, 0.5)
+    kinds = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+    trained = [layer.trainable for layer in model.get_layer("backbone").layers if isinstance(layer, kinds)]
+    assert trained == sorted(trained)
+    assert 0.3 < np.mean(trained) < 0.7
+
+
+def test_statistics_follow_quickly_where_nothing_was_pretrained(tmp_path: Path) -> None:
+    network = backbones.small_mobilenet_v3(minimalistic=True, include_top=False, weights=None, input_shape=(32, 32, 3))
+    network.save_weights(tmp_path / "any.weights.h5")
+    for pretrained, momentum in ((None, 0.9), (tmp_path / "any.weights.h5", 0.999)):
+        found = build(pretrained, **MOBILENET).get_layer("backbone").layers
+        assert {layer.momentum for layer in found if isinstance(layer, keras.layers.BatchNormalization)} == {momentum}

@@ -451,3 +451,16 @@ def test_a_slow_machine_is_proposed_fewer_epochs(speed: float, epochs: int, monk
     class_folders("a", "b", count=40, shape=(128, 128, 3))
     monkeypatch.setattr(proposal, "relative_speed", lambda: speed)
     assert made().reference["mine"]["epochs"] == epochs
+
+
+def test_size_depth_epochs_and_minutes_follow_from_the_images(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class_folders("a", "b", shape=(64, 256, 3))
+    monkeypatch.setattr(proposal, "relative_speed", lambda: 1 / 1024)
+    settings = made()
+    spec, reference = settings.tasks["mine"], settings.reference["mine"]
+    assert (spec.height, spec.width, reference["depth"]) == (32, 128, 2)
+    # 8 of 12 images are for training; of 32x128 pixels 17.2 are trained in a minute
+    assert (reference["epochs"], reference["weight_averaging"]) == (17, 0.9)
+    assert "a row takes about             8 min of one core" in capsys.readouterr().out

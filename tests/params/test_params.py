@@ -1,6 +1,7 @@
 """params.yaml: what is wrong gets one line that names it; variants resolve by precedence."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from terracyte import params
 from terracyte.core import files, paths
 from terracyte.core.errors import InputError
+from terracyte.core.hashing import file_hash
+from terracyte.fetch import initialisation
 from terracyte.params import row
 from tests import balanced_project
 from tests.conftest import ROOT, Edit
@@ -322,3 +325,25 @@ def test_what_configure_writes_is_read_back(project: Path, edit: Edit) -> None:
     files.write_json(paths.config("mars", "mars-unet_1"), {"variant": "mars-unet_1"})
     with pytest.raises(InputError, match=r"configs/mars-unet_1\.json: 'task' is missing"):
         row.read("mars", "mars-unet_1")
+
+
+def test_each_member_starts_from_the_weights_that_were_fetched_for_it(project: Path, edit: Edit) -> None:
+    balanced_project.write(project)
+    Path("a.weights.h5").write_bytes(b"weights")
+    shutil.rmtree(paths.pretrained("mars-unet_1"))
+    initialisation.write(paths.pretrained("mars-unet_1", 0), row.RANDOM)
+    initialisation.write(paths.pretrained("mars-unet_1", 1), row.IMAGENET, Path("a.weights.h5"))
+    edit("variants.mars-unet_1.members", [{}, {}])
+    balanced_project.configure()
+    starts = row.read("mars", "mars-unet_1").starts
+    assert [(each.initialisation, each.weights_hash) for each in starts] == [
+        (row.RANDOM, ""),
+        (row.IMAGENET, file_hash(Path("a.weights.h5"))),
+    ]
+
+
+def test_other_class_weights_are_other_data(project: Path) -> None:
+    balanced_project.write(project)
+    before = row.data_hash("mars")
+    files.write_json(paths.balance("mars"), {"class_weights": [0.0, 1.0, 1.0, 2.0]})
+    assert row.data_hash("mars") != before

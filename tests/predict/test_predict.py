@@ -424,3 +424,22 @@ def test_a_damaged_file_of_a_champion_is_one_line(
     said = refused(capsys, "blood", folder("blood"))
     assert said.startswith(f"error: data/blood/champion/{name} ")
     assert "bring it back with `dvc checkout data/blood/champion`" in said
+
+
+def test_rows_are_named_by_their_place_in_the_whole_array(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "_CHUNK_BYTES", 3 * HEIGHT * WIDTH * 3)
+    np.save("many.npy", np.stack([image("blood", seed) for seed in range(7)]))
+    found = predict("blood", Path("many.npy"), "--batch", "2")["image"]
+    assert list(found) == [f"many[{row}]" for row in range(7)]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_confidence_is_calibrated_by_the_champion_s_temperature(task: str) -> None:
+    given = np.load(paths.images(task))[:2]
+    file = paths.champion(task) / champion.CALIBRATION
+    found = []
+    for temperature in (1.0, 4.0):
+        files.write_json(file, {**files.read_json(file), "temperature": temperature})
+        found.append(np.log(predictor.read(paths.champion(task)).predict(given).probabilities))
+    sharp, flat = (each - each.mean(axis=-1, keepdims=True) for each in found)
+    np.testing.assert_allclose(flat, sharp / 4, atol=1e-4)

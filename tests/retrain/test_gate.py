@@ -222,3 +222,13 @@ def test_a_comment_fits_what_github_takes() -> None:
         text = comment.write("main", 40 * "a", [retrained(heads)], details, promoted=False)
         assert len(text) <= comment.LIMIT
         assert text.endswith("The rest is too long for a comment: see the files of this run.\n")
+
+
+def test_the_base_is_the_commit_where_the_change_left_it(repository: Path) -> None:
+    left = git("rev-parse", "HEAD")
+    git("switch", "--quiet", "--create", "change")
+    git("switch", "--quiet", "main")
+    git("commit", "--quiet", "--allow-empty", "-m", "later")
+    git("switch", "--quiet", "change")
+    git("commit", "--quiet", "--allow-empty", "-m", "the change")
+    assert revision.common_commit("main") == left

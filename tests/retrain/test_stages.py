@@ -96,7 +96,9 @@ def test_a_damaged_lock_is_one_line(tmp_path: Path, content: str, expected: str)
         lock.stages(tmp_path)
 
 
-def test_one_retraining_of_two_experiments(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_retraining_of_two_experiments(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     stage = "stages: {evaluate: {cmd: echo scored > done, deps: [source], outs: [done]}}"
     shutil.copytree(paths.METRICS, Path("real") / paths.METRICS)
     for file in finished.glob("*.yaml"):
@@ -108,15 +110,17 @@ def test_one_retraining_of_two_experiments(finished: Path, capsys: pytest.Captur
     dvc.run("init", "--quiet")
     champion = files.read_json(paths.promotion("blood"))["champion"]["variant"]
     (Path("real") / paths.scores("blood", champion)).unlink()
+    monkeypatch.setattr(pipeline, "finish", lambda *_, **__: pytest.fail("promoted although the gate stopped it"))
 
-    assert not retraining.retrain("HEAD", [Path(), Path("real"), Path()])
+    assert not retraining.retrain("HEAD", [Path("real"), Path(), Path("real")], promote=True)
     summary = files.read_json(retraining.OUTPUT / "summary.json")
+    assert not summary["promoted"]
     assert [(each["experiment"], each["changed"]) for each in summary["experiments"]] == [
-        (".", ["evaluate"]),
         ("real", ["evaluate"]),
+        (".", ["evaluate"]),
     ]
     stopped = [bool(verdict["reasons"]) for each in summary["experiments"] for verdict in each["verdicts"]]
-    assert stopped == [False, False, True, False]
+    assert stopped == [True, False, False, False]
     assert f"**Stopped.** The champion `{champion}` has no scores: real/metrics" in capsys.readouterr().out
 
 

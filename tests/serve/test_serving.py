@@ -29,8 +29,10 @@ from starlette.types import ASGIApp, Message
 from benchmarks import serving
 from terracyte import cli, params, tasks
 from terracyte.core import files, listening, paths
+from terracyte.predict import outputs
 from terracyte.predict.predictor import Predictor
-from terracyte.serve import mlflow_model, uploads
+from terracyte.rendering.pictures import PALETTE
+from terracyte.serve import answers, mlflow_model, uploads
 from terracyte.serve.examples import examples
 from terracyte.serve.mlflow_server import scoring_server
 from terracyte.serve.site import application
@@ -369,10 +371,11 @@ def test_examples_are_validation_images_of_each_class(champions: Path, monkeypat
     assert {each.title for each in shown} == set(task.classes)
     images = np.load(paths.images("blood"))
     manifest = pd.read_parquet(paths.balance_manifest("blood"))
-    validation = images[manifest[manifest["split"] == "validation"]["id"]]
+    rows = manifest[manifest["split"] == "validation"]
+    validation, titles = images[rows["id"]], np.array(task.classes)[rows["label"]]
     for each in shown:
         image = np.asarray(Image.open(io.BytesIO(each.png)))
-        assert (validation == image).all(axis=(1, 2, 3)).any()
+        assert each.title in titles[(validation == image).all(axis=(1, 2, 3))]
     # of a champion whose classes are not the checkout's any more, labels say nothing
     assert examples(tasks.of(task.name, dataclasses.replace(task.spec, classes=task.classes[::-1]))) == []
     paths.images("blood").unlink()
@@ -485,3 +488,42 @@ def answer(port: int, body: bytes) -> Any:
             return json.load(found)
         time.sleep(0.2)
     raise AssertionError("no answer")
+
+
+def test_each_answer_is_of_its_own_image(served: tuple[Site, Predictor], champions_template: Path) -> None:
+    _, predictor = served
+    known = np.load(champions_template / paths.images(predictor.task.name))
+    images = np.concatenate([pixels(predictor, 1).astype(np.uint8), known])
+    expected = predictor.predict(images)
+    found = answers.answers(predictor, images)
+    assert [each["unfamiliar"] for each in found] == expected.unfamiliar.tolist()
+    assert {each["unfamiliar"] for each in found} == {True, False}
+    for each, values in zip(found, outputs.shares(predictor, expected), strict=True):
+        by_class = each["shares"] if predictor.task.dense else each["probabilities"]
+        assert by_class == pytest.approx(dict(zip(predictor.classes, values, strict=True)), abs=1e-5)
+
+
+def test_a_full_batch_is_no_problem() -> None:
+    assert answers.problem(np.full((answers.LARGEST_BATCH, 2, 2, 1), 7.0)) is None
+
+
+@pytest.mark.parametrize("served", ["blood"], indirect=True)
+def test_pixels_with_a_point_are_rounded(served: tuple[Site, Predictor]) -> None:
+    site, predictor = served
+    images = pixels(predictor) // 2
+    bodies = (json.dumps({"inputs": each.tolist()}).encode() for each in (images + 0.6, images + 1))
+    found, expected = (site.json("POST", "/invocations", body) for body in bodies)
+    assert found == expected
+
+
+@pytest.mark.parametrize("served", ["mars"], indirect=True)
+def test_the_page_is_told_the_champion_s_size_colours_and_score(
+    served: tuple[Site, Predictor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, predictor = served
+    monkeypatch.setattr(predictor.task, "image_shape", (64, 32, 1))
+    for key, value in (("score", 0.5), ("together", 0.75)):
+        monkeypatch.setitem(predictor.record, key, value)
+    about = site.json("GET", "/about")[1]
+    assert (about["size"], about["score"]) == ([32, 64], 0.75)
+    assert [each["colour"] for each in about["classes"]] == list(PALETTE[1:4])  # as overlays paint them

@@ -255,3 +255,10 @@ def test_a_named_variant_of_another_task_is_refused(
     (line,) = capsys.readouterr().err.splitlines()
     assert "blood-weak" in line
     assert "mars" in line
+
+
+def test_where_all_are_marked_the_best_is_submitted(trained: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
+    fewer_seeds(edit)
+    for name in SCORES:
+        edit(f"variants.blood-{name}.marked", "the challenge forbids it")
+    assert submit("blood", monkeypatch)["variant"] == f"blood-{BEST}"

@@ -21,6 +21,7 @@ import pytest
 from terracyte import params, tasks, tracking
 from terracyte.core import files, paths, processes
 from terracyte.core.errors import InputError
+from terracyte.core.git import tags as git_tags
 from terracyte.params.row import RANDOM, Identity, Row, Start
 from terracyte.report import runs, ui
 from terracyte.serve import registry
@@ -28,6 +29,7 @@ from terracyte.serve.registry import Entry
 from terracyte.tracking import store
 from terracyte.tracking.client import connected, experiment_id
 from terracyte.tracking.run_matching import Finished
+from tests.conftest import commit, git
 from tests.finished_project import TUNING
 
 mlflow = pytest.importorskip("mlflow")
@@ -788,3 +790,49 @@ def test_a_champion_is_registered_as_it_is_served(entry: Entry, champions_templa
     files.write_json(folder / "calibration.json", {"temperature": 3.0})
     registry.register("mars", [whole])
     assert registered()[2][2] == ["candidate", "champion"]
+
+
+def test_variants_of_one_configuration_have_runs_of_their_own() -> None:
+    twin = Identity(row=dataclasses.replace(identity().row, variant="mars-twin"), seed=0)
+    assert twin.fingerprint == identity().fingerprint
+    current = tracking.reconcile("mars", [finished(identity()), finished(twin)])
+    assert len(set(current.values())) == 2
+    assert tracking.reconcile("mars", [finished(identity()), finished(twin)]) == current
+
+
+def test_a_run_that_was_killed_after_its_last_epoch_is_none_of_a_finished_training() -> None:
+    with contextlib.suppress(KeyboardInterrupt), tracking.training_run(identity(), "") as live:
+        live.log_epoch(2, {"loss": 1.0})
+        raise KeyboardInterrupt
+    (run,) = tracking.reconcile("mars", [finished(identity())]).values()
+    assert history(run, "loss") == [(1, 2.0), (2, 1.0)]
+
+
+def test_the_published_score_is_a_tag() -> None:
+    first, second = finished(identity()), finished(identity("mars-unet_final"))
+    current = tracking.reconcile("mars", [first, dataclasses.replace(second, published=0.7322)])
+    published = {run.info.run_id: run.data.tags["published"] for run in all_runs()}
+    assert [published[run] for run in current.values()] == ["no", "0.7322"]
+
+
+def test_a_run_knows_its_commit_and_whether_tracked_files_differ(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "clone").mkdir()
+    monkeypatch.chdir(tmp_path / "clone")
+    Path("tracked").touch()
+    commit()
+    Path("untracked").touch()
+    clean = {"git_commit": git("rev-parse", "HEAD"), "git_dirty": "false"}
+    assert git_tags() == clean
+    Path("tracked").write_text("other")
+    assert git_tags() == clean | {"git_dirty": "true"}
+
+
+def test_an_experiment_in_a_folder_has_a_record_of_its_own(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "stages").mkdir()
+    assert (store.experiment_name("mars"), store.model_name("mars")) == ("mars", "terracyte-mars")
+    (project / "real").mkdir()
+    monkeypatch.chdir(project / "real")
+    assert (store.experiment_name("mars"), store.model_name("mars")) == ("real/mars", "terracyte-real-mars")
+    assert store.database().resolve() == project / "data/mlflow/mlflow.db"

@@ -43,3 +43,14 @@ def test_each_pixel_of_a_patch_gets_the_offsets(patch: Literal[1, 2]) -> None:
     added = np.array([0, 1, -2], np.float32)
     class_offsets.add(model, added)
     np.testing.assert_allclose(model.predict_on_batch(images), before + added, atol=1e-5)
+
+
+def test_of_equally_good_offsets_the_one_nearest_to_0_is_taken() -> None:
+    np.testing.assert_array_equal(class_offsets.fit(lambda tried: float(tried[1] <= -1), 2, (0, 1)), [0, -1])
+
+
+def test_an_offset_is_looked_at_again_after_the_others() -> None:
+    def score(tried: NDArray[np.float32]) -> float:
+        return -2 * abs(float(tried[0]) - 1.5) - abs(float(tried[1] - tried[0]))
+
+    np.testing.assert_array_equal(class_offsets.fit(score, 2, (0, 1)), [1.5, 1.5])

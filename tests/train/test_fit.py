@@ -482,3 +482,15 @@ def test_the_optimizer_is_the_one_that_is_asked_for(project: Path) -> None:
         chosen = optimizers.make(settled, peak=0.1, steps=1)
         assert type(chosen) is kind
         assert (chosen.beta_1, chosen.beta_2) == (0.8, 0.95)
+
+
+def test_offsets_count_clean_and_shifted_images_alike(
+    finished_blood: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[float] = []
+    monkeypatch.setattr(class_offsets, "fit", lambda score, *_: heard.append(score(np.zeros(4, np.float32))))
+    monkeypatch.chdir(finished_blood.folder)
+    shown = validation_of("blood")
+    monkeypatch.setattr(validation, "_headline", lambda rows, *_: 0.2 if rows is shown.rows else 0.8)
+    shown.offsets(finished_blood.fitted.model)
+    assert heard == [0.5]

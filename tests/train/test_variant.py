@@ -206,12 +206,13 @@ def test_each_training_is_given_what_its_row_says(project: Path, edit: Edit, mon
     weights = [0.5, 1.0, 1.5, 1.0]
     files.write_json(paths.balance("blood"), {"class_weights": weights, "splits": {"train": {"images": 16}}})
     edit("seeds", [3])
+    edit("variants.blood-cnn.members", [{"width": 5}, {}])
     balanced_project.configure()
     monkeypatch.setattr("terracyte.tracking.training_run", MagicMock())
     monkeypatch.setattr(paths, "backbone", lambda variant, member=0: Path(f"{variant}-{member}.h5"))
 
     def told(self: Fitting) -> None:
-        assert (self.seed, self.class_weights, self.pretrained) == (3, weights, Path("blood-cnn-0.h5"))
+        assert (self.seed, self.class_weights, self.pretrained) == (3, weights, Path("blood-cnn-1.h5"))
         assert self.config == params.load().config("blood-cnn")
         raise KeyboardInterrupt
 

@@ -24,7 +24,12 @@ from terracyte.core import files, paths
 from terracyte.core.errors import InputError, UnusableFileError
 from terracyte.params import Compute, yaml_files
 from terracyte.params.row import Identity
+from terracyte.params.variant import Config
 from terracyte.report import search_text
+from terracyte.tasks.task import Task
+from terracyte.train import batches
+from terracyte.train.batches import Rows
+from terracyte.train.fit import Fitting
 from terracyte.tune import search, study
 from terracyte.tune import trial as trials
 from terracyte.tune.study import Outcome
@@ -358,3 +363,55 @@ def test_tuned_values_are_what_training_reads(monkeypatch: pytest.MonkeyPatch) -
 def resolved(name: str) -> Identity:
     """The first training of a row, as it would be configured now."""
     return next(row for row in rows.resolve(params.load(), "mars") if row.variant == name).identities[0]
+
+
+def test_the_reference_and_the_best_values_are_trained_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = pretend(monkeypatch, {"reference": 0.5, "winner": 0.6})
+    settings = params.load()
+    best = search.search(settings, "mars")["best"]["values"]
+    repeats = {job.whose: job.training.config for job in done if isinstance(job, ConfirmationJob)}
+    assert repeats == {"reference": settings.trial("mars", {}), "winner": settings.trial("mars", best)}
+
+
+@pytest.mark.parametrize(("winner", "confirmed"), [([0.4, 0.9], False), ([0.6, 0.75], True)])
+def test_a_winner_needs_the_better_mean(winner: list[float], confirmed: bool) -> None:
+    assert search._is_confirmed({"seeds": [1.0, 2.0], "reference": [0.5, 0.8], "winner": winner}) == confirmed
+
+
+def test_a_trial_is_given_what_its_search_says_and_is_pruned_by_its_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "backbone", lambda variant: Path(f"{variant}.h5"))
+    read, seeds = batches.read_training, []
+
+    def heard(task: Task, config: Config, seed: int) -> tuple[Rows, Rows]:
+        seeds.append(seed)
+        return read(task, config, seed)
+
+    def told(self: Fitting) -> None:
+        assert (self.seed, self.pretrained) == (7, Path("mars-unet_final.h5"))
+        assert (self.config.dropout, len(self.training), len(self.validation)) == (0.4, 8, 4)
+        self.on_epoch(1, {"val_mean_iou": 0.25, f"val_{self.training.task.selection}": 0.5, "val_loss": 9.0})
+
+    monkeypatch.setattr(batches, "read_training", heard)
+    monkeypatch.setattr(Fitting, "run", told)
+    job = TrialJob(0, trials.training(params.load(), "mars", {"dropout": 0.4}, 7, "a"))
+    asked: list[Any] = []
+
+    def prune(epoch: Any) -> bool:
+        asked.append(epoch)
+        return True
+
+    assert trials.run(job, prune) == Outcome(state="pruned")
+    assert (asked, seeds) == ([(1, 0.5)], [7])
+
+
+def test_other_data_weights_spaces_and_pruners_make_another_study(edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [trials.study_name(params.load(), "mars")]
+    edit("tune.mars.pruner", "hyperband")
+    names.append(trials.study_name(params.load(), "mars"))
+    edit("tune.mars.space.dropout.high", 0.6)
+    names.append(trials.study_name(params.load(), "mars"))
+    files.write_json(paths.balance("mars"), {"class_weights": [0.0, 1.0, 1.0, 2.0]})
+    names.append(trials.study_name(params.load(), "mars"))
+    monkeypatch.setattr(paths, "backbone", lambda _: paths.PARAMS)
+    names.append(trials.study_name(params.load(), "mars"))
+    assert len(set(names)) == 5

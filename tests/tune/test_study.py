@@ -408,3 +408,18 @@ def test_a_damaged_journal_is_one_line(damage: bytes) -> None:
     file.write_bytes(damage + file.read_bytes())
     with pytest.raises(InputError, match=r"(?s)mars-a\.journal is damaged \(.*\): move it away"):
         study()
+
+
+@pytest.mark.parametrize(("pruner", "kind"), [("median", "MedianPruner"), ("hyperband", "HyperbandPruner")])
+def test_the_pruner_is_the_one_that_is_asked_for(pruner: str, kind: str) -> None:
+    assert type(study(pruner=pruner)._study.pruner).__name__ == kind
+
+
+def test_each_key_is_drawn_by_itself_and_on_its_scale() -> None:
+    space = {name: Dimension(low=1e-6, high=1, scale="log") for name in ("weight_decay", "learning_rate")}
+    record = Study("drawn", Tune(variant="a", trials=9, space=space), dict.fromkeys(space, 0.5), 1)
+    run(record, trials=9)
+    drawn = [trial.values for trial in record.trials()[1:]]
+    assert all(values["weight_decay"] != values["learning_rate"] for values in drawn)
+    # a half of them in the mean; on a linear scale none
+    assert 0 < sum(float(str(values["learning_rate"])) < 1e-3 for values in drawn) < 8

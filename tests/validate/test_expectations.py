@@ -240,3 +240,36 @@ def test_bounds_in_the_wrong_order_are_refused(edit: Edit) -> None:
     edit("validate.blood.brightness", [200, 100])
     with pytest.raises(InputError, match=r"'validate.<task>.brightness' is 200 to 100"):
         params.load()
+
+
+def test_shares_are_of_all_pixels_and_have_both_bounds(edit: Edit) -> None:
+    edit("validate.mars.class_share", {"low": 0.05, "high": 0.2})
+    task, manifest = write("mars")
+    manifest[[f"pixels_{k}" for k in range(5)]] = [4096, 2048, 1024, 512, 512]
+    (shares,) = [each for each in raw(task, manifest)["expectations"] if each["column"] == "share"]
+    assert [(each["row"], each["value"]) for each in shares["examples"]] == [(task.classes[1], 0.25)]
+
+
+def test_as_many_repeats_as_declared_are_expected(edit: Edit) -> None:
+    edit("validate.mars.repeats_high", 2)
+    task, manifest = write("mars")
+    for column in ("content_hash", "mask_hash"):
+        manifest[column] = manifest[column].mask(manifest["id"] < 2, "twice").mask(manifest["id"] > 12, "thrice")
+    found = failures(raw(task, manifest))
+    assert (found["repeats"], found["mask_repeats"]) == (3, 3)
+
+
+def test_a_black_image_among_others_stops_nothing() -> None:
+    task, manifest = write("blood")
+    for column in ("brightness", "contrast"):
+        put(column, 3, 0.0)(manifest)
+    assert failures(raw(task, manifest))["brightness"] == 1
+
+
+def test_oddities_of_kept_images_are_recorded() -> None:
+    task, manifest = write("blood")
+    dropped = manifest["id"] == 8
+    manifest = manifest.assign(keep=~dropped, reason=np.where(dropped, "off_distribution", ""))
+    for row in (7, 8):
+        put("brightness", row, 254.5)(manifest)
+    assert failures(cleaned(task, manifest))["brightness"] == 1
