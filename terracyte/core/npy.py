@@ -81,8 +81,14 @@ def mapped(path: Path) -> NDArray[Any]:
     """
     opening.require_file(path)
     with path.open("rb") as stream:
-        read_header(stream)  # NumPy fails in more ways
-    return np.lib.format.open_memmap(path, "r")
+        header, start = read_header(stream), stream.tell()
+    if header.dtype.hasobject:
+        raise ValueError("it holds objects, which are never unpickled")
+    if path.stat().st_size < start + header.size:
+        raise ValueError(f"it ends before the numbers of its shape {header.shape}")
+    order: Any = "F" if header.fortran else "C"
+    # not NumPy's `open_memmap`, which reads the header again, and warns of Python 2's
+    return np.memmap(path, header.dtype, "r", start, header.shape, order)
 
 
 @contextmanager
