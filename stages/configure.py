@@ -1,4 +1,4 @@
-"""configure: each row's configuration, resolved: all that its training, evaluation and tables need to know."""
+"""configure: resolve each row's configuration: all that its training, evaluation and tables need."""
 
 import argparse
 
@@ -6,7 +6,7 @@ from terracyte.core.errors import guarded
 
 
 def main() -> None:
-    """Write the files of a task."""
+    """Write the configurations of one task's rows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", help="a name of params.yaml: tasks")
     task = parser.parse_args().task

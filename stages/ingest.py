@@ -1,4 +1,4 @@
-"""ingest: any source into the raw form in data/<task>/raw."""
+"""ingest: convert any source into the raw form in data/<task>/raw."""
 
 import argparse
 

@@ -16,7 +16,7 @@ def main() -> None:
 
     settings = params.load()
     task = tasks.make(name, settings)
-    # Keras takes seconds to import: after all that can be wrong with the arguments
+    # Keras takes seconds to import: check the arguments first
     with quiet.importing_keras():
         from terracyte.promote import decision
 

@@ -6,7 +6,7 @@ from terracyte.core.errors import guarded
 
 
 def main() -> None:
-    """Nothing is written unless all of it can be made."""
+    """Report one task; nothing is written unless all parts can be made."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", help="a name of params.yaml: tasks")
     name = parser.parse_args().task

@@ -1,4 +1,4 @@
-"""submit: what the challenge asks for, made with the task's best model by validation."""
+"""submit: write the files that the challenge asks for, made with the task's best model by validation."""
 
 import argparse
 
@@ -17,7 +17,7 @@ def main() -> None:
 
     settings = params.load()
     task = tasks.make(arguments.task, settings)
-    # Keras takes seconds to import: after all that can be wrong with the arguments
+    # Keras takes seconds to import: check the arguments first
     with quiet.importing_keras():
         from terracyte.submit import submission
 

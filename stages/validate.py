@@ -1,4 +1,4 @@
-"""validate: what must hold stops the pipeline, what is odd is recorded for clean."""
+"""validate: check the raw data; a broken requirement stops the pipeline, an oddity is recorded and left to clean."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""Where work runs: in this process and processes of this machine, or on a Ray cluster."""
+"""Run work in this process and other processes of this machine, or on a Ray cluster."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -29,16 +29,16 @@ def run(
     times in all. All processes end with this one, however it ends.
 
     Args:
-        function: a module's own function of a job and of `Ask`; what it gets and returns can be pickled. It runs in
-            a folder that holds `inputs`, the project's or one like it.
-        jobs: taken one by one, when there is room; a result is yielded before the next job is taken.
-        compute: where, and how many at a time.
-        inputs: what `function` reads.
-        answer: this process's reply to a job's message.
+        function: a module-level function of a job and an `Ask`; what it gets and returns can be pickled. It runs in a
+            folder that holds `inputs`: the project's, or one like it.
+        jobs: the jobs, taken one by one when there is room; a result is yielded before the next job is taken.
+        compute: where the jobs run, and how many at a time.
+        inputs: the files that `function` reads.
+        answer: returns the reply to a job's message; it is called in this process.
 
     Raises:
         Exception: whatever `function` raises; the other jobs are given up.
-        InputError: there is no such cluster.
+        InputError: Ray is not installed, or the cluster cannot be reached.
     """
     if compute.engine == "ray":
         from terracyte.compute import cluster
@@ -54,7 +54,7 @@ def using(compute: Compute) -> Iterator[None]:
     """Let `parallel_map` use the cluster, if `compute` names one, until the end of the block.
 
     Raises:
-        InputError: there is no such cluster.
+        InputError: Ray is not installed, or the cluster cannot be reached.
     """
     if compute.engine == "local":
         yield
@@ -70,12 +70,12 @@ def using(compute: Compute) -> Iterator[None]:
 
 
 def parallel_map(function: Callable[..., Result], parts: Iterable[Part], *common: Any) -> Iterator[Result]:
-    """`function(part, *common)` of each part, in their order: in this process, or as tasks of the cluster of `using`.
+    """Yield `function(part, *common)` of each part in order, computed in this process or on the cluster of `using`.
 
     Args:
-        function: a module's own function; its result depends on its arguments alone.
-        parts: taken one by one, so that not all of them need to be in memory.
-        common: arguments that all parts share.
+        function: a module-level function, whose result depends on its arguments alone.
+        parts: first arguments, taken one by one, so that not all of them need to be in memory.
+        common: further arguments, the same for all parts.
     """
     compute = _cluster.get()
     if compute is None:

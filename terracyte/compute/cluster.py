@@ -1,7 +1,7 @@
-"""A Ray cluster: jobs and parts of a computation as its tasks. The only importer of ray.
+"""Run jobs and parts of a computation as tasks of a Ray cluster. No other module imports ray.
 
-Nodes need the same packages as this machine, but none of its files: code travels as Ray's runtime environment, inputs
-travel through its object store, and results come back by value.
+Nodes need the same packages as this machine, but none of its files: code is sent as Ray's runtime environment, inputs
+are sent through its object store, and results come back by value.
 """
 
 import asyncio
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 _ADDRESS = "RAY_ADDRESS"  # Ray's own variable for where its cluster is
 
-# Variables that decide how a node computes: they travel with the code.
+# Variables that decide how a node computes: they are sent with the code.
 _ENVIRONMENT = ("KERAS_BACKEND", "TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS", "XLA_FLAGS", *quiet.THREADS)
 _TIMEOUT = 10  # seconds for nodes to answer, and to remove inputs
-_PENDING_PER_CPU = 2  # tasks of `parallel_map`: one runs, the next one's arguments travel
+_PENDING_PER_CPU = 2  # tasks of `parallel_map`: one runs while the next one's arguments are sent
 
 
 def run(
@@ -73,7 +73,7 @@ def connected(compute: Compute) -> Iterator[None]:
     """Connect to the cluster that `compute` or `RAY_ADDRESS` names, or to one that is started here for the block.
 
     Raises:
-        InputError: Ray is not installed, or there is no such cluster.
+        InputError: Ray is not installed, or the cluster cannot be reached or started.
     """
     ray = _import_ray()
     if ray.is_initialized():
@@ -90,7 +90,7 @@ def connected(compute: Compute) -> Iterator[None]:
             runtime_env=_runtime_environment(),
             **({} if address else own),
         )
-    except Exception as error:  # Ray raises plain ones, too: a node that does not come up in time is one
+    except Exception as error:  # Ray also raises plain ones, such as for a node that does not start in time
         message = " ".join(str(error).split())[:200]
         if address is None:
             raise InputError(f"a Ray cluster of this machine's own does not start ({message})") from error
@@ -106,7 +106,7 @@ def connected(compute: Compute) -> Iterator[None]:
 
 
 def _fitting(compute: Compute) -> int:
-    """How many trainings the cluster has processors and GPUs for, at least one."""
+    """Return how many trainings the cluster has processors and GPUs for, at least one."""
     import ray
 
     whole = ray.cluster_resources()
@@ -115,7 +115,7 @@ def _fitting(compute: Compute) -> int:
 
 
 def _import_ray() -> Any:
-    # Ray reports how it is used unless told otherwise.
+    # Ray reports usage statistics unless told otherwise.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
@@ -127,10 +127,10 @@ def _import_ray() -> Any:
 
 
 def _require_reachable(address: str | None) -> None:
-    """Fail at once where nobody answers: Ray itself would try for minutes.
+    """Fail at once if nobody answers at the address: Ray itself would try for minutes.
 
     Raises:
-        OSError: nobody does.
+        OSError: there is no answer.
     """
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if host:
@@ -139,7 +139,7 @@ def _require_reachable(address: str | None) -> None:
 
 def _runtime_environment() -> dict[str, Any]:
     chosen = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-    # A task that is given no GPU must see none, else TensorFlow would take the memory of all.
+    # A task without a GPU must see none, else TensorFlow would reserve the memory of all of them.
     variables = {**chosen, "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}
     return {"py_modules": [str(Path(terracyte.__file__).parent)], "env_vars": variables}
 
@@ -157,14 +157,14 @@ class _TaskPool(Pool[Job, Result]):
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        # On this process's node: the actor must not be lost with another one.
+        # The actor runs on this process's node, so that it is not lost with another node.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self._questions: Any = ray.remote(_QuestionQueue).options(num_cpus=0, scheduling_strategy=here).remote()
         self._next_question: ObjectRef = self._questions.next.remote()
         self._function, self._bundle, self._compute, self._answer = function, bundle, compute, answer
         self._workers = _fitting(compute) if compute.workers == "auto" else compute.workers
         self._running: dict[ObjectRef, tuple[Job, int]] = {}
-        self._jobs: dict[str, Job] = {}  # by task id; questions of a task may outlive it
+        self._jobs: dict[str, Job] = {}  # by task id; a task's questions may outlive the task
 
     @property
     def has_room(self) -> bool:
@@ -225,7 +225,7 @@ class _QuestionQueue:
 
 
 def _run_job(function: Callable[[Job, Ask], Result], job: Job, bundle: Bundle, questions: Any) -> Result:
-    """What a task does."""
+    """Unpack the inputs and run `function` on the job: the body of a task."""
     import ray
 
     here = ray.get_runtime_context()
@@ -251,10 +251,10 @@ def _result_or_lost(task: "ObjectRef") -> Any:
 
 
 def _result(task: "ObjectRef") -> Any:
-    """What a task returns.
+    """Return the result of a task.
 
     Raises:
-        Exception: what it raised, as if it had happened here.
+        Exception: the task's exception, as if it had been raised here.
     """
     import ray
 

@@ -1,4 +1,4 @@
-"""Inputs for nodes that share no disk with this machine, sent in chunks, so that no file has to fit into memory."""
+"""Send inputs to nodes that share no disk with this machine, in chunks, so that no file has to fit into memory."""
 
 import dataclasses
 import fcntl
@@ -17,7 +17,7 @@ from terracyte.core import files
 
 _CHUNK_BYTES = 2**25
 
-# Stores a value where all nodes can get it and returns a reference to it; gets it from there.
+# `Put` stores a value where all nodes can get it and returns a reference to it; `Get` returns a reference's value.
 Put = Callable[[Any], Any]
 Get = Callable[[Any], Any]
 
@@ -27,8 +27,8 @@ class ArrayRows:
     """Some rows of a .npy file.
 
     Attributes:
-        shape, dtype: of the whole file.
-        chunks: row numbers, and the reference to these rows.
+        shape, dtype: shape and type of the whole file's array.
+        chunks: row numbers, and a reference to these rows, per chunk.
     """
 
     shape: tuple[int, ...]
@@ -61,19 +61,19 @@ class Bundle:
     """Packed inputs.
 
     Attributes:
-        name: by which nodes know whether they have unpacked it.
-        contents: by their path in the project.
+        name: identifies the bundle, so that nodes know whether they have unpacked it.
+        contents: files, by their path in the project.
     """
 
     name: str
     contents: dict[Path, ArrayRows | WholeFile]
 
     def unpack(self, node: str, get: Get) -> Path:
-        """The folder with the inputs; processes of one node share it.
+        """Unpack the inputs, unless it is done already, and return their folder, which processes of one node share.
 
         Args:
-            node: a name of this node: two of them may run on one machine.
-            get: see above.
+            node: the id of this node; two nodes may run on one machine.
+            get: returns the value of a reference.
         """
         folder = self.folder(node)
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -87,17 +87,17 @@ class Bundle:
         return folder
 
     def folder(self, node: str) -> Path:
-        """Where a node unpacks it."""
+        """Return the folder into which a node unpacks the bundle."""
         return Path(tempfile.gettempdir()) / "terracyte" / f"{self.name}-{node[:12]}"
 
     def remove(self, node: str) -> None:
-        """Remove it from a node's disk."""
+        """Remove the unpacked bundle from a node's disk."""
         shutil.rmtree(self.folder(node), ignore_errors=True)
         self.folder(node).with_suffix(".lock").unlink(missing_ok=True)
 
 
 def pack(inputs: Inputs, put: Put) -> Bundle:
-    """Store the inputs, as they are now, where nodes can get them."""
+    """Store the inputs, as they are now, where nodes can get them, and return the bundle of references."""
     contents: dict[Path, ArrayRows | WholeFile] = {}
     for given in inputs.files:
         for path in filter(Path.is_file, sorted(given.rglob("*"))) if given.is_dir() else [given]:

@@ -1,4 +1,4 @@
-"""What a job is, wherever it runs, and how often it is tried."""
+"""Running and retrying jobs in a pool of processes, wherever they are."""
 
 import abc
 import dataclasses
@@ -14,16 +14,16 @@ Result = TypeVar("Result")
 
 ATTEMPTS = 3
 
-# With it a running job sends a message to the main process and waits for the reply.
+# A function with which a running job sends a message to the main process and gets its reply.
 Ask = Callable[[Any], Any]
 
 
 @dataclasses.dataclass(frozen=True)
 class Lost:
-    """What became of a job whose process died at each attempt.
+    """The result of a job whose process died at each attempt.
 
     Attributes:
-        how: the last process died.
+        how: how the last process died.
     """
 
     how: str
@@ -34,11 +34,11 @@ class Lost:
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """What jobs read of the project's folder, for machines that have no such folder.
+    """Files of the project's folder that jobs read, to be sent to machines without this folder.
 
     Attributes:
-        files: whole ones; of a folder everything in it.
-        rows: of .npy files the rows that are read; the others are zeros there.
+        files: files that are sent whole; of a folder, all files in it.
+        rows: for .npy files, the rows that are read; the other rows are zeros on those machines.
     """
 
     files: tuple[Path, ...] = ()
@@ -64,11 +64,11 @@ class Pool(abc.ABC, Generic[Job, Result]):
 
     @abc.abstractmethod
     def wait(self) -> Iterator[tuple[Job, int, Result | Lost]]:
-        """Wait for a message or an end: answer the message, or yield the ended job, its attempt, and its result."""
+        """Wait for a message or ended jobs; answer the message, or yield ended jobs with their attempts and results."""
 
 
 def run_all(pool: Pool[Job, Result], jobs: Iterable[Job]) -> Iterator[tuple[Job, Result | Lost]]:
-    """Run the jobs in a pool, again where a process dies; yield each job with its result when it has one."""
+    """Run the jobs in a pool, retrying those whose process dies; yield each job with its result when it has one."""
     waiting = ((job, 1) for job in jobs)
     failed: list[tuple[Job, int]] = []
     while True:
@@ -84,5 +84,5 @@ def run_all(pool: Pool[Job, Result], jobs: Iterable[Job]) -> Iterator[tuple[Job,
 
 
 def no_reply(job: Any, message: Any) -> Any:
-    """The reply to jobs that send no messages."""
+    """The `answer` for jobs that send no messages: raise NotImplementedError."""
     raise NotImplementedError(f"{job} asks {message!r}, and nobody answers")

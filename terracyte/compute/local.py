@@ -1,4 +1,4 @@
-"""Processes of this machine, each of which takes one job after another."""
+"""Run jobs in processes of this machine, each of which takes one job after another."""
 
 import contextlib
 import multiprocessing
@@ -14,7 +14,7 @@ from terracyte.compute.jobs import Ask, Job, Lost, Pool, Result, run_all
 # Not "fork": a fork of a process with TensorFlow's threads may hang.
 _PROCESSES = multiprocessing.get_context("spawn")
 
-Kind = Literal["question", "result", "error"]  # of what a worker sends
+Kind = Literal["question", "result", "error"]  # of a worker's message
 
 
 def run(
@@ -32,7 +32,7 @@ def run(
 
 
 class _WorkerPool(Pool[Job, Result]):
-    """Processes, each of which runs `function` on one job at a time; started when there is work for them."""
+    """Processes, each of which runs `function` on one job at a time; each is started when there is work for it."""
 
     def __init__(self, function: Callable[[Job, Ask], Result], workers: int, answer: Callable[[Job, Any], Any]) -> None:
         self._function, self._workers, self._answer = function, workers, answer
@@ -74,7 +74,7 @@ class _Worker(Generic[Job, Result]):
         self.connection, theirs = _PROCESSES.Pipe()
         self._process = _PROCESSES.Process(target=_run_jobs, args=(theirs, function), daemon=True)
         self._process.start()
-        # The connection breaks with the process only if no one else holds its other end.
+        # The connection breaks when the process dies only if nobody else holds the process's end.
         theirs.close()
         self._task: tuple[Job, int] | None = None
 
@@ -85,7 +85,7 @@ class _Worker(Generic[Job, Result]):
             self.connection.send(job)
 
     def receive(self, answer: Callable[[Job, Any], Any]) -> tuple[Job, int, Result | Lost] | None:
-        """The job, its attempt, and its result; None where it only asked something."""
+        """Return the job, its attempt and its result; or answer the job's question and return None."""
         assert self._task is not None
         job, attempt = self._task
         try:
@@ -112,8 +112,8 @@ class _Worker(Generic[Job, Result]):
 
 
 def _run_jobs(connection: Connection, function: Callable[[Any, Ask], Any]) -> None:
-    """What a worker's process does."""
-    # Ctrl-C reaches every process of the terminal: let this one die of it without a traceback.
+    """Run jobs until the connection closes: the body of a worker's process."""
+    # Ctrl-C reaches every process of the terminal: this one shall end without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 
@@ -136,7 +136,7 @@ def _run_jobs(connection: Connection, function: Callable[[Any, Ask], Any]) -> No
 
 
 def _exit_with_parent() -> None:
-    """A killed parent cannot end its children: they watch it."""
+    """Exit when the parent process ends: a killed parent cannot end its children."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     wait([parent.sentinel])

@@ -1,5 +1,5 @@
-"""The one place where a row's configuration is resolved: reference ← override ← tuned values ← change ← override,
-of a variant and of each of its members."""
+"""The one place where the configurations of a row, one per member, are resolved: reference ← override ← tuned values
+← change ← override."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ from terracyte.params.row import Row, Start, data_hash
 
 
 def resolve(settings: Params, task: str) -> list[Row]:
-    """The task's rows, resolved, on the present data and pretrained weights.
+    """Resolve the task's rows with the current data and pretrained weights.
 
     Raises:
-        InputError: the experiment has no such task, or a stage before has not run yet.
+        InputError: the experiment has no such task, or an earlier stage has not run yet.
     """
     names = settings.rows_of(task)
     tuned = paths.tuned(task)
@@ -37,14 +37,14 @@ def resolve(settings: Params, task: str) -> list[Row]:
 
 
 def write(settings: Params, task: str, folder: Path) -> None:
-    """Write one file per row, and one that says how rows are evaluated.
+    """Write one file per row, and one with the evaluation settings.
 
-    DVC reads the whole of params.yaml for each parameter of each stage: as files, they cost it nothing.
+    Later stages depend on these files, because DVC would read all of params.yaml for each parameter of each stage.
 
     Args:
         settings: the experiment.
-        task: whose rows.
-        folder: an existing one that becomes `paths.configs(task)`.
+        task: the task the rows belong to.
+        folder: an existing folder, which becomes `paths.configs(task)`.
 
     Raises:
         InputError: see `resolve`.

@@ -7,7 +7,7 @@ from terracyte.core.errors import InputError
 
 
 def add_experiment(parser: argparse.ArgumentParser) -> None:
-    """Declare `--experiment`; paths that the user gives stay relative to where the user stands."""
+    """Declare `--experiment`; other paths that the user gives stay relative to the current folder."""
     parser.add_argument(
         "--experiment",
         type=experiment,
@@ -17,23 +17,23 @@ def add_experiment(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """Declare which champion is used: `--model`, and `--sha256` of one that no dvc.lock knows."""
+    """Declare `--model`, the champion to use, and `--sha256`, the hash of its model.keras if no dvc.lock lists it."""
     parser.add_argument("--model", type=Path, help="folder of the champion (FOLDER/data/TASK/champion)")
     parser.add_argument("--sha256", help="of its model.keras, where no dvc.lock knows it: a folder from elsewhere")
 
 
 def of_task(asked: Path | None, task: str) -> Path:
-    """The experiment that was asked for, or that `terracyte new` made for the task, or the one here."""
+    """Return the given experiment, else the one that `terracyte new` made for the task, else the current folder."""
     if asked is not None:
         return asked
     return own if ((own := Path(task)) / "experiment.yaml").is_file() else Path()
 
 
 def experiment(text: str) -> Path:
-    """The type of `--experiment`.
+    """Convert the value of `--experiment` to a path.
 
     Raises:
-        InputError: the folder is no experiment's.
+        InputError: the folder is no experiment's: it holds no dvc.yaml.
     """
     folder = Path(text)
     if not (folder / "dvc.yaml").is_file():

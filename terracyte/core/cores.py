@@ -1,4 +1,4 @@
-"""How many processor cores this process may use, which a container or a batch system may have made few of many."""
+"""The number of processor cores this process may use; a container or a batch system may allow only some of them."""
 
 import os
 from collections.abc import Iterator
@@ -6,14 +6,14 @@ from contextlib import suppress
 from pathlib import Path
 
 LIMIT = "TERRACYTE_CORES"
-"""A variable that makes them fewer: `terracyte repro` divides the cores among the rows that it runs at a time."""
+"""An environment variable that lowers the number: `terracyte repro` divides the cores among concurrent rows."""
 
-_CGROUPS, _OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")  # of version 1 or 2; this process's groups
+_CGROUPS, _OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")  # root of version 1 or 2; this process's groups
 
 
 def available() -> int:
-    """The cores of this process: as its affinity (taskset), Linux' control groups and `LIMIT` allow, at least one."""
-    # macOS has neither
+    """Return how many cores CPU affinity (taskset), Linux control groups and `LIMIT` allow, at least one."""
+    # macOS has neither affinity nor control groups
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limit = os.environ.get(LIMIT, "")
     asked = [int(limit)] if limit.isdecimal() else []
@@ -21,12 +21,12 @@ def available() -> int:
 
 
 def shared(workers: int) -> dict[str, str]:
-    """The variables of each of several processes at a time, among which the cores are divided."""
+    """Return the variables that give each of `workers` concurrent processes an equal share of the cores."""
     return {LIMIT: str(max(1, available() // workers))}
 
 
 def _quotas() -> Iterator[float]:
-    """Cores that each group of this process may keep busy; a group's parents limit it, too."""
+    """Yield the CPU quota, in cores, of each of this process's groups and of their parents, which also apply."""
     with suppress(OSError):
         for line in _OWN.read_text("utf-8").splitlines():
             _, controllers, path = line.split(":", 2)

@@ -23,13 +23,13 @@ def fetch(url: str, checksum: str, folder: Path) -> Path:
     What an interrupted download left behind (`<name>.part`) is continued by an HTTP range request.
 
     Args:
-        url: of the file; the last part of its path becomes the file's name.
-        checksum: of the file's bytes: MD5 (32 hex digits) or SHA-256 (64).
-        folder: where files are kept; one put there by hand makes the network unnecessary.
+        url: the file's URL; the last part of its path becomes the file's name.
+        checksum: MD5 (32 hex digits) or SHA-256 (64) of the file's bytes.
+        folder: the folder that keeps files; a file that was put there by hand is not downloaded.
 
     Raises:
-        InputError: the file there or the downloaded one has another checksum, or the download failed;
-            the message says which file to put where.
+        InputError: `url` names no file, the existing or downloaded file has another checksum, or the download failed;
+            the message then says which file to put where.
     """
     target = folder / _name(url)
     if target.exists():
@@ -37,7 +37,7 @@ def fetch(url: str, checksum: str, folder: Path) -> Path:
         return target
     partial = target.with_name(f"{target.name}.part")
     with processes.alone(folder / f".{target.name}.lock", f"another download of {target.name}"):
-        if target.exists():  # by the other one
+        if target.exists():  # downloaded by the other process
             return target
         try:
             _download(url, partial)
@@ -62,13 +62,13 @@ def _name(url: str) -> str:
 
 
 def await_answer(url: str, timeout: float) -> None:
-    """Return once `url` is known to be there.
+    """Wait until the server confirms that `url` exists.
 
-    A thread asks, and is abandoned when the time is up: without a network the look-up of the host's addresses
+    A thread sends the request, and is abandoned when the time is up: without a network the DNS look-up of the host
     ignores the timeout of a connection, and each address found has a timeout of its own.
 
     Raises:
-        ConnectionError: there is no answer within `timeout` seconds, or one of failure.
+        ConnectionError: there is no answer within `timeout` seconds, or the request failed.
     """
     import requests
 
@@ -106,12 +106,12 @@ def _algorithm(checksum: str) -> Literal["md5", "sha256"]:
 
 
 def _download(url: str, partial: Path) -> None:
-    """Append to `partial` what it lacks of the file.
+    """Download the part of the file that `partial` lacks, and append it.
 
     Raises:
-        ConnectionError: no answer, an answer of failure, or a broken connection.
+        ConnectionError: no answer, an HTTP status of failure, or a broken connection.
     """
-    import requests  # here: offline sources do not need it
+    import requests  # imported here: offline sources do not need it
 
     size = partial.stat().st_size if partial.exists() else 0
     # Without "identity" a server may compress, and ranges would count compressed bytes.

@@ -1,6 +1,6 @@
-"""DVC, as a process of its own: it waits for another DVC at work instead of failing, and its outputs outlive a failure.
+"""Run DVC as a separate process that waits for another running DVC instead of failing; outputs survive a failure.
 
-DVC removes what a stage declares before it runs the stage.
+DVC itself removes the declared outputs of a stage before it runs the stage.
 """
 
 import os
@@ -20,14 +20,14 @@ from terracyte.core.errors import InputError
 
 
 def run(*arguments: str, folder: Path = Path()) -> str:
-    """What a DVC command prints.
+    """Run a DVC command and return what it prints.
 
     Args:
         arguments: the command and its options, such as `"status", "--json"`.
-        folder: where it runs.
+        folder: the folder to run it in.
 
     Raises:
-        InputError: it failed; with the last line that DVC said.
+        InputError: the command failed; the message quotes the last line of DVC's output.
     """
     with subprocess.Popen(**_piped(arguments, folder), stderr=subprocess.PIPE) as process, processes.ending_children():
         said, complained = process.communicate()
@@ -37,14 +37,14 @@ def run(*arguments: str, folder: Path = Path()) -> str:
 
 
 def show(*arguments: str, folder: Path = Path()) -> None:
-    """Run a DVC command and print what it and its stages say, while they say it.
+    """Run a DVC command and print its output and that of its stages as it appears.
 
     Args:
         arguments: the command and its options, such as `"repro", "evaluate"`.
-        folder: where it runs.
+        folder: the folder to run it in.
 
     Raises:
-        InputError: it failed; with the last line that DVC said.
+        InputError: the command failed; the message quotes the last line of DVC's output.
     """
     lines = []
     with (
@@ -59,38 +59,38 @@ def show(*arguments: str, folder: Path = Path()) -> None:
 
 
 def succeeds(*arguments: str, folder: Path = Path(), variables: Mapping[str, str] = MappingProxyType({})) -> bool:
-    """Run a DVC command on this terminal; whether it succeeded. What was wrong DVC has said.
+    """Run a DVC command on this terminal and return whether it succeeded; DVC itself prints any error.
 
     Args:
         arguments: the command and its options.
-        folder: where it runs.
-        variables: of the environment, beside this process's.
+        folder: the folder to run it in.
+        variables: environment variables to add to those of this process.
     """
     return processes.call(command(*arguments), folder, {**environment(), **variables}) == 0
 
 
 @contextmanager
 def keeping_outputs(folder: Path) -> Iterator[None]:
-    """Bring back what DVC has removed in vain, if the block ends with an exception, Ctrl-C among them.
+    """Restore the outputs that DVC has removed, if the block ends with an exception, including Ctrl-C.
 
-    Cached outputs are checked out, and `metrics/`, of which DVC's cache holds nothing, comes from a copy. What a killed
-    DVC has left half written is mended first. One process at a time has such a copy; the next one waits.
+    Cached outputs are checked out, and `metrics/`, which is not in DVC's cache, is restored from a copy. Files that a
+    killed DVC has left half written are repaired first. Only one process at a time runs the block; the next one waits.
 
     Args:
-        folder: of the experiment.
+        folder: the experiment's folder.
     """
     metrics, copy = folder / paths.METRICS, folder / paths.DATA / ".metrics"
     with processes.alone(folder / paths.DATA / ".running", f"another run of {folder.resolve()}"):
         dvc_files.mend(folder)
         metrics.mkdir(exist_ok=True)
-        _bring_back(copy, metrics)  # what a killed process has left
+        _bring_back(copy, metrics)  # the copy that a killed process has left
         shutil.copytree(metrics, copy)
         try:
             yield
         except BaseException:
             with _undisturbed():
                 dvc_files.mend(folder)
-                with suppress(InputError):  # what was never made cannot come back
+                with suppress(InputError):  # an output that was never made cannot be checked out
                     run("checkout", "--quiet", "--allow-missing", "dvc.yaml", folder=folder)
                 _bring_back(copy, metrics)
             raise
@@ -99,7 +99,7 @@ def keeping_outputs(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Pass over a second Ctrl-C; processes that are started within do so, too."""
+    """Ignore a second Ctrl-C; processes that are started within the block ignore it, too."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
@@ -108,7 +108,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _bring_back(copy: Path, metrics: Path) -> None:
-    """Move into `metrics` what only the copy holds, if there is one, and remove the copy."""
+    """If there is a copy, move the files that only the copy holds into `metrics`, and remove the copy."""
     if copy.exists():
         shutil.copytree(copy, metrics, copy_function=_move_missing, dirs_exist_ok=True)
         shutil.rmtree(copy, ignore_errors=True)
@@ -116,19 +116,19 @@ def _bring_back(copy: Path, metrics: Path) -> None:
 
 def _move_missing(source: str, target: str) -> None:
     if not Path(target).exists():
-        shutil.move(source, target)  # which a full disk allows
+        shutil.move(source, target)  # works on a full disk, too
 
 
 def command(*arguments: str) -> list[str]:
-    """The command of a process that is DVC."""
+    """Return the command line that runs DVC with these arguments."""
     return [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
 
 
 def environment() -> dict[str, str]:
-    """The variables of such a process."""
-    # Stages call `python`: the one that runs this, whether its environment is activated or not.
+    """Return the environment variables of a DVC process."""
+    # Stages call `python`: this is then this process's interpreter, whether its environment is activated or not.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    # They import the code that runs this, even where another clone's is installed.
+    # Stages import this process's code, even where the package of another clone is installed.
     code = os.pathsep.join([str(Path(terracyte.__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")])
     return {**os.environ, "PATH": path, "PYTHONPATH": code.removesuffix(os.pathsep)}
 
@@ -137,7 +137,7 @@ def _piped(arguments: tuple[str, ...], folder: Path) -> dict[str, Any]:
     return {
         "args": command(*arguments),
         "cwd": folder,
-        "stdin": subprocess.DEVNULL,  # a question would not be seen
+        "stdin": subprocess.DEVNULL,  # a prompt would not be seen
         "env": {**environment(), "PYTHONIOENCODING": "utf-8"},
         "stdout": subprocess.PIPE,
         "text": True,

@@ -1,4 +1,4 @@
-"""DVC's own files, which it writes in place: killed meanwhile, it leaves a piece that the next DVC refuses."""
+"""Repair DVC's own files: it writes them in place, so a killed DVC leaves fragments, which the next DVC refuses."""
 
 import fcntl
 import json
@@ -11,13 +11,13 @@ from terracyte.core import files
 
 
 def mend(folder: Path) -> None:
-    """Make readable again what a killed DVC has left of dvc.lock, of its list of locks and of its record of runs.
+    """Repair what a killed DVC has left of dvc.lock, of its list of locks (`rwlock`) and of its run cache.
 
-    Of dvc.lock the last entry goes. A stage without one is out of date; what it trained on the same inputs is in DVC's
-    cache.
+    An incomplete last entry of dvc.lock is removed. A stage without an entry is out of date; what it made of the same
+    inputs before is in DVC's cache.
 
     Args:
-        folder: of the experiment.
+        folder: the experiment's folder.
     """
     here = folder.resolve()
     state = next((each / ".dvc/tmp" for each in (here, *here.parents) if (each / ".dvc/tmp").is_dir()), None)
@@ -33,20 +33,20 @@ def mend(folder: Path) -> None:
         with suppress(FileNotFoundError):
             _cut(folder / "dvc.lock")
         for of_stage in (state.parent / "cache/runs").glob("*/*"):
-            with suppress(OSError):  # it holds a run
+            with suppress(OSError):  # not empty: it holds a run
                 of_stage.rmdir()
 
 
 @contextmanager
 def _holding(lock: Path) -> Iterator[None]:
-    """Hold one of DVC's locks, as soon as no DVC at work holds it."""
+    """Hold one of DVC's locks; wait until no running DVC holds it."""
     with lock.open("a") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
 
 def _cut(lock: Path) -> None:
-    """Leave out the last entry if the file ends within it; what else may be wrong with the file DVC will say."""
+    """Remove the last entry if the file ends within it; DVC itself reports anything else wrong with the file."""
     text = lock.read_text(encoding="utf-8")
     starts = [found.start() for found in re.finditer(r"^  \S", text, re.MULTILINE)]
     # an entry ends with its outputs; importing DVC's schema takes a third of a second

@@ -1,4 +1,4 @@
-"""The one error that people see, and the wrapper that shows it as one line with exit code 2."""
+"""The one error that is shown to users, and the wrapper that prints it as one line and exits with code 2."""
 
 import errno
 import io
@@ -10,14 +10,14 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
-_LONGEST = 2000  # characters of a message, which may quote what strangers wrote
-FULL = (errno.ENOSPC, errno.EDQUOT)  # of an OSError: the disk, or the user's share of it
+_LONGEST = 2000  # characters of a message, which may quote untrusted input
+FULL = (errno.ENOSPC, errno.EDQUOT)  # `errno` of an OSError: the disk or the user's quota is full
 
 _SIGNAL = 128  # what a shell adds to the number of the signal that ended a process
 
 
 class InputError(Exception):
-    """What the user gave cannot be used.
+    """The user's input cannot be used.
 
     The message is one line: what is wrong, where, which value, what to do.
     """
@@ -32,7 +32,7 @@ class UnusableFileError(InputError):
     """
 
     def __init__(self, problem: str, advice: str) -> None:
-        super().__init__(problem, advice)  # those of the signature: the error of a worker process is made anew here
+        super().__init__(problem, advice)  # unpickling a worker process's error passes these to the constructor
         self.problem = problem
 
     def __str__(self) -> str:
@@ -40,17 +40,17 @@ class UnusableFileError(InputError):
 
 
 def one_line(message: str) -> str:
-    """The message as one line that a terminal shows as it stands: too long a middle is left out, what a terminal would
-    obey is written out."""
+    """Return the message as one line that is safe to print on a terminal: the middle of a long message is left out,
+    unprintable characters are escaped."""
     words = " ".join(message.split())
     line = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in words)
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
 
 
 def masked(text: str) -> str:
-    """The text without the passwords of the addresses in it: `http://me:***@host`, `postgresql://host/db?password=***`.
+    """Return the text with the passwords of its URLs masked: `http://me:***@host`, `postgresql://host/db?password=***`.
 
-    A password ends at the last `@` of its word: some readers of addresses take one with `/`, `:` or `@` in it.
+    A password ends at the last `@` of its word: some URL parsers accept passwords that contain `/`, `:` or `@`.
     """
     text = re.sub(r"(?<=://)([^\s/:@]*):\S*@", r"\1:***@", text)
     return re.sub(r"(?i)([?&](?:\w*password|token)=)[^&\s]+", r"\1***", text)
@@ -59,13 +59,13 @@ def masked(text: str) -> str:
 def guarded(main: Callable[[], None]) -> None:
     """Run `main`; on bad input or a failing file operation print one line to stderr and exit with 2.
 
-    Ctrl-C is one line too, with exit code 130; so are the signals that end a process from outside (143 for SIGTERM):
-    `main` cleans up after itself as it does after an error. Any other exception is a defect and keeps its traceback.
+    Ctrl-C also prints one line, with exit code 130, and so do SIGTERM (143) and SIGHUP (129): `main` cleans up after
+    itself as it does after an error. Any other exception is a defect and keeps its traceback.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # Latin-1, say, cannot show a "✓"
+        sys.stdout.reconfigure(errors="replace")  # for example, Latin-1 has no "✓"
     for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) == signal.SIG_DFL:  # nohup, say, ignores one of them
+        if signal.getsignal(number) == signal.SIG_DFL:  # for example, nohup ignores SIGHUP
             signal.signal(number, _terminate)
     try:
         main()
@@ -87,14 +87,14 @@ def _exit(code: int, message: str) -> None:
 
 
 def _describe(error: OSError) -> str:
-    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):  # of a folder: each file's paths and words
+    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):  # (source, target, message) per file
         (_, target, problem), *_ = error.args[0]
         number = re.match(r"\[Errno (\d+)\]", problem)
         return _describe(OSError(int(number[1]), os.strerror(int(number[1])), target)) if number else problem
     if error.errno in FULL:
         where = f" while writing {error.filename}" if error.filename else ""
         return f"the disk is full{where}: free some space and run the same command again"
-    file = error.filename2 or error.filename  # of a move the target: its source is a temporary
+    file = error.filename2 or error.filename  # the target of a move, whose source is a temporary
     if error.strerror and file:
         return f"{file}: {error.strerror}"
     return error.strerror or str(error) or type(error).__name__

@@ -26,12 +26,12 @@ from numpy.typing import NDArray
 from terracyte.core import forms, npy, opening
 from terracyte.core.errors import FULL, UnusableFileError
 
-# What readers of JSON, Parquet, CSV and NumPy's files throw at bytes that are none.
+# Errors that readers of JSON, Parquet, CSV and NumPy files raise on malformed bytes.
 _OF_VALUES = (ValueError, KeyError, TypeError, RuntimeError, SyntaxError, tokenize.TokenError)
 _DAMAGE = (*_OF_VALUES, OSError, EOFError, MemoryError, struct.error, zipfile.BadZipFile, zlib.error)
-_ZIP64 = 45  # the version of the zip format that knows files of more than 4 GB
+_ZIP64 = 45  # the version of the zip format that introduced files of more than 4 GB
 
-# Ours have about thirty.
+# Our own CSV files have about thirty.
 _MOST_COLUMNS = 10_000
 
 # A list of numbers that json.dumps spread over lines; no JSON string holds a line break.
@@ -54,18 +54,18 @@ def atomic(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path, *, new: bool = False) -> Iterator[Path]:
     """Yield an empty temporary folder that replaces the folder `path` on success and vanishes on failure.
 
-    Where it shall be `new`, a folder with content that appeared meanwhile stays as it is (OSError).
+    With `new`, a folder at `path` that is not empty stays as it is, even if it appeared meanwhile (OSError).
     """
-    path = path.resolve() if path.is_symlink() else path  # a link stays one
+    path = path.resolve() if path.is_symlink() else path  # a symbolic link stays a link
     with _temporary(path, "", tempfile.mkdtemp) as temporary:
         try:
             yield temporary
             temporary.chmod(0o755)
             if path.exists() and not new:
-                before = temporary.with_name(f"{temporary.name}-old")  # which the next writer removes after a kill
+                before = temporary.with_name(f"{temporary.name}-old")  # after a kill, the next writer removes it
                 path.rename(before)
                 temporary.rename(path)
-                shutil.rmtree(before, ignore_errors=True)  # which another writer may be at already
+                shutil.rmtree(before, ignore_errors=True)  # another writer may be removing it already
             else:
                 temporary.rename(path)
         finally:
@@ -85,19 +85,19 @@ def _temporary(path: Path, suffix: str, make: Callable[[str, str, Path], str]) -
     try:
         temporary, lock = _make_locked(lambda: make(suffix, prefix, path.parent))
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error  # not the temporary's name
+        raise OSError(error.errno, error.strerror, str(path)) from error  # name the target, not the temporary
     try:
         yield temporary
     except OSError as error:
         if error.errno in FULL:
-            error.filename = str(path)  # a write that fails names no file, and one within a folder a temporary
+            error.filename = str(path)  # a failed write names no file, or one in the temporary folder
         raise
     finally:
         os.close(lock)
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove what killed processes left below a folder, whatever they were writing: nobody may write that again."""
+    """Remove the temporaries that killed processes left below a folder: their targets may never be written again."""
     for parent, folders, names in os.walk(folder):
         for name in fnmatch.filter([*folders, *names], ".*.partial-*"):
             _remove_abandoned(Path(parent, name))
@@ -116,7 +116,7 @@ def _remove_abandoned(temporary: Path) -> None:
 def _make_locked(make: Callable[[], str]) -> tuple[Path, int]:
     while True:
         temporary = Path(make())
-        # Another process may take it for abandoned before it is locked: then make another one.
+        # Another process may take it for abandoned and remove it before it is locked: then make another one.
         with contextlib.suppress(FileNotFoundError):
             lock = os.open(temporary, os.O_RDONLY)
             with contextlib.suppress(OSError):  # a file system without locks: nothing is ever removed there
@@ -159,8 +159,8 @@ def read_json(path: Path, form: forms.Form = object) -> Any:
     """Read a JSON file.
 
     Args:
-        path: of the file.
-        form: that it must have, such as `{"a": [str]}`; see `forms`.
+        path: the file's path.
+        form: the form its content must have, such as `{"a": [str]}`; see `forms`.
 
     Raises:
         UnusableFileError: it is missing or no JSON, or has another form.
@@ -188,22 +188,22 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame
 
 
 def read_csv(path: Path) -> pd.DataFrame:
-    """Read a CSV file with a row of names.
+    """Read a CSV file with a header row.
 
     Raises:
-        UnusableFileError: it is missing, no CSV, or has a merge conflict.
+        UnusableFileError: it is missing or no CSV, or has a merge conflict or too many columns.
     """
     with _reading(path):
         text = path.read_text(encoding="utf-8")
-        if has_conflict(text):  # pandas would take its marks for values
+        if has_conflict(text):  # pandas would take the conflict markers for values
             raise ValueError("git left a merge conflict in it")
-        if (columns := 1 + text.partition("\n")[0].count(",")) > _MOST_COLUMNS:  # which pandas would take minutes for
+        if (columns := 1 + text.partition("\n")[0].count(",")) > _MOST_COLUMNS:  # pandas would take minutes
             raise ValueError(f"its first line names {columns} columns")
         return pd.read_csv(io.StringIO(text))
 
 
 def has_conflict(text: str) -> bool:
-    """Whether git has left a merge conflict in a text."""
+    """Return whether a text has git's markers of a merge conflict."""
     return any(line.startswith("<<<<<<< ") for line in text.splitlines())
 
 
@@ -214,13 +214,13 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
 
 
 class _Entry(zipfile.ZipInfo):
-    """An entry of more than 4 GB, perhaps, as Python 3.11.4 and later write it; the ones before had other bytes."""
+    """A zip entry that may exceed 4 GB, in the bytes of Python 3.11.4 and later; earlier versions write other bytes."""
 
     def FileHeader(self, zip64: bool | None = None) -> bytes:  # noqa: N802  # zipfile calls it
         header = bytearray(super().FileHeader(zip64))
         self.create_version = self.extract_version = _ZIP64
         header[4:6] = _ZIP64.to_bytes(2, "little")
-        header[18:26] = b"\xff" * 8  # both sizes, which stand in the extra field
+        header[18:26] = b"\xff" * 8  # the place of both sizes, which the extra field holds
         return bytes(header)
 
 
@@ -228,7 +228,7 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write a compressed .npz file, atomically; unlike `numpy.savez`, the same arrays give the same bytes."""
     with atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, array in arrays.items():
-            # An entry made here carries the earliest date of the format, not the clock's.
+            # An entry made from its name has the earliest date of the zip format, not the current time.
             entry = _Entry(f"{name}.npy")
             entry.compress_type = zipfile.ZIP_DEFLATED
             with archive.open(entry, "w", force_zip64=True) as stream:
@@ -239,15 +239,15 @@ def read_arrays(path: Path, keys: Sequence[str] = ()) -> dict[str, NDArray[Any]]
     """Read all arrays of an .npz file; nothing is ever unpickled.
 
     Args:
-        path: of the file.
-        keys: names of arrays that it must hold.
+        path: the file's path.
+        keys: names of arrays that the file must hold.
 
     Raises:
         UnusableFileError: it is missing or no .npz file, or lacks one of the arrays.
     """
     with _reading(path), path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
         stream.seek(0)
-        if stream.read(2) != b"PK":  # zipfile would pass over whatever stands before
+        if stream.read(2) != b"PK":  # zipfile would skip any bytes before the archive
             raise ValueError("it begins as no .npz file does")
         arrays = {name.removesuffix(".npy"): npy.read_member(archive, name) for name in archive.namelist()}
         if lacking := [key for key in keys if key not in arrays]:
@@ -267,7 +267,7 @@ def map_array(path: Path) -> NDArray[Any]:
 
 @contextmanager
 def advising(advice: str) -> Iterator[None]:
-    """Within the block, give this advice about a file that cannot be used; else it is to delete and make it again."""
+    """Within the block, let an `UnusableFileError` give this advice; the default is to make the file again."""
     try:
         yield
     except UnusableFileError as error:
@@ -283,7 +283,7 @@ def _reading(path: Path) -> Iterator[None]:
         raise UnusableFileError(f"{path} is missing", "run `dvc repro`, which makes it") from error
     except _DAMAGE as error:
         if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
-            raise  # no damage: no permission, say; of a read at an impossible place no file is told
+            raise  # no damage but, say, no permission; a read at an impossible offset, which is damage, names no file
         why = "it unpacks to more than memory holds" if isinstance(error, MemoryError) else " ".join(str(error).split())
         problem = f"{path} is damaged ({why})"
         raise UnusableFileError(problem, "delete it and run `dvc repro`, which makes it") from error

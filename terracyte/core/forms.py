@@ -1,4 +1,4 @@
-"""The form that what a JSON file holds must have, as far as its reader relies on it."""
+"""The form (types and keys) that the content of a JSON file must have, as far as its reader relies on it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,15 +6,15 @@ from typing import Any
 NUMBER = (int, float)
 
 Form = Any
-"""A type, or a tuple of some; `{"a": form}` for an object with at least these names, `{str: form}` for any names;
-`[form]` for a list of any length, `[form, form]` for one of this length."""
+"""What a JSON value must look like: a type or a tuple of types; `{"a": form}`, an object with at least these names;
+`{str: form}`, an object with any names; `[form]`, a list of any length; `[form, form]`, a list of this length."""
 
 
 def check(value: object, form: Form, place: str = "") -> None:
-    """Refuse a value of another form.
+    """Check that a value has the form.
 
     Raises:
-        ValueError: the message names the place and what is there.
+        ValueError: it has another form; the message names the place and the value there.
     """
     if isinstance(form, Mapping):
         _check_object(value, form, place)

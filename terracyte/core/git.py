@@ -1,11 +1,11 @@
-"""git, and the state of the working tree for records of runs."""
+"""Run git, and describe the state of the working tree for records of runs."""
 
 import subprocess
 from pathlib import Path
 
 
 def run(*arguments: str, folder: Path = Path()) -> str | None:
-    """What a git command prints, run in `folder`; None where it fails, such as outside a repository."""
+    """Run a git command in `folder` and return what it prints; None if it fails, such as outside a repository."""
     command = ["git", *arguments]
     try:
         result = subprocess.run(

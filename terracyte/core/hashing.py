@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-TRAINING = ("images", "metrics", "models", "tasks", "train")  # the packages that decide what a training gives
+TRAINING = ("images", "metrics", "models", "tasks", "train")  # the packages that determine a training's result
 
 
 def digest(value: Mapping[str, Any]) -> str:
@@ -25,19 +25,19 @@ def file_hash(*files: Path) -> str:
 
 
 def checksum(file: Path, algorithm: Literal["md5", "sha256"]) -> str:
-    """Of a file's bytes, in hex digits; against damage, no signature: that is why MD5 will do."""
+    """Return a file's checksum in hex digits. It detects damage and is no signature, so MD5 suffices."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
 @functools.cache
 def code_hash(*packages: str) -> str:
-    """SHA-256 over the code of packages of terracyte, 12 hex digits: a code version that nothing else changes.
+    """SHA-256 over the code of packages of terracyte, 12 hex digits: a version that changes only with this code.
 
-    A process is asked for its own code: what is edited after the first answer it does not run.
+    The result is cached: edits after the first call are not part of the code that this process runs.
 
     Args:
-        packages: their names, such as `train`; the order does not matter.
+        packages: names of the packages, such as `train`; the order does not matter.
     """
     root = Path(__file__).parents[1]
     code = sorted(path for name in packages for path in (root / name).rglob("*") if path.suffix in (".py", ".j2"))

@@ -1,4 +1,4 @@
-"""Where our servers listen, and by which names they may be asked."""
+"""The addresses that our servers listen on, and the host names that they answer to."""
 
 import argparse
 import errno
@@ -19,27 +19,27 @@ def add_host(parser: argparse.ArgumentParser) -> None:
 
 
 def names(host: str) -> list[str]:
-    """Names by which a server on `host` answers; all others are refused.
+    """Return the host names that a server on `host` answers to; it refuses all others.
 
-    A foreign page whose own name is made to point here (DNS rebinding) reaches the server under that name.
+    This prevents DNS rebinding: a foreign page whose host name is made to point here uses that name in its requests.
     """
     return list(dict.fromkeys([HOST, "localhost", host.lower(), *(_addresses() if host == _EVERYWHERE else [])]))
 
 
 def address(host: str, port: int) -> str:
-    """Where a browser on this machine finds a server on `host`."""
+    """Return the URL at which a browser on this machine finds a server on `host`."""
     return f"http://{HOST if host == _EVERYWHERE else host}:{port}"
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens there from here on.
+    """Return a socket that already listens on `host` and `port`.
 
     Raises:
         InputError: the host is no address of this machine, or the port cannot be used.
     """
     if not host:
         raise InputError("--host is empty: name an address of this machine, or leave it out")
-    # said to be TCP, so that answers are sent at once: else asyncio lets each wait for 40 ms until its headers arrived
+    # asyncio sets TCP_NODELAY only if the protocol is named: else each answer waits 40 ms until its headers arrived
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -55,7 +55,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def is_local(host: str) -> bool:
-    """Whether nobody but this machine reaches a server on `host`."""
+    """Return whether only this machine can reach a server on `host`."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -63,7 +63,7 @@ def is_local(host: str) -> bool:
 
 
 def warn(host: str) -> None:
-    """Say what it means to listen elsewhere than on this machine alone."""
+    """Print a warning if other machines can reach a server on `host`."""
     if not is_local(host):
         print(
             f"warning: {host}: whoever reaches it may use this server, without account or encryption", file=sys.stderr
@@ -71,7 +71,7 @@ def warn(host: str) -> None:
 
 
 def _addresses() -> list[str]:
-    import psutil  # here: few servers listen everywhere
+    import psutil  # imported here: few servers listen everywhere
 
     found = [each.address for card in psutil.net_if_addrs().values() for each in card if each.family == socket.AF_INET]
     return [socket.gethostname().lower(), *found]

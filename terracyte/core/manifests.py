@@ -1,4 +1,4 @@
-"""The balanced manifest: the images that stay, with their split, which most stages read."""
+"""The balanced manifest, which most stages read: the images kept by cleaning, with their split."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,12 +10,12 @@ from terracyte.core.errors import InputError
 
 
 def read_balanced(task: str, columns: Sequence[str] | None = None, folder: Path = Path()) -> pd.DataFrame:
-    """One row per image; see `paths.balance_manifest`.
+    """Return the balanced manifest, one row per image; see `paths.balance_manifest`.
 
     Args:
-        task: whose.
-        columns: those that are wanted; None for all.
-        folder: of the experiment.
+        task: the task the images belong to.
+        columns: names of the columns to read; None for all.
+        folder: the experiment's folder.
 
     Raises:
         UnusableFileError: nothing was balanced yet, or the file is damaged.
@@ -25,14 +25,14 @@ def read_balanced(task: str, columns: Sequence[str] | None = None, folder: Path 
 
 
 def held_out_fold(manifest: pd.DataFrame, seed: int) -> int:
-    """The fold that a training with folds holds out: its seed, modulo their number.
+    """Return the fold that a training with folds holds out: the training's seed modulo the number of folds.
 
     Args:
-        manifest: the balanced one.
-        seed: of the training.
+        manifest: the balanced manifest.
+        seed: the training's seed.
 
     Raises:
-        InputError: there are no folds.
+        InputError: the manifest has no folds.
     """
     folds = int(manifest["fold"].max()) + 1
     if folds < 1:

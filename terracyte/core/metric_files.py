@@ -1,7 +1,7 @@
 """Metric files of a training or an evaluation: what `dvc metrics` compares, and everything that was measured.
 
-DVC shows every number of a metric file and passes over lists. So the few figures that tell variants apart stand at the
-top; all of them stand in a list of one.
+DVC shows every number of a metric file and ignores lists. So the few figures that distinguish variants are at the top
+level, and everything that was measured is in a list with one entry.
 """
 
 from collections.abc import Mapping
@@ -18,23 +18,23 @@ def write(path: Path, headline: Mapping[str, object], details: Mapping[str, Any]
     """Write a metric file, atomically.
 
     Args:
-        path: of `paths.training` or `paths.scores`.
-        headline: scores by name, which `dvc metrics show` and `dvc exp show` list; what is no number is left out.
-        details: what `read` returns.
+        path: a path of `paths.training` or `paths.scores`.
+        headline: scores by name, for `dvc metrics show` and `dvc exp show`; values that are no numbers are left out.
+        details: everything that was measured, as `read` returns it.
     """
     shown = {name: value for name, value in headline.items() if isinstance(value, int | float)}
     files.write_json(path, {**shown, _DETAILS: [details]})
 
 
 def read(path: Path, form: forms.Form = object) -> dict[str, Any]:
-    """The details of a metric file.
+    """Return the details of a metric file.
 
     Args:
-        path: of the file.
-        form: that they must have, see `forms`.
+        path: the file's path.
+        form: the form that the details must have, see `forms`.
 
     Raises:
-        InputError: it has none, or they have another form.
+        InputError: the file cannot be read, has no details, or has details of another form.
     """
     found = details(files.read_json(path), str(path))
     try:
@@ -45,14 +45,14 @@ def read(path: Path, form: forms.Form = object) -> dict[str, Any]:
 
 
 def details(content: Any, name: str) -> dict[str, Any]:
-    """The details of a metric file that was read elsewhere, as from another commit.
+    """Return the details of a metric file that was read elsewhere, for example from another commit.
 
     Args:
-        content: what the JSON holds.
-        name: of the file, for the error.
+        content: the parsed JSON.
+        name: the file's name, for the error message.
 
     Raises:
-        InputError: there are none.
+        InputError: the content has no details.
     """
     held = content.get(_DETAILS) if isinstance(content, dict) else None
     if not (isinstance(held, list) and len(held) == 1 and isinstance(held[0], dict)):

@@ -1,6 +1,6 @@
-"""NumPy's files as strangers may write them: what a header promises is held against what the file has.
+"""Read NumPy's files from untrusted sources: what a header declares is checked against the size of the file.
 
-Nothing is unpickled, and nothing is allocated for a promise that the file cannot keep.
+Nothing is unpickled, and no memory is allocated for numbers that the file does not hold.
 """
 
 import dataclasses
@@ -19,21 +19,21 @@ from numpy.typing import NDArray
 
 from terracyte.core import opening
 
-_LONGEST_HEADER = 10_000  # bytes; NumPy takes no longer one either
+_LONGEST_HEADER = 10_000  # bytes; NumPy's own limit is the same
 _VERSIONS = ((1, 0), (2, 0), (3, 0))
 _LARGEST = 2**63  # bytes that can be addressed
-# A byte of deflate stands for no more than this many.
+# The most bytes that one byte of deflated data can expand to.
 _HIGHEST_RATIO = 1032
 
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-    """What an array is.
+    """Description of an array.
 
     Attributes:
-        shape: of the array; () for a single number.
-        dtype: of its elements.
-        fortran: first axis fastest.
+        shape: the array's shape; () for a single number.
+        dtype: the type of its elements.
+        fortran: whether the first axis varies fastest (Fortran order).
     """
 
     shape: tuple[int, ...]
@@ -42,15 +42,15 @@ class Header:
 
     @property
     def size(self) -> int:
-        """Of the whole array's numbers, in bytes."""
+        """Size of the array's data in bytes; 0 for an array of objects."""
         return 0 if self.dtype.hasobject else self.dtype.itemsize * math.prod(self.shape)
 
 
 def read_header(stream: IO[bytes]) -> Header:
-    """Read what stands before the numbers of an .npy file.
+    """Read the header of an .npy file; the stream then stands at the numbers.
 
     Raises:
-        ValueError: it is no header, or promises an impossible shape.
+        ValueError: the header is malformed, or declares an impossible shape.
     """
     version = np.lib.format.read_magic(stream)
     if version not in _VERSIONS:
@@ -61,9 +61,9 @@ def read_header(stream: IO[bytes]) -> Header:
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # NumPy's of Python 2, Python's of what stands in a text
+            warnings.simplefilter("ignore")  # NumPy warns of headers by Python 2, Python of odd syntax in them
             shape, fortran, dtype = read(io.BytesIO(length + stream.read(count)))
-    # what Python's parser and NumPy throw at a text that is no header
+    # what Python's parser and NumPy raise on a malformed header
     except (SyntaxError, TypeError, RecursionError, MemoryError, tokenize.TokenError) as error:
         raise ValueError("its header is none") from error
     header = Header(shape, dtype, bool(fortran))
@@ -76,7 +76,7 @@ def mapped(path: Path) -> NDArray[Any]:
     """Map an .npy file into memory, read-only.
 
     Raises:
-        ValueError: it is none, holds objects, or is shorter than its header says.
+        ValueError: it is no .npy file, holds objects, or is shorter than its header says.
         OSError: it cannot be opened.
     """
     opening.require_file(path)
@@ -87,7 +87,7 @@ def mapped(path: Path) -> NDArray[Any]:
     if path.stat().st_size < start + header.size:
         raise ValueError(f"it ends before the numbers of its shape {header.shape}")
     order: Any = "F" if header.fortran else "C"
-    # not NumPy's `open_memmap`, which reads the header again, and warns of Python 2's
+    # not NumPy's `open_memmap`, which reads the header again, and warns of headers by Python 2
     return np.memmap(path, header.dtype, "r", start, header.shape, order)
 
 
@@ -96,8 +96,8 @@ def member(archive: zipfile.ZipFile, name: str) -> Iterator[tuple[Header, IO[byt
     """Yield the header of an array in an .npz file, and the stream of the numbers behind it.
 
     Raises:
-        ValueError: the member is no array, is compressed as NumPy compresses nothing, or is shorter than its header
-            says.
+        ValueError: the member is no array, is compressed by a method that NumPy does not use, or is shorter than its
+            header says.
     """
     entry = archive.getinfo(name)
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -110,10 +110,10 @@ def member(archive: zipfile.ZipFile, name: str) -> Iterator[tuple[Header, IO[byt
 
 
 def read_member(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    """A whole array of an .npz file.
+    """Read a whole array of an .npz file.
 
     Raises:
-        ValueError: see `member`; or it holds objects.
+        ValueError: see `member`; or the array holds objects.
     """
     with member(archive, name) as (header, stream):
         if header.dtype.hasobject:

@@ -13,10 +13,10 @@ EXPERIMENT = Path("experiment.yaml")
 DATA = Path("data")
 METRICS = Path("metrics")
 
-# By code, too: a training that was killed goes on with the code that began it, or anew.
+# Separate per version of the code: a killed training resumes only with the code that began it, else it starts anew.
 CHECKPOINTS = DATA / "checkpoints" / code_hash(*TRAINING)
-STUDIES = DATA / "optuna"  # searches, so that a killed one goes on
-PRETRAINED = DATA / "pretrained"  # what each row's weights start from
+STUDIES = DATA / "optuna"  # searches, so that a killed search can resume
+PRETRAINED = DATA / "pretrained"  # each row's initial weights
 
 
 def root() -> Path:
@@ -27,7 +27,7 @@ def root() -> Path:
 
 
 def experiment() -> Path:
-    """The experiment's folder as seen from the root: `.` for the root itself, else such as `real`."""
+    """The experiment's folder as seen from the root: `.` for the root itself, otherwise for example `real`."""
     return Path.cwd().relative_to(root().resolve())
 
 
@@ -42,27 +42,27 @@ def downloads() -> Path:
 
 
 def raw(task: str) -> Path:
-    """Folder of the raw form: see the functions below."""
+    """Folder of the task's raw data; the functions below name its files."""
     return DATA / task / "raw"
 
 
 def images(task: str) -> Path:
-    """(n, h, w, c) uint8."""
+    """The raw images: (n, h, w, c) uint8."""
     return raw(task) / "images.npy"
 
 
 def masks(task: str) -> Path:
-    """(n, h, w) uint8; only tasks with masks."""
+    """The raw masks: (n, h, w) uint8; only for tasks with masks."""
     return raw(task) / "masks.npy"
 
 
 def unlabelled(task: str) -> Path:
-    """(n, h, w, c) uint8: images whose targets the challenge withholds, where there are any; no image of `images`."""
+    """Images whose targets the challenge withholds, if any: (n, h, w, c) uint8; none of them is in `images`."""
     return raw(task) / "unlabelled.npy"
 
 
 def raw_manifest(task: str) -> Path:
-    """One row per raw image."""
+    """Table with one row per raw image."""
     return raw(task) / "manifest.parquet"
 
 
@@ -72,7 +72,7 @@ def planted(task: str) -> Path:
 
 
 def data_docs(task: str) -> Path:
-    """Great Expectations' HTML; carries timestamps, so it is no DVC output."""
+    """Folder of Great Expectations' HTML pages; they carry timestamps, so they are no DVC output."""
     return DATA / "docs" / task
 
 
@@ -82,17 +82,17 @@ def validation(task: str) -> Path:
 
 
 def refused_cleaning(task: str) -> Path:
-    """Each image's decision where cleaning would leave nothing of a class."""
+    """Cleaning's decision on each image, written only if no image of a scored class would be left."""
     return DATA / task / "clean_refused.csv"
 
 
 def clean_manifest(task: str) -> Path:
-    """The raw manifest plus `keep` and `reason`."""
+    """The raw manifest plus `keep`, `reason` and `duplicate_of`."""
     return DATA / task / "clean.parquet"
 
 
 def cleaning(task: str) -> Path:
-    """Counts per reason; precision and recall where the defects are known."""
+    """Counts of kept and, per reason, dropped images; precision and recall where the defects are known."""
     return METRICS / task / "cleaning.json"
 
 
@@ -102,7 +102,7 @@ def validation_cleaned(task: str) -> Path:
 
 
 def balance_manifest(task: str) -> Path:
-    """The kept rows plus `split`, `group`, `fold`, `sample_weight` and `repeats`."""
+    """The kept rows of the raw manifest plus `split`, `group`, `fold`, `sample_weight` and `repeats`."""
     return DATA / task / "balance.parquet"
 
 
@@ -112,37 +112,37 @@ def balance(task: str) -> Path:
 
 
 def tuning(task: str) -> Path:
-    """The search: its trials, what they showed, and what was chosen."""
+    """The hyperparameter search: its trials, their results, and the chosen values."""
     return METRICS / task / "tuning.json"
 
 
 def tuned(task: str) -> Path:
-    """The searched values that replace those of the task's reference, by key."""
+    """Values found by the search that replace those of the task's reference, by key."""
     return METRICS / task / "tuned.json"
 
 
 def pretrained(variant: str, member: int = 0) -> Path:
-    """Folder of what a variant's backbone starts from, or one of its members; see `terracyte.fetch.initialisation`."""
+    """Folder of the initial weights of a variant, or of one of its members; see `terracyte.fetch.initialisation`."""
     return PRETRAINED / variant / str(member)
 
 
 def backbone(variant: str, member: int = 0) -> Path | None:
-    """The file of pretrained weights of a variant, or of one of its members; None where it starts from random ones."""
+    """File of a variant's or one of its members' pretrained weights; None if training starts from random weights."""
     return next(pretrained(variant, member).glob("backbone*"), None)
 
 
 def configs(task: str) -> Path:
-    """Folder of the task's rows, resolved."""
+    """Folder of the resolved rows of the task, one file per row, and of `evaluation`."""
     return METRICS / task / "configs"
 
 
 def config(task: str, variant: str) -> Path:
-    """A row, resolved: see `terracyte.params.row`."""
+    """A resolved row: see `terracyte.params.row`."""
     return configs(task) / f"{variant}.json"
 
 
 def evaluation(task: str) -> Path:
-    """How rows are evaluated; no row's name begins so."""
+    """Settings of the evaluation of rows; no row's name begins with an underscore, so names cannot clash."""
     return configs(task) / "_evaluate.json"
 
 
@@ -152,7 +152,7 @@ def models(task: str, variant: str) -> Path:
 
 
 def model(task: str, variant: str, seed: int) -> Path:
-    """A trained model in Keras' own format."""
+    """Trained model of one seed, in Keras' own format."""
     return models(task, variant) / f"seed_{seed}.keras"
 
 
@@ -162,7 +162,7 @@ def curves(task: str, variant: str) -> Path:
 
 
 def training(task: str, variant: str) -> Path:
-    """What each seed's training settled on: best epoch, validation metric, parameters, fingerprint."""
+    """Result of each seed's training: best epoch, validation metrics, number of parameters, fingerprint."""
     return METRICS / task / "training" / f"{variant}.json"
 
 
@@ -192,12 +192,12 @@ def champion(task: str) -> Path:
 
 
 def promotion(task: str) -> Path:
-    """Who is champion, what was decided about the latest candidate and why, and the decisions before."""
+    """The current champion, the decision on the latest candidate with its reasons, and the earlier decisions."""
     return METRICS / task / "promotion.json"
 
 
 def submission(task: str) -> Path:
-    """Folder of what the challenge asks for, and `submission.json`, which names the model."""
+    """Folder of the file that the challenge asks for, and of `submission.json`, which names the model."""
     return DATA / task / "submission"
 
 

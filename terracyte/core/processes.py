@@ -1,4 +1,4 @@
-"""Child processes, none of which outlives this one, and others of this machine, which wait for it."""
+"""Run child processes that do not outlive this one, and make processes of this machine wait for each other."""
 
 import fcntl
 import os
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import psutil
 
-_PATIENCE = 60  # seconds in which a process may put away what it has begun
+_PATIENCE = 60  # seconds that a process has for cleaning up before it is killed
 
 
 def call(
@@ -27,8 +27,8 @@ def call(
 
     Args:
         command: the program and its arguments.
-        folder: where it runs.
-        environment: its variables; None for this process's.
+        folder: the folder to run it in.
+        environment: its environment variables; None for those of this process.
         restarts: see `ending_children`.
     """
     with subprocess.Popen(command, cwd=folder, env=environment) as process, ending_children(restarts=restarts):
@@ -37,11 +37,11 @@ def call(
 
 @contextmanager
 def alone(lock: Path, other: str) -> Iterator[None]:
-    """Let one process of this machine through at a time; the operating system lets the next one in, whatever happens.
+    """Let only one process of this machine at a time run the block; the lock is released however the process ends.
 
     Args:
-        lock: a file that is made for it, and stays.
-        other: what is waited for, in words.
+        lock: the lock file, which is created and never removed.
+        other: what a second process waits for, in words for its message.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as stream:
@@ -55,14 +55,14 @@ def alone(lock: Path, other: str) -> Iterator[None]:
 
 @contextmanager
 def ending_children(*, restarts: bool = False) -> Iterator[None]:
-    """End what this process has started, down to the last grandchild, if the block ends with an exception.
+    """End all descendants of this process if the block ends with an exception.
 
-    What its children have started in turn gets SIGTERM; they see it end and put their own things in order, as DVC does
-    with its locks. Children that start anew what has ended (`restarts`) get it as well. An actual Ctrl-C has reached
-    all of them already, by the terminal: a second signal would meet them while they clean up. Who has not ended after
-    a minute is killed.
+    SIGTERM goes to all but those children that have children of their own: they see these end and then clean up, as DVC
+    does with its locks. Children that restart what has ended (`restarts`) get SIGTERM as well. A Ctrl-C has reached all
+    descendants already, through the terminal: a second signal would interrupt their clean-up. Processes that have not
+    ended after a minute are killed.
     """
-    import psutil  # here: most commands start no process
+    import psutil  # imported here: most commands start no process
 
     try:
         yield

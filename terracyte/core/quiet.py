@@ -1,5 +1,5 @@
-"""Imports of large libraries without what nobody here uses of them; Keras' also without TensorFlow's start-up messages,
-which come before it reads its own log level, and with threads of which the result does not depend."""
+"""Import large libraries without the modules that nobody here uses; import Keras also without TensorFlow's start-up
+messages, which come before it reads its own log level, and with a thread count that does not affect results."""
 
 import gc
 import os
@@ -12,26 +12,26 @@ from terracyte.core.errors import InputError
 
 _STDERR = 2
 _BACKEND = "KERAS_BACKEND"
-# TensorFlow divides its sums among its threads, of which it makes one per core.
+# TensorFlow divides sums among its threads, by default one per core, so their number affects rounding.
 THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-# TensorFlow takes all memory of a GPU at its start, where several trainings share one: it takes what it needs instead.
+# By default TensorFlow reserves all GPU memory at its start; growing on demand lets several trainings share a GPU.
 _GROWTH = "TF_FORCE_GPU_ALLOW_GROWTH"
-# Keras wraps models for these where they are installed, as MLflow has it. Nobody here uses that, and their import takes
-# a quarter of Keras' own, in every stage.
+# Keras imports these for wrappers and plots where they are installed, and MLflow installs them. Nobody here uses
+# these, and their import takes a quarter of Keras' own import time, in every stage.
 _NOT_NEEDED = ("sklearn", "matplotlib")
 
 
 @contextmanager
 def importing_keras(all_cores: bool = False) -> Iterator[None]:
-    """Import Keras, and drop what native code writes to stderr until the end of the block; exceptions of Python pass.
+    """Import Keras, and discard all output to stderr until the end of the block; Python exceptions propagate.
 
     Args:
-        all_cores: TensorFlow computes on all of them, and what it gives depends on their number. Otherwise it has one
-            thread, as long as the user's variables (`THREADS`) do not say more: the same bytes on any number of cores,
-            and several trainings side by side get more out of the cores than one after another on all of them.
+        all_cores: let TensorFlow compute on all cores; its results then depend on their number. Otherwise it has one
+            thread unless the user's variables (`THREADS`) say more: results are the same bytes on any number of
+            cores, and trainings side by side use the cores better than one after another on all of them.
 
     Raises:
-        InputError: the backend that is asked for is not installed.
+        InputError: the selected backend is not installed.
     """
     if not all_cores:
         for name in THREADS:
@@ -52,13 +52,13 @@ def importing_keras(all_cores: bool = False) -> Iterator[None]:
 
 @contextmanager
 def importing_less(absent: Sequence[str] = (), empty: Sequence[str] = ()) -> Iterator[None]:
-    """Import within the block without some modules, which nobody here needs of what is imported.
+    """Hide modules that nobody here needs from the imports within the block.
 
-    What is imported already stays, and what is imported later is whole.
+    Modules imported before the block stay, and imports after it find the hidden modules again.
 
     Args:
-        absent: as if they were not installed.
-        empty: modules with nothing in them, for importers that insist.
+        absent: modules to hide as if they were not installed.
+        empty: modules to replace by empty ones, for importers that fail without them.
     """
     stand_ins = dict.fromkeys(absent) | {name: types.ModuleType(name) for name in empty}
     hidden = [name for name in stand_ins if name not in sys.modules]
@@ -78,7 +78,7 @@ def _import_keras() -> None:
     try:
         with importing_less(absent=_NOT_NEEDED):
             import keras  # noqa: F401
-    except (ImportError, ValueError) as error:  # a ValueError for what is no backend at all
+    except (ImportError, ValueError) as error:  # a ValueError for an unknown backend
         chosen = os.environ.get(_BACKEND)
         where = f"the variable {_BACKEND} is '{chosen}'" if chosen else "the backend that ~/.keras/keras.json names"
         raise InputError(

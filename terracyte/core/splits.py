@@ -1,10 +1,10 @@
-"""The three splits, and what people call them."""
+"""The three splits, and the names that people give them."""
 
 from collections.abc import Iterable
 from typing import Protocol, TypeVar
 
 SPLITS = ("train", "validation", "test")
-"""From the least to the most protected: no image of a later one may turn up in an earlier one."""
+"""From the least to the most protected split: no image of a later split may also be in an earlier one."""
 
 _NAMES = {
     "train": "train",
@@ -18,24 +18,24 @@ _NAMES = {
 
 
 class Placed(Protocol):
-    """Something that bears the split that somebody gave it."""
+    """An item with the split that its source declares."""
 
     @property
     def split(self) -> str:
-        """One of `SPLITS`; "" where nobody gave one."""
+        """One of `SPLITS`; "" if none is declared."""
 
 
 Item = TypeVar("Item", bound=Placed)
 
 
 def split_of(name: str) -> str | None:
-    """The split that a folder, an array or a cell of this name means, in any case; None for none."""
+    """Return the split that the name of a folder or an array, or a table's cell, stands for, in any case; else None."""
     return _NAMES.get(name.strip().lower())
 
 
 def protected_first(items: Iterable[Item]) -> list[Item]:
-    """Test, validation, train, otherwise in their order; as they come where there is no split.
+    """Return the items sorted: test, validation, then train or no split; otherwise they keep their order.
 
-    Cleaning keeps the first of equal images: in this order it is the copy in train that goes, not the one in test.
+    Cleaning keeps the first of equal images: in this order it drops the copy in train, not the one in test.
     """
     return sorted(items, key=lambda item: -SPLITS.index(item.split) if item.split else 0)

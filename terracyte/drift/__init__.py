@@ -1,1 +1,1 @@
-"""Drift: whether images that come in still look like those that the models were trained on."""
+"""Drift: whether incoming images still look like those that the models were trained on."""

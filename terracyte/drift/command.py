@@ -13,7 +13,7 @@ from terracyte.core.errors import InputError
 
 HELP = "compare incoming images with those of the training; exit code 3 where they differ"
 
-DRIFT = 3  # no crash and no bad input ends with it
+DRIFT = 3  # exit code; crashes (1) and bad input (2) have others
 
 _BATCH = 64
 
@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Compare, write page and summary, and exit with `DRIFT` where there is one.
+    """Compare the images, write page and summary, and exit with the code `DRIFT` if there is drift.
 
     Raises:
         InputError: the input, the manifest or the champion cannot be used; then nothing is written.
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
     settings = params.load(experiment)
     task = tasks.make(arguments.task, settings)
     folder = arguments.model or experiment / paths.champion(task.name)
-    there = folder.exists() and any(folder.iterdir())  # `promote` leaves an empty folder where no row is champion
+    there = folder.exists() and any(folder.iterdir())  # `promote` leaves an empty folder if no row is champion
     champion = None
     if there or arguments.model is not None or arguments.sha256 is not None:
         origin.check(folder, arguments.sha256)
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
     outcome = examine(task, batches, champion, settings.drift, experiment)
     for reason in found.unreadable:
         print(f"skipped: {reason}", file=sys.stderr)
-    with files.atomic(output / "index.html") as page:  # both, or none where the disk is full
+    with files.atomic(output / "index.html") as page:  # both files, or neither if the disk is full
         page.write_text(report.page(outcome), encoding="utf-8")
         files.write_json(output / "summary.json", report.summary(outcome))
     print(f"{outcome.verdict} Page: {output / 'index.html'}")

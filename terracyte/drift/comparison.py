@@ -1,9 +1,9 @@
 """Two-sample tests of image statistics: which of their distributions differ between two sets of images.
 
 Each statistic (an image's brightness, the champion's probability of a class, …) is compared by the two-sample test of
-Kolmogorov and Smirnov, with Holm's correction for the number of tests. Tests of a classifier's outputs find shifts as
-well as heavier methods do (Rabanser et al., "Failing Loudly", arXiv 1810.11953). With many images a test also finds
-differences too small to matter, therefore a difference counts only from a declared distance on.
+Kolmogorov and Smirnov, with Holm's correction for the number of tests. Tests of a classifier's outputs detect shifts as
+well as heavier methods do (Rabanser et al., "Failing Loudly", arXiv 1810.11953). With many images a test also detects
+differences too small to matter; a difference therefore counts only if it reaches a configured distance.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from terracyte.params import Drift
 
 Numbers = NDArray[np.float64]
 
-_EXACT = 500  # images in the larger sample up to which the test's exact distribution is affordable
+_EXACT = 500  # images in the larger sample; beyond it, computing the test's exact distribution takes too long
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,12 +26,12 @@ class Finding:
     """The comparison of one statistic.
 
     Attributes:
-        name: of the statistic.
+        name: the statistic's name.
         distance: largest difference of the two distribution functions (Kolmogorov-Smirnov), 0-1.
-        p_value: corrected for the number of tests, 0-1.
+        p_value: p value, corrected for the number of tests, 0-1.
         noticed: smallest distance that would have counted with this number of images, 0-1.
         drifted: whether the difference counts.
-        before, after: medians of the reference and of the incoming images.
+        before, after: the statistic's medians in the reference and in the incoming images.
     """
 
     name: str
@@ -44,11 +44,11 @@ class Finding:
 
 
 def compare(reference: Mapping[str, Numbers], incoming: Mapping[str, Numbers], settings: Drift) -> list[Finding]:
-    """Compare the statistics that both have; findings that count come first, then the largest distance.
+    """Compare the statistics that both have; findings that count come first, then larger before smaller distances.
 
     Args:
-        reference, incoming: values by name, (n,) and (m,); n and m may differ from name to name.
-        settings: when a difference counts.
+        reference, incoming: values by statistic, (n,) and (m,); n and m may differ between statistics.
+        settings: the significance level and the smallest distance that counts.
     """
     names = [name for name in reference if name in incoming and _varies(reference[name], incoming[name])]
     tests = [_kolmogorov_smirnov(reference[name], incoming[name]) for name in names]
@@ -69,7 +69,7 @@ def compare(reference: Mapping[str, Numbers], incoming: Mapping[str, Numbers], s
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P values corrected for their number (Holm 1979), to be compared with the significance level itself."""
+    """Correct p values for their number (Holm 1979); the results are compared with the significance level itself."""
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     corrected, highest = [0.0] * len(p_values), 0.0
     for rank, i in enumerate(order):
@@ -79,19 +79,19 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _varies(reference: Numbers, incoming: Numbers) -> bool:
-    """Whether there is anything to compare: grey images, for instance, all have a saturation of 0."""
+    """Return whether the values differ at all: grey images, for instance, all have a saturation of 0."""
     return len(np.unique(np.concatenate([reference, incoming]))) > 1
 
 
 def _kolmogorov_smirnov(reference: Numbers, incoming: Numbers) -> tuple[float, float]:
-    """Distance and p value."""
+    """Return the distance and the p value."""
     exact = max(len(reference), len(incoming)) <= _EXACT
     result = ks_2samp(reference, incoming, method="exact" if exact else "asymp")
     return float(result.statistic), float(result.pvalue)
 
 
 def _detectable_distance(reference: Numbers, incoming: Numbers, comparisons: int, settings: Drift) -> float:
-    """The critical distance of the test at Holm's strictest level, but at least the declared distance; at most 1."""
+    """Return the test's critical distance at Holm's strictest level, at least the configured distance and at most 1."""
     critical = math.sqrt(-math.log(settings.significance / comparisons / 2) / 2)
     n, m = len(reference), len(incoming)
     return min(1.0, max(settings.distance, critical * math.sqrt((n + m) / (n * m))))

@@ -1,4 +1,4 @@
-"""Compares incoming images with those of the training, for one report."""
+"""Compares incoming images with the training images, for one report."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,14 +18,14 @@ from terracyte.tasks.task import Task
 def examine(
     task: Task, batches: Iterable[Batch], champion: Predictor | None, settings: Drift, folder: Path = Path()
 ) -> Report:
-    """Compare incoming images with those of the training; the same images give the same report.
+    """Compare incoming images with the training images; the same images give the same report.
 
     Args:
-        task: of the images.
-        batches: names of b images, and the images (b, h, w, c) uint8, 0-255.
-        champion: its outputs are compared, too; None for none.
-        settings: when a difference counts.
-        folder: of the experiment whose images are the reference.
+        task: the task that the images belong to.
+        batches: the incoming images: names of b images, and the images (b, h, w, c) uint8, 0-255.
+        champion: a predictor whose outputs are compared, too; None to compare the images' statistics only.
+        settings: when a difference counts, and how many images the report shows.
+        folder: the folder of the experiment whose images are the reference.
 
     Raises:
         InputError: there is no image, one is unreadable, or there is no manifest.
@@ -35,7 +35,7 @@ def examine(
     outputs = measurement.validation_outputs(task, champion, measured.hashes, folder) if champion else {}
     reference = {**measurement.training_statistics(known), **outputs}
     incoming = {**measured.statistics, **measured.outputs}
-    # training images, evenly spaced
+    # evenly spaced training images, for the page
     chosen = np.linspace(0, len(known) - 1, min(settings.examples, len(known))).astype(np.int64)
     images = files.map_array(folder / paths.images(task.name))
     return Report(

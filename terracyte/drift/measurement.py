@@ -1,4 +1,4 @@
-"""What is compared of images: statistics of their pixels, and the champion's outputs."""
+"""Measures what is compared between images: statistics of their pixels, and the champion's outputs."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -28,11 +28,11 @@ class Measured:
     """What was measured of n images.
 
     Attributes:
-        statistics: those of the manifest by name, (n,).
-        outputs: of the champion by name, (n,): its confidence, the mean probability of each class, and the distance
-            from the training images; empty without a champion.
-        hashes: of the images' contents.
-        strangest: names and images (h, w, c) of those farthest from the training images, the farthest first.
+        statistics: values (n,) of each of the manifest's statistics, by name.
+        outputs: values (n,) of each of the champion's outputs, by name: its confidence, the mean probability of each
+            class, and the distance from the training images; empty without a champion.
+        hashes: the content hashes of the images.
+        strangest: names and images (h, w, c) of the images farthest from the training images, the farthest first.
     """
 
     statistics: dict[str, Numbers]
@@ -44,12 +44,12 @@ class Measured:
 def measure(
     task: Task, batches: Iterable[Batch], champion: Predictor | None, known: pd.DataFrame, show: int
 ) -> Measured:
-    """Measure incoming images, batch by batch; of their pixels only those of the strangest are kept.
+    """Measure incoming images batch by batch, and keep the strangest ones.
 
     Args:
-        task: of the images.
+        task: the task that the images belong to.
         batches: the images.
-        champion: gives the outputs; None for none.
+        champion: the predictor whose outputs are measured; None to measure no outputs.
         known: the manifest's rows of the training images.
         show: how many of the strangest images are kept.
 
@@ -65,6 +65,7 @@ def measure(
         strangeness = predicted[UNLIKENESS].to_numpy() if champion else _largest_z_score(table, known)
         strangest += zip(strangeness.tolist(), names, images, strict=True)
         strangest = sorted(strangest, key=lambda each: (-each[0], each[1]))[:show]
+        strangest = [(value, name, image.copy()) for value, name, image in strangest]  # a view keeps its whole batch
     if not statistics:
         raise InputError(f"there is no image to compare: give at least one {task.name} image")
     table = pd.concat(statistics)
@@ -77,20 +78,20 @@ def measure(
 
 
 def training_statistics(known: pd.DataFrame) -> dict[str, Numbers]:
-    """The same statistics of the training images, as the manifest holds them."""
+    """Return the training images' statistics from the manifest's rows, by name."""
     return _columns(known[list(STATISTICS)])
 
 
 def validation_outputs(
     task: Task, champion: Predictor, left_out: frozenset[str], folder: Path = Path()
 ) -> dict[str, Numbers]:
-    """The champion's outputs for validation images; those for training images would be too confident.
+    """Return the champion's outputs for validation images; its outputs for training images would be too confident.
 
     Args:
-        task: of the champion.
-        champion: gives the outputs.
-        left_out: hashes of contents that are left out, because they are among the incoming images.
-        folder: of the experiment.
+        task: the champion's task.
+        champion: the predictor whose outputs are measured.
+        left_out: content hashes of images to leave out, because they are among the incoming images.
+        folder: the experiment's folder.
     """
     rows = read_manifest(task, "validation", folder)
     rows = rows[~rows["content_hash"].isin(left_out)]
@@ -103,7 +104,7 @@ def validation_outputs(
 
 
 def read_manifest(task: Task, split: str, folder: Path = Path()) -> pd.DataFrame:
-    """The rows of one split of the balanced manifest of the experiment in `folder`.
+    """Read the rows of one split from the balanced manifest of the experiment in `folder`.
 
     Raises:
         InputError: there is no manifest yet, or it is damaged.
@@ -121,7 +122,7 @@ def _outputs(champion: Predictor, images: NDArray[np.uint8]) -> pd.DataFrame:
 
 
 def _largest_z_score(table: pd.DataFrame, known: pd.DataFrame) -> Numbers:
-    """(n,): the largest distance of a statistic from the training images' mean, in standard deviations."""
+    """Return (n,): each image's largest distance of a statistic from the training mean, in standard deviations."""
     names = list(STATISTICS)
     training = known[names].to_numpy(np.float64)
     deviation = training.std(axis=0)

@@ -1,4 +1,4 @@
-"""What people read of a drift: sentences, a summary, and one page with everything in it."""
+"""Reports drift to people: a verdict in one sentence, a summary in JSON, and a self-contained HTML page."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from terracyte.rendering.charts import Axes
 
 _BINS = 24
-_NAMED = 3  # findings in the verdict
-_TAIL = 0.5  # per cent on either side that a histogram leaves out: outliers would squeeze the rest
+_NAMED = 3  # findings that the verdict names
+_TAIL = 0.5  # per cent at either end that a histogram adds to its outermost bin: outliers would squeeze the rest
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,13 +25,13 @@ class Report:
     """What a comparison found, for page and summary.
 
     Attributes:
-        task: whose images came in.
-        images: how many came in.
-        training, validation: how many they were held against; no validation images without a champion.
-        champion: its variant; "" without one.
-        findings: see `comparison.compare`.
-        reference, incoming: values by name.
-        strangest, usual: names and images (h, w, c): incoming ones, and training ones.
+        task: the task that the images belong to.
+        images: number of incoming images.
+        training, validation: numbers of reference images from these splits; without a champion, `validation` is 0.
+        champion: the champion's variant; "" without a champion.
+        findings: one per compared statistic, see `comparison.compare`.
+        reference, incoming: values by statistic.
+        strangest, usual: names and images (h, w, c): the strangest incoming images, and some training images.
     """
 
     task: Task
@@ -52,7 +52,7 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """One sentence, or two where few images leave something unseen."""
+        """One sentence: which statistics have drifted, or that none has and what may have stayed unseen."""
         found = self.drifted
         if not found:
             return f"No drift found in {_images(self.images)}: {self.bound}"
@@ -63,7 +63,7 @@ class Report:
 
     @property
     def bound(self) -> str:
-        """What would have been noticed."""
+        """The end of a sentence on the smallest distance that would have been noticed in every statistic."""
         least = max((finding.noticed for finding in self.findings), default=1.0)
         if least >= 1:
             return "so few show no difference at all, however large; give more."
@@ -71,7 +71,7 @@ class Report:
 
 
 def summary(report: Report) -> dict[str, Any]:
-    """What `summary.json` holds."""
+    """Return the content of `summary.json`."""
     return {
         "task": report.task.name,
         "drift": bool(report.drifted),
@@ -85,7 +85,7 @@ def summary(report: Report) -> dict[str, Any]:
 
 
 def page(report: Report) -> str:
-    """The page as HTML; without clock, network and absolute paths."""
+    """Return the page as HTML; it holds no time, no absolute path and no link to the network."""
     return templates.render(
         Path(__file__).with_name("drift.html.j2"),
         report=report,
@@ -111,7 +111,7 @@ def _picture(name: str, image: Any) -> Picture:
 
 
 def _chart(report: Report, finding: Finding) -> Picture:
-    """Both histograms, each with an area of 1."""
+    """Draw the histograms of the reference and the incoming values, each with an area of 1."""
     before, after = report.reference[finding.name], report.incoming[finding.name]
     both = [np.percentile(values, [_TAIL, 100 - _TAIL]) for values in (before, after)]
     low, high = min(bounds[0] for bounds in both), max(bounds[1] for bounds in both)

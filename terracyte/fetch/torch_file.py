@@ -2,7 +2,7 @@
 
 Such a file is four pickles (a magic number, the version, the machine, the tensors), a fifth with the storages' keys,
 and then each storage: its number of values, and the values. A pickle may name any function to be called; this reader
-knows the one that makes a tensor of a storage, and refuses every other.
+accepts OrderedDict, storage types and the function that makes a tensor of a storage, and refuses all others.
 """
 
 import pickle
@@ -23,10 +23,10 @@ _TYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """The file's arrays by name, in its order.
+    """Return the file's arrays by name, in the file's order.
 
     Raises:
-        InputError: the file is missing, damaged, of another format, or names something else than tensors.
+        InputError: the file is missing, damaged, of another format, or names anything but tensors.
     """
     try:
         opening.require_file(path)
@@ -56,11 +56,11 @@ def _read(stream: BinaryIO, size: int) -> dict[str, np.ndarray]:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows tensors only."""
+    """An unpickler that accepts tensors only."""
 
     def __init__(self, stream: BinaryIO, size: int) -> None:
         super().__init__(stream)
-        self._left = size  # bytes that storages may have, which lie in the file one after the other
+        self._left = size  # bytes left for storages, which lie in the file one after the other
         self.storages: dict[str, np.ndarray] = {}
 
     def find_class(self, module: str, name: str) -> Any:
@@ -73,7 +73,7 @@ class _Unpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it names {module}.{name}")
 
     def persistent_load(self, pid: Any) -> np.ndarray:
-        # ("storage", its type, its key, where it lay, its number of values, None)
+        # ("storage", its type, its key, its device, its number of values, None)
         _, dtype, key, _, size, _ = pid
         if key not in self.storages:
             self._left -= size * dtype.itemsize
@@ -86,10 +86,10 @@ class _Unpickler(pickle.Unpickler):
 def _tensor(
     storage: np.ndarray, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: object
 ) -> np.ndarray:
-    """A view of the storage, which is filled later.
+    """Return a view of the storage, whose values are read later.
 
     Raises:
-        ValueError: the tensor would reach out of its storage.
+        ValueError: the tensor would reach beyond its storage.
     """
     steps = [step * (size - 1) for step, size in zip(strides, shape, strict=True)]
     if min([offset, *steps]) < 0 or offset + sum(steps) >= storage.size:

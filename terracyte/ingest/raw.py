@@ -1,4 +1,4 @@
-"""The raw form into which every source is brought; no later stage changes it."""
+"""Write the raw form into which every source is converted; no later stage changes it."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -19,17 +19,17 @@ from terracyte.tasks.task import Task
 
 
 def write(task: Task, batches: Iterable[Batch], folder: Path, origin: str) -> None:
-    """Write images, masks (dense tasks), the manifest, and the planted defects where they are known.
+    """Write the images, the masks (dense tasks), the manifest, and the planted defects if there are any.
 
     Args:
-        task: says what the images must look like.
-        batches: of a source; memory does not grow with their number.
+        task: the task the images belong to.
+        batches: the batches of a source; only their rows of the manifest are kept in memory.
         folder: an empty folder that becomes `paths.raw(task.name)`.
         origin: the source's path, for messages.
 
     Raises:
-        InputError: a batch is not of the task's form, a label or a pixel's class is unknown, a class is
-            absent, or there is no image.
+        InputError: reading the source raises it, a label or a pixel's class is unknown, a scored class is absent,
+            or there is no image.
     """
     images, masks = folder / paths.images(task.name).name, folder / paths.masks(task.name).name
     rows = _write_arrays(task, batches, images, masks, origin)
@@ -44,12 +44,12 @@ def write(task: Task, batches: Iterable[Batch], folder: Path, origin: str) -> No
 
 
 def write_unlabelled(task: Task, batches: Iterable[NDArray[np.uint8]], folder: Path) -> None:
-    """Write the images whose targets are withheld; without any, nothing.
+    """Write the images whose targets are withheld; write no file if there are none.
 
     Args:
-        task: says what the images look like.
-        batches: (b, h, w, c) each; memory does not grow with their number.
-        folder: as for `write`.
+        task: the task the images belong to.
+        batches: arrays (b, h, w, c); memory use does not grow with their number.
+        folder: the folder given to `write`.
     """
     remaining = iter(batches)
     first = next(remaining, None)
@@ -60,7 +60,7 @@ def write_unlabelled(task: Task, batches: Iterable[NDArray[np.uint8]], folder: P
 
 
 class GrowingArray:
-    """A .npy file of bytes that grows along its first axis, at constant memory."""
+    """A .npy file of uint8 values that grows along its first axis, in constant memory."""
 
     def __init__(self, stream: IO[bytes], row_shape: tuple[int, ...]) -> None:
         self._stream, self._row_shape, self._rows = stream, row_shape, 0
@@ -72,7 +72,7 @@ class GrowingArray:
         self._rows += len(rows)
 
     def finish(self) -> None:
-        """Make the file valid: NumPy's header has room for more digits of the first axis."""
+        """Write the final number of rows; NumPy pads the header, so that a longer number fits."""
         self._stream.seek(0)
         self._write_header()
 
@@ -105,7 +105,7 @@ def _write_arrays(
                 masks.append(targets.astype(np.uint8))
             label = {} if task.dense else {"label": targets}
             empty = [""] * len(batch.names)
-            # only where the source gives one: the other manifests have no such column
+            # the manifest of a source that gives no splits has no such column
             split = {} if batch.splits is None else {"declared_split": batch.splits}
             groups, defects = batch.groups or empty, batch.defects or empty
             columns = {"name": batch.names, **label, "declared_group": groups, **split, "defect": defects}
@@ -126,9 +126,9 @@ def _with_progress(batches: Iterable[Batch], origin: str) -> Iterator[Batch]:
 
 
 def _targets(task: Task, batch: Batch, origin: str) -> NDArray[np.int64]:
-    """Labels or masks as whole numbers below the number of classes."""
+    """Return labels or masks as int64 class numbers; refuse values that are no class."""
     values: NDArray[Any] = np.asarray(batch.masks if task.dense else batch.labels)
-    with np.errstate(invalid="ignore"):  # NaN, which is no class
+    with np.errstate(invalid="ignore"):  # NaN is refused below
         known = (values >= 0) & (values < len(task.classes)) & (values == np.floor(values))
     if not known.all():
         place = tuple(int(axis) for axis in np.argwhere(~known)[0])

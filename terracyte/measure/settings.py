@@ -1,4 +1,4 @@
-"""What a task's block of params.yaml leaves open, measured on the task's images when a stage asks for it."""
+"""Measure on a task's images what its block of params.yaml leaves open, when a stage asks for it."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -15,19 +15,19 @@ from terracyte.tasks.task import Task
 
 Block = TypeVar("Block", Validate, Clean, Balance)
 Record = dict[str, Any]
-"""`measured`: the values found, by parameter; empty where params.yaml says all."""
+"""A record of a stage; `measured` holds the measured values by parameter (empty if params.yaml gives all of them)."""
 
 
 def expected(task: Task, declared: Validate, manifest: pd.DataFrame) -> tuple[Validate, Record]:
-    """What is expected of the images.
+    """Complete a task's `validate` block: what is expected of the images.
 
     Args:
-        task: whose.
-        declared: in params.yaml.
-        manifest: of the raw images.
+        task: the task that the images belong to.
+        declared: the block as params.yaml has it.
+        manifest: the manifest of the raw images.
 
     Returns:
-        The whole block, and what to record of it.
+        The complete block, and a record of the values that were measured.
     """
     return _filled(
         declared,
@@ -40,12 +40,12 @@ def expected(task: Task, declared: Validate, manifest: pd.DataFrame) -> tuple[Va
 
 
 def cleaning(declared: Clean, images: NDArray[np.uint8], manifest: pd.DataFrame) -> tuple[Clean, Record]:
-    """By what images go; arguments and results as those of `expected`.
+    """Complete a task's `clean` block: by which rules images are removed; returns what `expected` does.
 
     Args:
-        declared: in params.yaml.
+        declared: the block as params.yaml has it.
         images: (N, h, w, c) uint8, indexed by `id`; may be memory-mapped.
-        manifest: of the raw images.
+        manifest: the manifest of the raw images.
     """
     rows = thresholds.chosen(manifest)
     bits = declared.near_duplicate_bits
@@ -59,10 +59,10 @@ def cleaning(declared: Clean, images: NDArray[np.uint8], manifest: pd.DataFrame)
 
 
 def splitting(declared: Balance, images: NDArray[np.uint8], cleaned: pd.DataFrame) -> tuple[Balance, Record]:
-    """How kept images are grouped; arguments and results as those of `cleaning`.
+    """Complete a task's `balance` block: how kept images are grouped; returns what `expected` does.
 
     Args:
-        declared: in params.yaml.
+        declared: the block as params.yaml has it.
         images: (N, h, w, c) uint8, indexed by `id`; may be memory-mapped.
         cleaned: the manifest with the decisions of cleaning.
     """

@@ -1,4 +1,4 @@
-"""Bounds and thresholds that hold for these images, and for others like them, measured on some of them."""
+"""Measure on a task's images the bounds and thresholds that fit them and others like them."""
 
 import numpy as np
 import pandas as pd
@@ -9,31 +9,31 @@ from terracyte.images.similarity.pairs import Pairs, components, similar_pairs
 from terracyte.params import Share
 from terracyte.tasks.task import Task
 
-_LOOKED_AT = 2000  # images, evenly spread
-# Correlations from which images are near duplicates: where few are, and where many are
+_LOOKED_AT = 2000  # most images that are compared, evenly spread
+# Bounds of the correlation from which images are near duplicates: used where few look alike, and where many do
 _COPY, _SUREST_COPY = 0.93, 0.99
-_ALIKE = 0.02  # share of the images that may have a partner more alike than that
-_GROUP = 0.75  # correlation from which images share a split
+_ALIKE = 0.02  # share of the images that may have a partner above the threshold
+_GROUP = 0.75  # lowest correlation from which images share a group, and so a split
 _LARGEST_GROUP = 0.02  # share of the images
 _ALIKE_ODDITIES = 3
 _ROOM = 1.3  # bounds are wider than what was seen by this factor
 
 
 def chosen(rows: pd.DataFrame) -> pd.DataFrame:
-    """Some rows of a manifest, evenly spread, without copies of one content: what else they are like is measured."""
+    """Return some rows of a manifest, evenly spread, one per image content: exact copies would distort measurements."""
     unlike = rows.drop_duplicates("content_hash")
     places = np.linspace(0, len(unlike) - 1, min(len(unlike), _LOOKED_AT)).astype(int)
     return unlike.iloc[places].reset_index(drop=True)
 
 
 def class_share(task: Task, rows: pd.DataFrame) -> Share:
-    """Lowest and highest expected share of a scored class, of the images or pixels."""
+    """Return the lowest and highest expected share of a scored class, of the images or pixels."""
     counts = task.class_counts(rows)
     return expected(counts[:, list(task.scored_classes)].sum(axis=0) / max(counts.sum(), 1))
 
 
 def expected(shares: NDArray[np.float64]) -> Share:
-    """Lowest and highest expected share of a class, from the classes' (k,) shares, 0-1."""
+    """Return the lowest and highest expected share of a class, from the classes' (k,) shares, 0-1."""
     return Share(low=round(float(shares.min()) / 2, 4), high=round(min(float(shares.max()) * 1.5, 1.0), 4))
 
 
@@ -50,21 +50,21 @@ def contrast_low(rows: pd.DataFrame) -> float:
 
 
 def distance(images: NDArray[np.uint8], rows: pd.DataFrame) -> float:
-    """The Hellinger distance from which an image is off the distribution."""
+    """Return the Hellinger distance (0-1) from which an image is off the task's distribution."""
     isolated = isolation(histograms(images, rows["id"].to_numpy(np.int64)), images.shape[3], _ALIKE_ODDITIES)
     return round(min(max(float(np.quantile(isolated, 0.99)) * _ROOM, 0.4), 0.95), 2)
 
 
 def alike(images: NDArray[np.uint8], rows: pd.DataFrame, bits: int) -> Pairs:
-    """The pairs from which `copies` and `group` follow; see `similar_pairs`."""
+    """Find the pairs of similar images that `copies` and `group` take; see `similar_pairs`."""
     return similar_pairs(images, rows, bits, _GROUP)
 
 
 def copies(count: int, pairs: Pairs) -> float:
-    """The correlation from which two of `count` images are near duplicates.
+    """Return the correlation from which two of `count` images are near duplicates, in `_COPY` to `_SUREST_COPY`.
 
-    Where images of one class look alike by nature, as digits do, likeness alone makes no copy: a share of `_ALIKE` of
-    the images, at most, has a partner above it.
+    Where images of one class look alike by nature, as digits do, likeness alone makes no copy: between these bounds,
+    at most a share of `_ALIKE` of the images has a partner above the returned correlation.
     """
     best = np.zeros(count)
     np.maximum.at(best, pairs.rows, pairs.correlation[:, None])
@@ -72,7 +72,10 @@ def copies(count: int, pairs: Pairs) -> float:
 
 
 def group(count: int, pairs: Pairs) -> float:
-    """The lowest correlation from `_GROUP` on that chains no more than `_LARGEST_GROUP` of the images together."""
+    """Return the lowest correlation, from `_GROUP` on, at which no group exceeds `_LARGEST_GROUP` of the images.
+
+    Groups of up to 5 images are always allowed; where no correlation is high enough, the result is 0.99.
+    """
     most = max(int(_LARGEST_GROUP * count), 5)
     for correlation in np.arange(_GROUP, 0.995, 0.01):
         if np.bincount(components(count, pairs.rows[pairs.correlation >= correlation])).max() <= most:

@@ -1,7 +1,8 @@
 """terracyte new NAME IMAGES: look at labelled images, and write an experiment for them into the folder NAME.
 
-IMAGES holds a folder per class, or `images/` and `masks/`, perhaps in each of train, val and test, or anything with
---labels or --masks; or it is an .npz file with `images` and `labels` or `masks`, or with `train_images` and so on.
+IMAGES is a folder that holds one folder per class, or `images/` and `masks/`, perhaps in each of train, val and test,
+or any images if --labels or --masks is given; or it is an .npz file with `images` and `labels` or `masks`, or with
+`train_images` and so on.
 """
 
 import argparse
@@ -31,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Look, say what was found, propose, and write.
+    """Survey the images, print what was found, propose an experiment, and write it.
 
     Raises:
         InputError: the name cannot be used, the images cannot be read, or the folder exists.

@@ -1,17 +1,17 @@
-"""How fast this machine computes, so that what is proposed for it takes minutes."""
+"""How fast this machine computes, so that the trainings proposed for it take minutes."""
 
 import time
 
 import numpy as np
 
-_REFERENCE = 80e9  # multiplications and additions per second, of a core of the server that `proposal` measured on
+_REFERENCE = 80e9  # multiplications and additions per second of one core of the server whose rates `proposal` holds
 _EDGE, _PRODUCTS = 1024, 4
 
 
 def relative_speed() -> float:
-    """A core's speed in products of matrices, against the server's, as a power of 2: a proposal says no more.
+    """Return a core's speed in matrix products relative to the server's, rounded to a power of 2 from 1/8 to 8.
 
-    What all threads of the process took is counted, so that the number of cores has no say.
+    The processor time of all threads counts, so that the number of cores does not matter.
     """
     matrix = np.ones((_EDGE, _EDGE), np.float32)
     matrix @ matrix  # the first product starts the threads

@@ -1,4 +1,4 @@
-"""The values that masks hold → classes."""
+"""Find the classes that the values in masks stand for."""
 
 import collections
 from pathlib import Path
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from terracyte.core.errors import InputError
 from terracyte.ingest.sources.masks import colour
 
-_MOST_VALUES = 32  # more different values are no classes
+_MOST_VALUES = 32  # more different values cannot be classes
 _UNLABELLED = 255
 
 Counts = collections.Counter[int]
@@ -18,13 +18,13 @@ Counts = collections.Counter[int]
 
 
 def count(counts: Counts, values: NDArray[np.integer[Any]], path: Path) -> None:
-    """Add the pixels of a mask.
+    """Add the pixels of a mask to `counts`.
 
     Raises:
-        InputError: there are more different values than classes can be.
+        InputError: there are too many different values for classes.
     """
     different, pixels = (each.tolist() for each in np.unique(values, return_counts=True))
-    if len(different) <= _MOST_VALUES:  # else refused before they are counted: photos hold millions
+    if len(different) <= _MOST_VALUES:  # otherwise refused below without counting: photos hold millions
         counts.update(dict(zip(different, pixels, strict=True)))
     if max(len(counts), len(different)) > _MOST_VALUES:
         raise InputError(
@@ -34,7 +34,7 @@ def count(counts: Counts, values: NDArray[np.integer[Any]], path: Path) -> None:
 
 
 def meaning(counts: Counts, in_colour: bool) -> tuple[dict[str, float], dict[str, int | list[int]], int | None]:
-    """Classes with their shares, their values where these are no class numbers, and what nobody labelled.
+    """Return classes with shares of pixels, their values if not the class numbers, and the value of unlabelled pixels.
 
     Raises:
         InputError: there are fewer than two classes.
@@ -42,7 +42,7 @@ def meaning(counts: Counts, in_colour: bool) -> tuple[dict[str, float], dict[str
     total = sum(counts.values())
     shares = {value: counts[value] / total for value in sorted(counts)}
     numbers = list(shares)
-    # a 255 above small numbers means "not labelled" nearly always; 0 and 255 alone are two classes
+    # 255 beside small numbers nearly always means "not labelled"; 0 and 255 alone are two classes
     ignored = _UNLABELLED if not in_colour and len(numbers) > 2 and numbers[-2] < len(numbers) else None
     ignored = ignored if ignored in numbers else None
     scored = [number for number in numbers if number != ignored]

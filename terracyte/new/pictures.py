@@ -1,4 +1,4 @@
-"""A look at a folder of pictures, with classes or masks."""
+"""Survey a folder of pictures with classes or masks."""
 
 import collections
 import contextlib
@@ -35,26 +35,26 @@ from terracyte.new.survey import Survey, count_splits, spread, too_few
 from terracyte.tasks.task import Task
 
 _IMAGES, _MASKS = "images", "masks"
-_SPLIT = "split"  # a column of this name is one
-_SHOWN = 5  # of what would be refused
-_COLOURS = "colours"  # in masks
+_SPLIT = "split"  # a column of this name is taken as --split
+_SHOWN = 5  # most refused pictures that are named
+_COLOURS = "colours"  # a kind of mask values
 _OF_IMAGES, _OF_MASKS = {"images", "image", "imgs", "img"}, {"masks", "mask", "labels", "annotations"}
 
 
 def look(
     images: Path, masks: Path | None, labels: Path | None, group_column: str | None, split_column: str | None
 ) -> Survey:
-    """Look at a folder.
+    """Survey a folder.
 
     Args:
         images: the folder.
-        masks: of masks elsewhere; None where they lie in `images`/masks, or where classes are labels.
-        labels: a CSV file with classes; None for folders.
-        group_column: of the groups.
-        split_column: of given splits; None for a column of `labels` called split, if one holds such.
+        masks: the folder of masks that lie elsewhere; None for masks in `images`/masks, or for classes of whole images.
+        labels: a CSV file with the classes; None for a folder per class.
+        group_column: the column with the groups; None for none.
+        split_column: the column with given splits; None for the column `split` of `labels`, if that names splits.
 
     Raises:
-        InputError: it holds nothing that is understood, or fewer than two classes.
+        InputError: the folder has no layout that is supported, or holds fewer than two classes.
     """
     if not images.is_dir():
         raise InputError(f"{images} is no folder: name the folder of the images, or an .npz file")
@@ -82,7 +82,7 @@ def _classification(root: Path, labels: Path | None, group_column: str | None, s
         raise InputError(f"{labels} is no file: name a CSV file with the columns file and label")
     if labels is not None and root.resolve() != labels.parent.resolve():
         raise InputError(f"{labels} does not lie in {root}: put it there, with file names as seen from there")
-    # a column of that name that names no split is none
+    # a column `split` that names no split is ignored
     if labels is not None and split_column is None and _SPLIT in columns.header(labels):
         split_column = _SPLIT if any(map(split_of, columns.read(labels, _SPLIT).values())) else None
     named, odd = _in_folders(root) if labels is None else (_in_sheet(root, labels), [])
@@ -131,9 +131,9 @@ def _segmentation(root: Path, images: str, masks: str, group_column: str | None,
 def _pictures(
     root: Path, paths: Sequence[Path], own: list[str], sheet: str | None, group_column: str | None, split: str | None
 ) -> tuple[dict[str, Any], list[str], list[str]]:
-    """What a survey tells of any pictures, their splits (`own`, or a column's), and what cannot be read."""
+    """Return the fields common to all surveys, the pictures' splits (`own`, or a column's), and what cannot be read."""
     names = [path.relative_to(root).as_posix() for path in paths]
-    columns.declared_groups(root, sheet, group_column, names)  # which refuses what ingest would
+    columns.declared_groups(root, sheet, group_column, names)  # called for the errors that ingest would raise
     splits = columns.declared_splits(root, sheet, split, names) if split else own
     sizes, modes, bits, refused = _headers(paths)
     common = {
@@ -153,7 +153,7 @@ def _pictures(
 
 
 def _require_own(root: Path) -> None:
-    """Refuse a folder in which the project lies: DVC would watch what it writes itself."""
+    """Refuse a folder that contains the project: DVC would track its own outputs as inputs."""
     if Path().resolve().is_relative_to(root):
         raise InputError(
             f"DVC would watch all of {root}, this project included: put the images into a folder of their own"
@@ -161,7 +161,7 @@ def _require_own(root: Path) -> None:
 
 
 def _in_folders(root: Path) -> tuple[list[tuple[Path, str, str]], list[str]]:
-    """Pictures with their classes and splits, by class and name; and what ingest would refuse."""
+    """Return pictures with classes and splits, ordered by split, class and name; and what ingest would refuse."""
     splits = split_folders(root)
     folders = [
         (path, split) for part, split in (splits or {root: ""}).items() for path in visible(part) if path.is_dir()
@@ -186,7 +186,7 @@ def _in_folders(root: Path) -> tuple[list[tuple[Path, str, str]], list[str]]:
 
 
 def _in_sheet(root: Path, labels: Path) -> list[tuple[Path, str, str]]:
-    """Pictures with their classes in the order of the CSV file."""
+    """Return pictures with their classes, in the order of the CSV file, and "" as their split."""
     found = []
     for name, label in columns.read(labels, "label").items():
         if not label:
@@ -199,7 +199,7 @@ def _in_sheet(root: Path, labels: Path) -> list[tuple[Path, str, str]]:
 
 
 def _not_read(root: Path, sheet: str | None, group_column: str | None, split_column: str | None) -> list[str]:
-    """CSV files in the folder with the columns that nothing reads: a forgotten patient straddles splits."""
+    """List the CSV columns that nothing reads: without the patient column, a patient straddles splits."""
     read: dict[str, set[str | None]] = collections.defaultdict(lambda: {"file"})
     read[sheet or columns.GROUPS_FILE].add(group_column)
     read[sheet or columns.SPLITS_FILE].add(split_column)
@@ -211,7 +211,7 @@ def _not_read(root: Path, sheet: str | None, group_column: str | None, split_col
 
 
 def _headers(paths: Sequence[Path]) -> tuple[dict[tuple[int, int], int], dict[str, int], int, list[str]]:
-    """Sizes and modes with their numbers, most bits, and what cannot be read."""
+    """Count pictures by size and by mode; return both, the largest bit depth, and what cannot be read."""
     if not paths:
         raise InputError("there are no images with masks: images/ and masks/ are empty, or no names agree")
     sizes: collections.Counter[tuple[int, int]] = collections.Counter()
@@ -231,10 +231,10 @@ def _headers(paths: Sequence[Path]) -> tuple[dict[tuple[int, int], int], dict[st
 
 
 def _mask_values(samples: Sequence[Sample]) -> tuple[mask_classes.Counts, bool, list[str]]:
-    """Pixels of each value; whether values are colours; what cannot be read.
+    """Return the number of pixels of each value, whether values are colours, and what cannot be read.
 
     Raises:
-        InputError: masks are of different kinds, or see `mask_classes.count`.
+        InputError: masks are of different kinds, or have different palettes, or see `mask_classes.count`.
     """
     counts: mask_classes.Counts = collections.Counter()
     kinds: dict[str, Path] = {}
@@ -251,7 +251,7 @@ def _mask_values(samples: Sequence[Sample]) -> tuple[mask_classes.Counts, bool, 
             refused.append(str(error))
             continue
         height, width = values.shape
-        if sorted(size) != sorted((width, height)):  # EXIF may turn one of them
+        if sorted(size) != sorted((width, height)):  # EXIF may rotate one of the two
             refused.append(f"{path} has {width}x{height} pixels, its image {size[0]}x{size[1]}")
         kinds.setdefault(kind, path)
         if len(kinds) > 1:
@@ -263,7 +263,7 @@ def _mask_values(samples: Sequence[Sample]) -> tuple[mask_classes.Counts, bool, 
 
 
 def _values(path: Path) -> tuple[NDArray[np.int32], str, Painted]:
-    """A mask's values, colours as one number; what they are; and in which colours a palette paints them."""
+    """Return a mask's values (a colour as one number), their kind, and the colours in which a palette shows them."""
     with decoding(path) as (picture, _):
         if picture.format in LOSSY:
             raise InputError(
@@ -279,10 +279,10 @@ def _values(path: Path) -> tuple[NDArray[np.int32], str, Painted]:
 
 
 def _read(paths: Sequence[Path], task: Task) -> NDArray[np.uint8]:
-    """Some of the pictures at the task's size (n, h, w, c).
+    """Read some of the pictures at the task's size (n, h, w, c).
 
     Raises:
-        InputError: none can be read as the task's.
+        InputError: none can be read as an image of the task.
     """
     images, refused = [], []
     for place in tqdm(spread(len(paths)), "measuring", leave=False, disable=None):
@@ -299,10 +299,10 @@ def _read(paths: Sequence[Path], task: Task) -> NDArray[np.uint8]:
 
 
 def _pixel_range(paths: Sequence[Path]) -> tuple[float, float]:
-    """The values that nearly all pixels of some pictures of more than 8 bits lie between."""
+    """Return the range of nearly all pixels of up to 100 pictures, without those of 8 bits or fewer."""
     low, high = np.inf, -np.inf
     for place in spread(len(paths), 100):
-        # `_headers` says which cannot be read
+        # `_headers` reports the unreadable ones
         with contextlib.suppress(UnreadableError), decoding(paths[place]) as (picture, bits):
             values = np.asarray(picture)
             values = values[np.isfinite(values)]

@@ -1,4 +1,4 @@
-"""What fits the images and this machine: size, batches, epochs, thresholds; each with its reason."""
+"""Propose parameters that fit the images and this machine: size, batches, epochs, thresholds."""
 
 import dataclasses
 
@@ -11,33 +11,33 @@ from terracyte.new.machine import relative_speed
 from terracyte.new.survey import Survey
 from terracyte.params import Balance, Clean, TaskSpec, Validate
 
-_MULTIPLE = 16  # of the edges: what four levels of a U-Net need
-_SMALLEST, _LARGEST = 32, 128  # edges; larger ones are worth their time on a GPU
+_MULTIPLE = 16  # divides the edges: four levels of a U-Net halve them
+_SMALLEST, _LARGEST = 32, 128  # edges in pixels; larger ones are worth their time on a GPU
 _PIXELS_PER_SECOND = {"classification": 1.2e6, "segmentation": 0.25e6}  # in training, per core of a server
-_BACKBONE_PIXELS_PER_SECOND = 0.27e6  # of EfficientNet-Lite0, counted where it sees them
-_PATCHED = 64  # edge from which a U-Net reads squares of four pixels, which costs a quarter
-_MINUTES = 8  # that a row may take; `make` gives each row one core
-_STEPS = 3000  # after which small networks have learned what they can
+_BACKBONE_PIXELS_PER_SECOND = 0.27e6  # of EfficientNet-Lite0, counted at its input
+_PATCHED = 64  # edge from which a U-Net reads squares of four pixels, at a quarter of the cost
+_MINUTES = 8  # that a row should take; `make` gives each row one core
+_STEPS = 3000  # of training, after which small networks have learned what they can
 _FEWEST_EPOCHS, _MOST_EPOCHS = 6, 60
-_TRAINING = 0.7  # share of the images
+_TRAINING = 0.7  # share of the images, where no split is given
 _BACKGROUND = "not labelled"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """What params.yaml gets.
+    """The proposed values of params.yaml.
 
     Attributes:
-        task: its name.
-        spec: its block.
-        validate, clean, balance: its blocks, measured on some of the images.
-        batch_size, epochs, weight_averaging: of all rows.
-        depth: of the networks.
-        patch: of a U-Net.
-        resolution: at which a backbone classifies, in pixels.
-        pretrained_epochs: of the pretrained row.
-        minutes, pretrained_minutes: of one core that a row, and the pretrained one, will take, about.
-        reasons: for size and epochs, in words.
+        task: the task's name.
+        spec: the task's block of `tasks`.
+        validate, clean, balance: the task's blocks of these names, measured on some of the images.
+        batch_size, epochs, weight_averaging: values of the reference.
+        depth: levels or stages of the networks.
+        patch: edge of the squares that a U-Net reads, in pixels.
+        resolution: edge of the images that a classifying backbone sees, in pixels.
+        pretrained_epochs: epochs of the pretrained row.
+        minutes, pretrained_minutes: about how long a row, and the pretrained row, take on one core.
+        reasons: the reasons for `size` and `epochs`, in words.
     """
 
     task: str
@@ -58,7 +58,7 @@ class Proposal:
 
 
 def propose(name: str, found: Survey) -> Proposal:
-    """Fit an experiment to what was found."""
+    """Propose an experiment that fits what the survey found."""
     height, width, why_size = _size(found)
     background = () if found.ignored is None else (_BACKGROUND,)
     spec = TaskSpec(
@@ -80,10 +80,10 @@ def propose(name: str, found: Survey) -> Proposal:
     epochs = int(np.clip(min(wanted, affordable), _FEWEST_EPOCHS, _MOST_EPOCHS))
     steps = epochs * -(-images // batch_size)
     resolution = min(2 * max(height, width), _LARGEST)
-    seen = resolution**2 if found.kind == "classification" else 4 * height * width  # enlarged twice
+    seen = resolution**2 if found.kind == "classification" else 4 * height * width  # enlarged by 2
     pretrained_per_minute = 60 * speed * _BACKBONE_PIXELS_PER_SECOND / seen
     pretrained_epochs = int(np.clip(_MINUTES * pretrained_per_minute / images, 3, max(epochs // 4, 3)))
-    amounts = np.array(list(found.classes.values()))  # images; of pixels, shares of all of them
+    amounts = np.array(list(found.classes.values()))  # images of each class, or its share of the pixels
     shares = thresholds.expected(amounts / amounts.sum() if found.kind == "classification" else amounts)
     task = tasks.of(name, spec)
     some = found.read(task)
@@ -132,7 +132,7 @@ def describe(proposed: Proposal) -> str:
 
 
 def _size(found: Survey) -> tuple[int, int, str]:
-    """Height and width: the pictures' own, rounded, but no longer than what a processor trains in minutes."""
+    """Return height, width and their reason: the median picture's, rounded, at most what a CPU trains in minutes."""
     sizes = np.repeat(np.array(list(found.sizes)), list(found.sizes.values()), axis=0)
     width, height = np.median(sizes, axis=0)
     scale = min(1.0, _LARGEST / max(width, height))

@@ -1,4 +1,4 @@
-"""A look at the arrays of an .npz file."""
+"""Survey the arrays of an .npz file."""
 
 import collections
 import functools
@@ -22,10 +22,10 @@ _MODES = {1: "L", 3: "RGB"}
 
 
 def look(path: Path) -> Survey:
-    """Look at a file: images with labels, or with masks, perhaps for each split.
+    """Survey a file that holds images with labels or with masks, perhaps a pair of arrays for each split.
 
     Raises:
-        InputError: it is unusable, its arrays are of no form that is understood, or it has fewer than two classes.
+        InputError: the file is unusable, its arrays have no form that is supported, or it has fewer than two classes.
     """
     dense = any(key.endswith("masks") for key in names(path))
     found = pairs(path, "masks" if dense else "labels")
@@ -58,7 +58,7 @@ def look(path: Path) -> Survey:
 
 
 def _forms(found: Sequence[Pair]) -> tuple[dict[tuple[int, int], int], dict[str, int]]:
-    """Sizes and modes with their numbers."""
+    """Count images by size (width, height) and by mode."""
     sizes: collections.Counter[tuple[int, int]] = collections.Counter()
     modes: collections.Counter[str] = collections.Counter()
     for images in (pair.images for pair in found):
@@ -90,7 +90,7 @@ def _mask_values(found: Sequence[Pair]) -> mask_classes.Counts:
 
 
 def _read(found: Sequence[Pair], task: Task) -> NDArray[np.uint8]:
-    """Some of the images at the task's size (n, h, w, c)."""
+    """Read some of the images at the task's size (n, h, w, c)."""
     scale, before = common_scale(found), 0
     wanted = set(spread(sum(len(pair.images) for pair in found)).tolist())
     images = []

@@ -1,4 +1,4 @@
-"""What labelled images are: their kind, classes, splits, sizes, modes, values of masks."""
+"""A survey of labelled images: their kind, classes, splits, sizes, modes and mask values."""
 
 import collections
 import dataclasses
@@ -13,33 +13,33 @@ from terracyte.core.splits import SPLITS
 from terracyte.ingest.sources.listing import alike_form
 from terracyte.tasks.task import Task
 
-LOOKED_AT = 2000  # images whose form, and masks whose values, are looked at; evenly spread
+LOOKED_AT = 2000  # most images whose form, and most masks whose values, are read; evenly spread
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Survey:
-    """What was found.
+    """What was found in a set of labelled images.
 
     Attributes:
-        kind: of task.
-        source: that reads it.
-        root: what the source reads, a folder or a file: DVC watches all of it.
-        count: of the images.
+        kind: the kind of task.
+        source: the kind of source that reads the images.
+        root: the folder or file that the source reads: DVC tracks all of it.
+        count: the number of images.
         images, masks: the folders of both in `root`; "" where there are none.
         labels: the CSV file with the classes, in `root`; None for none.
-        group_column, split_column: of a CSV file; None for none.
-        classes: by name, with their images (classification) or shares of pixels (segmentation).
-        splits: given ones, with their images, in the order of `SPLITS`; empty for none.
-        sizes: width and height of the pictures, with their number.
-        modes: of the pictures, as Pillow calls them, with their number.
-        bits: most per channel of any picture.
-        pixel_range: of pictures with more than 8 bits: what nearly all values lie between.
-        values: what stands in masks for each class; empty where it is the class's number.
-        class_of: what labels in arrays mean; empty where they are the class's number.
-        ignored: the value that nobody labelled; None for none.
-        not_read: columns of CSV files beside the pictures, in words.
+        group_column, split_column: columns of a CSV file with the groups and the given splits; None for none.
+        classes: number of images (classification) or share of the pixels (segmentation), by class name.
+        splits: number of images, by given split in the order of `SPLITS`; empty where none is given.
+        sizes: number of pictures, by width and height.
+        modes: number of pictures, by Pillow's mode.
+        bits: the largest number of bits per channel in any picture.
+        pixel_range: the range of nearly all pixel values, if any picture has more than 8 bits; else None.
+        values: the value or values of each class in masks; empty where they are the classes' numbers.
+        class_of: the class name of each label in arrays; empty where labels are the classes' numbers.
+        ignored: the value of unlabelled pixels; None for none.
+        not_read: columns of CSV files beside the pictures that nothing reads, in words.
         refused: what ingest or balance would refuse, in words.
-        read: some of the images at a task's size, (n, h, w, c) uint8, evenly spread.
+        read: returns some of the images at a task's size, (n, h, w, c) uint8, evenly spread.
     """
 
     kind: Literal["classification", "segmentation"]
@@ -71,7 +71,7 @@ class Survey:
 
     @property
     def cut(self) -> list[str]:
-        """The splits that `balance` will cut from the given train."""
+        """The splits that `balance` will cut from the given training split."""
         return [name for name in SPLITS if self.splits and name not in self.splits]
 
 
@@ -81,18 +81,18 @@ def spread(count: int, most: int = LOOKED_AT) -> NDArray[np.int64]:
 
 
 def count_splits(splits: Iterable[str]) -> dict[str, int]:
-    """Images of each given split, in the order of `SPLITS`."""
+    """Count the images of each given split, in the order of `SPLITS`."""
     counts = collections.Counter(splits)
     return {name: counts[name] for name in SPLITS if counts[name]}
 
 
 def too_few(classes: Sequence[str], labels: Iterable[int], splits: Iterable[str]) -> list[str]:
-    """Why `balance` will refuse to split the images, in words.
+    """Return why `balance` will refuse to split the images, in words; empty if it will not.
 
     Args:
-        classes: their names.
-        labels: of the images, numbers of `classes`.
-        splits: given to the images, "" for none.
+        classes: the names of the classes.
+        labels: the class number of each image.
+        splits: the given split of each image; "" for none.
     """
     counts = collections.Counter(zip(splits, labels, strict=True))
     given = [name for name in SPLITS if any(split == name for split, _ in counts)]

@@ -1,4 +1,4 @@
-"""An experiment's folder."""
+"""Write the folder of a new experiment."""
 
 import json
 import os
@@ -19,12 +19,12 @@ def write(name: str, found: Survey, proposed: Proposal) -> None:
     """Write dvc.yaml, params.yaml and experiment.yaml into the new folder `name`; all of them or none.
 
     Args:
-        name: of the folder, which will lie in the working directory, the project's, and of the task.
-        found: what the images are.
-        proposed: what fits it.
+        name: the name of the task and of the folder, which is made in the working directory, the project's.
+        found: the survey of the images.
+        proposed: the proposal that fits the survey.
 
     Raises:
-        InputError: the written experiment is none: a mistake of ours, told before anybody trains it.
+        InputError: the written experiment is not valid: a bug of ours, found before anybody trains it.
     """
     with files.atomic_folder(Path(name), new=True) as folder:
         shutil.copy("dvc.yaml", folder)
@@ -35,7 +35,10 @@ def write(name: str, found: Survey, proposed: Proposal) -> None:
 
 
 def source(name: str, found: Survey) -> str:
-    """The task's entry of `sources`, as YAML in one line; the path is seen from the experiment's folder."""
+    """Return the task's entry of `sources` as one line of YAML; its path is relative to the experiment's folder.
+
+    It is absolute where the relative path would have more parts.
+    """
     seen = os.path.relpath(found.root.resolve(), Path(name).resolve())
     path = seen if len(Path(seen).parts) <= len(found.root.resolve().parts) else str(found.root.resolve())
     entry: dict[str, Any] = {"source": found.source, "path": path}
@@ -50,4 +53,4 @@ def source(name: str, found: Survey) -> str:
         "ignore": found.ignored,
     }
     entry |= {key: value for key, value in optional.items() if value not in (None, {})}
-    return json.dumps(entry, ensure_ascii=False)  # which is YAML
+    return json.dumps(entry, ensure_ascii=False)  # JSON is YAML

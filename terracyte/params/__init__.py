@@ -1,7 +1,7 @@
-"""params.yaml and experiment.yaml → frozen dataclasses; the one place that reads them.
+"""Reads params.yaml and experiment.yaml into frozen dataclasses; the one place that does.
 
-A block of params.yaml is a class, a parameter a field: unknown, missing, mistyped and out-of-bounds values are refused
-with one line before any work starts.
+Each block of params.yaml is a class and each parameter a field. Unknown, missing, mistyped and out-of-bounds values
+are refused with a one-line message before any work starts.
 """
 
 import dataclasses
@@ -77,17 +77,17 @@ class _Blocks:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Params(_Blocks):
-    """params.yaml with the experiment's overrides, and the experiment."""
+    """params.yaml with the experiment's overrides applied, and the experiment itself."""
 
     experiment: Experiment
 
     @property
     def task_names(self) -> tuple[str, ...]:
-        """The experiment's tasks: those that have a source."""
+        """The experiment's tasks, which are those with a source."""
         return tuple(self.experiment.sources)
 
     def rows_of(self, task: str) -> dict[str, Variant]:
-        """The task's rows in the order of the table.
+        """Return the task's rows: variants by name, in the order of the table.
 
         Raises:
             InputError: the experiment has no such task.
@@ -96,7 +96,7 @@ class Params(_Blocks):
         return {name: self.variants[name] for name, of in self.experiment.rows.items() if of == task}
 
     def row(self, name: str) -> Variant:
-        """One row's variant.
+        """Return the variant of one row.
 
         Raises:
             InputError: the experiment has no such row.
@@ -105,34 +105,34 @@ class Params(_Blocks):
         return self.variants[name]
 
     def compared_with(self, name: str) -> str | None:
-        """The row to which the difference of `name` is shown; None for the first row of a task."""
+        """Return the row that `name` is compared with; None for a task's first row if its variant names no other."""
         names = list(self.rows_of(self.variants[name].task))
         return self.variants[name].compared_with or dict(itertools.pairwise(names[::-1])).get(name)
 
     def seeds_of(self, name: str) -> tuple[int, ...]:
-        """The seeds with which a variant is trained: its own, those of the folds, or everyone's."""
+        """Return a variant's training seeds: its own, else one per fold if it has `folds`, else the common `seeds`."""
         variant = self.variants[name]
         folds = self.balance[variant.task].folds if self.config(name).folds else 0
         return variant.seeds or tuple(range(folds)) or self.seeds
 
     def members(self, name: str) -> tuple[int | None, ...]:
-        """The numbers of a variant's members; None alone for a variant without members, whose trainings are alike."""
+        """Return the numbers of a variant's members; (None,) without members: then only the trainings' seeds differ."""
         return tuple(range(len(self.variants[name].members))) or (None,)
 
     def change(self, name: str, member: int | None = None) -> dict[str, object]:
-        """What a variant changes in its task's reference, that of the variant which it is `like` included, and that of
-        one of its members."""
+        """Return the keys that a variant changes in its task's reference, with their values, including those inherited
+        through `like` and, if `member` is given, those of that member."""
         variant = self.variants[name]
         own = variant.change if member is None else {**variant.change, **variant.members[member]}
         return {**(self.change(variant.like) if variant.like else {}), **own}
 
     def config(self, name: str, tuned: Mapping[str, object] | None = None, member: int | None = None) -> Config:
-        """Resolve a variant: reference ← tuned values ← change ← that of a member.
+        """Resolve a variant: reference ← tuned values ← change ← the member's change.
 
         Args:
-            name: of the variant.
-            tuned: what `tune` found, for variants that take it; None where it does not matter.
-            member: whose change is added; None for that of no member.
+            name: the variant's name.
+            tuned: the values that `tune` found, ignored by variants with `tuned: false`; None to leave them out.
+            member: number of the member whose change is added; None for no member.
 
         Raises:
             InputError: the variant is unknown, or changes a key that its reference lacks.
@@ -152,7 +152,7 @@ class Params(_Blocks):
         return build(Config, {**reference, **found, **change}, where)
 
     def trial(self, task: str, values: search_space.Values) -> Config:
-        """Resolve a trial: reference ← change of the tuned variant ← change of all trials ← searched values."""
+        """Resolve a trial: reference ← the tuned variant's change ← change of all trials ← searched values."""
         tune = self.tune[task]
         fixed = {key: value for key, value in self.change(tune.variant).items() if key != "tuned"}
         return build(Config, {**self.reference[task], **fixed, **tune.change, **values}, f"tune.{task}")
@@ -162,11 +162,11 @@ def load(folder: Path = Path()) -> Params:
     """Read and check an experiment's params.yaml and experiment.yaml.
 
     Args:
-        folder: of the experiment.
+        folder: the experiment's folder.
 
     Raises:
-        InputError: a file is missing or no YAML, a parameter is unknown, missing, mistyped or out of bounds, or the
-            experiment's code is not the one that runs.
+        InputError: a file is missing or not YAML, a parameter is unknown, missing, mistyped or out of bounds, or the
+            running code is not the experiment's.
     """
     blocks = read_yaml(folder / paths.PARAMS)
     experiment = build(Experiment, read_yaml(folder / paths.EXPERIMENT), "", "experiment.yaml")
@@ -181,7 +181,7 @@ def load(folder: Path = Path()) -> Params:
 
 
 def _check_code(root: Path) -> None:
-    """What runs must be what DVC hashes: the root's code, not that of another clone which shares the environment."""
+    """Require that the running code is the root's, which DVC hashes, not that of a clone sharing the environment."""
     own, imported = root / "terracyte/__init__.py", Path(terracyte.__file__)
     if own.exists() and not own.samefile(imported):
         raise InputError(
@@ -217,7 +217,7 @@ _LEAST = dict.fromkeys(("validate", "clean", "balance", "tune", "promote"), ": `
 
 
 def _check_tasks(params: Params) -> None:
-    """Each block of tasks has one entry per task."""
+    """Check names, and that each per-task block has exactly one entry per task."""
     for name in (*params.tasks, *params.variants):
         if not _NAME.fullmatch(name):
             raise InputError(
@@ -263,7 +263,7 @@ def _check_seeds(seeds: tuple[int, ...], where: str) -> None:
 
 
 def _check_experiment(params: Params) -> None:
-    """The experiment's tasks and rows are those that params.yaml declares."""
+    """Check that params.yaml declares the experiment's tasks and rows, and that they fit together."""
     experiment = params.experiment
     check_keys(experiment.sources, params.tasks, "sources")
     check_keys(experiment.rows, params.variants, "rows")

@@ -1,4 +1,4 @@
-"""The blocks of params.yaml that belong to one stage each, as frozen dataclasses: a parameter is a field."""
+"""The blocks of params.yaml, except tuning, references and variants, as frozen dataclasses: a parameter is a field."""
 
 import dataclasses
 import re
@@ -21,27 +21,27 @@ Corruption = Literal[
     "stain",
 ]
 
-_OF_COLOURS = ("saturation", "stain")  # grey images have no saturation and no dye
-_MOVING_CONTOURS = ("pixelation",)  # to the rims of its squares: what a pixel shows belongs to its neighbours
+_OF_COLOURS = ("saturation", "stain")  # grey images have neither saturation nor dye
+_MOVING_CONTOURS = ("pixelation",)  # contours move to the borders of its squares, and no longer match the mask
 _ADDRESS = re.compile(r"auto|(ray://)?[\w.\-\[\]:]+:\d+")  # of a Ray cluster
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TaskSpec:
-    """What a task is.
+    """A task's declaration.
 
     Attributes:
         kind: classification (a class for each image) or segmentation (a class for each pixel).
         classes: class names in the order of their labels.
-        height, width, channels: of the raw images, in pixels; pictures of another size are resized to it.
+        height, width, channels: size of the raw images in pixels, and their channels; other pictures are resized.
         background: name of the class that is neither scored nor predicted; null scores all. Segmentation only.
-        corruptions: names of the corruptions under which a model is scored as well; see `images.shift.corruptions`.
-            Those of colours need 3 channels, and in segmentation none may move contours.
-        pixel_range: of pictures with more than 8 bits per channel: the values that become 0 and 255; what lies beyond
-            becomes 0 or 255. Null refuses such pictures.
+        corruptions: names of the corruptions under which models are also scored; see `images.shift.corruptions`.
+            Colour corruptions need 3 channels; in segmentation, corruptions that move contours are refused.
+        pixel_range: for pictures with more than 8 bits per channel: the values that become 0 and 255; values beyond
+            them are clipped. Null refuses such pictures.
         transparent: refuse pictures with transparent pixels, or flatten them onto white.
-        fit: how pictures of another shape get the task's: stretch changes their aspect; pad keeps it and adds bars of
-            the picture's mean colour, whose pixels are background; crop keeps it and takes the middle.
+        fit: how pictures with another aspect ratio become the task's size: stretch distorts them; pad adds bars of the
+            picture's mean colour, which count as background; crop keeps the middle.
     """
 
     kind: Literal["classification", "segmentation"]
@@ -104,7 +104,7 @@ class TaskSpec:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Share:
-    """Declared bounds of a class's share of the images, or in segmentation of the pixels."""
+    """Declared bounds of a class's share of the images (in segmentation, of the pixels)."""
 
     low: float = number(0, 1)
     high: float = number(0, 1)
@@ -115,13 +115,13 @@ class Share:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Validate:
-    """Recorded expectations; fatal ones need no parameter. What is left out is measured on the images, or constant.
+    """Recorded expectations (fatal ones have no parameters). Omitted values are measured on the images, or constant.
 
     Attributes:
-        class_share: bounds that each class's share is expected to keep.
+        class_share: expected bounds of each class's share.
         brightness: lowest and highest expected mean grey value of an image, 0-255.
-        contrast_low: lowest expected standard deviation of grey values, 0-255.
-        repeats_high: an image content is expected at most this many times.
+        contrast_low: lowest expected standard deviation of an image's grey values, 0-255.
+        repeats_high: how often the same image content is expected to occur at most; for tasks with masks, also a mask.
     """
 
     class_share: Share = measured()  # noqa: RUF009  # it makes a field
@@ -141,18 +141,19 @@ def _check_order(where: str, low: float, high: float) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Clean:
-    """Rules of cleaning. What is left out is measured on the images, or constant.
+    """Thresholds of the cleaning rules. Omitted values are measured on the images, or constant.
 
     Attributes:
-        repeated_image: an image content that occurs at least this often is an outlier as a whole.
-        repeated_labels: so is one that occurs under at least this many labels (or masks).
-        near_duplicate_bits: largest Hamming distance of the perceptual hashes (of 64 bits) of candidates for
-            near duplicates; pictures with like colours are candidates at any distance.
+        repeated_image: if an image content occurs at least this often, all its copies are dropped.
+        repeated_labels: if an image content occurs under at least this many labels (or masks), all its copies are
+            dropped.
+        near_duplicate_bits: largest Hamming distance between the 64-bit perceptual hashes of candidates for near
+            duplicates; images with similar colour histograms are candidates at any distance.
         near_duplicate_correlation: smallest correlation of near duplicates, at their best small shift.
         near_duplicate_mask: smallest share of equal mask pixels of near duplicates; neighbouring frames of a
-            rover that stands still differ in their masks. Tasks with masks only.
-        repeated_mask: a mask with more than one class that occurs at least this often is suspicious; its
-            images are outliers where they also share a part of their pixels.
+            stationary rover differ in their masks. Tasks with masks only.
+        repeated_mask: a mask with more than one class that occurs at least this often is suspicious; those of its
+            images that also share an overlay of pixels are dropped.
         distance: an image is off the task's distribution if its colour histogram is at least this far
             (Hellinger, 0-1) from those of all but two other images.
     """
@@ -168,21 +169,21 @@ class Clean:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Balance:
-    """Splits and weights. What is left out is measured on the images, or constant.
+    """Splits and weights. Omitted values are measured on the images, or constant.
 
     Attributes:
-        validation, test: shares of the kept images, 0-0.4; of the given training images, where a given split lacks
-            one of them.
-        seed: of the split.
-        split: keep the split that the source gives (given), or make another one (own); a source without one has no
-            use for it.
-        folds: parts of the training and validation images, for rows with `folds`; 0 for none, else at least 2.
-        group_bits, group_correlation: as in `clean`, but looser and at any shift up to half the picture:
-            images alike enough to share a group.
+        validation, test: shares of the kept images, 0.02-0.4; if a given split lacks one of the two, the share of the
+            given training images that is cut off for it.
+        seed: seed of the split.
+        split: keep the split that the source gives (given), or make a new one (own); no effect if the source gives
+            none.
+        folds: number of folds of the training and validation images, for rows with `folds`; 0 for none, else 2 or more.
+        group_bits, group_correlation: like `clean`'s near-duplicate thresholds, but usually looser, and at any shift up
+            to half the picture: images that pass share a group.
         weight_power: class weight = (mean frequency / class frequency) ** power; 0 is off, 1 full inverse.
         weight_cap: largest class weight relative to the smallest.
-        rare_class: name of the class whose training images get `rare_repeats`; null for none.
-        rare_repeats: how many times an epoch shows a training image with the rare class.
+        rare_class: name of the class whose training images are repeated; null for none.
+        rare_repeats: how often an epoch shows each training image with the rare class, in rows with `rare_class_boost`.
     """
 
     validation: float = number(0.02, 0.4, default=0.15)
@@ -209,9 +210,9 @@ class Evaluate:
     """Scoring of the test split.
 
     Attributes:
-        bootstrap: resamples of the interval.
-        confidence: of the interval.
-        seed: of the resampling.
+        bootstrap: number of bootstrap resamples for intervals, and of permutations for p values.
+        confidence: confidence level of the intervals.
+        seed: seed of the resampling.
     """
 
     bootstrap: int = number(10, 100_000)
@@ -221,18 +222,18 @@ class Evaluate:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Promote:
-    """What a candidate must hold to become champion.
+    """Conditions that a candidate must meet to become champion.
 
     Attributes:
-        significance: it must be better than the champion with a p of the paired test below this.
-        class_drop: no class's score may fall by more, 0-1.
-        images: validation images on which its behaviour is tested, spread evenly.
-        flip_agreement: smallest share of decisions that stay when an image is mirrored; the reference's `flip` says
-            which mirrors keep the label.
-        gain, offset: changes of brightness: grey values times 1 - gain and 1 + gain, minus and plus offset (of 255).
-        brightness_agreement: smallest share of decisions that stay under them.
-        rounding: largest difference of the logits of an image alone and within a batch.
-        unfamiliar: share of the validation images that the champion calls unlike the training images.
+        significance: the candidate must beat the champion with a p value of the paired test below this.
+        class_drop: largest allowed drop of any class's score, 0-1.
+        images: number of validation images, evenly spread over the split, for the behaviour tests.
+        flip_agreement: smallest share of decisions that must not change when an image is mirrored; the reference's
+            `flip` says which mirrors keep the label.
+        gain, offset: brightness changes: grey values times 1 - gain and 1 + gain, minus and plus offset (of 255).
+        brightness_agreement: smallest share of decisions that must not change under these brightness changes.
+        rounding: largest allowed difference between an image's logits alone and in a batch.
+        unfamiliar: share of the validation images that the champion's novelty threshold flags as unfamiliar.
     """
 
     significance: float = number(0.0001, 1, default=0.05)
@@ -248,12 +249,12 @@ class Promote:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Drift:
-    """When incoming images count as unlike those before.
+    """When incoming images count as drifted from the training images.
 
     Attributes:
-        significance: of the tests together: how often images like those before are flagged all the same.
-        distance: smallest difference that counts: of the two distribution functions, 0-1.
-        examples: incoming images that the page shows.
+        significance: significance level of all tests together: how often undrifted images are flagged by chance.
+        distance: smallest Kolmogorov-Smirnov distance (between two distribution functions, 0-1) that counts as drift.
+        examples: number of incoming images that the page shows, and of training images beside them.
     """
 
     significance: float = number(0.0001, 0.5)
@@ -263,12 +264,12 @@ class Drift:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Report:
-    """What the page shows.
+    """How much the report page shows.
 
     Attributes:
-        examples: sample predictions per task.
-        hardest: hardest test images per task.
-        contact_sheet: images per sheet of removed images.
+        examples: number of sample predictions per task.
+        hardest: number of hardest test images per task.
+        contact_sheet: number of images per contact sheet of removed images.
     """
 
     examples: int = number(1, 200)
@@ -278,10 +279,10 @@ class Report:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Fetch:
-    """Pretrained weights; `weights` of experiment.yaml names the folder in which files are looked for first.
+    """Download of pretrained weights; the folder `weights` of experiment.yaml is searched first.
 
     Attributes:
-        timeout: in which a server must answer, in seconds.
+        timeout: time within which a server must answer, in seconds.
     """
 
     timeout: float = number(0.1, 600)
@@ -289,17 +290,17 @@ class Fetch:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Compute:
-    """Where work runs; no result depends on it but that of a search, on a number of `workers`.
+    """Where work runs. Apart from rounding, no result depends on it, except that a search's depends on `workers`.
 
     Attributes:
-        engine: local (this machine) or ray (a cluster): trials, the seeds of a training, and what `clean` computes of
-            images.
-        address: ray only: of the cluster: auto, HOST:PORT or ray://HOST:PORT; null for one on this machine that lasts
-            as long as the run, unless RAY_ADDRESS names another.
-        workers: trainings at a time; auto for as many as there are cores (of a Ray cluster: as it has `cpus` and
-            `gpus` for), but one trial of a search. With one trial at a time, the same inputs give the same search.
-        cpus, gpus: ray only: what each training is given of its node's processors and GPUs.
-        data_parallel: whether all devices that a training has share out each of its batches; see
+        engine: where trials, the seeds of a training, and the image computations of `ingest` and `clean` run: local
+            (this machine) or ray (a cluster).
+        address: ray only: the cluster's address: auto, HOST:PORT or ray://HOST:PORT; null starts a cluster on this
+            machine for the duration of the run, unless RAY_ADDRESS names one.
+        workers: number of simultaneous trainings; auto runs one per core (on Ray, as many as the cluster has `cpus` and
+            `gpus` for), but only one trial of a search. With one trial at a time, the same inputs give the same search.
+        cpus, gpus: ray only: number of processors and GPUs of its node that each training is given.
+        data_parallel: whether to split each batch among all devices of a training; see
             `terracyte.train.data_parallel`.
     """
 
@@ -312,7 +313,7 @@ class Compute:
 
     @property
     def trials(self) -> int:
-        """How many trials of a search are under way at a time."""
+        """The number of trials of a search that run simultaneously."""
         return 1 if self.workers == "auto" else self.workers
 
     def __post_init__(self) -> None:

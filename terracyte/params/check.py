@@ -1,6 +1,6 @@
-"""terracyte check: params.yaml and experiment.yaml are sound, and all that they name is there.
+"""terracyte check: verify that params.yaml and experiment.yaml are valid, and that everything they name exists.
 
-DVC removes a stage's outputs before it runs the stage, so what can be known earlier is checked earlier.
+DVC removes a stage's outputs before running the stage, so whatever can be checked before that is checked here.
 """
 
 import argparse
@@ -18,11 +18,11 @@ def check(folder: Path) -> None:
     """Check an experiment.
 
     Args:
-        folder: of the experiment.
+        folder: the experiment's folder.
 
     Raises:
-        InputError: a file is missing or malformed, its dvc.yaml is not the root's, or a source or folder does not
-            exist.
+        InputError: a file is missing or malformed, the experiment's dvc.yaml differs from the root's, or a source or
+            folder does not exist.
     """
     experiment = params.load(folder).experiment
     file, root = folder / paths.EXPERIMENT, folder / experiment.root

@@ -9,11 +9,11 @@ from typing import Any, Literal
 from terracyte.core.errors import InputError
 from terracyte.params.schema import check_keys
 
-# What the stages from `fetch` on read. The blocks of the stages before are the same in all experiments of a
-# params.yaml, so that DVC reruns nothing of theirs when an override changes.
+# Blocks that only `fetch` and later stages read. The earlier stages' blocks are the same in all experiments of one
+# params.yaml, so a changed override makes DVC rerun none of those stages.
 OVERRIDABLE = ("seeds", "reference", "variants", "tune")
 
-# Which sources read a key; `source` and `path` are every source's.
+# Key → the sources that read it; every source reads `source` and `path`.
 _READ_BY = {
     **dict.fromkeys(("unreadable", "group_column", "split_column", "labels"), ("folder",)),
     **dict.fromkeys(("images", "masks", "masks_follow"), ("folder",)),
@@ -22,10 +22,10 @@ _READ_BY = {
 }
 
 MaskValue = int | tuple[int, int, int]
-"""What a mask holds for a class: a number, or a colour (red, green, blue)."""
+"""The value of a class in masks: a number, or a colour (red, green, blue)."""
 
 MaskValues = int | tuple[int, ...] | tuple[tuple[int, ...], ...]
-"""One or several of them, as experiment.yaml writes them; see `values_of`."""
+"""One or several values of a class, as experiment.yaml writes them; see `values_of`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,24 +35,25 @@ class Source:
     Attributes:
         source: sample (drawn), challenge (the original .npz), folder (pictures), npz (arrays of any .npz file),
             medmnist (download).
-        path: what the source reads: a recipe, a file or a folder, seen from the experiment's folder.
-        unreadable: folder only: skip what is unreadable or has no partner with a warning, or refuse it.
-        download_size: medmnist only: edge length of the offered images, in pixels.
-        group_column: folder only: name of a column of `groups.csv` (`file,<column>`), or of `labels`, whose equal
-            values never straddle two splits, such as a patient or a rover's site; null for none.
-        split_column: folder only: name of a column of `splits.csv` (`file,<column>`), or of `labels`, with the split
-            that each image is given; null for none, or where folders called train, val and test give it.
-        labels: folder only: name of a CSV file (`file,label`) in it, where classes are no folders; null for folders.
-        images, masks: folder only: where in it they lie, for tasks with masks.
-        class_of: folder and npz: name of a folder, or a label in `labels` or an array → the class that it means, which
-            may have several; null leaves its images out. What is not named here bears the name of its class.
-        mask_values: folder and npz: what masks hold for each class: a number (of a palette the index), a colour
-            [red, green, blue], 0-255, or several of one kind; see `values_of`. Without it, masks hold the class
-            numbers of params.yaml.
-        ignore: folder and npz: what masks hold where nobody has labelled: these pixels become the background.
-        snap_masks: folder and npz: other values in masks become the nearest one of `mask_values`, as jpgs need it.
-        masks_follow: folder only: whether masks lie over the pixels as an image stores them, or over the upright
-            image, where EXIF turns it and neither sizes nor the mask's own EXIF tell; null refuses such images.
+        path: the recipe, file or folder that the source reads, relative to the experiment's folder.
+        unreadable: folder only: skip files that are unreadable or lack their image or mask, with a warning, or refuse
+            them.
+        download_size: medmnist only: which of the offered image sizes to download: edge length in pixels.
+        group_column: folder only: name of a column of `groups.csv` (`file,<column>`), or of `labels`; images with equal
+            values in it, such as a patient or a rover's site, never end up in different splits; null for none.
+        split_column: folder only: name of a column of `splits.csv` (`file,<column>`), or of `labels`, with each image's
+            given split; null for no given split, or where folders named train, val and test give it.
+        labels: folder only: name of a CSV file (`file,label`) in the folder; null where each class has a subfolder.
+        images, masks: folder only: subfolders with the images and with the masks, for tasks with masks.
+        class_of: folder and npz: a subfolder's name, or a label in `labels` or in an array → its class. Several names
+            may mean one class; null leaves the images out. Names that are not listed must be those of classes.
+        mask_values: folder and npz: class → the value of its pixels in masks: a number (the index, with a palette), a
+            colour [red, green, blue], 0-255, or several values of one kind; see `values_of`. If left out, masks hold
+            class numbers in the order of params.yaml.
+        ignore: folder and npz: the value of unlabelled pixels in masks; these pixels become the background.
+        snap_masks: folder and npz: replace other values in masks by the nearest of `mask_values`, as JPEG masks need.
+        masks_follow: folder only: whether masks match the image's pixels as stored, or the upright image, if EXIF
+            rotates the image and neither the sizes nor the mask's own EXIF decide; null refuses such images.
     """
 
     source: Literal["sample", "challenge", "folder", "npz", "medmnist"]
@@ -93,13 +94,13 @@ class Source:
 
 
 def values_of(declared: MaskValues) -> list[MaskValue]:
-    """The values of a class in `mask_values`, one by one.
+    """Return the values that `mask_values` declares for a class, as a list.
 
-    `3` is a number and `[3, 4]` are two, but a list of three numbers is always one colour: of more than one colour,
-    or of three numbers, each stands in brackets of its own, as in `[[255, 0, 0], [200, 0, 0]]` and `[[3], [4], [5]]`.
+    `3` is one number and `[3, 4]` are two, but a list of three numbers is always one colour. Several colours, or three
+    numbers, need inner brackets, as in `[[255, 0, 0], [200, 0, 0]]` and `[[3], [4], [5]]`.
 
     Raises:
-        InputError: there is none, or brackets within brackets hold neither one nor three numbers.
+        InputError: the list is empty, or inner brackets hold neither one nor three numbers.
     """
     if isinstance(declared, int):
         return [declared]
@@ -116,11 +117,11 @@ class Experiment:
     """All of experiment.yaml.
 
     Attributes:
-        root: the folder of `stages/` and `terracyte/`, seen from the experiment's; dvc.yaml uses it.
-        weights: the folder in which pretrained weights are looked for before anything is downloaded.
-        sources: by task.
-        rows: the variants that are trained and compared, in the order of the tables, each with its task.
-        override: dotted path in params.yaml → value; a mapping is merged into the one that stands there.
+        root: the folder with `stages/` and `terracyte/`, relative to the experiment's folder; dvc.yaml uses it.
+        weights: the folder searched for pretrained weights before anything is downloaded.
+        sources: the source of each task.
+        rows: variant → task, for the variants to train and compare, in the order of the tables.
+        override: dotted path in params.yaml → its new value; a mapping is merged into the existing one.
     """
 
     root: str
@@ -141,10 +142,10 @@ def _bracketed(numbers: tuple[int, ...]) -> MaskValue:
 
 
 def overridden(blocks: Mapping[str, Any], override: Mapping[str, object]) -> dict[str, Any]:
-    """params.yaml with the experiment's changes.
+    """Return the blocks of params.yaml with the experiment's overrides applied.
 
     Raises:
-        InputError: a path begins with a block that an experiment cannot override, or leads nowhere.
+        InputError: a path begins with a block that an experiment cannot override, or names a key that does not exist.
     """
     changed: dict[str, Any] = copy.deepcopy(dict(blocks))
     for path, value in override.items():

@@ -1,4 +1,4 @@
-"""dvc.lock: what git knows of an experiment's outputs, although it does not hold them."""
+"""dvc.lock, in which git keeps the checksums of an experiment's outputs, which it does not store themselves."""
 
 import hashlib
 import json
@@ -13,23 +13,23 @@ LOCK = Path("dvc.lock")
 
 
 def check(path: Path) -> bool:
-    """Compare an output with the dvc.lock of the experiment that it lies in.
+    """Compare an output with the dvc.lock of the experiment to which it belongs.
 
     Args:
-        path: the file or folder of one of the experiment's outputs.
+        path: file or folder of one of the experiment's outputs.
 
     Returns:
-        Whether a lock knows it.
+        Whether a dvc.lock records the output.
 
     Raises:
-        InputError: it is not what the lock says, or the lock is damaged.
+        InputError: the output differs from what the lock records, or the lock is damaged.
     """
     here = path.absolute()
     experiment = next((folder for folder in here.parents if (folder / LOCK).is_file()), None)
     if experiment is None:
         return False
     wanted = here.relative_to(experiment).as_posix()
-    # a killed DVC may have left an entry without its last lines: `terracyte repro` mends it
+    # a killed DVC may have left a truncated entry, which `terracyte repro` repairs
     outputs = (output for stage in stages(experiment).values() for output in stage.get("outs") or [])
     recorded = next((output.get("md5") for output in outputs if output.get("path") == wanted), None)
     if recorded is not None and recorded != md5(path):
@@ -40,12 +40,12 @@ def check(path: Path) -> bool:
 
 
 def stages(folder: Path) -> dict[str, Any]:
-    """An experiment's stages as DVC has recorded them, by name; empty where it has recorded none.
+    """Return an experiment's stages as recorded in its dvc.lock, by name; empty if none are recorded.
 
     Raises:
-        InputError: the file is damaged.
+        InputError: the dvc.lock is damaged.
     """
-    # Imported here: `--help` needs no YAML.
+    # Imported here because `--help` needs no YAML.
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -57,7 +57,7 @@ def stages(folder: Path) -> dict[str, Any]:
     if files.has_conflict(text):
         raise InputError(f"{lock}: git left a merge conflict in it: choose between its two sides")
     try:
-        content = YAML(typ="safe").load(text)  # libyaml: there are thousands of lines
+        content = YAML(typ="safe").load(text)  # with libyaml, as there are thousands of lines
     except YAMLError:
         content = None
     found = content.get("stages", {}) if isinstance(content, dict) else None
@@ -67,7 +67,7 @@ def stages(folder: Path) -> dict[str, Any]:
 
 
 def md5(path: Path) -> str:
-    """A file's MD5, or a folder's as DVC computes it: over the MD5 and the name of each file in it."""
+    """Return a file's MD5, or a folder's as DVC computes it: over the MD5 and relative path of each file in it."""
     if not path.is_dir():
         return checksum(path, "md5")
     names = sorted(each.relative_to(path).as_posix() for each in path.rglob("*") if each.is_file())

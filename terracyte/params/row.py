@@ -1,5 +1,5 @@
-"""A row of the tables, resolved: what `configure` writes to `metrics/<task>/configs/<variant>.json` and the later
-stages read. A row's results depend on nothing that does not stand there, but on the data and the code."""
+"""A resolved row of the tables, which `configure` writes to `metrics/<task>/configs/<variant>.json` for the later
+stages. A row's results depend only on that file, the data and the code."""
 
 import dataclasses
 from typing import Any
@@ -10,7 +10,7 @@ from terracyte.params import schema
 from terracyte.params.blocks import Evaluate, TaskSpec
 from terracyte.params.variant import Config
 
-# What weights start from, as tables show it; a user's own file has its name.
+# What weights start from, as shown in tables; for a user's own weights, tables show the file's name.
 RANDOM = "random"
 IMAGENET = "ImageNet"
 NOT_TO_BE_HAD = "random (ImageNet not to be had)"
@@ -18,11 +18,11 @@ NOT_TO_BE_HAD = "random (ImageNet not to be had)"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Start:
-    """What a training starts from.
+    """The configuration and the initial weights of a training.
 
     Attributes:
         config: the resolved configuration.
-        initialisation: what the weights start from, as tables show it.
+        initialisation: what the weights start from, as shown in tables.
         weights_hash: SHA-256 of the pretrained weights' file; "" for random weights.
     """
 
@@ -36,10 +36,10 @@ class Row:
     """A variant on one experiment's data.
 
     Attributes:
-        variant, task: their names.
-        spec: what the task is.
-        starts: of its members, each of which is a network of its own; mostly one.
-        seeds: one training each; that of seed s starts from entry s of `starts`, modulo their number.
+        variant, task: names of the variant and of its task.
+        spec: the task's declaration.
+        starts: one entry per member, each of which is a network of its own; a single entry without members.
+        seeds: one training each; the training of seed s starts from entry s of `starts`, modulo their number.
         data_hash: SHA-256 over the balanced manifest (which holds each image's and mask's hash) and the balance
             summary (which holds the class weights).
     """
@@ -53,7 +53,7 @@ class Row:
 
     @property
     def initialisation(self) -> str:
-        """What the weights start from, as tables show it."""
+        """What the weights of all members start from, as shown in tables."""
         return ", ".join(dict.fromkeys(start.initialisation for start in self.starts))
 
     @property
@@ -63,7 +63,7 @@ class Row:
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """By seed, as JSON has it."""
+        """The trainings' fingerprints by seed; seeds are strings, as JSON requires."""
         return {str(each.seed): each.fingerprint for each in self.identities}
 
 
@@ -86,23 +86,23 @@ class Identity:
 
     @property
     def member(self) -> int:
-        """Which of the row's networks it trains, counted from 0."""
+        """The number of the row's member that this training trains, counted from 0."""
         return self.seed % len(self.row.starts)
 
     @property
     def start(self) -> Start:
-        """What it starts from."""
+        """The configuration and initial weights of the training."""
         return self.row.starts[self.member]
 
     @property
     def config(self) -> Config:
-        """Its configuration."""
+        """The training's configuration."""
         return self.start.config
 
     @property
     def fingerprint(self) -> str:
-        """64 hex digits that change with configuration, task, data, pretrained weights and seed; the variant's name is
-        left out."""
+        """64 hex digits that depend on configuration, task, data, pretrained weights and seed, but not on the variant's
+        name."""
         row = self.row
         parts: dict[str, Any] = {
             "task": row.task,
@@ -116,10 +116,10 @@ class Identity:
 
 
 def read(task: str, variant: str) -> Row:
-    """Read a row back.
+    """Read a row that `configure` has written.
 
     Raises:
-        InputError: it was not configured yet, or the file is damaged.
+        InputError: the row has not been configured yet, or its file is damaged.
     """
     path = paths.config(task, variant)
     with files.advising(f"run `dvc repro configure@{task}`"):
@@ -127,7 +127,7 @@ def read(task: str, variant: str) -> Row:
 
 
 def evaluation(task: str) -> Evaluate:
-    """How the task's rows are evaluated.
+    """Read how the task's rows are evaluated.
 
     Raises:
         InputError: see `read`.
@@ -138,5 +138,5 @@ def evaluation(task: str) -> Evaluate:
 
 
 def data_hash(task: str) -> str:
-    """SHA-256 over the balanced manifest and the balance summary of a task, as they are now."""
+    """Return the SHA-256 over a task's current balanced manifest and balance summary; see `Row.data_hash`."""
     return file_hash(paths.balance_manifest(task), paths.balance(task))

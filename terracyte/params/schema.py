@@ -1,4 +1,4 @@
-"""Mapping → frozen dataclass, refusing what is unknown, missing, mistyped or out of bounds.
+"""Converts mappings to frozen dataclasses, refusing unknown, missing, mistyped or out-of-bounds values.
 
 Constraints are declared as data beside the field (`number(low, high)`), not checked in scattered code.
 """
@@ -20,30 +20,30 @@ _BOUNDS, _MEASURED = "bounds", "measured"
 
 
 def number(low: float, high: float, default: Any = dataclasses.MISSING) -> Any:
-    """A dataclass field whose number must lie in [low, high] (each element, for a tuple or a mapping)."""
+    """Declare a dataclass field whose number (of a tuple or mapping, each element) must lie in [low, high]."""
     return dataclasses.field(default=default, metadata={_BOUNDS: (low, high)})
 
 
 def measured(low: float | None = None, high: float | None = None) -> Any:
-    """A field, perhaps with bounds, that may be left out: it is None until `terracyte.measure.settings` fills it in."""
+    """Declare an optional field, perhaps with bounds, that is None until `terracyte.measure.settings` fills it in."""
     bounds = None if low is None or high is None else (low, high)
     return dataclasses.field(default=None, metadata={_BOUNDS: bounds, _MEASURED: True})
 
 
 def left_open(block: Any) -> list[str]:
-    """The names of the `measured` fields of a dataclass that hold nothing yet."""
+    """Return the names of a dataclass's `measured` fields that are still None."""
     fields = dataclasses.fields(block)
     return [field.name for field in fields if _MEASURED in field.metadata and getattr(block, field.name) is None]
 
 
 def build(kind: type[Built], value: object, where: str, file: str | None = None) -> Built:
-    """Make a `kind` (a dataclass) of `value` (a mapping read from a file).
+    """Build an instance of `kind` from `value`, a mapping read from a file.
 
     Args:
         kind: the dataclass.
-        value: its fields by name.
-        where: dotted path at which `value` stands in the file; "" for the whole file.
-        file: named in errors; None where the caller names it (see `naming`).
+        value: values of its fields, by name.
+        where: dotted path of `value` in the file; "" for the whole file.
+        file: the file's name for error messages; None if the caller adds it (see `naming`).
 
     Raises:
         InputError: a key is unknown or missing, a value has the wrong type or lies outside its bounds;
@@ -83,7 +83,7 @@ def check_value(value: str, allowed: Iterable[str], where: str) -> None:
 
 @contextmanager
 def naming(file: str | None) -> Iterator[None]:
-    """Put the file's name in front of the errors that arise in the block."""
+    """Prefix the message of an InputError raised in the block with the file's name."""
     try:
         yield
     except InputError as error:
@@ -151,7 +151,7 @@ def _convert_optional(arguments: tuple[Any, ...], value: object, path: str) -> A
 
 
 def _choose(allowed: tuple[Any, ...], value: object, path: str) -> Any:
-    # 1.0 and true equal 1, and are none
+    # in Python 1.0 and true equal 1, but they are not allowed in its place
     if not any(value == each and type(value) is type(each) for each in allowed):
         raise _mistyped(path, value, f"one of {', '.join(map(str, allowed))}")
     return value
@@ -174,7 +174,7 @@ def _convert_scalar(hint: Any, value: object, path: str) -> Any:
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST_FLOAT:
         return float(value)
-    # bool is a subclass of int in Python, but `true` is no number in a YAML file
+    # bool is a subclass of int in Python, but `true` is not a number in a YAML file
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise _mistyped(path, value, _NAMES[hint])
     if isinstance(value, float) and not math.isfinite(value):
@@ -183,7 +183,7 @@ def _convert_scalar(hint: Any, value: object, path: str) -> Any:
 
 
 def _check_bounds(value: Any, bounds: tuple[float, float] | None, path: str) -> None:
-    if bounds is None or value is None or isinstance(value, str):  # "auto" instead of a number
+    if bounds is None or value is None or isinstance(value, str):  # a word instead of a number, such as "auto"
         return
     low, high = bounds
     for element in value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else (value,):

@@ -1,4 +1,4 @@
-"""What tuning searches: bounds, choices and conditions of a variant's keys, as params.yaml declares them."""
+"""The search space of tuning: bounds, choices and conditions of configuration keys, as declared in params.yaml."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -7,8 +7,8 @@ from typing import Literal
 from terracyte.core.errors import InputError
 from terracyte.params.schema import check_keys, number
 
-# What a search may change: regularization, augmentation, loss and optimizer. The others (architecture and sizes, what
-# decides which epochs are chosen) would make trials incomparable, or reach into the stages before `tune`.
+# Keys that a search may change: regularization, augmentation, loss and optimizer. The others (architecture and sizes,
+# whatever decides which epoch is chosen) would make trials incomparable, or affect stages before `tune`.
 TUNABLE = (
     *("input_dropout", "dropout", "l1", "l2", "label_smoothing", "overlap_weight"),
     *("rotation", "zoom", "brightness", "contrast", "saturation", "hue", "prime", "shading", "blur", "erasing"),
@@ -17,7 +17,7 @@ TUNABLE = (
     *("optimizer", "learning_rate", "beta_1", "beta_2", "weight_decay", "schedule", "warmup", "fine_tune_rate"),
 )
 
-# Whose values a search chose.
+# The possible outcomes of a search: the reference's values stay, or the best trial's replace them.
 REFERENCE, WINNER = "reference", "winner"
 
 Values = Mapping[str, object]
@@ -30,10 +30,10 @@ class Dimension:
 
     Attributes:
         low, high: bounds of a range, both included.
-        scale: on which a range is sampled evenly.
-        choices: what to choose from, in place of a range.
-        when: keys that stand before this one in the space, and the values of each with which this one matters;
-            with others it keeps the reference's value.
+        scale: scale on which a range is sampled uniformly.
+        choices: the allowed values, in place of a range.
+        when: key listed earlier in the space → the values of it with which this dimension is searched; with other
+            values the dimension keeps the reference's value.
     """
 
     low: float | None = number(-1e9, 1e9, default=None)
@@ -43,25 +43,25 @@ class Dimension:
     when: dict[str, tuple[Choice, ...]] = dataclasses.field(default_factory=dict)
 
     def holds(self, value: object) -> bool:
-        """Whether the dimension can take the value."""
+        """Return whether the dimension can take the value."""
         if self.choices is not None:
             return value in self.choices
         low, high = self.bounds
         return isinstance(value, int | float) and low <= value <= high
 
     def matters(self, values: Values) -> bool:
-        """Whether the dimension is searched beside the given values of the keys before it."""
+        """Return whether the dimension is searched, given the values of the keys before it."""
         return all(values.get(key) in allowed for key, allowed in self.when.items())
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """Of a range."""
+        """The bounds (low, high) of a range."""
         assert self.low is not None
         assert self.high is not None
         return self.low, self.high
 
     def declared(self) -> dict[str, object]:
-        """What params.yaml says of it."""
+        """Return the fields that apply to the dimension, as declared in params.yaml."""
         given = {name: value for name, value in dataclasses.asdict(self).items() if value not in (None, {})}
         return {name: value for name, value in given.items() if name != "scale" or self.choices is None}
 
@@ -74,17 +74,17 @@ class Tune:
     """The search for better values of a task's reference.
 
     Attributes:
-        variant: whose network and data the trials are trained on; without trials, none is needed.
-        trials: how many there are at most, the reference's among them; 0 for no search.
-        minutes: after which no further trial begins; null for no limit.
-        seed: of the search and of each trial's training; confirmation takes the seeds after it.
-        share: of the training images that trials see, 0-1.
-        pruner: what ends hopeless trials early: median (worse than the median of the others at the same epoch),
+        variant: the variant whose network and data the trials are trained with; not needed without trials.
+        trials: largest number of trials, including the reference's; 0 for no search.
+        minutes: time after which no further trial begins; null for no limit.
+        seed: seed of the search and of each trial's training; confirmation uses the seeds after it.
+        share: share of the training images that trials are trained on, 0-1.
+        pruner: rule that ends hopeless trials early: median (worse than the median of the others at the same epoch),
             hyperband (arXiv 1603.06560), or none.
-        confirm: seeds with which the reference and the best trial's values are trained again; the values are
-            taken only if their mean validation score is the better one.
-        change: keys of the reference and their values in every trial, such as fewer epochs.
-        space: what is searched, by key.
+        confirm: number of fresh seeds with which the reference and the best trial's values are trained again; the
+            values are adopted only if their mean validation score is better.
+        change: keys of the reference with their values in every trial, such as fewer epochs.
+        space: the searched dimensions, by key.
     """
 
     variant: str = ""
@@ -98,16 +98,16 @@ class Tune:
     space: dict[str, Dimension] = dataclasses.field(default_factory=dict)
 
     def check(self, reference: Values, fixed: Values, where: str) -> None:
-        """Refuse a search that cannot be made.
+        """Refuse a search that cannot be run.
 
         Args:
-            reference: of the task.
+            reference: the task's reference.
             fixed: the change of the tuned variant.
-            where: the search's place in params.yaml.
+            where: dotted path of the search in params.yaml.
 
         Raises:
-            InputError: a key must not be searched, or is fixed already; a dimension is neither range nor choices,
-                leaves out the reference's value, or hangs on a key that does not stand before it.
+            InputError: the space is empty; a key is unknown, must not be searched, or is fixed already; or a dimension
+                is neither a range nor choices, excludes the reference's value, or depends on a key not listed before.
         """
         check_keys(self.change, reference, f"{where}.change")
         check_keys(self.space, TUNABLE, f"{where}.space")

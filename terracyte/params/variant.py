@@ -1,4 +1,4 @@
-"""What a variant is, and every key that may stand in a reference or in a variant's `change`."""
+"""Variants, and all keys that a reference or a variant's `change` may contain."""
 
 import dataclasses
 from typing import Literal
@@ -9,68 +9,74 @@ from terracyte.params.schema import number
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """A variant in full: everything that decides what its training does, but data, pretrained weights and seed.
+    """A resolved variant: everything that determines its training, except data, pretrained weights and seed.
 
     Attributes:
-        architecture: a name of the registry of models.
-        size: of a family that comes in sizes (mobilenet_v3: small, large; convnext: tiny to xlarge; efficientnet_lite:
+        architecture: name of an architecture in the model registry.
+        size: size within a backbone's family (mobilenet_v3: small, large; convnext: tiny to xlarge; efficientnet_lite:
             lite0, lite2).
-        minimalistic: mobilenet_v3 without hard-swish, squeeze-and-excitation and 5x5 convolutions.
-        weights: where a backbone starts: imagenet (refused where it cannot be had), imagenet_or_none (random
-            where it cannot be had, and the tables say so), none (random), or a file (DVC notices its change where
-            it lies in the folder that experiment.yaml names). An architecture without a backbone has no use for it.
-        resolution: edge to which a backbone resizes its images, inside the model, in pixels; 0 leaves them as they are.
-        encoder: of a U-Net: its own levels (none), or a backbone.
-        enlarge: factor by which the images grow before such a backbone sees them: it was trained on larger ones.
-        width: filters of the first level.
-        depth: levels (U-Net) or stages (CNN).
-        patch: edge of the blocks of pixels that a U-Net's first level reads and writes as one; its levels, and their
-            cost, begin at the image's edges / patch.
+        minimalistic: use mobilenet_v3 without hard-swish, squeeze-and-excitation and 5x5 convolutions.
+        weights: initial weights of a backbone: imagenet (an error if unavailable), imagenet_or_none (random if
+            unavailable, as the tables then say), none (random), or a file (DVC notices changes of it only in the folder
+            that experiment.yaml names as `weights`). Not used by architectures without a backbone.
+        resolution: edge in pixels to which a classifier with a backbone resizes its images, inside the model; 0 leaves
+            them as they are.
+        encoder: a U-Net's encoder: its own levels (none), or a backbone.
+        enlarge: factor by which images are enlarged for a U-Net's backbone, which was trained on larger images.
+        width: number of filters in the first level.
+        depth: number of levels (U-Net) or stages (CNN).
+        patch: edge of the pixel blocks that a U-Net reads and predicts as units: its first level has the image's edges
+            / patch, which lowers its cost.
         squeeze_excite: channel attention in each block (arXiv 1709.01507).
         residual: shortcuts around each level's convolutions (U-Net; arXiv 1512.03385).
         attention: gates on the U-Net's shortcuts (arXiv 1804.03999).
-        joined: how a U-Net's decoder takes the encoder's shortcuts: concatenate (as published), or add, at less cost.
+        joined: how a U-Net's decoder joins the encoder's shortcuts: concatenate (as published), or add, at less cost.
         standardize: bring each image to zero mean and unit variance first (U-Net, CNN).
-        raw_brightness: show a U-Net without encoder the grey values as they are beside the standardized ones: how
-            bright a surface is tells something of it, too.
-        input_dropout: rate of the single values of the input.
-        dropout: rate before the head or in the bottleneck.
+        raw_brightness: give a U-Net without a backbone the unstandardized grey values as additional input channels,
+            because a surface's brightness is informative, too.
+        input_dropout: dropout rate of the single input values.
+        dropout: dropout rate before the head (classifiers) or in the bottleneck (U-Net).
         l1, l2: kernel penalties.
-        head_epochs: the first epochs, in which a pretrained backbone is frozen.
-        fine_tune_rate: factor of the learning rate in the epochs after them.
-        fine_tune_depth: share of the backbone's layers, from its end, that is trained in the epochs after them.
-        flip, rotation, zoom: geometry: which mirrors; the largest turn, in turns; the largest relative change.
-        brightness, contrast, saturation: strengths; at 1, an image's mean moves up by half of the range or down to
-            its half, its grey values stretch by a factor of 0.2 to 2, its saturation by one of 1/9 to 9.
-        hue: the largest turn of the colour circle, in turns.
-        prime: probability that an image is mixed with bent grey values and a random filter of it (arXiv 2112.13547).
-        shading: probability that a smooth region of an image has another light, channel by channel.
+        head_epochs: number of first epochs in which a pretrained backbone is frozen.
+        fine_tune_rate: factor of the learning rate in the epochs after `head_epochs`; no effect if that is 0.
+        fine_tune_depth: share of the backbone's layers, counted from its end, that are trained after `head_epochs`; 0
+            freezes the backbone throughout. Without `head_epochs`, any other value trains all layers.
+        flip, rotation, zoom: geometry: which mirrors; largest rotation, in turns; largest relative change of size.
+        brightness, contrast, saturation: strengths; at 1, an image's mean rises by up to half of the range or falls by
+            up to half of itself, its contrast is scaled by 0.2 to 2, and its saturation by 1/9 to 9.
+        hue: largest rotation of the colour circle, in turns.
+        prime: probability that an image is mixed with two copies, one with randomly bent grey values and one randomly
+            filtered (arXiv 2112.13547).
+        shading: probability that the light changes in a smooth region of an image, channel by channel.
         blur, erasing: probability that an image is blurred, or that boxes of it are erased (arXiv 1708.04896).
-        erasing_boxes: how many boxes of it at most; 1 is filled with one colour, several with colours or noise.
+        erasing_boxes: largest number of erased boxes per image. If it is 1, the box has one colour; otherwise each box
+            has one colour or noise.
         policy: chain of random changes: randaugment (arXiv 1909.13719) or augmix (arXiv 1912.02781; no masks).
-        policy_strength: of its changes, 0-1.
-        cutmix, mixup: probability that a batch is mixed, in one way at most (arXiv 1905.04899, 1710.09412).
-        class_weights: weigh the loss by `balance`'s class weights.
+        policy_strength: strength of the policy's changes, 0-1.
+        cutmix, mixup: probability that a batch is mixed in this way, one way at most (arXiv 1905.04899, 1710.09412).
+        class_weights: weight the loss by `balance`'s class weights.
         weighted_sampling: draw training images by `balance`'s sampling weights.
         ignore_background: leave the pixels of the task's background out of the loss. Segmentation only.
-        rare_class_boost: show training images of the rare class `repeats` times, each freshly augmented.
-        overlap_loss: what is added to the cross entropy: soft Dice (arXiv 1606.04797) or the
-            Lovász-Softmax (arXiv 1705.08790), which stands for the IoU itself.
-        overlap_weight: its factor.
-        label_smoothing: of the cross entropy.
+        rare_class_boost: show training images of the rare class `balance`'s `rare_repeats` times per epoch, each time
+            augmented anew.
+        overlap_loss: term added to the cross entropy: soft Dice (arXiv 1606.04797) or Lovász-Softmax
+            (arXiv 1705.08790), a surrogate of the IoU itself.
+        overlap_weight: factor of the overlap loss.
+        label_smoothing: label smoothing of the cross entropy.
         optimizer, learning_rate, beta_1, beta_2, weight_decay: Lion (arXiv 2302.06675) or AdamW (arXiv 1711.05101).
-        schedule: of the learning rate over all epochs.
-        warmup: share of the steps in which the rate rises to its peak.
-        weight_averaging: decay per step of the exponential moving average that becomes the model
-            (arXiv 1803.05407 averages likewise); 0 for none.
-        test_time_flips: the model averages its logits over the mirrors that `flip` names.
-        class_offsets: add to the trained network's logits, class by class, what raises the validation score most.
-        precision: of the arithmetic in training; weights, logits and the model that comes of it are float32 always.
-            bfloat16 is faster where the processor multiplies such matrices (GPUs, Intel's AMX), slower elsewhere.
-        folds: the training of seed s holds out fold s, modulo their number, of the training and validation images, and
-            learns from all others; else it learns from the training split and validation chooses its epoch.
+        schedule: schedule of the learning rate; it starts anew after `head_epochs`.
+        warmup: share of a cosine schedule's steps in which the rate rises to its peak.
+        weight_averaging: decay per step of the exponential moving average of the weights, which becomes the model
+            (arXiv 1803.05407 averages similarly); 0 for no averaging.
+        test_time_flips: average the model's logits over the mirror images that `flip` names.
+        class_offsets: add to the trained network's logits the offset per class that raises the validation score most.
+        precision: precision of the arithmetic in training; weights, logits and the resulting model are always float32.
+            bfloat16 is faster on processors with bfloat16 matrix units (GPUs, Intel AMX) and slower elsewhere.
+        folds: if true, the training of seed s holds out fold s, modulo the number of folds, of the training and
+            validation images to choose its epoch, and learns from the other folds; if false, it learns from the
+            training split, and the validation split chooses its epoch.
         batch_size, epochs: images per step; passes over the training rows.
-        patience: epochs without a better validation metric before training stops.
+        patience: number of epochs without a better validation metric after which training stops.
     """
 
     architecture: Literal["cnn", "convnext", "efficientnet_lite", "majority", "mobilenet_v3", "unet"]
@@ -138,20 +144,21 @@ class Config:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Variant:
-    """What may become a row of the tables: the reference of its task with some keys changed.
+    """A possible row of the tables: the reference of its task with some keys changed.
 
     Attributes:
-        task: whose reference it changes.
-        title: what the row shows, in a few words.
+        task: the task whose reference the variant changes.
+        title: description of the row in a few words.
         published: the original's score on its own hidden test set (0-1), or null.
-        marked: why the row stands outside the challenge's rules, which a mark in the tables says; it is submitted only
-            if it is asked for, or no row is without one. Null for none.
+        marked: reason why the row breaks the challenge's rules, which the tables show as a footnote; a marked row is
+            submitted only on request, or if all rows are marked. Null for none.
         compared_with: the variant to which the table shows the difference; null for the row above.
-        like: the variant whose change this one takes over and adds to; null for none.
-        change: keys of the task's reference and their values here; `tuned: false` leaves out what `tune` found.
-        members: what single trainings change besides: that of seed s takes entry s, modulo their number. Networks that
-            are unlike err unlike, and their averaged logits less (arXiv 1612.01474 averages some that are alike).
-        seeds: those of its trainings; null for one per fold where it has folds, else for everyone's.
+        like: the variant whose change this one inherits and adds to; null for none.
+        change: keys of the task's reference with the variant's values; `tuned: false` ignores the values of `tune`.
+        members: further changes of single trainings: the training of seed s takes entry s, modulo their number.
+            Different networks make different errors, so their averaged logits make fewer (arXiv 1612.01474 averages
+            networks of one kind).
+        seeds: seeds of the variant's trainings; null for one per fold if it has folds, else for the common `seeds`.
     """
 
     task: str

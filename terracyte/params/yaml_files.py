@@ -1,4 +1,4 @@
-"""YAML files → plain values, with one line about what is wrong in them."""
+"""Reads YAML files into plain values; errors are one-line messages."""
 
 import warnings
 from collections.abc import Iterator
@@ -11,10 +11,10 @@ from terracyte.core.errors import InputError
 if TYPE_CHECKING:
     from ruamel.yaml.nodes import Node
 
-_LARGEST = 2**18  # bytes: such a file takes seconds, and none that people write is near it
-_MOST_NODES = 10**6  # aliases counted as what they stand for, which may be billions
+_LARGEST = 2**18  # bytes: such a file takes seconds to parse, and hand-written ones are far smaller
+_MOST_NODES = 10**6  # with aliases counted as expanded, which may give billions
 _LONGEST_NUMBER = 40  # digits
-# What ruamel.yaml throws at values that are none of their tag, such as a 13th month or `!!int x`.
+# What ruamel.yaml raises on values that do not fit their tag, such as a 13th month or `!!int x`.
 _OF_VALUES = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 
 
@@ -22,7 +22,7 @@ def read_yaml(path: Path) -> Any:
     """Read a YAML file: one of the experiment's, or a source's recipe.
 
     Raises:
-        InputError: the file is missing or no YAML.
+        InputError: the file is missing, too large or not YAML.
     """
     try:
         opening.require_file(path)
@@ -40,19 +40,19 @@ def read_yaml(path: Path) -> Any:
 
 
 def parse_yaml(text: str, path: Path) -> Any:
-    """Parse YAML that stands in the file `path`.
+    """Parse YAML text; `path` is the file it comes from, for messages.
 
     Raises:
-        InputError: it is no YAML, or what it stands for is boundless.
+        InputError: the text is not YAML, or its aliases expand to too many values.
     """
-    # Imported here: `--help` and tests of pure code need no YAML.
+    # Imported here because `--help` and tests of pure code need no YAML.
     from ruamel.yaml import YAML
     from ruamel.yaml.error import ReusedAnchorWarning, YAMLError
 
     yaml = YAML(typ="safe", pure=True)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ReusedAnchorWarning)  # YAML allows it
+            warnings.simplefilter("ignore", ReusedAnchorWarning)  # YAML allows reuse
             node = yaml.compose(text)
         if node is None:
             return None
@@ -73,7 +73,7 @@ def parse_yaml(text: str, path: Path) -> Any:
 
 
 def _check(root: "Node", path: Path) -> None:
-    """Refuse what no parameter can be, before it is made: aliases of billions, or of themselves, and absurd texts."""
+    """Refuse, before values are constructed, aliases that expand to too many or contain themselves, and bad scalars."""
     sizes: dict[int, int] = {}
     waiting: list[tuple[Node, bool]] = [(root, False)]
     while waiting:
@@ -81,7 +81,7 @@ def _check(root: "Node", path: Path) -> None:
         if counted:
             sizes[id(node)] = 1 + sum(sizes[id(child)] for child in _children(node))
         elif id(node) not in sizes:
-            sizes[id(node)] = _MOST_NODES  # until it is counted: whoever meets it before lies within it
+            sizes[id(node)] = _MOST_NODES  # until it is counted; only nodes within it can meet this value
             _check_text(node, path)
             waiting += [(node, True), *((child, False) for child in _children(node))]
         if sizes.get(id(node), 0) > _MOST_NODES:
@@ -92,7 +92,7 @@ def _check(root: "Node", path: Path) -> None:
 
 
 def _children(node: "Node") -> Iterator["Node"]:
-    """The nodes of a list, or the keys and values of a mapping."""
+    """Yield the nodes of a list, or the keys and values of a mapping."""
     for entry in node.value if isinstance(node.value, list) else ():
         yield from entry if isinstance(entry, tuple) else (entry,)
 

@@ -1,1 +1,1 @@
-"""`terracyte predict`: pictures or arrays in, a table and overlays out, at constant memory."""
+"""`terracyte predict`: turns pictures or arrays into a table and overlays, in constant memory."""

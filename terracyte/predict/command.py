@@ -1,4 +1,4 @@
-"""terracyte predict: classes or masks of images, by a task's champion."""
+"""terracyte predict: predict the classes or masks of images with a task's champion."""
 
 import argparse
 import sys
@@ -22,10 +22,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Predict.
+    """Predict the input's images and write the results.
 
     Raises:
-        InputError: there is no champion, or the input or output cannot be used; nothing is written then.
+        InputError: there is no champion, or the input or output cannot be used; then nothing is written.
     """
     # Imported here: `--help` needs none of it.
     from tqdm import tqdm
@@ -57,7 +57,8 @@ def run(arguments: argparse.Namespace) -> None:
     for reason in found.unreadable:
         print(f"skipped: {reason}", file=sys.stderr)
     if found.left_out:
-        print(f"note: {len(found.left_out)} files that are no pictures: {shown(found.left_out)}", file=sys.stderr)
+        count, why = len(found.left_out), "no pictures or overlays of an earlier prediction"
+        print(f"note: {count} files left out, {why}: {shown(found.left_out)}", file=sys.stderr)
     print(f"{arguments.output}: {predicted} images, {unfamiliar} of them unlike the training images")
 
 

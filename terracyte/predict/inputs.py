@@ -1,9 +1,9 @@
-"""What `terracyte predict` reads: a folder of pictures, one picture, an .npz or an .npy, all in batches.
+"""Reads the input of `terracyte predict` in batches: a folder of pictures, one picture, an .npz or an .npy.
 
 A picture is turned upright (EXIF) and brought to the task's channels: grey becomes RGB, colours become luma, opaque
-alpha is dropped. Refused are other sizes (but with `resize`, which scales as the task's `fit` says), and, unless the
-task says how to read them, more than 8 bits per channel and transparent pixels. Arrays hold 0-255, or floats that
-nowhere exceed 1.
+alpha is dropped. A picture of another size is refused, unless `resize` scales it as the task's `fit` says. More than 8
+bits per channel and transparent pixels are refused, unless the task says how to read them. Arrays hold 0-255, or floats
+that nowhere exceed 1.
 """
 
 import dataclasses
@@ -32,12 +32,12 @@ _CHUNK_BYTES = 16 * 2**20
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Images to predict.
+    """A batch of images to predict.
 
     Attributes:
-        names: of b images.
+        names: the names of the b images.
         images: (b, h, w, c), 0-255.
-        regions: where in them the pictures lie, which bars of padding do not belong to; None for everywhere.
+        regions: the part of each image that is the picture, without bars of padding; None if all of it is.
     """
 
     names: list[str]
@@ -47,12 +47,12 @@ class Batch:
 
 @dataclasses.dataclass
 class Input:
-    """Images to predict.
+    """All images to predict.
 
     Attributes:
-        total: how many there are, unreadable ones included.
+        total: the number of images, unreadable ones included.
         batches: the images in order.
-        left_out: files of a folder that are no pictures.
+        left_out: names of the folder's files that are no pictures, or are overlays of an earlier prediction.
         unreadable: why each unreadable picture was skipped; grows while the batches are read.
     """
 
@@ -63,19 +63,20 @@ class Input:
 
 
 def read(task: Task, path: Path, batch_size: int, *, resize: bool = False, skip_unreadable: bool = False) -> Input:
-    """Open images; pixels are read when the batches are.
+    """Open images; their pixels are read when the batches are consumed.
 
     Args:
-        task: whose images they must be.
-        path: a folder (sub-folders and links included; hidden entries and what this command wrote are not), a
+        task: the task that defines the images' shape.
+        path: a folder (with sub-folders and links, without hidden entries and overlays that this command wrote), a
             picture, an .npz with the challenge's keys (`images`, or for tasks with masks `test_set`, else the images
             of `training_set`), or an .npy.
         batch_size: images per batch.
-        resize: bring pictures of any size to the task's, instead of refusing them.
-        skip_unreadable: pass over damaged pictures, instead of refusing them.
+        resize: scale pictures of other sizes to the task's, instead of refusing them.
+        skip_unreadable: skip unreadable pictures, instead of refusing them.
 
     Raises:
-        InputError: there is no image, or one is of another size or unreadable; the latter two while reading.
+        InputError: there is no image, or an array is unusable or has another shape; while the batches are consumed: a
+            picture has another size or is unreadable, or an array holds pixels out of range.
     """
     if not path.exists():
         raise InputError(f"{path} is missing: name a folder of pictures, a picture, an .npz or an .npy")
@@ -89,13 +90,13 @@ def read(task: Task, path: Path, batch_size: int, *, resize: bool = False, skip_
 
 
 def _pictures(task: Task, path: Path, batch_size: int, resize: bool, skip_unreadable: bool) -> Input:
-    """One picture, or all of a folder."""
+    """Open one picture, or all pictures of a folder."""
     check_name(path)
     root, total, found = path.parent, 1, iter([path])
     left_out: list[str] = []
     unreadable: list[str] = []
     if path.is_dir():
-        # listed twice, so that no list of all pictures is held
+        # walked twice, so that no list of all pictures is in memory
         root, total, found = path, sum(1 for _ in _walk(path, left_out)), _walk(path, [])
         if not total:
             others = f", but {shown(left_out)}" if left_out else ""
@@ -105,7 +106,7 @@ def _pictures(task: Task, path: Path, batch_size: int, resize: bool, skip_unread
 
 
 def _walk(folder: Path, left_out: list[str]) -> Iterator[Path]:
-    """Pictures below a folder, by name; overlays of an earlier prediction are none."""
+    """Yield the pictures below a folder, by name, without overlays of an earlier prediction; list the rest."""
     for path in walk(folder):
         if path.suffix.lower() in SUFFIXES and not _is_overlay(path, folder):
             yield path
@@ -114,7 +115,7 @@ def _walk(folder: Path, left_out: list[str]) -> Iterator[Path]:
 
 
 def _is_overlay(path: Path, root: Path) -> bool:
-    """Whether it lies in the overlays beside a table, as this command writes both."""
+    """Return whether a file lies in a folder of overlays beside a table, as this command writes them."""
     inside = path.parents[: len(path.relative_to(root).parts)]
     return any(above.name == OVERLAYS and (above.parent / TABLE).is_file() for above in inside)
 
@@ -122,7 +123,7 @@ def _is_overlay(path: Path, root: Path) -> bool:
 def _picture_batches(
     task: Task, root: Path, paths: Iterator[Path], batch_size: int, resize: bool, skipped: list[str] | None
 ) -> Iterator[Batch]:
-    """Pictures, decoded in threads; `skipped` collects why some are unreadable, None refuses such."""
+    """Yield pictures, decoded in threads; `skipped` collects why pictures are unreadable, None refuses those."""
     decode, any_readable = functools.partial(_decode, task, resize), False
     with ThreadPoolExecutor() as pool:
         while chunk := list(itertools.islice(paths, batch_size)):
@@ -147,7 +148,7 @@ def _decode(task: Task, resize: bool, path: Path) -> tuple[NDArray[np.uint8], Re
     try:
         picture = load_image(task, path).picture
     except UnreadableError as error:
-        return UnreadableError(str(error))  # a new one: what was raised holds the picture
+        return UnreadableError(str(error))  # a new error: the traceback of the raised one keeps the picture in memory
     if not resize and picture.size != (width, height):
         raise InputError(
             f"{path} is {picture.width}x{picture.height} pixels, {task.name} images are {width}x{height} (width x "
@@ -156,7 +157,7 @@ def _decode(task: Task, resize: bool, path: Path) -> tuple[NDArray[np.uint8], Re
     return resize_image(task, picture), placement(task, picture.height, picture.width).filled
 
 
-# How rows of an array become images (b, h, w, c).
+# Turns rows of an array into images (b, h, w, c).
 _Layout = Callable[[NDArray[Any]], NDArray[Any]]
 
 
@@ -167,7 +168,7 @@ def _npz(task: Task, path: Path) -> tuple[Member, _Layout]:
         return _checked(task, images, {task.image_shape: lambda rows: rows})
     key = "training_set" if "training_set" in (present := names(path)) and "test_set" not in present else "test_set"
     (images,) = members(path, key)
-    # the challenge's own order: channels first; with the mask as the last one where it is known
+    # the challenge's order: channels first, and in the training set the mask as the last channel
     layouts: dict[tuple[int, ...], _Layout] = {(channels, height, width): _channels_last(channels)}
     if key == "training_set":
         layouts = {(channels + 1, height, width): _channels_last(channels)}
@@ -204,14 +205,14 @@ class _MappedArray(Member):
     array: NDArray[Any]
 
     def chunks(self, most: int = MOST_ROWS) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield (index of the first row, rows) in order; each chunk has 16 MiB or one row."""
+        """Yield (index of the first row, rows) in order; each chunk has at most 16 MiB and `most` rows, or one row."""
         rows = max(1, min(most, _CHUNK_BYTES // max(1, self.array[0].nbytes)))
         for first in range(0, len(self), rows):
             yield first, np.asarray(self.array[first : first + rows])
 
 
 def _checked(task: Task, member: Member, layouts: dict[tuple[int, ...], _Layout]) -> tuple[Member, _Layout]:
-    """An array with the layout of its shape."""
+    """Return an array with the layout for its shape; refuse other shapes."""
     if member.shape[1:] not in layouts:
         wanted = " or ".join(f"(n, {', '.join(map(str, shape))})" for shape in layouts)
         raise InputError(f"{member.where} has shape {member.shape}, {task.name} images are {wanted}")

@@ -1,4 +1,4 @@
-"""Which champion is used, and where it comes from: a model is loaded only if its hash is known beforehand."""
+"""Chooses the champion to use, and checks its origin: a model is loaded only if its hash is known beforehand."""
 
 from pathlib import Path
 
@@ -11,21 +11,21 @@ from terracyte.promote.champion import MODEL, RECORD, read_record
 
 
 def champion_of(task: str, experiment: Path, model: Path | None, sha256: str | None) -> Path:
-    """The folder of the champion that is used, after the checks which need no network.
+    """Return the folder of the champion to use, after the checks that do not load its model.
 
     Args:
-        task: whose.
-        experiment: its champion is used where no other is asked for.
-        model: the folder that the user asks for; None for the experiment's.
+        task: the name of the champion's task.
+        experiment: the experiment's folder, whose champion is used if `model` is None.
+        model: the champion's folder that the user asks for; None for the experiment's.
         sha256: see `check`.
 
     Raises:
-        InputError: the experiment has no such task, there is no champion, or it is refused by `check`.
+        InputError: the experiment has no such task, there is no champion, or `check` refuses it.
     """
     folder = model or experiment / paths.champion(task)
     if model is None and not (folder / RECORD).exists():
-        params.load(experiment).rows_of(task)  # a misspelt name is told before a champion is missed
-        if folder.exists() and not any(folder.iterdir()):  # as `promote` leaves it
+        params.load(experiment).rows_of(task)  # reports a misspelt task before a missing champion
+        if folder.exists() and not any(folder.iterdir()):  # `promote` leaves an empty folder
             why = f"'against' in {experiment / paths.promotion(task)} says why the best row was refused"
             raise InputError(f"{task} has no champion: {why}; train a better one, or name a folder with --model")
     read_record(folder, task)
@@ -34,14 +34,14 @@ def champion_of(task: str, experiment: Path, model: Path | None, sha256: str | N
 
 
 def check(folder: Path, sha256: str | None) -> None:
-    """Refuse a champion that git does not vouch for, unless the user does.
+    """Refuse a champion, unless dvc.lock or the user vouches for its hash.
 
     Args:
-        folder: of the champion; in its experiment it must be the one that dvc.lock has recorded.
-        sha256: of the model, as the user knows it; None where the lock is to know it.
+        folder: the champion's folder; without `sha256`, it must be as its experiment's dvc.lock has recorded it.
+        sha256: the SHA-256 of `model.keras` that the user gives; None to rely on dvc.lock.
 
     Raises:
-        InputError: the folder is another one than recorded, or no lock knows it, or the model has another hash.
+        InputError: the folder differs from dvc.lock's record, no dvc.lock knows it, or the model has another hash.
     """
     if sha256 is None and lock.check(folder):
         return

@@ -1,4 +1,4 @@
-"""What `terracyte predict` writes: a table, and for tasks with masks an overlay per image."""
+"""Writes the output of `terracyte predict`: a table, and for tasks with masks an overlay per image."""
 
 import csv
 from collections.abc import Iterator
@@ -18,12 +18,12 @@ TABLE, OVERLAYS = "predictions.csv", "overlays"
 
 
 class Writer:
-    """Writes predictions as they come.
+    """Writes predictions batch by batch.
 
     Args:
-        predictor: whose.
+        predictor: the predictor that makes the predictions.
         stream: an open CSV file.
-        overlays: folder of the overlays; None for none.
+        overlays: the folder for overlays; None to write none.
     """
 
     def __init__(self, predictor: Predictor, stream: TextIO, overlays: Path | None) -> None:
@@ -32,7 +32,7 @@ class Writer:
         self._table.writerow(columns(predictor))
 
     def write(self, names: list[str], images: NDArray[np.uint8], predictions: Predictions) -> None:
-        """Append images and what is predicted of them."""
+        """Append the predictions of a batch of images."""
         self._table.writerows(_rows(self._predictor, names, predictions))
         if self._overlays is not None:
             pictures, masks = (predictions.within_pictures(each) for each in (images, predictions.labels))
@@ -44,20 +44,20 @@ class Writer:
 
 @contextmanager
 def opened(predictor: Predictor, path: Path) -> Iterator[Writer]:
-    """Yield a writer; what it wrote is there when the block ends without an error, and nothing otherwise.
+    """Yield a writer; its output appears when the block ends without an error, and not at all otherwise.
 
     Args:
-        predictor: whose predictions.
-        path: a .csv, which is replaced, or else a folder, which must be new or empty: it gets `predictions.csv` and
-            for tasks with masks `overlays/<image>.png`.
+        predictor: the predictor that makes the predictions.
+        path: a .csv file, which is replaced, or else a folder, which must be new or empty; `predictions.csv` and, for
+            tasks with masks, `overlays/<image>.png` are written into it.
 
     Raises:
-        InputError: the folder holds something already, or is a file.
+        InputError: the folder is not empty, is a file or the current folder, or the .csv is a folder.
     """
     as_table = path.suffix.lower() == ".csv"
     if path.is_dir() if as_table else path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError(f"{path} exists already: name a new folder, or a .csv file")
-    if not as_table and path.resolve() == Path.cwd():  # it is replaced, and a shell would stand in no folder
+    if not as_table and path.resolve() == Path.cwd():  # replacing it would leave the shell in a deleted folder
         raise InputError(f"--output is {path}, the folder you are in: name another one, or a .csv file")
     with files.atomic(path) if as_table else files.atomic_folder(path, new=True) as temporary:
         overlays = temporary / OVERLAYS if predictor.task.dense and not as_table else None
@@ -67,13 +67,13 @@ def opened(predictor: Predictor, path: Path) -> Iterator[Writer]:
 
 
 def columns(predictor: Predictor) -> list[str]:
-    """The table's columns: classes have their probability, or for tasks with masks their share of the pixels."""
+    """Return the table's columns, with one per class for its probability or, for tasks with masks, share of pixels."""
     first = ["image"] if predictor.task.dense else ["image", "class"]
     return [*first, "confidence", "unfamiliar", *predictor.classes]
 
 
 def shares(predictor: Predictor, predictions: Predictions) -> NDArray[np.float64]:
-    """(b, s): of each scored class its probability, or for tasks with masks its share of the picture's pixels."""
+    """Return (b, s): each scored class's probability, or for tasks with masks its share of the picture's pixels."""
     if not predictor.task.dense:
         return predictions.probabilities.astype(np.float64)
     scored = np.array(predictor.task.scored_classes)

@@ -1,4 +1,4 @@
-"""A champion at work: images in; classes, calibrated confidence and a flag for unlike images out."""
+"""Predicts images with a champion: classes, calibrated confidence, and a flag for images unlike the training images."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -21,13 +21,13 @@ Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
-    """What is predicted of b images; the s scored classes are those that can be predicted.
+    """The predictions for b images; only the s scored classes can be predicted.
 
     Attributes:
         labels: (b,), or (b, h, w) for tasks with masks: the most probable class.
         probabilities: (b, s), or (b, h, w, s): calibrated, each row summing to 1.
-        unlikeness: (b,) how unlike the training images an image is, see `NoveltyDetector.distances`.
-        regions: of tasks with masks, where in the images the pictures lie; None for everywhere.
+        unlikeness: (b,) how much each image differs from the training images, see `NoveltyDetector.distances`.
+        regions: for tasks with masks, the part of each image that is the picture; None if all of it is.
     """
 
     labels: NDArray[Any]
@@ -37,17 +37,17 @@ class Predictions:
 
     @property
     def unfamiliar(self) -> NDArray[np.bool_]:
-        """(b,) whether an image is unlike the training images."""
+        """(b,) whether each image is unlike the training images."""
         return self.unlikeness > 1
 
     @property
     def confidence(self) -> NDArray[np.float64]:
-        """(b,) probability of the predicted class, over the picture's pixels its mean."""
+        """(b,) probability of the predicted class; for tasks with masks, its mean over the picture's pixels."""
         highest = self.within_pictures(self.probabilities.max(axis=-1))
         return np.array([one.mean(dtype=np.float64) for one in highest])
 
     def within_pictures(self, arrays: NDArray[Any]) -> list[NDArray[Any]]:
-        """Of each of b images (b, h, w, ...), the part (h', w', ...) that is its picture and no bar of padding."""
+        """Cut b arrays (b, h, w, ...) to the parts (h', w', ...) that are pictures, without bars of padding."""
         if self.regions is None:
             return list(arrays)
         return [array[region] for array, region in zip(arrays, self.regions, strict=True)]
@@ -58,12 +58,12 @@ class Predictor:
     """A champion, ready to predict; threads may share it.
 
     Attributes:
-        task: whose champion it is.
-        record: `champion.json`.
-        model: file of the network.
-        network: images (b, h, w, c), 0-255 → logits (b, k) or (b, h, w, k), compiled once for every b.
-        temperature: see `calibration`.
-        novelty: see `novelty`.
+        task: the champion's task.
+        record: the content of `champion.json`.
+        model: the network's file.
+        network: images (b, h, w, c), 0-255 → logits (b, k) or (b, h, w, k), for any b.
+        temperature: the temperature that calibrates the logits, see `calibration`.
+        novelty: the detector of images unlike the training images, see `novelty`.
     """
 
     task: Task
@@ -79,8 +79,8 @@ class Predictor:
         return tuple(self.task.classes[k] for k in self.task.scored_classes)
 
     def members(self) -> "dict[int | None, Predictor]":
-        """Who speaks for validation images, which it must not have seen in training: each network of a champion with
-        folds by the fold that it held out; else the champion itself, under None."""
+        """Return predictors for validation images that they have not seen in training: a champion with folds gives one
+        per network, by the fold that it held out; any other champion gives itself, under None."""
         folds = self.record.get("folds", [])
         if not folds:
             return {None: self}
@@ -95,7 +95,7 @@ class Predictor:
 
         Args:
             images: (b, h, w, c) uint8, 0-255.
-            regions: where in them the pictures lie, for tasks with masks; None for everywhere.
+            regions: for tasks with masks, the part of each image that is the picture; None if all of it is.
         """
         logits = self.network(images.astype(np.float32))
         probabilities = calibration.probabilities(self.task, logits, self.temperature)
@@ -107,16 +107,16 @@ def read(folder: Path, task: str | None = None) -> Predictor:
     """Read a champion's folder.
 
     Args:
-        folder: of the champion.
-        task: whose champion it must be; None for any.
+        folder: the champion's folder.
+        task: the name of the task that the champion must belong to; None for any.
 
     Raises:
-        InputError: there is no champion, it is another task's, or a file of it is missing or damaged.
+        InputError: there is no champion, it belongs to another task, or one of its files is missing or damaged.
     """
     record = read_record(folder, task)
     image_shape = (record["height"], record["width"], record["channels"])
     with restoring(folder):
-        # what takes seconds to read comes last
+        # the network comes last: reading it takes seconds
         temperature = calibration.read(folder / CALIBRATION)
         detector = novelty.read(folder / NOVELTY, record["channels"])
         network = _compiled(folder / MODEL, image_shape)
@@ -134,13 +134,13 @@ def read(folder: Path, task: str | None = None) -> Predictor:
 
 
 def _compiled(path: Path, image_shape: tuple[int, int, int]) -> Network:
-    """The network of a file, see `_graph`."""
+    """Read a network from a file; see `_graph`."""
     return _graph(_network(path), image_shape)
 
 
 def _network(path: Path) -> Any:
-    """The Keras model of a file."""
-    # Imported here: what a champion is can be told without Keras.
+    """Read a Keras model from a file."""
+    # Imported here: reading a champion's record needs no Keras.
     with quiet.importing_keras(all_cores=True):
         from terracyte.models import inference
         from terracyte.models.serialization import read_model
@@ -150,7 +150,7 @@ def _network(path: Path) -> Any:
 
 
 def _graph(model: Any, image_shape: tuple[int, int, int]) -> Network:
-    """A Keras model as one function without Python in it; a batch of another size is not compiled anew."""
+    """Turn a Keras model into a function; with TensorFlow, it is compiled to one graph for all batch sizes."""
     import keras
 
     if keras.backend.backend() != "tensorflow":

@@ -1,4 +1,4 @@
-"""Behaviour tests: what a model must do whatever its score, tried on validation images, never on test."""
+"""Behaviour tests: what a model must do whatever its score, tested on validation images, never on test images."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,15 +22,15 @@ Logits = NDArray[np.float32]
 Decisions = NDArray[Any]  # (n,) or (n, h, w) labels
 Decide = Callable[[Images], Decisions]
 
-_GREYS = (0, 128, 255)  # of images without content
+_GREYS = (0, 128, 255)  # grey values of images without content
 _ALONE = 8  # images that are also predicted one by one
 _BATCH = 64  # images per step; no result depends on it
 _VERTICAL, _HORIZONTAL = 1, 2  # axes of images (n, h, w, c) and masks (n, h, w)
-_DECIMALS = 4  # float noise, which differs between processors, lies beyond
+_DECIMALS = 4  # further digits are float noise, which differs between processors
 
 
 def validation_images(task: Task, count: int) -> Images:
-    """(n, h, w, c): validation images, spread evenly over the split; all where there are fewer than `count`.
+    """Return validation images (n, h, w, c), spread evenly over the split; all if there are fewer than `count`.
 
     Raises:
         InputError: the split is empty.
@@ -44,18 +44,18 @@ def validation_images(task: Task, count: int) -> Images:
 
 
 def examine(task: Task, model: Path, images: Images, flip: Flip, bounds: Promote) -> list[Check]:
-    """Try a model.
+    """Run all behaviour tests on a model.
 
     Args:
-        task: whose.
+        task: the model's task.
         model: file of the model.
         images: (n, h, w, c), see `validation_images`.
-        flip: the mirrors that keep the label; with none, flips are not tried.
-        bounds: what the model must hold.
+        flip: the mirrorings that keep the label; if "none", flips are not tested.
+        bounds: the bounds that the model must keep.
 
     Returns:
-        A check of each name; `figure` and `bound` where there is a bound. The figure is None where flips are not
-        tried, or where outputs are not finite and have no difference.
+        One check per test, with `figure` and `bound` if the test has a bound. The figure is None if flips are not
+        tested, or if outputs are not finite and so have no difference.
 
     Raises:
         InputError: the model can't be read.
@@ -81,7 +81,7 @@ def examine(task: Task, model: Path, images: Images, flip: Flip, bounds: Promote
 
 
 def _flips(task: Task, decide: Decide, images: Images, plain: Decisions, flip: Flip, bounds: Promote) -> Check:
-    """Do decisions (images or pixels) stay when the image is mirrored? Masks are mirrored back."""
+    """Check that decisions (per image or pixel) stay the same when images are mirrored; masks are mirrored back."""
     if flip == "none":
         return Check(name=checks.FLIPS, figures={"figure": None, "bound": bounds.flip_agreement})
     axes = (_HORIZONTAL, _VERTICAL) if flip == "both" else (_HORIZONTAL,)
@@ -91,7 +91,7 @@ def _flips(task: Task, decide: Decide, images: Images, plain: Decisions, flip: F
 
 
 def _brightness(decide: Decide, images: Images, plain: Decisions, bounds: Promote) -> Check:
-    """Do decisions stay in slightly darker and lighter images?"""
+    """Check that decisions stay the same when images become slightly darker or lighter."""
     changes = [(1 - bounds.gain, 0.0), (1 + bounds.gain, 0.0), (1.0, -bounds.offset), (1.0, bounds.offset)]
     changed = [(images * gain + offset).round().clip(0, 255).astype(np.uint8) for gain, offset in changes]
     return _agreement(checks.BRIGHTNESS, [decide(one) for one in changed], plain, bounds.brightness_agreement)
@@ -103,18 +103,18 @@ def _agreement(name: str, changed: list[Decisions], plain: Decisions, bound: flo
 
 
 def _allowed(task: Task, logits: Logits) -> bool:
-    """Finite logits of the right shape, whose softmax therefore is a distribution; background is never decided for."""
+    """Whether logits are finite and fit the classes, so that softmax gives distributions, and never give background."""
     if logits.shape[-1] != len(task.classes) or not np.isfinite(logits).all():
         return False
     return bool(np.isin(task.predicted(task.decode(logits)), task.scored_classes).all())
 
 
 def _batch_of_one(predict: Callable[[Images, int], Iterator[Logits]], images: Images, bounds: Promote) -> Check:
-    """How much do an image's logits differ in a batch and alone?"""
+    """Check how much an image's logits differ between a batch and the image alone."""
     few = images[:_ALONE]
     together = np.concatenate(list(predict(few, len(few))))
     difference = float(np.abs(together - np.concatenate(list(predict(few, 1)))).max())
-    figure = round(difference, _DECIMALS) if np.isfinite(difference) else None  # JSON knows no other numbers
+    figure = round(difference, _DECIMALS) if np.isfinite(difference) else None  # JSON has no NaN or infinity
     return Check(
         name=checks.BATCH, passed=difference <= bounds.rounding, figures={"figure": figure, "bound": bounds.rounding}
     )

@@ -1,7 +1,7 @@
-"""Temperature scaling: confidences that mean what they say (Guo et al., arXiv 1706.04599).
+"""Temperature scaling, which calibrates a model's confidences (Guo et al., arXiv 1706.04599).
 
-A network's logits z are divided by one number T before the softmax: p = softmax(z / T). T > 1 makes probabilities
-humbler, T < 1 bolder; the most probable class stays the same. T is what makes the validation split most probable.
+A network's logits z are divided by one number T before the softmax: p = softmax(z / T). T > 1 makes probabilities less
+confident, T < 1 more; the most probable class stays the same. T maximizes the likelihood of the validation split.
 """
 
 import math
@@ -20,8 +20,8 @@ from terracyte.metrics import confusion
 from terracyte.tasks.task import Task
 
 _BATCH = 64  # images per step; no result depends on it
-_PIXELS = 512  # of each image of a dense task, drawn at random: neighbours say the same
-_HOTTEST = 20.0  # largest temperature; the smallest is its inverse. A network without an error would have none
+_PIXELS = 512  # pixels drawn at random from each image of a dense task: neighbouring pixels add little information
+_HOTTEST = 20.0  # largest temperature; the smallest is its inverse. Without errors, the optimum would be 0
 _DECIMALS = 6
 
 Values = NDArray[np.floating[Any]]
@@ -34,16 +34,16 @@ def probabilities(task: Task, logits: Values, temperature: float) -> NDArray[np.
 
 
 def fit(logits: Values, truth: NDArray[np.int64]) -> float:
-    """The temperature under which the truth is most probable.
+    """Return the temperature that makes the truth most probable.
 
     The negative log likelihood is convex in 1 / T, so a bounded search finds its only minimum.
 
     Args:
         logits: (n, k).
-        truth: (n,) places of the true classes in them.
+        truth: (n,) indices of the true classes, 0 to k - 1.
 
     Returns:
-        1/20 to 20; near 1/20 where no image is wrong.
+        The temperature, 1/20 to 20; near 1/20 where no image or pixel is classified wrongly.
     """
 
     def loss(coldness: float) -> float:
@@ -54,11 +54,11 @@ def fit(logits: Values, truth: NDArray[np.int64]) -> float:
 
 
 def measure(logits: Values, truth: NDArray[np.int64]) -> dict[str, Any]:
-    """Fit the temperature, and say what it brings on the same images or pixels.
+    """Fit the temperature, and measure its effect on the same images or pixels.
 
     Args:
         logits: (n, k).
-        truth: (n,) places of the true classes in them.
+        truth: (n,) indices of the true classes, 0 to k - 1.
 
     Returns:
         `temperature`; `expected_calibration_error` and `negative_log_likelihood`, each `before` and `after`; `scored`,
@@ -80,15 +80,15 @@ def write(task: Task, model: Path, path: Path, folds: Sequence[int] = ()) -> Non
     """Calibrate a saved model on the validation split and write what `measure` returns.
 
     Args:
-        task: whose model.
-        model: its file.
-        path: of the result.
-        folds: of a model that averages networks with folds, those that they held out, in their order: each network then
-            speaks for the images that it never saw. One of them is less sure than all together, if anything.
+        task: the model's task.
+        model: the model's file.
+        path: the file to write.
+        folds: for a model that averages networks trained with folds, the folds that they held out, in their order: each
+            network then predicts only images that it never saw. If anything, it is less accurate than their average.
 
     Raises:
         InputError: the model cannot be read, nothing was balanced yet, or the validation split is empty
-            or has nothing that is scored.
+            or has no image or pixel of a scored class.
     """
     parts = list(_observations(task, model, folds))
     if not any(len(truth) for _, truth in parts):
@@ -100,10 +100,10 @@ def write(task: Task, model: Path, path: Path, folds: Sequence[int] = ()) -> Non
 
 
 def read(path: Path) -> float:
-    """The temperature of a file that `write` wrote.
+    """Read the temperature from a file that `write` wrote.
 
     Raises:
-        InputError: it is missing or damaged, or its temperature is none.
+        InputError: the file is missing or damaged, or its temperature is not positive and finite.
     """
     temperature = float(files.read_json(path, {"temperature": forms.NUMBER})["temperature"])
     if not 0 < temperature < math.inf:
@@ -114,7 +114,7 @@ def read(path: Path) -> float:
 def _observations(
     task: Task, model: Path, folds: Sequence[int]
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
-    """Logits (n, s) of the scored classes and the places of the true ones, batch by batch of validation images."""
+    """Yield logits (n, s) of the scored classes and indices (n,) of the true ones, per batch of validation images."""
     # Imported here: calibrated probabilities need no Keras.
     with quiet.importing_keras():
         from terracyte.models import ensemble, inference
@@ -139,7 +139,7 @@ def _observations(
 
 
 def _drawn(logits: Values, masks: NDArray[Any], draw: np.random.Generator) -> tuple[Values, NDArray[Any]]:
-    """Some pixels of each image: (b, h, w, k) and (b, h, w) → (b · p, k) and (b · p,)."""
+    """Draw p pixels of each image: (b, h, w, k) and (b, h, w) → (b · p, k) and (b · p,)."""
     flat, truth = logits.reshape(len(logits), -1, logits.shape[-1]), masks.reshape(len(masks), -1)
     chosen = draw.integers(0, truth.shape[1], (len(masks), min(_PIXELS, truth.shape[1])))
     picked = np.take_along_axis(flat, chosen[..., None], axis=1)
@@ -147,7 +147,7 @@ def _drawn(logits: Values, masks: NDArray[Any], draw: np.random.Generator) -> tu
 
 
 def _negative_log_likelihood(logits: Values, truth: NDArray[np.int64], temperature: float) -> float:
-    """Mean over the rows, in nats."""
+    """Return the mean over the rows, in nats."""
     scores = log_softmax(logits.astype(np.float64) / temperature, axis=-1)
     return -float(scores[np.arange(len(truth)), truth].mean())
 

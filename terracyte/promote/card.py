@@ -17,8 +17,8 @@ from terracyte.promote import checks, wording
 from terracyte.rendering import templates
 from terracyte.tasks.task import Task
 
-SAMPLE = "sample"  # the source of drawn images
-_FEW = 500  # test images, below which the card warns
+SAMPLE = "sample"  # the source whose images a generator draws
+_FEW = 500  # the card warns if there are fewer test images
 
 
 def card(
@@ -27,12 +27,12 @@ def card(
     scores: Mapping[str, Any],
     intervals: Mapping[str, tuple[float, float]],
 ) -> str:
-    """The card's text; the same champion on the same data gives the same text.
+    """Return the card's text; the same champion on the same data gives the same text.
 
     Args:
-        task: whose.
+        task: the champion's task.
         about: what `champion.json` holds.
-        scores: see `scores.summarise`.
+        scores: see `evaluate.scores.summarise`.
         intervals: see `class_intervals`.
     """
     return templates.render(
@@ -54,20 +54,20 @@ def card(
 def class_intervals(
     task: Task, rows: pd.DataFrame, kept: Sequence[Kept], settings: Params
 ) -> dict[str, tuple[float, float]]:
-    """By name of each scored class, the interval of its headline, over groups of test images and seeds.
+    """Return, by name of each scored class, the interval of its headline over groups of test images and seeds.
 
     Args:
-        task: whose.
+        task: the champion's task.
         rows: the test split.
-        kept: predictions of the rows, one per seed.
-        settings: of the resampling.
+        kept: predictions of the rows, one entry per seed.
+        settings: those of the resampling are used.
     """
     counts, drawing = confusions.confusions(task, rows, kept), settings.evaluate
 
     def interval(label: int) -> tuple[float, float]:
         def score(drawn: confusion.Counts) -> confusion.Scores:
             scores = task.class_scores(drawn)[task.class_headline][..., label]
-            return np.where(drawn[..., label, :].any(axis=-1), scores, np.nan)  # a draw without the class tells nothing
+            return np.where(drawn[..., label, :].any(axis=-1), scores, np.nan)  # a draw without the class has no score
 
         scores = resampling.bootstrap(counts, score, drawing.bootstrap, drawing.seed)
         return resampling.interval(scores[~np.isnan(scores)], drawing.confidence)

@@ -1,17 +1,17 @@
-"""What a candidate is checked for; `wording` alone turns a check into a sentence."""
+"""The checks of a candidate; only `wording` turns a check into a sentence."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-# Why there is no comparison with the recorded champion. These only tell, and are always passed.
+# Why there is no comparison with the recorded champion. These checks only inform and are always passed.
 CHAMPION_LOST, OTHER_CHAMPION, NO_CHAMPION = "champion_lost", "other_champion", "no_champion"
 OTHER_CLASSES, OTHER_SHAPE, NO_COMMON_IMAGE = "other_classes", "other_shape", "no_common_image"
 
-# Of the comparison with the champion.
+# Checks of the comparison with the champion.
 BETTER, CLASS_DROP = "better", "class_drop"
 
-# Of the model's behaviour.
+# Checks of the model's behaviour.
 FLIPS, BRIGHTNESS, EMPTY, BATCH = "flips", "brightness", "empty_image", "batch_of_one"
 
 
@@ -21,8 +21,8 @@ class Check:
 
     Attributes:
         name: one of the names above.
-        passed: whether it speaks for the candidate.
-        figures: what was found, and the bound that it was held against.
+        passed: False if the check speaks against the candidate.
+        figures: what was found, and the bound that applies to it.
     """
 
     name: str
@@ -31,12 +31,12 @@ class Check:
 
 
 def to_record(behaviour: Iterable[Check]) -> dict[str, dict[str, Any]]:
-    """Behaviour tests as JSON holds them: by name, `passed` and the figures."""
+    """Return behaviour tests in the form for JSON: by name, `passed` and the figures."""
     return {check.name: {"passed": check.passed, **check.figures} for check in behaviour}
 
 
 def from_record(record: Mapping[str, Mapping[str, Any]]) -> list[Check]:
-    """The behaviour tests of a record, in the order in which people read them."""
+    """Return the behaviour tests of a record, in the order in which they are shown."""
     return [
         Check(
             name=name,

@@ -1,4 +1,4 @@
-"""A candidate against the champion, on the test images that both were tested on."""
+"""Compare a candidate with the champion on the test images that both were tested on."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,22 +23,22 @@ _DECIMALS = 6  # as in the scores
 def compare(
     task: Task, settings: Params, rows: pd.DataFrame, candidate: Contender, champion: Contender | None
 ) -> tuple[list[Check], dict[str, Any] | None]:
-    """Compare stored predictions, pair by pair.
+    """Compare both contenders' stored predictions of the same images.
 
-    Scores are means over the seeds. Where both were tested on the very same split under the same corruptions, tasks
-    with corruptions are compared by what chooses their variants, the mean of the headline clean and under shift;
-    otherwise an image's copies under shift differ between the two, and the headline alone is compared.
+    Scores are means over the seeds. If both were tested on exactly the same split under the same corruptions, tasks
+    with corruptions are compared by the score that selects variants, the mean of the headline on clean images and under
+    shift; otherwise an image's copies under shift differ between the two, and only the clean headline is compared.
 
     Args:
-        task: whose.
-        settings: of the resampling, and the bounds.
+        task: the task of both.
+        settings: those of the resampling and the bounds are used.
         rows: the present test split, which is the candidate's.
-        candidate, champion: their predictions; None where there is no champion.
+        candidate, champion: the contenders with their predictions; `champion` is None if there is no champion.
 
     Returns:
         The checks; and for the record `images`, `groups`, `metric`, both scores, `difference` with its interval and
-        `p_value`, by class both scores of the class headline, and the bounds. Where the two cannot be compared, a
-        check that says why, and None.
+        `p_value`, `classes` with both scores of the class headline by class, and the bounds. If the two cannot be
+        compared, a check that says why, and None.
     """
     if champion is None:
         return [Check(name=checks.NO_CHAMPION)], None
@@ -73,7 +73,7 @@ def compare(
 
 
 def _obstacle(task: Task, champion: Mapping[str, Any]) -> Check | None:
-    """What keeps a champion from being compared with models of the present task."""
+    """Return why a champion cannot be compared with models of the present task; None if it can."""
     name = champion["variant"]
     if tuple(champion["classes"]) != task.classes:
         return Check(name=checks.OTHER_CLASSES, figures={"champion": name, "classes": ", ".join(champion["classes"])})
@@ -84,13 +84,13 @@ def _obstacle(task: Task, champion: Mapping[str, Any]) -> Check | None:
 
 
 def _better(champion: str, figures: Mapping[str, Any]) -> Check:
-    """Is the candidate better by the paired test?"""
+    """Check that the candidate is better by the paired test."""
     passed = figures["difference"] > 0 and figures["p_value"] < figures["significance"]
     return Check(name=checks.BETTER, passed=passed, figures={"variant": champion, **figures})
 
 
 def _class_drop(task: Task, figures: Mapping[str, Any]) -> Check:
-    """Does no class fall by more than the bound?"""
+    """Check that no class's score falls by more than the bound."""
     drops = {name: scores["champion"] - scores["candidate"] for name, scores in figures["classes"].items()}
     worst, bound = max(drops, key=lambda name: drops[name]), figures["class_drop"]
     found = {"metric": task.class_headline, "class": worst, "drop": drops[worst], "bound": bound}
@@ -99,9 +99,9 @@ def _class_drop(task: Task, figures: Mapping[str, Any]) -> Check:
 
 
 def common(one: pd.DataFrame, other: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Places, in two tables of tested images, of those with the same pixels and the same truth.
+    """Return the row numbers, in two tables of tested images, of images with the same pixels and the same truth.
 
-    Ids are not compared: other data number their images anew. Of equal images the first counts.
+    Ids are not compared, as other data number their images differently. Of equal images, only the first is used.
     """
     keys = ["content_hash", "target"]
     first, second = (
@@ -116,8 +116,8 @@ def _rows_of(kept: Sequence[Kept], places: NDArray[np.int64]) -> list[Kept]:
 
 
 def _counts(task: Task, rows: pd.DataFrame, kept: Sequence[Kept], under_shift: bool) -> metrics.Counts:
-    """(seeds, groups, parts, k, k), the mean of whose headlines is compared: of the clean images, and where there are
-    corruptions, of all their copies."""
+    """Return confusion matrices (seeds, groups, parts, k, k), which are compared by the mean headline of their parts:
+    the clean images and, under shift, all their corrupted copies."""
     clean = confusions.confusions(task, rows, kept)
     if not under_shift or not task.corruptions:
         return clean[:, :, None]
@@ -125,7 +125,7 @@ def _counts(task: Task, rows: pd.DataFrame, kept: Sequence[Kept], under_shift: b
 
 
 def _classes(task: Task, pair: Sequence[metrics.Counts]) -> dict[str, dict[str, float]]:
-    """The class headline of each class on clean images, mean of the seeds, of both."""
+    """Return each class's headline on clean images, mean over the seeds, for both contenders."""
     clean = [counts[:, :, 0].sum(axis=1) for counts in pair]
     found = [task.class_scores(counts)[task.class_headline].mean(axis=0).tolist() for counts in clean]
     ours, theirs = ([round(score, _DECIMALS) for score in scores] for scores in found)

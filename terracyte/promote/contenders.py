@@ -1,7 +1,7 @@
-"""Champion and candidate: who they are, what they predicted, and the champion's folder.
+"""Champion and candidate: their descriptions and predictions, and reading and writing the champion's folder.
 
-`data/<task>/champion` holds all that serving and later comparisons need, whatever becomes of its variant; `champion`
-says which file holds what.
+`data/<task>/champion` holds all that serving and later comparisons need, even if the champion's variant is changed or
+removed; the module `champion` says which file holds what.
 """
 
 import dataclasses
@@ -47,11 +47,11 @@ class Contender:
     """A model that is champion or may become it.
 
     Attributes:
-        about: see `describe`; of a champion also `reasons` and `behaviour`.
-        models: files of its models, one per seed, or the champion's one.
-        scores: see `evaluation.summarise`.
-        tested: its test images, see `tested`.
-        kept: its predictions of them, one per seed.
+        about: its description, see `describe`; a champion's also has `reasons` and `behaviour`.
+        models: its model files, one per seed; a stored champion has a single one.
+        scores: see `evaluate.scores.summarise`.
+        tested: the test images that it was tested on, see `tested`.
+        kept: its predictions for these images, one entry per seed.
     """
 
     about: Mapping[str, Any]
@@ -62,22 +62,22 @@ class Contender:
 
 
 def tested(task: Task, rows: pd.DataFrame) -> pd.DataFrame:
-    """What identifies test images and their truth: `id`, `content_hash` and `target`, in the order of `rows`."""
+    """Return what identifies test images and their truth: `id`, `content_hash` and `target`, in the order of `rows`."""
     target = rows["mask_hash"] if task.dense else rows["label"].astype(str)
     return pd.DataFrame({"id": rows["id"], "content_hash": rows["content_hash"], "target": target})
 
 
 def of_variant(task: Task, settings: Params, rows: pd.DataFrame, name: str) -> Contender:
-    """A trained and evaluated variant, all its seeds together.
+    """Return a trained and evaluated variant, with all its seeds, as a contender.
 
     Args:
-        task: the variant's.
-        settings: decide which seeds there are.
+        task: the variant's task.
+        settings: give the variant's title and the source of the task's data.
         rows: the present test split.
-        name: of the variant.
+        name: the variant's name.
 
     Raises:
-        InputError: it wasn't trained or evaluated, or was on other data.
+        InputError: the variant wasn't trained or evaluated, or was on other data.
     """
     row = resolved.read(task.name, name)
     training = predictions.trained(row)
@@ -97,13 +97,13 @@ def of_variant(task: Task, settings: Params, rows: pd.DataFrame, name: str) -> C
 def describe(
     task: Task, settings: Params, row: Row, training: Mapping[int, Mapping[str, Any]], scores: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Who a contender is, in plain values: what it was trained on, what it takes, and how it scored.
+    """Describe a contender in plain values: its training data, the images that it takes, and its scores.
 
-    `score` is the headline's mean over the seeds on its whole test split; `together` that of the averaged model.
-    `folds` are those that its networks held out; none without folds.
+    `score` is the mean headline over the seeds on the whole test split; `together` is the averaged model's headline.
+    `folds` are the folds that its networks held out, in the order of the seeds; empty without folds.
     """
     height, width, channels = task.image_shape
-    in_order = sorted(row.seeds, key=lambda seed: row.fingerprints[str(seed)])  # which does not depend on the seeds'
+    in_order = sorted(row.seeds, key=lambda seed: row.fingerprints[str(seed)])  # independent of the seeds' order
     low, high = scores["interval"][task.headline]
     first = next(iter(training.values()))
     return {
@@ -138,7 +138,7 @@ def describe(
 
 
 def _held_out(row: Row) -> list[int]:
-    """The fold that each network of a row held out; none without folds."""
+    """Return the fold that each network of a row held out; an empty list without folds."""
     if not row.starts[0].config.folds:
         return []
     balanced = manifests.read_balanced(row.task, ["fold"])
@@ -146,7 +146,7 @@ def _held_out(row: Row) -> list[int]:
 
 
 def read_champion(task: str) -> Contender | None:
-    """The champion that lies in `data/<task>/champion`; None where there is none.
+    """Read the champion from `data/<task>/champion`; return None if there is no champion.
 
     Raises:
         InputError: a file of the folder is missing or damaged.
@@ -167,14 +167,14 @@ def read_champion(task: str) -> Contender | None:
 
 
 def write_champion(folder: Path, task: Task, settings: Params, champion: Contender, rows: pd.DataFrame) -> None:
-    """Write all that a champion consists of into an empty folder; the same champion gives the same bytes.
+    """Write all files of a champion into an empty folder; the same champion gives the same bytes.
 
     Args:
-        folder: becomes `paths.champion(task.name)`.
-        task: whose.
-        settings: of the data and of the resampling.
-        champion: with `reasons` and `behaviour`; trained on the present data.
-        rows: the present test split, which is the champion's.
+        folder: the folder that becomes `paths.champion(task.name)`.
+        task: the champion's task.
+        settings: those of the promotion and of the resampling are used.
+        champion: its description has `reasons` and `behaviour`; it was trained on the present data.
+        rows: the present test split, which is also the champion's.
     """
     with seed_ensemble.model_file(champion.models) as model:
         shutil.copyfile(model, folder / MODEL)

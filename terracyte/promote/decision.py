@@ -1,8 +1,8 @@
-"""Champion and candidate: the best variant by validation replaces the champion only if it is better, and sound.
+"""The decision: the best variant by validation replaces the champion only if it is better and passes all checks.
 
-The champion is what lies in `data/<task>/champion`, a DVC output that no run removes; the record in
-`metrics/<task>/promotion.json`, which git keeps, says who it should be. Where the folder is missing or of another
-model (a fresh clone, another branch), the recorded champion is made again from its variant, if that is still there.
+`data/<task>/champion` holds the champion, as a DVC output that no run removes; `metrics/<task>/promotion.json`, which
+is in git, records which model the champion should be. Where the folder is missing or holds another model (a fresh
+clone, another branch), the recorded champion is rebuilt from its variant, if there still is one with its trainings.
 """
 
 import dataclasses
@@ -29,16 +29,16 @@ Training = Mapping[str, Mapping[int, Mapping[str, Any]]]
 
 
 def promote(task: Task, settings: Params) -> dict[str, Any]:
-    """Decide about the best variant by validation, record it, and bring `data/<task>/champion` up to date.
+    """Decide whether the best variant by validation is promoted, record this, and update `data/<task>/champion`.
 
     Args:
-        task: whose.
-        settings: its variants and seeds compete.
+        task: the task whose champion is decided on.
+        settings: declare the variants that compete, and the bounds of the checks.
 
     Returns:
         What `paths.promotion` holds: `champion` (see `contenders.describe`; with `reasons` and `behaviour`, or
-        `variant` None where there is none yet), `candidate`, `promoted`, `reasons` (those `against` it once more),
-        `checks` with all figures, and `history`, the decisions before.
+        only `variant`, None, if there is no champion yet), `candidate`, `promoted`, `reasons`, `against` (those of the
+        reasons that speak against the candidate), `checks` with all figures, and `history`, the earlier decisions.
 
     Raises:
         InputError: a variant wasn't trained or evaluated, or a file of the champion cannot be read.
@@ -49,7 +49,7 @@ def promote(task: Task, settings: Params) -> dict[str, Any]:
     before = read_decision(task.name) if paths.promotion(task.name).exists() else {}
     champion, notes = _present_champion(task, settings, rows, training, before)
     if champion is not None and same_trainings(candidate.about, champion.about):
-        # the variant may have got another name since
+        # the variant may have been renamed since
         names = {key: candidate.about[key] for key in ("variant", "title")}
         champion = dataclasses.replace(champion, about={**champion.about, **names})
         outcome = _unchanged(champion, candidate, before, notes)
@@ -57,20 +57,20 @@ def promote(task: Task, settings: Params) -> dict[str, Any]:
         champion, outcome = _decide(task, settings, rows, candidate, champion, notes)
     outcome["history"] = _history(outcome, before)
     if champion is not None and champion.about["data_hash"] != data_hash(task.name):
-        # it stays as it is: the present data cannot calibrate it
+        # the champion's folder stays as it is: the present data cannot calibrate the champion
         files.write_json(paths.promotion(task.name), outcome)
         return outcome
     with files.atomic_folder(paths.champion(task.name)) as folder:
         if champion is not None:
             contenders.write_champion(folder, task, settings, champion, rows)
-        # The record comes first: after a kill in between, the recorded champion is made again. A champion without a
-        # record would pass for one from before, which this candidate has not beaten.
+        # The record is written before the folder is replaced: after a kill in between, the recorded champion is
+        # rebuilt. A new folder without its record would count as an earlier champion that this candidate did not beat.
         files.write_json(paths.promotion(task.name), outcome)
     return outcome
 
 
 def describe(outcome: Mapping[str, Any]) -> str:
-    """What was decided, in one line."""
+    """Return the decision in one line."""
     champion, candidate = outcome["champion"]["variant"], outcome["candidate"]["variant"]
     if not outcome["against"]:
         return f"{candidate} is champion: {outcome['reasons'][0]}"
@@ -80,7 +80,7 @@ def describe(outcome: Mapping[str, Any]) -> str:
 def _present_champion(
     task: Task, settings: Params, rows: pd.DataFrame, training: Training, before: Mapping[str, Any]
 ) -> tuple[Contender | None, list[Check]]:
-    """The champion to be beaten, and a note if it is not the recorded one."""
+    """Return the champion to be beaten, and a note if it is not the recorded champion."""
     found, recorded = contenders.read_champion(task.name), before.get("champion", _NOBODY)
     if recorded["variant"] is None or (found is not None and same_trainings(found.about, recorded)):
         return found, []
@@ -100,7 +100,7 @@ def _present_champion(
 def _unchanged(
     champion: Contender, candidate: Contender, before: Mapping[str, Any], notes: list[Check]
 ) -> dict[str, Any]:
-    """The candidate is the champion: why it became champion stays as it was told."""
+    """Return the outcome if the candidate is the champion already; the reasons for its promotion are kept."""
     contestants = {"champion": champion.about, "candidate": candidate.about}
     if before and not notes and same_trainings(champion.about, before["candidate"]):
         return {**before, **contestants}
@@ -121,7 +121,7 @@ def _decide(
     champion: Contender | None,
     notes: list[Check],
 ) -> tuple[Contender | None, dict[str, Any]]:
-    """Who is champion from now on, and the decision."""
+    """Return the champion from now on, and the decision."""
     compared, figures = comparison.compare(task, settings, rows, candidate, champion)
     bounds = settings.promote[task.name]
     flip: Any = settings.reference[task.name].get("flip", "none")
@@ -144,7 +144,7 @@ def _decide(
 
 
 def _history(outcome: Mapping[str, Any], before: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Earlier decisions, the oldest first; one that only repeats the last is none."""
+    """Return the earlier decisions, the oldest first, without the last one if `outcome` only repeats it."""
     if not before:
         return []
     earlier: list[dict[str, Any]] = before["history"]

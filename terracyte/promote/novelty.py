@@ -1,11 +1,11 @@
-"""How unlike the training images an image is: no model that never saw its like should be trusted with it.
+"""How much an image differs from the training images: a model should not be trusted with unfamiliar images.
 
 An image is described by 13 numbers that need no label: the manifest's statistics (the logarithm of sharpness), the
-eight strongest principal components of its colour histogram, and how much of the histogram they leave over. Its
-distance is that of Mahalanobis, as Lee et al. (arXiv 1807.03888) take it in the features of a network.
+eight strongest principal components of its colour histogram, and the size of the remainder that these components do
+not explain. Novelty is the Mahalanobis distance, which Lee et al. (arXiv 1807.03888) use on a network's features.
 
-Colours do what a network's own signals did not: on the real images, the energy of the logits (Liu et al., arXiv
-2010.03759) passed both the alien drawn over the terrain and one of the two pictures among the cells as familiar.
+Colours detect what a network's own outputs did not: on the real images, the energy of the logits (Liu et al., arXiv
+2010.03759) rated both the alien drawn over the terrain and one of the two pictures among the cells as familiar.
 """
 
 import dataclasses
@@ -26,24 +26,24 @@ from terracyte.tasks.task import Task
 _COMPONENTS = 8
 _CHUNK = 64  # images
 _QUICK = 16  # images whose float64 copies fit the processor's cache: a third less time for a prediction
-_LEAST = 1e-6  # threshold, where all images are equal
-_RIDGE = 1e-3  # share of the features' mean variance added to each: none is free of noise
+_LEAST = 1e-6  # smallest threshold, for when all images are equal
+_RIDGE = 1e-3  # share of the features' mean variance that is added to each variance: no feature is free of noise
 
 FEATURES = (*STATISTICS, *(f"colour_{n}" for n in range(1, _COMPONENTS + 1)), "colour_rest")
-"""Names of the 13 numbers."""
+"""Names of the 13 features of an image."""
 
 Numbers = NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NoveltyDetector:
-    """What the training images look like, and how far from it is too far.
+    """Statistics of the training images, and the distance from them above which an image is unfamiliar.
 
     Attributes:
         mean_colours: (d,) mean of the square roots of the smoothed colour histograms.
-        components: (8, d) their principal components.
+        components: (8, d) principal components of these square roots.
         centre, scale: (13,) mean and standard deviation of the features.
-        precision: (13, 13) inverse covariance of the standardized features.
+        precision: (13, 13) inverse of the regularized covariance of the standardized features.
         threshold: squared distance above which an image is unfamiliar.
     """
 
@@ -70,13 +70,13 @@ class NoveltyDetector:
 def fit(
     images: NDArray[np.uint8], training: NDArray[np.int64], validation: NDArray[np.int64], share: float
 ) -> NoveltyDetector:
-    """Learn the look of the training images; memory does not grow with their number.
+    """Fit a detector; of each image, only its 13 features are kept in memory.
 
     Args:
         images: (N, h, w, c), may be memory-mapped.
-        training: places of the training images.
-        validation: places of images that set the threshold.
-        share: of the validation images that are flagged, 0-1.
+        training: indices of the training images.
+        validation: indices of the images that set the threshold.
+        share: share of the validation images that are flagged, 0-1.
     """
     mean_colours, components = _principal_colours(images, training)
     features = _features(images, training, mean_colours, components)
@@ -97,12 +97,12 @@ def fit(
 
 
 def write(task: Task, path: Path, share: float) -> None:
-    """Fit the task's training split and write the result as .npz; the same images give the same bytes.
+    """Fit a detector to the task's training split and write it as .npz; the same images give the same bytes.
 
     Args:
-        task: whose images.
-        path: of the file.
-        share: of the validation images that are flagged, 0-1.
+        task: the task whose images are used.
+        path: the file to write.
+        share: share of the validation images that are flagged, 0-1.
 
     Raises:
         InputError: nothing was balanced yet, or a split is empty.
@@ -116,10 +116,10 @@ def write(task: Task, path: Path, share: float) -> None:
 
 
 def read(path: Path, channels: int) -> NoveltyDetector:
-    """Read what `write` wrote for images of so many channels.
+    """Read a detector that `write` wrote for images with this number of channels.
 
     Raises:
-        InputError: the file is missing or damaged, or is no detector for such images.
+        InputError: the file is missing or damaged, or its arrays do not fit images with this number of channels.
     """
     some, colours = len(FEATURES), _colours(np.zeros((1, 1, 1, channels), np.uint8)).shape[1]
     shapes = {"mean_colours": (colours,), "components": (_COMPONENTS, colours), "centre": (some,), "scale": (some,)}
@@ -137,7 +137,7 @@ def _chunks(ids: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
 
 
 def _features(images: NDArray[np.uint8], ids: NDArray[np.int64], mean_colours: Numbers, components: Numbers) -> Numbers:
-    """`FEATURES` (n, 13) of the images at the places `ids`."""
+    """Return `FEATURES` (n, 13) of the images at the indices `ids`."""
     parts = []
     for chunk in _chunks(ids):
         some = images[chunk]
@@ -146,25 +146,25 @@ def _features(images: NDArray[np.uint8], ids: NDArray[np.int64], mean_colours: N
         deviation = _colours(some) - mean_colours
         inside = deviation @ components.T
         rest = (deviation**2).sum(axis=1) - (inside**2).sum(axis=1)
-        # rounding may leave a little less than nothing
+        # rounding errors may make the remainder slightly negative
         columns = [*(look[name] for name in STATISTICS), *inside.T, np.sqrt(np.maximum(rest, 0))]
         parts.append(np.stack(columns, axis=1))
     return np.concatenate(parts)
 
 
 def _squared_distances(features: Numbers, centre: Numbers, scale: Numbers, precision: Numbers) -> Numbers:
-    """Mahalanobis distances (n,), squared, of features (n, 13)."""
+    """Features (n, 13) → squared Mahalanobis distances (n,)."""
     standardized = (features - centre) / scale
     return np.asarray(np.einsum("ni,ij,nj->n", standardized, precision, standardized))
 
 
 def _colours(images: NDArray[np.uint8]) -> Numbers:
-    """(n, d) whose Euclidean distance is Hellinger's of the smoothed histograms, up to a factor."""
+    """Return square roots (n, d) of the smoothed histograms: Euclidean distances are Hellinger's up to a factor."""
     return np.sqrt(smooth(count_levels(images), images.shape[-1])).astype(np.float64)
 
 
 def _principal_colours(images: NDArray[np.uint8], ids: NDArray[np.int64]) -> tuple[Numbers, Numbers]:
-    """Mean (d,) and principal components (8, d) of the colours, the strongest first."""
+    """Return the mean (d,) of `_colours` and their principal components (8, d), the strongest first."""
     dimensions = _colours(images[ids[:1]]).shape[1]
     total, products = np.zeros(dimensions), np.zeros((dimensions, dimensions))
     for chunk in _chunks(ids):
@@ -175,6 +175,6 @@ def _principal_colours(images: NDArray[np.uint8], ids: NDArray[np.int64]) -> tup
     scatter = products - len(ids) * np.outer(mean, mean)
     _, vectors = eigh(scatter, subset_by_index=(dimensions - _COMPONENTS, dimensions - 1))
     components = vectors[:, ::-1].T
-    # an eigenvector may point either way
+    # an eigenvector's sign is arbitrary: its entry of largest magnitude is made positive
     signs = np.sign(components[np.arange(len(components)), np.abs(components).argmax(axis=1)])
     return mean, components * signs[:, None]

@@ -1,4 +1,4 @@
-"""Checks in sentences with their figures: for the record, the card and the registry alike."""
+"""Turn checks into sentences with their figures, for the record, the card and the registry alike."""
 
 from collections.abc import Iterable
 
@@ -22,12 +22,12 @@ _FACTS = {
 
 
 def sentences(found: Iterable[Check]) -> list[str]:
-    """One sentence per check, in order."""
+    """Return one sentence per check, in order."""
     return [sentence(check) for check in found]
 
 
 def sentence(check: Check) -> str:
-    """What was found, and the bound that it was held against."""
+    """Return a sentence that says what was found and which bound applies."""
     match check.name:
         case checks.BETTER:
             return _better(check)

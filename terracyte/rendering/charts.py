@@ -1,4 +1,4 @@
-"""Charts as SVG that fit a light and a dark page; the only importer of matplotlib."""
+"""SVG charts that fit both light and dark pages; the only module that imports matplotlib."""
 
 import base64
 import io
@@ -9,22 +9,22 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes as Axes  # the modules that draw on them have it from here
+    from matplotlib.axes import Axes as Axes  # re-exported for modules that draw on axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours that stand out from a white and from a dark page.
+# Those of Okabe and Ito's colours that stand out on both white and dark pages.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 _DASHES = ("-", "--", ":", "-.")
 _LEGEND_COLUMNS = 2
 
-# Text and axes are drawn in a colour that nothing else has; it becomes the page's own, light or dark.
+# Text and axes are drawn in a colour that nothing else uses; `currentColor`, light or dark, replaces it afterwards.
 INK = "#010203"
 _ADAPTIVE = (
     "<style>svg{color:#333}@media (prefers-color-scheme:dark){svg{color:#ccc}}"
     "text{font-family:system-ui,sans-serif!important}</style>"
 )
 _SETTINGS: Any = {
-    "svg.hashsalt": "terracyte",  # ids would be random otherwise
+    "svg.hashsalt": "terracyte",  # without it, ids would be random
     "svg.fonttype": "none",
     "font.size": 10,
     "axes.edgecolor": INK,
@@ -39,15 +39,15 @@ _SETTINGS: Any = {
 
 
 def chart(width: float, height: float, *draws: "Callable[[Axes], None]", columns: int = 1) -> str:
-    """One or more charts in one picture; equal data give equal bytes.
+    """Draw one or more charts in one picture; the same data give the same bytes.
 
     Args:
-        width, height: of the picture, in inches.
-        draws: a function per chart, which draws on its axes.
-        columns: how many charts stand beside one another.
+        width, height: the picture's size in inches.
+        draws: one function per chart, which draws on the given axes.
+        columns: number of charts side by side.
 
     Returns:
-        A data URI.
+        The picture's data URI.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -62,7 +62,7 @@ def chart(width: float, height: float, *draws: "Callable[[Axes], None]", columns
 
 
 def whole_numbers(axes: "Axes", label: str) -> None:
-    """Let the horizontal axis count something."""
+    """Label the horizontal axis, with ticks at whole numbers only."""
     from matplotlib.ticker import MaxNLocator
 
     axes.set_xlabel(label)
@@ -70,23 +70,23 @@ def whole_numbers(axes: "Axes", label: str) -> None:
 
 
 def line_styles() -> Iterator[dict[str, Any]]:
-    """Colours and dashes, alike in all charts; the first 24 differ, then they repeat."""
+    """Yield line colours and dashes in a fixed order for all charts; they repeat after 24 different ones."""
     return ({"color": colour, "linestyle": dash} for dash in itertools.cycle(_DASHES) for colour in COLOURS)
 
 
 def legend_below(axes: "Axes") -> None:
-    """Put the legend below the chart, which needs `legend_height` for it."""
+    """Put the legend below the chart, whose height must include `legend_height`."""
     axes.figure.legend(loc="outside lower center", ncols=_LEGEND_COLUMNS, fontsize="small")
 
 
 def legend_height(entries: int) -> float:
-    """Inches that `legend_below` takes."""
+    """Return the height in inches that `legend_below` needs."""
     return 0.3 + 0.18 * math.ceil(entries / _LEGEND_COLUMNS)
 
 
 def _data_uri(figure: "Figure") -> str:
     stream = io.StringIO()
-    # Without these keys the file would name the hour and the version.
+    # None for these keys omits them: date and matplotlib's version would make the bytes differ.
     metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(stream, format="svg", transparent=True, metadata=metadata)
     svg = stream.getvalue()

@@ -1,4 +1,4 @@
-"""Raw numbers → what people read."""
+"""Formats identifiers and numbers for people to read."""
 
 import math
 
@@ -22,7 +22,7 @@ def percent(share: float, decimals: int = 1) -> str:
 
 
 def telling_apart(one: float, other: float) -> int:
-    """How many decimals two percentages need to look different, at least one and at most four."""
+    """Return the number of decimals, 1 to 4, at which two shares differ when shown as percentages."""
     return next((n for n in range(1, 4) if percent(one, n) != percent(other, n)), 4)
 
 
@@ -61,5 +61,5 @@ def count(number: int) -> str:
 
 
 def _signed(share: float) -> str:
-    # Rounded first: a tiny negative number is no "−0.0". A true minus sign is as wide as the plus.
+    # Rounding and adding 0.0 first avoids "−0.0" for tiny negative numbers. A true minus sign is as wide as the plus.
     return f"{round(100 * share, 1) + 0.0:+.1f}".replace("-", "\u2212")

@@ -1,4 +1,4 @@
-"""Images for people: photographs and coloured masks, as data URIs that a page holds within itself."""
+"""Images for people: photographs and coloured masks, as data URIs that are embedded in a page."""
 
 import base64
 import dataclasses
@@ -22,12 +22,12 @@ _OVERLAY = 0.45  # share of the class's colour in an overlay; the rest is the im
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """An image of a page.
+    """An image on a page.
 
     Attributes:
-        uri: `data:image/…`.
-        text: what it shows, for those who do not see it.
-        label: what stands below it; empty for nothing.
+        uri: data URI, `data:image/…`.
+        text: alternative text for those who do not see the image.
+        label: text below the image; empty for none.
     """
 
     uri: str
@@ -36,47 +36,47 @@ class Picture:
 
 
 def from_array(image: NDArray[np.uint8]) -> Image.Image:
-    """(h, w, c) uint8 with 1 or 3 channels as a picture."""
+    """Convert (h, w, c) uint8 with 1 or 3 channels to a Pillow image."""
     return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
 
 
 def photograph(image: NDArray[np.uint8]) -> str:
-    """(h, w, c) uint8 with 1 or 3 channels → a JPEG's data URI."""
+    """Convert (h, w, c) uint8 with 1 or 3 channels to a JPEG's data URI."""
     return data_uri(from_array(image), "jpeg", quality=_JPEG_QUALITY, optimize=True)
 
 
 def painted(mask: NDArray[np.uint8], dimmed: NDArray[np.bool_] | None = None) -> str:
-    """A mask in the colours of its labels.
+    """Paint a mask in the colours of its labels.
 
     Args:
-        mask: (h, w) labels; beyond the palette's eight colours, the colours repeat.
-        dimmed: (h, w), where to darken them; None for nowhere.
+        mask: (h, w) labels; from the ninth label on, the palette's eight colours repeat.
+        dimmed: (h, w), true where the colours are darkened; None for nowhere.
 
     Returns:
-        A PNG's data URI.
+        The data URI of a PNG.
     """
     pixels = _COLOURS[mask % len(PALETTE)]
     if dimmed is not None:
         pixels[dimmed] = (_DIMMED * pixels[dimmed] + (1 - _DIMMED) * _COLOURS[0]).round()
-    # At most 16 colours: a palette makes the file a third of the size.
+    # There are at most 16 colours; a PNG with a palette is a third of the size.
     picture = Image.fromarray(pixels.astype(np.uint8)).quantize(2 * len(PALETTE), dither=Image.Dither.NONE)
     return data_uri(picture, "png", optimize=True)
 
 
 def overlaid(image: NDArray[np.uint8], labels: NDArray[np.integer], share: float = _OVERLAY) -> Image.Image:
-    """An image under the colours of its labels.
+    """Blend an image with the colours of its labels.
 
     Args:
         image: (h, w, c), 0-255, with 1 or 3 channels.
-        labels: (h, w).
-        share: of the colour in each pixel, 0-1; the rest is the image.
+        labels: (h, w) class of each pixel.
+        share: share of the label's colour in each pixel, 0-1; the rest is the image.
     """
     mixed = (1 - share) * image + share * _COLOURS[labels % len(PALETTE)]
     return Image.fromarray(mixed.round().astype(np.uint8))
 
 
 def data_uri(picture: Image.Image, kind: str, **options: Any) -> str:
-    """The picture as a file of a kind that Pillow writes, such as png, in an address of its own."""
+    """Encode the picture as a data URI of a format that Pillow writes, such as png; `options` go to Pillow."""
     stream = io.BytesIO()
     picture.save(stream, kind, **options)
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"

@@ -1,4 +1,4 @@
-"""Jinja templates → text; the only importer of Jinja."""
+"""Renders Jinja templates to text; the only module that imports Jinja."""
 
 from pathlib import Path
 from typing import Any
@@ -9,14 +9,14 @@ from terracyte.rendering import formats
 
 
 def render(template: Path, **values: Any) -> str:
-    """Fill a template; equal values give equal text.
+    """Render a template; the same values give the same text.
 
-    A `.html.j2` escapes what it is given, any other template does not. It may use `formats`, and include the files
-    beside it and `page.css`. A value that it names and is not given raises `jinja2.UndefinedError`.
+    Templates named `.html.j2` escape their values, others do not. A template may use the module `formats`, and include
+    files beside it and `page.css`. A value that it uses but is not given raises `jinja2.UndefinedError`.
 
     Args:
-        template: the file.
-        values: what it shows, by name.
+        template: the template's file.
+        values: the template's variables, by name.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([template.parent, Path(__file__).parent]),
@@ -26,6 +26,6 @@ def render(template: Path, **values: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False}  # else YAML gets halves of an emoji
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False}  # otherwise YAML gets emoji as surrogate pairs
     environment.globals.update(formats=formats)
     return environment.get_template(template.name).render(values)

@@ -19,22 +19,21 @@ _SHORT = 12  # hex digits of a hash: enough to tell runs apart, short enough to 
 
 
 def ablation(task: Task, records: Sequence[Record], settings: Evaluate) -> pd.DataFrame:
-    """One row per variant.
+    """Return the ablation table, with one row per variant.
 
     Args:
         task: gives the names of scores, classes and corruptions.
         records: the rows, in order.
-        settings: of the comparison of each row with the one above, or with the one that its variant names.
+        settings: those of the comparison of each row with the row above, or with the row that its variant names.
 
     Returns:
-        `variant`, `seeds`, `score` (the headline), the headline by its own name, its `_low` and `_high`, the same of
-        the shift headline, both `_together`
-        (of the seeds' averaged logits; NaN for one seed), the other scores,
-        `iou_<class>` (or whatever the class headline is), `corruption_<name>`, `severity_<1-5>`, `DIFFERENCE` (NaN
-        in the first row) and `compared_with` (to which row; "" in the first), `parameters`, `initialisation`,
-        `best_epoch` and `epochs` (of each seed), `published`, `data_hash`, `code` (version of
-        what trained it) and `fingerprint` (of each seed;
-        shortened), `title`, `marked` (why the row stands outside the challenge's rules; "" inside).
+        The columns `variant`, `seeds`, `score` (the headline), the headline under its own name, its `_low` and `_high`,
+        the same of the shift headline, both headlines with `_together` (of the seeds' averaged logits; NaN for one
+        seed), the other scores, `iou_<class>` (or whatever the class headline is), `corruption_<name>`,
+        `severity_<1-5>`, `DIFFERENCE` (NaN in the first row), `compared_with` (the other row's variant; "" in the
+        first row), `parameters`, `initialisation`, `best_epoch` and `epochs` (of each seed), `published`, `data_hash`
+        (shortened), `code` (version of the code that trained it), `fingerprint` (of each seed; shortened), `title`
+        and `marked` (why the row is outside the challenge's rules; "" inside).
     """
     rows = {record.name: row(task, record) for record in records}
     confusions = {record.name: record.confusions for record in records}
@@ -46,7 +45,7 @@ def ablation(task: Task, records: Sequence[Record], settings: Evaluate) -> pd.Da
 
 
 def row(task: Task, record: Record) -> dict[str, Any]:
-    """A row of `ablation`; the difference is NaN."""
+    """Return a row of `ablation`, with NaN in the columns of `DIFFERENCE`."""
     mean, runs = record.scores["mean"], [record.training[str(seed)] for seed in record.seeds]
     published = record.variant.published
     return {
@@ -59,7 +58,7 @@ def row(task: Task, record: Record) -> dict[str, Any]:
         **_shift(task, mean),
         **dict.fromkeys(DIFFERENCE, np.nan),
         "compared_with": record.compared_with or "",
-        # of networks that are unlike, their mean
+        # the mean, as the networks of a row may differ
         "parameters": round(sum(run["parameters"] for run in runs) / len(runs)),
         "initialisation": record.row.initialisation,
         "best_epoch": _joined(run["best_epoch"] for run in runs),
@@ -74,13 +73,13 @@ def row(task: Task, record: Record) -> dict[str, Any]:
 
 
 def difference(task: Task, gained: float, one: Counts, other: Counts, settings: Evaluate) -> dict[str, float]:
-    """What `DIFFERENCE` names; interval and test are paired: both rows score the same drawn images.
+    """Return the columns of `DIFFERENCE`; interval and test are paired: both rows are scored on the same drawn images.
 
     Args:
-        task: what to score by.
+        task: the task whose headline is compared.
         gained: the row's headline minus that of the other row.
-        one, other: (seeds, groups, k, k) of both rows, see `scores.confusions`.
-        settings: of the resampling.
+        one, other: (seeds, groups, k, k) of both rows, see `evaluate.confusions.confusions`.
+        settings: those of the resampling.
     """
     interval = scores.difference(task, one, other, settings)
     values = [round(gained, 6), *interval, scores.p_value(task, one, other, settings)]
@@ -88,7 +87,7 @@ def difference(task: Task, gained: float, one: Counts, other: Counts, settings: 
 
 
 def together_column(headline: str) -> str:
-    """The column of a headline that the averaged logits of all seeds reach."""
+    """Return the column of a headline of the averaged logits of all seeds."""
     return f"{headline}_together"
 
 
@@ -118,7 +117,7 @@ def severity_column(severity: int) -> str:
 
 
 def _headlines(task: Task, record: Record) -> dict[str, float]:
-    """Each headline with its interval, then what the seeds' averaged logits reach."""
+    """Return each headline with its interval, then each headline of the seeds' averaged logits."""
     several = len(record.seeds) > 1
     columns: dict[str, float] = {}
     for name in headlines(task):

@@ -1,4 +1,4 @@
-"""Who is champion, and what was decided: from DVC's outputs to the page and to MLflow's registry."""
+"""The champion and the latest decision, taken from DVC's outputs for the page and for MLflow's registry."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,10 +13,10 @@ from terracyte.tasks.task import Task
 
 
 def outcome(task: Task) -> dict[str, Any]:
-    """What `promote.decision.promote` decided last.
+    """Return the latest decision of `promote.decision.promote`.
 
     Raises:
-        InputError: nothing was decided yet, or the champion's folder is not of this decision.
+        InputError: nothing was decided yet, or the champion's folder does not hold the champion of this decision.
     """
     command = f"run `dvc repro promote@{task.name}`"
     path, folder = paths.promotion(task.name), paths.champion(task.name)
@@ -31,7 +31,7 @@ def outcome(task: Task) -> dict[str, Any]:
 
 
 def card(task: Task) -> str:
-    """The champion's model card, in Markdown; "" where there is no champion."""
+    """Return the champion's model card, in Markdown; "" if there is no champion."""
     path = paths.champion(task.name) / CARD
     if not path.exists():
         return ""
@@ -40,10 +40,10 @@ def card(task: Task) -> str:
 
 
 def register(task: Task) -> None:
-    """Register the champion, and the candidate where it was refused; see `serve.registry.register`.
+    """Register the champion, and the candidate if it was refused; see `serve.registry.register`.
 
     Raises:
-        InputError: see `outcome`; or the tracking store cannot be used.
+        InputError: see `outcome` and `serve.registry.register`; or the refused candidate was trained again since.
     """
     decided = outcome(task)
     champion, candidate = decided["champion"], decided["candidate"]

@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
         InputError: the parameters are malformed, or the server fails.
     """
-    # Imported here: `--help` needs none of it.
+    # Imported here: `--help` does not need it.
     from terracyte.report import ui
 
     with contextlib.chdir(arguments.experiment or Path()):

@@ -19,9 +19,9 @@ class Example:
     """A test image and its prediction.
 
     Attributes:
-        pictures: the image; with masks also truth and prediction.
-        caption: truth and prediction in words.
-        right: whether the prediction is right; None where it is so in part.
+        pictures: the image; for segmentation also the true and the predicted mask.
+        caption: truth and prediction in words; for segmentation, the share of right pixels.
+        right: whether the prediction is right; None for segmentation, where it may be right in part.
     """
 
     pictures: tuple[Picture, ...]
@@ -31,12 +31,12 @@ class Example:
 
 @dataclasses.dataclass(frozen=True)
 class Sheet:
-    """What was removed for one reason.
+    """The images that were removed for one reason.
 
     Attributes:
         reason: as in `clean.parquet`.
-        images: how many were removed.
-        contents: how many different ones.
+        images: number of removed images.
+        contents: number of different contents among the removed images.
         pictures: the most frequent contents.
     """
 
@@ -47,7 +47,7 @@ class Sheet:
 
 
 def samples(task: Task, rows: pd.DataFrame, kept: Kept, count: int) -> list[Example]:
-    """Test images of each stratum in turn, with their predictions."""
+    """Return test images with their predictions, picked from each stratum in turn and sorted by stratum."""
     strata = task.strata(rows)
     turns = pd.Series(strata).groupby(strata).cumcount()
     chosen = np.lexsort((strata, turns))[:count]
@@ -55,7 +55,7 @@ def samples(task: Task, rows: pd.DataFrame, kept: Kept, count: int) -> list[Exam
 
 
 def hardest(task: Task, rows: pd.DataFrame, kept: Kept, count: int) -> list[Example]:
-    """The test images whose predictions are most wrong, worst first."""
+    """Return the test images with the worst predictions, worst first."""
     difficulty = task.difficulty(task.targets(rows), kept)
     return _examples(task, rows, kept, np.argsort(-difficulty, kind="stable")[:count])
 

@@ -1,4 +1,4 @@
-"""Charts of the page: how the variants were trained, and how they stand corruptions."""
+"""Charts of the page: how the variants were trained, and how robust they are to corruptions."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def headline_curves(records: Sequence[Record], column: str) -> Picture:
-    """A validation score by epoch: a line per variant and seed, those of a variant alike."""
+    """Draw a validation score by epoch: a line per variant and seed, in one style per variant."""
 
     def draw(axes: "Axes") -> None:
         charts.whole_numbers(axes, "epoch")
@@ -32,7 +32,7 @@ def headline_curves(records: Sequence[Record], column: str) -> Picture:
 
 
 def corruptions(task: Task, records: Sequence[Record]) -> Picture:
-    """The headline under each of the task's corruptions and without any: a line per variant, mean of its seeds."""
+    """Draw the headline under each of the task's corruptions and without any: a line per variant, mean of its seeds."""
     names = ["none", *map(formats.words, task.corruptions)]
     means = [record.scores["mean"] for record in records]
     values = [[mean[task.headline], *(mean["shift"][name] for name in task.corruptions)] for mean in means]
@@ -56,7 +56,7 @@ def corruptions(task: Task, records: Sequence[Record]) -> Picture:
 
 
 def loss_curves(record: Record) -> Picture:
-    """Training and validation loss of one variant by epoch; dots mark the epochs whose weights were kept."""
+    """Draw training and validation loss of one variant by epoch; dots mark the epochs whose weights were kept."""
 
     def draw(axes: "Axes") -> None:
         charts.whole_numbers(axes, "epoch")
@@ -75,7 +75,7 @@ def loss_curves(record: Record) -> Picture:
 
 
 def _runs(record: Record, label: str) -> Iterator[tuple[str | None, pd.DataFrame]]:
-    """The curves of each seed; the label is the first one's, so that the legend has it once."""
+    """Yield a label and the curves of each seed; only the first seed has the label, so that the legend has it once."""
     for number, (_, run) in enumerate(record.curves.groupby("seed")):
         yield (label if number == 0 else None), run
 

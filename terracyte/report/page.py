@@ -1,4 +1,4 @@
-"""The HTML page: one file with everything in it, the same bytes for the same results."""
+"""The HTML page: one self-contained file, with the same bytes for the same results."""
 
 import itertools
 from pathlib import Path
@@ -19,17 +19,17 @@ from terracyte.report.records import Record, best
 from terracyte.tasks.task import Task
 
 _SPLITS = {"splits": dict.fromkeys(("train", "validation", "test"), dict), "class_weights": [NUMBER]}  # `balance.json`
-_HEADING_SHIFT = 3  # levels: a card's first heading is an h4 of the page
+_HEADING_SHIFT = 3  # levels added to a model card's headings: its h1 becomes an h4 of the page
 
 
 def render(task: Task, records: list[Record], table: pd.DataFrame, settings: Params) -> str:
-    """The page as HTML; without clock, network and absolute paths.
+    """Return the page as HTML; it has no timestamps or absolute paths, and loads nothing from a network.
 
     Args:
-        task: of which it tells.
-        records: its variants.
+        task: the task to report on.
+        records: the records of the task's rows.
         table: the ablation table, see `ablation.ablation`.
-        settings: how much to show.
+        settings: those of the report, of the intervals and of the data's source are used.
     """
     shown, rows = best(task, records), predictions.test_rows(task.name)
     kept = predictions.stored(task.name, shown.name, shown.seeds[0], rows)
@@ -69,7 +69,7 @@ def render(task: Task, records: list[Record], table: pd.DataFrame, settings: Par
 
 
 def _html(markdown: str) -> str:
-    """Markdown as HTML below the page's headings; HTML within it is shown, not used."""
+    """Convert Markdown to HTML with headings below those of the page; HTML within the Markdown is shown as text."""
     reader = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = reader.parse(markdown)
     for token in tokens:
@@ -80,7 +80,7 @@ def _html(markdown: str) -> str:
 
 
 def _bars(task: Task, table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Each variant's headline as a bar, all numbers in per cent of its track."""
+    """Return one bar per variant for its headline; all numbers are in per cent, as is the bar's track."""
     numbers = table[[*(f"{task.headline}{end}" for end in ("", "_low", "_high")), "published"]] * 100
     return [
         {
@@ -95,8 +95,8 @@ def _bars(task: Task, table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _confusion(task: Task, record: Record) -> dict[str, Any]:
-    """All seeds' matrix of the scored classes: of each the name, the count, and of each predicted class (share of the
-    row, count)."""
+    """Return the confusion matrix of the scored classes, summed over the seeds: for each true class its name, its
+    count, and for each predicted class (share of the row, count)."""
     scored = np.array(task.scored_classes)
     matrix = record.confusions.sum(axis=(0, 1))[np.ix_(scored, scored)]
     rows = []

@@ -1,4 +1,4 @@
-"""What was measured, gathered per row and checked to belong to the rows as they are configured now.
+"""Gather what was measured per row, and check that it belongs to the rows as they are configured now.
 
 Everything is read from metrics/, which git holds: tables can be made again in a clone without images.
 """
@@ -24,16 +24,16 @@ from terracyte.tasks.task import Task
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Record:
-    """One row and everything that was measured of it.
+    """One row and everything that was measured for it.
 
     Attributes:
-        row: resolved.
-        variant: what params.yaml declares.
+        row: the resolved row.
+        variant: the variant as params.yaml declares it.
         training: by seed: best epoch, epochs, parameters, validation metric, fingerprint, data hash.
         scores: see `scores.summarise`.
         curves: `seed,epoch,loss,…`, one row per epoch.
         confusions: (seeds, groups, k, k), of the test split.
-        compared_with: the row to which the table shows the difference; None for the first row.
+        compared_with: the row from which the table shows the difference; None for the first row.
     """
 
     row: Row
@@ -46,7 +46,7 @@ class Record:
 
     @property
     def name(self) -> str:
-        """Of the variant."""
+        """The variant's name."""
         return self.row.variant
 
     @property
@@ -56,26 +56,29 @@ class Record:
 
 
 def gather(task: Task, settings: Params) -> list[Record]:
-    """The task's rows in the order of experiment.yaml; what else lies on the disk is not looked at.
+    """Return the records of the task's rows in the order of experiment.yaml; results of other rows are ignored.
 
     Raises:
-        InputError: a file is missing or stale; it names the command that makes it.
+        InputError: a file is missing or stale; the message names the command that makes the file.
     """
     return [record(task, name, settings) for name in settings.rows_of(task.name)]
 
 
 def best(task: Task, records: list[Record]) -> Record:
-    """The record within the challenge's rules, if there is one, that validation chooses; test only reports."""
+    """Return the record with the best validation score; test scores are only reported and choose nothing.
+
+    Records outside the challenge's rules compete only if there are none within them.
+    """
     competing = [record for record in records if not record.variant.marked] or records
     name = ranking.best_variant(task, {record.name: record.training for record in competing})
     return next(record for record in competing if record.name == name)
 
 
 def record(task: Task, name: str, settings: Params) -> Record:
-    """One row.
+    """Return the record of one row.
 
     Raises:
-        InputError: a file is missing or stale; it names the command that makes it.
+        InputError: a file is missing or stale; the message names the command that makes the file.
     """
     train, evaluate = f"train@{name}", f"evaluate@{name}"
     row = rows.read(task.name, name)
@@ -101,7 +104,7 @@ def record(task: Task, name: str, settings: Params) -> Record:
 
 
 def _form_of_scores(task: Task, row: Row) -> Form:
-    """What the tables take of a row's scores."""
+    """Return the form of a row's scores: the values that the tables need."""
     headlines = [name for name in (task.headline, task.shift_headline) if name]
     classes = {task.classes[label]: {task.class_headline: NUMBER} for label in task.scored_classes}
     shift = {"shift": dict.fromkeys(task.corruptions, NUMBER), "shift_severity": [NUMBER]} if task.corruptions else {}
@@ -134,7 +137,7 @@ def _existing(path: Path, stage: str) -> Path:
 
 
 def _check_fingerprints(found: Mapping[str, str], row: Row, path: Path, stage: str) -> None:
-    """Runs of another configuration, data or list of seeds must not enter a table."""
+    """Refuse runs of another configuration, other data or another list of seeds, which must not enter a table."""
     due = row.fingerprints
     stale = sorted(seed for seed in {*found, *due} if found.get(seed) != due.get(seed))
     if stale:
@@ -144,7 +147,7 @@ def _check_fingerprints(found: Mapping[str, str], row: Row, path: Path, stage: s
 
 
 def _check_confusions(counts: Counts, scores: Mapping[str, Any], row: Row, stage: str) -> None:
-    """Differences and tests must be those of the scores beside them."""
+    """Refuse confusion matrices of other scores: differences and tests must belong to the scores beside them."""
     path = paths.confusions(row.task, row.variant)
     if counts.shape[:2] != (len(row.seeds), scores["groups"]):
         raise InputError(f"{path}: its seeds and groups are not those of the scores: run `dvc repro {stage}`")

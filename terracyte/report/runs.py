@@ -1,4 +1,4 @@
-"""What DVC holds of the declared variants → MLflow's runs."""
+"""Bring MLflow's runs up to date with DVC's outputs of the declared variants."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,10 +12,10 @@ from terracyte.tracking.run_matching import Finished
 
 
 def reconcile(task: Task, records: Sequence[Record]) -> dict[tuple[str, int], str]:
-    """Bring a task's experiment up to date: trainings and the search; see `tracking.reconcile`.
+    """Bring the trainings and the search in a task's MLflow experiment up to date; see `tracking.reconcile`.
 
     Returns:
-        The run of each (variant, seed).
+        The run id of each (variant, seed).
 
     Raises:
         InputError: the tracking store cannot be used.
@@ -27,7 +27,7 @@ def reconcile(task: Task, records: Sequence[Record]) -> dict[tuple[str, int], st
 
 
 def log_report(task: Task) -> None:
-    """Keep the report, where there is one; see `tracking.log_report`."""
+    """Log the report to MLflow if all its files exist; see `tracking.log_report`."""
     name = task.name
     pages = [paths.report(name), paths.ablation_csv(name), paths.ablation_markdown(name)]
     if all(page.exists() for page in pages):
@@ -35,7 +35,7 @@ def log_report(task: Task) -> None:
 
 
 def _finished(task: Task, record: Record) -> list[Finished]:
-    """One per seed."""
+    """Return one finished training per seed."""
     return [
         Finished(
             identity=identity,
@@ -50,7 +50,7 @@ def _finished(task: Task, record: Record) -> list[Finished]:
 
 
 def summary(training: Mapping[str, Any], scores: Mapping[str, Any]) -> dict[str, float]:
-    """Training facts and test scores of one seed as flat metrics: `best_val_mean_iou`, `test_iou_big_rock`.
+    """Return training facts and test scores of one seed as flat metrics: `best_val_mean_iou`, `test_iou_big_rock`.
 
     Args:
         training: see `paths.training`.
@@ -67,7 +67,7 @@ def summary(training: Mapping[str, Any], scores: Mapping[str, Any]) -> dict[str,
 
 
 def _metric_names(classes: Iterable[str]) -> list[str]:
-    """The classes as MLflow takes them in the name of a metric, each another; tables show the real names."""
+    """Return distinct class names with only characters that MLflow allows in metrics; tables show the real names."""
     names: list[str] = []
     for number, label in enumerate(classes):
         safe = re.sub(r"[^\w.\-/]+", "_", label, flags=re.ASCII).strip("_")

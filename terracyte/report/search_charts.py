@@ -1,4 +1,4 @@
-"""What a search looked like: its course, which keys mattered, and how."""
+"""Charts of a search: its course, which keys mattered, and how they changed the score."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -15,11 +15,11 @@ Outcome = Mapping[str, Any]
 Trial = Mapping[str, Any]
 
 _BEST, _OTHER, _PRUNED = COLOURS[1], COLOURS[0], COLOURS[4]
-_SLICES = 4  # beside one another
+_SLICES = 4  # slices per row
 
 
 def charts(outcome: Outcome) -> list[Picture]:
-    """History, importances, slices and parallel coordinates of a search; see `tune.search.search`."""
+    """Draw history, importances, slices and parallel coordinates of a search; see `tune.search.search`."""
     scored = [trial for trial in outcome["trials"] if trial["score"] is not None]
     searched = [_Key(name, dimension) for name, dimension in outcome["space"].items()]
     shown = [_history(outcome)]
@@ -29,7 +29,7 @@ def charts(outcome: Outcome) -> list[Picture]:
 
 
 def _history(outcome: Outcome) -> Picture:
-    """Each trial's score, and the best so far."""
+    """Draw each trial's score and the best score so far."""
     trials = outcome["trials"]
     complete = [trial for trial in trials if trial["state"] == "complete"]
     pruned = [trial for trial in trials if trial["state"] == "pruned"]
@@ -64,7 +64,7 @@ def _importances(importances: Mapping[str, float]) -> Picture:
 
 
 def _slices(trials: Sequence[Trial], searched: Sequence["_Key"]) -> Picture:
-    """The score over the values of each key."""
+    """Draw the score over the values of each key."""
 
     def slice_of(key: _Key) -> Callable[["Axes"], None]:
         def draw(axes: "Axes") -> None:
@@ -76,7 +76,7 @@ def _slices(trials: Sequence[Trial], searched: Sequence["_Key"]) -> Picture:
                 axes.set_xticks(range(len(key.choices)), list(map(str, key.choices)))
             elif key.is_log:
                 axes.set_xscale("log")
-                axes.xaxis.set_minor_formatter("")  # labels of a short axis would lie over one another
+                axes.xaxis.set_minor_formatter("")  # the labels would overlap on a short axis
                 axes.set_xticks([key.low, key.high], [f"{key.low:g}", f"{key.high:g}"])
             axes.set_title(formats.words(key.name), fontsize="medium")
             axes.tick_params(labelsize="small")
@@ -90,7 +90,7 @@ def _slices(trials: Sequence[Trial], searched: Sequence["_Key"]) -> Picture:
 
 
 def _parallel(trials: Sequence[Trial], searched: Sequence["_Key"]) -> Picture:
-    """A line per trial through its values, each key scaled to its bounds; the better, the stronger."""
+    """Draw a line per trial through its values, each key scaled to its bounds; better trials are more opaque."""
     scores = _scores(trials)
     low, high = min(scores), max(scores)
 
@@ -121,14 +121,14 @@ class _Key:
         self.high: float = len(self.choices) - 1 if self.choices else dimension["high"]
 
     def place(self, trial: Trial) -> float:
-        """Where the trial's value stands: numbers by themselves, choices by their order; NaN for none."""
+        """Return the place of the trial's value on the axis: a number itself, a choice's index, NaN without a value."""
         if self.name not in trial["values"]:
             return math.nan
         value = trial["values"][self.name]
         return float(self.choices.index(value)) if self.choices else float(value)
 
     def relative(self, trial: Trial) -> float:
-        """0 at the lower bound, 1 at the upper one."""
+        """Return the position scaled to 0 at the lower bound and 1 at the upper bound."""
         if self.is_log:
             return math.log(self.place(trial) / self.low) / math.log(self.high / self.low)
         return (self.place(trial) - self.low) / (self.high - self.low)
@@ -139,5 +139,5 @@ def _numbers(trials: Sequence[Trial]) -> list[int]:
 
 
 def _scores(trials: Sequence[Trial]) -> list[float]:
-    """Per cent."""
+    """Return the trials' scores in per cent."""
     return [100 * trial["score"] for trial in trials]

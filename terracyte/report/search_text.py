@@ -1,4 +1,4 @@
-"""What a search came to, in words."""
+"""The outcome of a search, in words."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,11 +15,11 @@ FORM = {"trials": [{"number": int, "state": str, "values": dict}], "variant": st
 
 
 def note(task: str, outcome: Outcome) -> str:
-    """One paragraph of a search; see `tune.search.search`.
+    """Return one paragraph on the outcome of a search; see `tune.search.search`.
 
     Args:
-        task: whose.
-        outcome: of its search.
+        task: the task that was tuned.
+        outcome: the search's outcome.
     """
     trials, best = outcome["trials"], outcome.get("best")
     if best is None:
@@ -35,7 +35,7 @@ def note(task: str, outcome: Outcome) -> str:
             f"{counted}: {name} was better than the reference, {with_seeds}, too ({_means(outcome)}). Variants take "
             f"its values where they change nothing themselves: {values}."
         )
-    # none where the reference's trial was killed before it had begun
+    # there is no score if the reference's trial was killed before it began
     first = next((trial["score"] for trial in trials if trial["number"] == 0), None)
     before = "no score" if first is None else f"{formats.percent(first)} %"
     against = f"{formats.percent(best['score'])} against {before}"

@@ -1,4 +1,4 @@
-"""The ablation table as people read it: a narrow main table, everything else in further ones."""
+"""The ablation table for readers: a narrow main table, and everything else in further tables."""
 
 import re
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from terracyte.report.ablation import (
 )
 from terracyte.tasks.task import Task
 
-# Where a row comes from: name in the ablation table → what stands above it.
+# Where a row comes from: column of the ablation table → heading in the shown table.
 _ORIGIN = {
     "variant": "variant",
     "initialisation": "starts from",
@@ -60,12 +60,12 @@ def results(task: Task, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def titles(table: pd.DataFrame) -> pd.Series:
-    """What the rows are, the marked ones with their mark."""
+    """Return the rows' titles, with the mark after those of marked rows."""
     return table["title"].where(table["marked"] == "", table["title"] + _MARK)
 
 
 def further(task: Task, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The tables beside the main one, by caption; each begins with the variant."""
+    """Return the tables other than the main one, by caption; the first column of each is the variant."""
     of_classes = {name: table[class_column(task, name)] for name in scored(task)}
     shown = {
         "Further scores and size": _further_scores(task, table),
@@ -81,7 +81,7 @@ def further(task: Task, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def document(task: Task, table: pd.DataFrame, settings: Evaluate) -> str:
-    """What `metrics/<task>/ablation.md` holds: all tables, what their columns mean, and what the search came to."""
+    """Return the text of `metrics/<task>/ablation.md`: all tables, the meaning of the columns, the search's outcome."""
     parts = [_markdown(results(task, table))]
     if names := ", ".join(f"`{name}`" for name in fallen_back(table)):
         parts.append(f"**Random weights in place of pretrained ones, which were not to be had: {names}.**")
@@ -94,19 +94,19 @@ def document(task: Task, table: pd.DataFrame, settings: Evaluate) -> str:
 
 
 def fallen_back(table: pd.DataFrame) -> list[str]:
-    """The variants that should have started from pretrained weights and did not, because there were none."""
+    """Return the variants that started from random weights because their pretrained weights were not available."""
     names: list[str] = table["variant"][table["initialisation"].str.contains(NOT_TO_BE_HAD, regex=False)].tolist()
     return names
 
 
 def marks(table: pd.DataFrame) -> list[str]:
-    """What a mark means, a line for each reason."""
+    """Return the meaning of the mark: one line per reason, with the rows marked for it."""
     marked = table[table["marked"] != ""]
     return [f"† {reason}: {', '.join(rows)}." for reason, rows in marked.groupby("marked", sort=False)["variant"]]
 
 
 def note(table: pd.DataFrame, settings: Evaluate) -> str:
-    """What the columns of the results mean."""
+    """Return a text that says what the columns of the results mean."""
     level = 100 * settings.confidence
     said = (
         f"Scores of the test split, mean over the seeds; in brackets {level:g}% intervals over groups "
@@ -120,7 +120,7 @@ def note(table: pd.DataFrame, settings: Evaluate) -> str:
 
 
 def _others(table: pd.DataFrame) -> list[str]:
-    """With which variant each row is compared, where it isn't the row above."""
+    """Return the variant with which each row is compared; "" if it is the row above."""
     above = table["variant"].shift(fill_value="")
     return ["" if other == expected else other for other, expected in zip(table["compared_with"], above, strict=True)]
 
@@ -146,5 +146,5 @@ def _markdown(shown: pd.DataFrame) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text that Markdown shows as it stands; underscores within words it does anyway."""
+    """Escape text so that Markdown shows it literally; underscores within words need no escape."""
     return re.sub(r"[\\`*\[\]|]|<(?=[a-zA-Z/!?])|&(?=#?\w+;)", r"\\\g<0>", text)

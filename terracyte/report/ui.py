@@ -16,17 +16,17 @@ from terracyte.tracking.client import connected, experiment_id
 
 
 def main(host: str, port: int) -> None:
-    """Reconcile what can be, say where the UI shows what, and serve it on an address and port of this machine.
+    """Reconcile what is finished, print the UI's addresses, and serve the UI unless the tracking store is a server.
 
     Raises:
-        InputError: the parameters are malformed, host or port cannot be used, or the server fails.
+        InputError: the parameters are malformed, host, port or tracking store cannot be used, or the server fails.
     """
     settings = params.load()
     server = store.uri() if store.uri().startswith("http") else None
     if server is None:
-        # MLflow says of a port in use what it likes, and ends with exit code 0
+        # checked here: if the port is in use, MLflow's message is unspecific and its exit code is 0
         with listening.listen(host, port) as free:
-            port = free.getsockname()[1]  # of 0, any that is free
+            port = free.getsockname()[1]  # port 0 stands for any free one
     for task in (tasks.make(name, settings) for name in settings.task_names):
         published = _reconcile(task, settings)
         with connected() as client:
@@ -41,8 +41,8 @@ def main(host: str, port: int) -> None:
 def _serve(host: str, port: int) -> None:
     """Run MLflow's server until this process ends.
 
-    It is told the names by which it may be asked: those that it takes unasked are patterns such as `10.*`, which
-    `10.evil.example` fits.
+    The server is given the host names that requests may use: its default ones are patterns such as `10.*`, which
+    `10.evil.example` matches.
     """
     listening.warn(host)
     hosts = [f"{name}:{port}" for name in listening.names(host)]
@@ -55,13 +55,13 @@ def _serve(host: str, port: int) -> None:
 
 
 def pages(task: Task, experiment: str, published: Sequence[str]) -> dict[str, str]:
-    """Addresses in MLflow's UI, by what they show; without the host.
+    """Return addresses in MLflow's UI, without the host, by what they show.
 
     Search and order are part of an address. Columns are not: MLflow 3.17 keeps them in the browser.
 
     Args:
-        task: whose runs.
-        experiment: its id in MLflow.
+        task: the task whose runs are shown.
+        experiment: the id of the task's experiment in MLflow.
         published: ids of the runs to show side by side; fewer than two are not compared.
     """
     current = "tags.status = 'current' AND tags.fingerprint != ''"
@@ -76,9 +76,9 @@ def pages(task: Task, experiment: str, published: Sequence[str]) -> dict[str, st
 
 
 def _runs(experiment: str, search: str, metric: str) -> str:
-    """The list of an experiment's runs that a search finds, highest metric first."""
+    """Return the address of the list of an experiment's runs that a search finds, highest metric first."""
     query = {
-        "workflowType": "machine_learning",  # else the menu beside it is that of language models
+        "workflowType": "machine_learning",  # otherwise the side menu is the one for language models
         "searchFilter": search,
         "orderByKey": f"metrics.`{metric}`",
         "orderByAsc": "false",
@@ -87,10 +87,10 @@ def _runs(experiment: str, search: str, metric: str) -> str:
 
 
 def _reconcile(task: Task, settings: Params) -> list[str]:
-    """Bring the record up to date; whatever is not finished yet leaves it as it is.
+    """Bring the record up to date; if that fails, as with an unfinished training, print why and go on.
 
     Returns:
-        Ids of the runs of variants that have a published score.
+        Ids of the runs of variants that have a published score; none after a failure.
     """
     try:
         gathered = records.gather(task, settings)

@@ -1,1 +1,1 @@
-"""Running an experiment: what is out of date of it, several tasks, rows or seeds at a time."""
+"""Run the stages of an experiment that are out of date, several tasks, rows or seeds at a time."""

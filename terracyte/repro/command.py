@@ -1,6 +1,6 @@
-"""terracyte repro: run what is out of date of an experiment, as `dvc repro` does, several rows or seeds at a time.
+"""terracyte repro: run an experiment's outdated stages, as `dvc repro` does, but several rows or seeds at a time.
 
-DVC removes what a stage declares before it runs the stage: after a failure or Ctrl-C the previous outputs come back.
+DVC removes the outputs of a stage before it runs the stage: after a failure or Ctrl-C the previous ones are restored.
 """
 
 import argparse

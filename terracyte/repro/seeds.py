@@ -1,7 +1,7 @@
-"""Seeds side by side, for cores that rows leave idle.
+"""Train seeds side by side, on cores that would be idle with one training per row.
 
-Stage `train` trains the seeds of a row one after another, each from its checkpoint where there is one. Here they are
-trained up to their last checkpoint, several at a time; the stage then finds the work done, and takes it from there.
+Stage `train` trains the seeds of a row one after another, each from its checkpoint if there is one. Here seeds are
+trained up to their last checkpoint, several at a time; the stage then continues from these checkpoints.
 """
 
 import dataclasses
@@ -16,26 +16,26 @@ from terracyte.core.errors import InputError, guarded
 from terracyte.params import row
 from terracyte.params.row import Identity
 
-Job = tuple[Identity, str]  # a training, and what its variant shows, in a few words
+Job = tuple[Identity, str]  # a training, and its variant's title
 
 
 def train(job: Job, _: Ask) -> None:
-    """Train up to the last checkpoint, in the record's one run of this training, which the stage ends."""
+    """Train up to the last checkpoint; stage `train` continues and ends the training's run in MLflow."""
     with quiet.importing_keras():
         from terracyte.train import variant
     identity, title = job
-    # a training that fails fails in the stage, too, which says why
+    # a training that fails here fails in the stage, too, which reports the reason
     with suppress(InputError), tracking.training_run(identity, title, required=False, status="RUNNING") as run:
         variant._fit(variant.Job(identity=identity, title=title), run.log_epoch)
 
 
 def main() -> None:
-    """Train the seeds of rows, where these have more than one in all, as `terracyte repro` asks: WORKERS ROW …"""
+    """Train the seeds of rows, if more than one in all, as `terracyte repro` asks; arguments: WORKERS ROW …"""
     asked, *rows = sys.argv[1:]
     settings = params.load()
     where = settings.compute
     workers = int(asked) if where.workers == "auto" else min(where.workers, int(asked))
-    # a cluster trains seeds side by side by itself; one training on all devices leaves none to another
+    # on a cluster the stage itself trains seeds side by side; a data-parallel training occupies all devices
     if where.engine != "local" or where.data_parallel or workers == 1:
         return
     jobs = list(_jobs(settings, rows))
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def _jobs(settings: params.Params, names: Sequence[str]) -> Iterator[Job]:
-    """All trainings of rows that were never finished: others come back from DVC's cache."""
+    """Yield all trainings of the rows that were never finished: DVC restores the others from its cache."""
     for name in names:
         variant = settings.row(name)
         resolved = row.read(variant.task, name)

@@ -1,4 +1,4 @@
-"""The stages of an experiment, run by DVC: those of several tasks or rows side by side."""
+"""Run the stages of an experiment with DVC, those of several tasks or rows side by side."""
 
 import sys
 from collections.abc import Sequence
@@ -10,23 +10,24 @@ from terracyte.core import cores, dvc, files, paths, processes
 from terracyte.core.errors import InputError
 from terracyte.params.check import check
 
-# DVC runs one stage after another, and these need nothing of another task or row; the last DVC does what is left.
+# One DVC runs stages one after another, but these do not depend on other tasks or rows, so several DVCs run them at a
+# time; a last `dvc repro` runs what is left.
 _DATA = ("ingest", "validate", "clean", "balance", "tune", "configure")
 _ROW = ("train", "evaluate")
 _RESULTS = ("promote", "report", "submit")
 
 
 def reproduce(folder: Path, workers: int, targets: Sequence[str] = ()) -> None:
-    """Run what is out of date; where a stage fails, or at Ctrl-C, the previous outputs come back.
+    """Run the stages that are out of date; if one fails, or on Ctrl-C, restore the previous outputs.
 
     Args:
-        folder: of the experiment.
-        workers: how many tasks, then rows, run at a time; cores that rows leave idle train their seeds side by side.
-        targets: stages, brought up to date with what they need; none for all.
+        folder: the experiment's folder.
+        workers: how many tasks, then rows, run at a time; seeds, too, if fewer rows are out of date.
+        targets: stages to bring up to date, with the stages they depend on; empty for all stages.
 
     Raises:
         InputError: the experiment's files are malformed, or a stage failed.
-        KeyboardInterrupt: with the words that say what became of the outputs.
+        KeyboardInterrupt: with a message that says which outputs are there.
     """
     check(folder)
     for part in (paths.DATA, paths.METRICS):
@@ -43,7 +44,7 @@ def reproduce(folder: Path, workers: int, targets: Sequence[str] = ()) -> None:
 def _is_current(folder: Path) -> bool:
     try:
         dvc.run("status", "--quiet", "dvc.yaml", folder=folder)
-    except InputError:  # what else may be wrong `dvc repro` will say
+    except InputError:  # or the command failed: `dvc repro` will report why
         return False
     return True
 
@@ -60,7 +61,7 @@ def _run_all(folder: Path, workers: int) -> bool:
 
 
 def _run_targets(folder: Path, workers: int, targets: Sequence[str]) -> bool:
-    """DVC runs rows that are named here one after another: seeds of all of them are trained side by side before."""
+    """Run the targets. DVC runs rows one after another, so seeds of all named rows are first trained side by side."""
     rows = [name for stage, _, name in (target.partition("@") for target in targets) if stage in _ROW and name]
     if rows:
         if not _ready(folder, rows):
@@ -70,27 +71,27 @@ def _run_targets(folder: Path, workers: int, targets: Sequence[str]) -> bool:
 
 
 def _ready(folder: Path, rows: Sequence[str]) -> bool:
-    """Bring up to date what these rows' trainings read."""
+    """Bring the stages that these rows' trainings depend on up to date; return whether they succeeded."""
     settings = params.load(folder)
     tasks = sorted({settings.row(name).task for name in rows})
     return _run(folder, "fetch", *(f"configure@{task}" for task in tasks))
 
 
 def _stale(folder: Path, rows: Sequence[str]) -> list[str]:
-    """The rows whose training DVC would run, or take from its cache."""
+    """Return the rows whose training DVC would run or restore from its cache."""
     said = dvc.run("repro", "--dry", "--single-item", *(f"train@{row}" for row in rows), folder=folder)
     return [row for row in rows if f"Running stage 'train@{row}'" in said]
 
 
 def _train_seeds(folder: Path, workers: int, rows: Sequence[str]) -> None:
-    """Do the trainings of several seeds before their stage: it trains one after another, from where each has come."""
+    """Train seeds side by side before their stage, which trains one after another, each from its checkpoint."""
     if rows and workers > 1:
         command = [sys.executable, "-m", "terracyte.repro.seeds", str(workers), *rows]
         processes.call(command, folder, {**dvc.environment(), **cores.shared(workers)}, restarts=True)
 
 
 def _names(folder: Path, stage: str) -> list[str]:
-    """Of which tasks or rows there is this stage."""
+    """Return the names of the tasks or rows that have this stage."""
     listed = dvc.run("stage", "list", "--name-only", folder=folder).split()
     return [name.removeprefix(f"{stage}@") for name in listed if name.startswith(f"{stage}@")]
 
@@ -100,7 +101,7 @@ def _run(folder: Path, *arguments: str) -> bool:
 
 
 def _side_by_side(folder: Path, workers: int, stages: Sequence[str]) -> bool:
-    """Run these stages of each task or row; where one fails, the others go on."""
+    """Run these stages of each task or row; if one fails, the others go on. Return whether all succeeded."""
     names = _names(folder, stages[0])
     share = cores.shared(min(workers, max(len(names), 1)))
 
@@ -109,7 +110,7 @@ def _side_by_side(folder: Path, workers: int, stages: Sequence[str]) -> bool:
         return dvc.succeeds("repro", "--single-item", *targets, folder=folder, variables=share)
 
     with ThreadPoolExecutor(workers) as pool, processes.ending_children():
-        # backwards: the last rows of a table take longest
+        # in reverse order of names, which starts most of the longest trainings first
         waiting = [pool.submit(run_one, name) for name in sorted(names, reverse=True)]
         try:
             results = [each.result() for each in waiting]

@@ -1,7 +1,7 @@
 """terracyte retrain: bring an experiment up to date and compare its results with those of the base branch.
 
-The same on a laptop and in CI: fetch what is cached, `dvc repro` up to the scores, gate, push. What there is to read
-lies in `data/retraining/`: comment.md, summary.json, and the plots.
+It does the same on a laptop and in CI: fetch cached outputs, run `dvc repro` up to the scores, apply the gate, push.
+It writes comment.md, summary.json and the plots to `data/retraining/`.
 
 Exit code 0: passed; 3: the gate stopped the change; 2: bad input, or a stage failed.
 """
@@ -14,7 +14,7 @@ from terracyte.core.arguments import experiment
 
 HELP = "retrain what a change makes out of date; exit code 3 where the results got worse"
 
-STOPPED = 3  # no crash and no bad input ends with it
+STOPPED = 3  # an exit code that neither a crash nor bad input gives
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

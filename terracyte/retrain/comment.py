@@ -1,4 +1,4 @@
-"""What people read of a retraining: a Markdown comment for the pull request."""
+"""The Markdown comment that reports a retraining on its pull request."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
@@ -11,17 +11,17 @@ from terracyte.tasks.task import Task
 
 LIMIT = 60_000  # characters; GitHub takes 65,536
 
-_SHOWN = 12  # stages that are named
+_SHOWN = 12  # most stages that are listed by name
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A task before and after.
+    """A task's results before and after a retraining.
 
     Attributes:
-        task: which.
-        base, head: its results.
-        verdict: of the gate.
+        task: the task.
+        base, head: the results at the base, and after the retraining.
+        verdict: the gate's verdict.
     """
 
     task: Task
@@ -35,10 +35,10 @@ class Retrained:
     """An experiment after its retraining.
 
     Attributes:
-        experiment: its folder.
+        experiment: the experiment's folder.
         changed: the stages that ran, or came from the run cache, in the order of dvc.lock.
         comparisons: one per task.
-        gone: what the gate says of tasks that the base alone has.
+        gone: the gate's verdicts on tasks that only the base has.
     """
 
     experiment: Path
@@ -48,20 +48,20 @@ class Retrained:
 
     @property
     def verdicts(self) -> list[Verdict]:
-        """Of all its tasks."""
+        """The verdicts on all tasks of the experiment."""
         return [*(each.verdict for each in self.comparisons), *self.gone]
 
     @property
     def passed(self) -> bool:
-        """Whether the gate lets all of it pass."""
+        """Whether the gate passes every task."""
         return all(verdict.passed for verdict in self.verdicts)
 
 
 def write(base: str, commit: str, experiments: Sequence[Retrained], details: str, promoted: bool) -> str:
-    """The whole comment.
+    """Return the whole comment.
 
     Args:
-        base, commit: what the change is compared with, as named and as found.
+        base, commit: the revision to compare with, as the caller named it, and the commit where HEAD left its history.
         experiments: what was retrained.
         details: the table of `dvc metrics diff`.
         promoted: whether champions were allowed to change.
@@ -93,7 +93,7 @@ def write(base: str, commit: str, experiments: Sequence[Retrained], details: str
 
 
 def failure(base: str, problem: str) -> str:
-    """The comment where the pipeline did not come to its end."""
+    """Return the comment on a pipeline that did not finish."""
     return f"## Retraining: failed\n\nCompared with `{base}`.\n\n`{_inline(problem)}`\n"
 
 
@@ -119,7 +119,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _table(each: Comparison) -> str:
-    """A row per variant of either side: each headline before, after, and the difference in points."""
+    """Return a table with a row per variant of base or head: each headline before, after, and its change in points."""
     names = [name for name in (each.task.headline, each.task.shift_headline) if name]
     head = [
         "variant",
@@ -143,5 +143,5 @@ def _cells(each: Comparison, variant: str, names: Sequence[str]) -> Iterator[str
 
 
 def _inline(text: str) -> str:
-    """Text for a code span: names come from whoever wrote params.yaml and must not become markup or mentions."""
+    """Return text for a code span: names come from whoever wrote params.yaml and must not become markup or mentions."""
     return " ".join(text.split()).replace("`", "'").replace("|", "/")

@@ -13,12 +13,12 @@ from terracyte.tasks.task import Task
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What the gate says of a task.
+    """The gate's verdict on a task.
 
     Attributes:
-        task: which.
-        reasons: why it stops the change, a sentence each; none where it passes.
-        notes: what else there is to know, a sentence each.
+        task: the task's name.
+        reasons: why the gate stops the change, one sentence each; empty where it passes.
+        notes: further facts, one sentence each.
     """
 
     task: str
@@ -32,17 +32,17 @@ class Verdict:
 
 
 def judge(task: Task, base: Results, head: Results, experiment: Path = Path()) -> Verdict:
-    """Hold the base's champion against the same variant after the retraining.
+    """Compare the base's champion with the same variant after the retraining.
 
-    It must still be a row of the experiment, and scored, and no score that has an interval at the base (the headline,
-    and the one under shift) may lie below that interval. A resampled interval of a perfect score has no width; it then
-    reaches as far as the rule of three says, 3 / groups (Hanley and Lippman-Hand 1983).
+    It must still be a row of the experiment and have scores, and no score that has an interval at the base (the
+    headline, and the one under shift) may lie below that interval. The resampled interval of a perfect score has no
+    width; the rule of three then gives its lower end, 3 / groups below the score (Hanley and Lippman-Hand 1983).
 
     Args:
-        task: which.
-        base: the results of the commit that the change started from.
-        head: those after the retraining.
-        experiment: the folder of both.
+        task: the task.
+        base: the results at the commit that the change started from.
+        head: the results after the retraining.
+        experiment: the experiment's folder.
 
     Raises:
         InputError: an interval of the base is not two numbers.
@@ -65,13 +65,13 @@ def judge(task: Task, base: Results, head: Results, experiment: Path = Path()) -
 
 
 def without_task(name: str) -> Verdict:
-    """Of a task that has rows at the base and none any more."""
+    """Return the verdict on a task that has rows at the base and none after the change."""
     reason = f"The task `{name}` has no row any more, so its champion is gone: merge past this gate if that is meant."
     return Verdict(task=name, reasons=(reason,), notes=())
 
 
 def _compared(base: Results, head: Results, name: str) -> Iterator[tuple[str, str]]:
-    """Of each score with an interval: what to note, why to stop; one of them is empty."""
+    """Yield a note and a reason to stop for each score with an interval; one of the two is empty."""
     intervals = base.interval(name)
     if not intervals:
         yield "", f"The champion `{name}` has no interval at the base: evaluate it there again."

@@ -30,11 +30,11 @@ def update_imports(folder: Path) -> None:
 def score(folder: Path, pull: bool) -> list[str]:
     """Bring all scores of an experiment up to date: run what is out of date up to `evaluate`.
 
-    No champion changes by it.
+    This changes no champion.
 
     Args:
-        folder: of the experiment.
-        pull: fetch from the remote what a stage needs, and nothing that no stage needs.
+        folder: the experiment's folder.
+        pull: fetch from the remote what the stages need, and nothing else.
 
     Returns:
         The stages that changed; see `changed_stages`.
@@ -43,7 +43,7 @@ def score(folder: Path, pull: bool) -> list[str]:
         InputError: a stage failed.
     """
     if not pull:
-        # The run cache knows stages only: data that a .dvc file tracks are taken from the cache here.
+        # The run cache restores outputs of stages only: check out here the data that .dvc files track.
         files = (git.run("ls-files", "-z", ":/*.dvc", folder=folder) or "").split("\0")[:-1]
         absent = [file for file in files if not (folder / file).with_suffix("").exists()]
         if absent:
@@ -52,12 +52,12 @@ def score(folder: Path, pull: bool) -> list[str]:
 
 
 def finish(folder: Path, pull: bool) -> list[str]:
-    """Run everything of an experiment that is out of date, `promote` among it.
+    """Run everything of an experiment that is out of date, including `promote`.
 
     Args:
-        folder: of the experiment.
-        pull: fetch all its outputs first where something is to run. Stages after `evaluate` depend on whole folders,
-            and `dvc repro --pull` finds no output of such a name.
+        folder: the experiment's folder.
+        pull: fetch all outputs first if anything is out of date. Stages after `evaluate` depend on whole folders,
+            and `dvc repro --pull` finds no output that is named like such a folder.
 
     Returns:
         The stages that changed; see `changed_stages`.
@@ -70,7 +70,7 @@ def finish(folder: Path, pull: bool) -> list[str]:
     if not _out_of_date(json.loads(dvc.run("status", "--json", "dvc.yaml", folder=folder))):
         return []
     dvc.run("pull", "--allow-missing", "dvc.yaml", folder=folder)
-    # imported data whose source went on cannot be fetched as they were, and need not
+    # imported data whose source has changed since cannot be fetched in their old version, and need not be
     return _reproduce(folder, "--allow-missing")
 
 
@@ -80,7 +80,7 @@ def push(folder: Path) -> None:
     DVC 3.67 leaves out what runs wrote with `cache: false`, such as scores, although it keeps them in its local cache;
     without them no other clone can take a run from the run cache.
     """
-    # Imported here: it takes a second.
+    # Imported here: the import takes a second.
     from dvc.repo import Repo
 
     dvc.run("push", "--run-cache", folder=folder)
@@ -91,23 +91,23 @@ def push(folder: Path) -> None:
 
 
 def changed_stages(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """The stages whose entry in dvc.lock is new or another: they ran, or an earlier run came from the run cache."""
+    """The stages whose entry in dvc.lock is new or different: they ran, or an earlier run came from the run cache."""
     return [name for name, entry in after.items() if entry != before.get(name)]
 
 
 def _reproduce(folder: Path, *arguments: str) -> list[str]:
-    with dvc.keeping_outputs(folder):  # which mends a lock that a killed DVC has left in half
+    with dvc.keeping_outputs(folder):  # it repairs a dvc.lock that a killed DVC left half written
         before = lock.stages(folder)
         dvc.show("repro", *arguments, folder=folder)
     return changed_stages(before, lock.stages(folder))
 
 
 def _out_of_date(status: dict[str, list[Any]]) -> bool:
-    """Whether a stage differs from dvc.lock in more than data that were not fetched.
+    """Return whether a stage differs from dvc.lock in more than data that were not fetched.
 
     Args:
-        status: by stage, what `dvc status --json` says: sentences, and the states of files and parameters by kind,
-            such as `{"changed deps": {"data/raw": "deleted"}}`.
+        status: what `dvc status --json` prints: for each stage, sentences, and the states of files and parameters by
+            kind, such as `{"changed deps": {"data/raw": "deleted"}}`.
     """
     return any(
         isinstance(entry, str) or any(state not in _MISSING for states in entry.values() for state in states.values())

@@ -1,4 +1,4 @@
-"""What a commit, or the working tree, holds of a task: its variants, their scores, and the champion."""
+"""A task's results at a commit or in the working tree: its variants, their scores, and the champion."""
 
 import dataclasses
 import math
@@ -20,7 +20,7 @@ class Results:
 
     Attributes:
         variants: the experiment's rows of the task, in their order.
-        scores: see `terracyte.evaluate.scores.summarise`, by variant, where there are any.
+        scores: what `terracyte.evaluate.scores.summarise` returns, by variant; without variants that have no scores.
         champion: the promoted variant if it is scored, else the best one by validation; None where nothing is trained.
         promoted: whether the champion was promoted.
     """
@@ -31,12 +31,12 @@ class Results:
     promoted: bool
 
     def score(self, variant: str, name: str) -> float:
-        """A score, mean of the seeds; NaN where it is missing or no number."""
+        """Return a score's mean over the seeds; NaN where it is missing or not a number."""
         value = self.scores.get(variant, {}).get("mean", {}).get(name)
         return float(value) if isinstance(value, int | float) else math.nan
 
     def interval(self, variant: str) -> dict[str, tuple[float, float]]:
-        """The intervals of the scores that have one, by their names.
+        """Return the intervals of the scores that have one, by the scores' names.
 
         Raises:
             InputError: an interval is not two numbers.
@@ -50,12 +50,12 @@ class Results:
 
 
 def gather(task: Task, read: Read) -> Results:
-    """Read a task's results; there are none where the experiment does not exist yet.
+    """Read a task's results; they are empty where the experiment does not exist yet.
 
-    The parameters are not checked: those of an older commit may lack a block, or have one that is gone.
+    The parameters are not checked: at an older commit they may lack a block, or have one that was removed since.
 
     Raises:
-        InputError: a file is no YAML or no JSON, or of another form.
+        InputError: a file is not valid YAML or JSON, or does not have the expected form.
     """
     variants = tuple(name for name, of_task in _rows(read).items() if of_task == task.name)
     found = {name: _details(read, paths.scores(task.name, name)) for name in variants}
@@ -71,7 +71,7 @@ def gather(task: Task, read: Read) -> Results:
 
 
 def task_names(read: Read) -> list[str]:
-    """The tasks of the rows, in their order."""
+    """Return the tasks of the experiment's rows, each once, in order."""
     return list(dict.fromkeys(_rows(read).values()))
 
 
@@ -86,12 +86,12 @@ def _rows(read: Read) -> dict[str, Any]:
 def _best(task: Task, variants: tuple[str, ...], read: Read) -> str | None:
     """The best variant by validation among those that are trained."""
     training = {name: _details(read, paths.training(task.name, name)) for name in variants}
-    score = f"val_{task.selection}"  # the base may have chosen by another one
+    score = f"val_{task.selection}"  # the base may have selected by another score
     trained = {name: runs for name, runs in training.items() if runs and all(score in run for run in runs.values())}
     return ranking.best_variant(task, trained) if trained else None
 
 
 def _details(read: Read, path: Path) -> dict[str, Any] | None:
-    """What a metric file holds; None where there is none."""
+    """Return the details of a metric file; None where the file does not exist."""
     content = parsed(read, path)
     return None if content is None else metric_files.details(content, str(path))

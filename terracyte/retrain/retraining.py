@@ -1,4 +1,4 @@
-"""A retraining from its start to its verdict."""
+"""Run a retraining, from the first stage to the gate's verdict."""
 
 import contextlib
 import dataclasses
@@ -16,30 +16,30 @@ from terracyte.retrain.gate import judge, without_task
 from terracyte.retrain.results import gather, task_names
 
 OUTPUT = paths.DATA / "retraining"
-"""Seen from where the command is called: one retraining may be of several experiments."""
+"""Relative to the folder where the command is called, as one retraining may cover several experiments."""
 
 
 def retrain(
     base: str, experiments: Sequence[Path], *, promote: bool = False, push: bool = True, update: bool = False
 ) -> bool:
-    """Bring every stage up to date, hold the results against those of the base, and write both to `OUTPUT`.
+    """Bring the stages up to date, compare the results with those of the base, and write the outcome to `OUTPUT`.
 
     Args:
         base: a revision that git knows; results are compared with the commit where HEAD's history left it.
         experiments: folders of experiments in one repository.
-        promote: go on with `promote` and what follows it, once the gate has let all experiments pass. Without it no
-            champion changes: a branch only proposes.
-        push: send outputs and run cache to DVC's remote, where there is one; after a failure those that were finished.
-        update: first bring data that `dvc import-url` tracks up to its source.
+        promote: run `promote` and the stages after it, too, once the gate has let all experiments pass. Without it
+            no champion changes: a branch only proposes changes.
+        push: send outputs and run cache to DVC's remote, if there is one; after a failure, those of finished stages.
+        update: first update the data that `dvc import-url` tracks from their source.
 
     Returns:
         Whether the gate let the change pass.
 
     Raises:
-        InputError: git does not know the base, parameters or results are malformed, or a stage failed; the comment
-            says which.
+        InputError: git does not know the base, parameters or results are malformed, or a stage failed;
+            comment.md says which.
     """
-    for name in ("summary.json", "comment.md"):  # older ones would contradict a failure
+    for name in ("summary.json", "comment.md"):  # those of an earlier run would contradict a failure
         (OUTPUT / name).unlink(missing_ok=True)
     shutil.rmtree(OUTPUT / "plots", ignore_errors=True)
     try:
@@ -85,14 +85,14 @@ def _retrain(base: str, experiments: list[Path], promote: bool, push: bool, upda
 
 @contextlib.contextmanager
 def _pushing(repository: Path) -> Iterator[None]:
-    """Push after the block, also where it fails or is ended from outside: what was finished need not run again."""
+    """Push after the block, even if it fails or is interrupted, so that finished stages need not run again."""
     try:
         yield
     except BaseException:
         print("pushing what was finished", file=sys.stderr, flush=True)
         try:
             pipeline.push(repository)
-        except Exception as error:  # whatever DVC throws: the first failure is the one to report
+        except Exception as error:  # whatever DVC raises: the first failure is the one to report
             print(f"warning: DVC's remote may lack what was finished: {one_line(masked(str(error)))}", file=sys.stderr)
         raise
     pipeline.push(repository)
@@ -120,7 +120,7 @@ def _write(base: str, commit: str, retrained: Sequence[Retrained], promoted: boo
 
 
 def _difference(repository: Path, *arguments: str) -> str:
-    """What DVC says of both sides; a warning where it cannot, as when the base lacks a plot: the verdict stands."""
+    """Return DVC's comparison with the base; a failure (the base may lack a plot) only warns: the verdict stands."""
     try:
         return dvc.run(*arguments, folder=repository).strip()
     except InputError as error:

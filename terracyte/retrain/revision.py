@@ -1,4 +1,4 @@
-"""Files of a commit, and of the working tree, read in the same way."""
+"""Read an experiment's files from a commit or from the working tree, through one interface."""
 
 import json
 from collections.abc import Callable
@@ -9,11 +9,11 @@ from terracyte.core import git
 from terracyte.core.errors import InputError
 
 Read = Callable[[Path], str | None]
-"""The text of an experiment's file, named as in `terracyte.core.paths`; None where it does not exist."""
+"""Returns the text of an experiment's file, named as in `terracyte.core.paths`; None if it does not exist."""
 
 
 def common_commit(base: str, folder: Path = Path()) -> str:
-    """The commit (40 hex digits) at which the history of HEAD left that of `base`.
+    """Return the merge base of `base` and HEAD: the commit (40 hex digits) at which their histories parted.
 
     Raises:
         InputError: git knows no such revision, the two share no commit, or `folder` lies in no repository.
@@ -26,7 +26,7 @@ def common_commit(base: str, folder: Path = Path()) -> str:
 
 
 def at(commit: str, folder: Path = Path()) -> Read:
-    """The files of the experiment in `folder`, as `commit` holds them; an InputError where git cannot tell."""
+    """Return a reader of an experiment's files in `folder` at `commit`; it raises InputError if git cannot read one."""
 
     def read(path: Path) -> str | None:
         listed = git.run("ls-tree", commit, "--", path.as_posix(), folder=folder)
@@ -42,7 +42,7 @@ def at(commit: str, folder: Path = Path()) -> Read:
 
 
 def working_tree(folder: Path = Path()) -> Read:
-    """The files of the experiment in `folder`, as they lie on the disk."""
+    """Return a reader of an experiment's files in `folder` on the disk."""
 
     def read(path: Path) -> str | None:
         file = folder / path
@@ -52,10 +52,10 @@ def working_tree(folder: Path = Path()) -> Read:
 
 
 def parsed(read: Read, path: Path) -> Any:
-    """The content of a JSON file; None where there is none.
+    """Return the content of a JSON file; None where the file does not exist.
 
     Raises:
-        InputError: it is no JSON.
+        InputError: the file is not valid JSON.
     """
     text = read(path)
     try:

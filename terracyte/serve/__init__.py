@@ -1,1 +1,1 @@
-"""`terracyte serve`: a champion behind MLflow's model server, and a page in front of it, in one process."""
+"""`terracyte serve`: MLflow's model server for a champion and a web page for it, in one process."""

@@ -1,4 +1,4 @@
-"""The server's answers as JSON, and the checks of its input."""
+"""The server's answers in JSON types, and the checks of its input."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,17 +17,17 @@ _DIGITS = 6
 def answers(
     predictor: Predictor, images: NDArray[np.uint8], regions: Sequence[Region] | None = None
 ) -> list[dict[str, Any]]:
-    """One answer per image (b, h, w, c).
+    """Predict images and return one answer per image.
 
     Args:
         predictor: the champion.
-        images: 0-255.
-        regions: where in them the pictures lie; None for everywhere.
+        images: (b, h, w, c), 0-255.
+        regions: the part of each image that is the picture, without padding; None if all of it is.
 
     Returns:
-        For tasks with labels `class`, `confidence` (0-1, calibrated), `unfamiliar` and `probabilities` by class; for
-        tasks with masks `confidence`, `unfamiliar`, `shares` of the picture's pixels by class, and its `mask` (h', w')
-        of labels.
+        For tasks with labels: `class`, `confidence` (0-1, calibrated), `unfamiliar` and `probabilities` by class. For
+        tasks with masks: `confidence`, `unfamiliar`, `shares` of the picture's pixels by class, and the picture's
+        `mask` (h', w') of labels.
     """
     predictions = predictor.predict(images, regions)
     values, confidence = shares(predictor, predictions), predictions.confidence
@@ -43,7 +43,7 @@ def answers(
 
 
 def problem(images: NDArray[Any]) -> str | None:
-    """What is wrong with a batch (b, h, w, c), in one sentence; None where nothing is."""
+    """Return what is wrong with a batch (b, h, w, c), in one sentence, or None if nothing is."""
     if not len(images):
         return "the batch is empty: send at least one image"
     if len(images) > LARGEST_BATCH:

@@ -1,4 +1,4 @@
-"""terracyte serve: a task's champion behind MLflow's model server, and a page in front of it."""
+"""terracyte serve: run MLflow's model server for a task's champion, with a web page to try it."""
 
 import argparse
 import contextlib
@@ -27,9 +27,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Serve until Ctrl-C.
 
     Raises:
-        InputError: there is no champion, or host or port cannot be used.
+        InputError: there is no champion, it is refused by `origin.check`, or host or port cannot be used.
     """
-    # Imported where they are needed: `--help` takes no second, and a wrong folder or port is told at once.
+    # Imported only where needed: `--help` stays fast, and a wrong folder or port is reported at once.
     from terracyte.predict import origin
 
     experiment = of_task(arguments.experiment, arguments.task)
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
             mlflow, predictor = scoring_server(model)
         hosts = listening.names(arguments.host)
         site = application(predictor, folder, mlflow, examples(predictor.task, experiment), hosts)
-        gc.freeze()  # what was read stays: looking through it for garbage costs each request as much again
+        gc.freeze()  # these objects stay alive: scanning them for garbage doubles the time of a request
         where = listening.address(arguments.host, listener.getsockname()[1])
         print(f"{arguments.task}: {where} (Ctrl-C ends it)", flush=True)
         server = uvicorn.Server(uvicorn.Config(site, log_level="warning", timeout_graceful_shutdown=5))

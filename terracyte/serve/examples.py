@@ -1,4 +1,4 @@
-"""Example pictures of the page: validation images of this checkout, never test images."""
+"""Example pictures of the page: validation images of the experiment, never test images."""
 
 import dataclasses
 import io
@@ -21,8 +21,8 @@ class Example:
     """A picture that visitors can click.
 
     Attributes:
-        title: its class.
-        png: the content of the file.
+        title: the name of the class that it shows.
+        png: the content of the PNG file.
     """
 
     title: str
@@ -30,10 +30,10 @@ class Example:
 
 
 def examples(task: Task, folder: Path = Path()) -> list[Example]:
-    """Validation images of each scored class, about eight in all; none where `folder` has no images of the task's
-    shape and classes.
+    """Return validation images of each scored class, about eight in all; none if the experiment in `folder` has no
+    images of the task's shape and classes.
 
-    For tasks with masks these are images with much of the class, and with a medium amount.
+    For tasks with masks, the images differ in their amount of the class, beginning with the largest.
     """
     manifest, file = folder / paths.balance_manifest(task.name), folder / paths.images(task.name)
     if not (manifest.exists() and file.exists()):
@@ -52,14 +52,14 @@ def examples(task: Task, folder: Path = Path()) -> list[Example]:
 
 
 def _evenly_spaced(amounts: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
-    """Indices of images from the largest amount (n,) of a class down to the smallest above 0, evenly spaced."""
+    """Return evenly spaced indices into the images sorted by their amount (n,) of a class, largest first, without 0."""
     ordered = np.argsort(-amounts, kind="stable")[: np.count_nonzero(amounts)]
     wanted = min(wanted, len(ordered))
     return np.asarray(ordered[np.arange(wanted) * len(ordered) // max(wanted, 1)])
 
 
 def png(picture: Image.Image) -> bytes:
-    """The picture as a PNG file."""
+    """Return the content of a PNG file of the picture."""
     stream = io.BytesIO()
     picture.save(stream, "png")
     return stream.getvalue()

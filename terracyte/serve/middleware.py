@@ -1,7 +1,7 @@
-"""What wraps the applications: bounded requests and one-line errors for MLflow's, security headers for all.
+"""ASGI middleware: limits on requests and one-line errors for MLflow's server, security headers for all answers.
 
 MLflow quotes the whole input and a stack trace in its errors, and two kinds of requests break it (no content type,
-lists nested too deeply). Here each error is `{"error": "one sentence"}` with a status of 4xx, or of 500 where the
+lists nested too deeply). `PlainErrors` answers `{"error": "one sentence"}` instead, with a 4xx status, or 500 if the
 server itself failed.
 """
 
@@ -18,12 +18,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LARGEST_BODY = 64 * 2**20  # bytes: a full batch of 96x96 RGB images with decimals
 _JSON = "application/json"
-_LONGEST = 300  # characters of a sentence
+_LONGEST = 300  # characters of an error sentence
 
-_TOO_LONG = "integer string conversion"  # in what Python says of a whole number of thousands of digits
+_TOO_LONG = "integer string conversion"  # part of Python's error about an integer of thousands of digits
 
 _FORM = 'the request must be {"inputs": [image, ...]} with at least one image'
-# Part of an error of MLflow's → what it means here.
+# Part of one of MLflow's error messages → the sentence that replaces it.
 _MEANINGS = {
     "valid JSON": f"the request is no valid JSON: {_FORM}",
     "exactly one of the input fields": _FORM,
@@ -44,11 +44,11 @@ _HEADERS = {
 
 
 class PlainErrors:
-    """Bounds the size of an application's requests, and answers its errors in one sentence.
+    """Limits the size of an application's requests, and replaces its errors by one sentence.
 
     Args:
-        app: the application; its answers are held in memory.
-        quick: answers the body of a usual request of JSON, with JSON, without the application; None for others.
+        app: the application; each of its answers is held in memory as a whole.
+        quick: a shortcut past the application: returns the JSON answer to a JSON body, or None to ask the application.
     """
 
     def __init__(self, app: ASGIApp, quick: Callable[[bytes], str | None] = lambda body: None) -> None:
@@ -79,7 +79,7 @@ class PlainErrors:
             sent = await self._ask(scope, body)
         except RecursionError:
             return refusal(_FORM, 400)
-        except Exception as error:  # the client gets JSON, and the terminal the traceback
+        except Exception as error:  # the client gets JSON, the terminal gets the traceback
             if _TOO_LONG in str(error):
                 return refusal("a pixel is a number of thousands of digits: pixels lie in 0-255", 400)
             traceback.print_exc(file=sys.stderr)
@@ -103,7 +103,7 @@ class PlainErrors:
 
 
 class SecurityHeaders:
-    """Adds headers to every answer by which the page loads nothing from elsewhere and is shown in no frame."""
+    """Adds headers to every answer: the page may load nothing from other hosts, and no site may show it in a frame."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -121,32 +121,32 @@ class SecurityHeaders:
 
 
 def refusal(why: str, status: int) -> JSONResponse:
-    """`{"error": why}` with a status of 4xx or 5xx."""
+    """Return `{"error": why}` with a 4xx or 5xx status."""
     return JSONResponse({"error": why}, status)
 
 
 async def bounded_body(receive: Receive, largest: int) -> bytes | None:
-    """A request's body; None where it is larger than `largest` bytes. No more than that is ever held."""
+    """Return a request's body, or None if it is larger than `largest` bytes; no more than that is kept in memory."""
     body, more, fits = bytearray(), True, True
     while more:
         message = await receive()
         part = message.get("body", b"")
         fits = fits and len(body) + len(part) <= largest
         if fits:
-            body.extend(part)  # the rest is read and dropped: a client reads no answer before it has sent everything
+            body.extend(part)  # beyond the limit, read and drop: a client reads no answer before it has sent all
         more = message.get("more_body", False)
     return bytes(body) if fits else None
 
 
 def _sentence(answer: bytes) -> str:
-    """One sentence for an error of MLflow's."""
+    """Reduce one of MLflow's error answers to one sentence."""
     text = answer.decode("utf-8", "replace")
     try:
         found = json.loads(text)
         told: Any = found.get("message") or found["detail"]
     except (ValueError, KeyError, TypeError, AttributeError):
-        told = text  # some refusals are plain text
-    # MLflow wraps errors: the innermost one says what is wrong
+        told = text  # some errors are plain text
+    # MLflow wraps errors: the innermost one names the cause
     innermost = str(told).rsplit("Error: ", 1)[-1].strip()
     known = (meaning for part, meaning in _MEANINGS.items() if part in str(told))
     return next(known, " ".join(innermost.split("\n")[0].split())[:_LONGEST])

@@ -1,6 +1,6 @@
 """The champion as MLflow's servers run it: MLflow copies this file beside the champion's folder and executes it.
 
-Code instead of a pickle, so nothing is unpickled; it needs the package `terracyte` where it runs.
+The model is saved as code, so that nothing is unpickled; the package `terracyte` must be installed where it runs.
 """
 
 from pathlib import Path
@@ -24,13 +24,13 @@ class Champion(PythonModel):
     def predict(
         self,
         context: PythonModelContext,
-        model_input: np.ndarray,  # MLflow knows arrays by this hint alone
+        model_input: np.ndarray,  # MLflow recognizes arrays by this type hint only
         params: dict[str, Any] | None = None,
     ) -> list[dict[str, Any]]:
         """Predict a batch.
 
         Raises:
-            MlflowException: of status 400, the batch is empty or too large, or no pixels of 0-255.
+            MlflowException: (status 400) the batch is empty or too large, or its pixels do not lie in 0-255.
         """
         problem = answers.problem(model_input)
         if problem:

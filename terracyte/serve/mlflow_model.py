@@ -1,4 +1,4 @@
-"""The champion as a model that MLflow serves."""
+"""Packs the champion as a model that MLflow can serve."""
 
 import warnings
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from terracyte.tracking.models import requirements, signature_of
 
 
 def pyfunc(folder: Path) -> dict[str, Any]:
-    """What `mlflow.pyfunc.save_model` and `log_model` need of a champion's folder.
+    """Return the arguments of `mlflow.pyfunc.save_model` and `log_model` for a champion's folder.
 
     Raises:
         InputError: the folder holds no champion.
@@ -26,11 +26,11 @@ def pyfunc(folder: Path) -> dict[str, Any]:
 
 
 def save(folder: Path, path: Path) -> None:
-    """Write a champion's folder as a model that `mlflow models serve` takes.
+    """Save a champion's folder as a model that `mlflow models serve` accepts.
 
     Args:
-        folder: of the champion.
-        path: of the model, a new folder.
+        folder: the champion's folder.
+        path: a new folder for the model.
 
     Raises:
         InputError: the folder holds no champion.
@@ -42,10 +42,10 @@ def save(folder: Path, path: Path) -> None:
 
 
 def log(folder: Path) -> str:
-    """Log the same to the active run.
+    """Log the model that `save` writes to the active run.
 
     Returns:
-        Its id, which `models:/<id>` loads.
+        The model's id, which `models:/<id>` loads.
 
     Raises:
         InputError: the folder holds no champion.
@@ -58,7 +58,7 @@ def log(folder: Path) -> str:
 
 @contextmanager
 def _without_example() -> Iterator[None]:
-    """The signature is declared; an example would only make MLflow load and run the model."""
+    """Silence the warning that no input example is given; MLflow would load and run the model on it for no gain."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*An input example was not provided", UserWarning)
         yield

@@ -1,4 +1,4 @@
-"""The champion behind MLflow's model server."""
+"""MLflow's model server, running the champion."""
 
 import logging
 from pathlib import Path
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 def scoring_server(path: Path) -> "tuple[FastAPI, Predictor]":
-    """MLflow's scoring server of a saved model, the application behind `mlflow models serve`; and its predictor."""
+    """Return MLflow's scoring application for a saved model, as `mlflow models serve` runs it, and its predictor."""
     import mlflow.pyfunc
     from mlflow.pyfunc import scoring_server as mlflow_server
 
-    # each refusal is answered; MLflow would also log advice on formats that this model does not take
+    # the client gets every refusal; MLflow would also log advice on formats that this model does not accept
     logging.getLogger("mlflow.pyfunc.scoring_server").setLevel(logging.ERROR)
     model = mlflow.pyfunc.load_model(str(path))
     return mlflow_server.init(model), model.unwrap_python_model().predictor

@@ -1,7 +1,7 @@
-"""Reads the usual request for predictions, `{"inputs": [image, …]}` in whole numbers.
+"""Reads the usual request for predictions, `{"inputs": [image, …]}` with integer pixels.
 
-MLflow's reader parses a request twice and copies it object by object, which takes five times as long as the network.
-Whatever is not exactly the usual request is left to it.
+MLflow parses a request twice and copies it object by object, which takes five times as long as the network. Any other
+request, valid or not, is left to MLflow.
 """
 
 import json
@@ -11,27 +11,27 @@ from numpy.typing import NDArray
 
 
 def read(body: bytes, shape: tuple[int, int, int], most: int) -> NDArray[np.uint8] | None:
-    """The images of a request.
+    """Return the images of a usual request.
 
     Args:
-        body: of the request.
+        body: the request's body.
         shape: (h, w, c) of an image.
-        most: images that a request may hold.
+        most: the largest number of images in a request.
 
     Returns:
-        (n, h, w, c), 0-255, n being 1 to `most`; None where the request is another, right or wrong.
+        (n, h, w, c), 0-255, with n from 1 to `most`; None for any other request, valid or not.
 
     Raises:
-        RecursionError: it is nested too deeply.
+        RecursionError: the JSON is nested too deeply.
     """
     try:
         content = json.loads(body)
         if not isinstance(content, dict) or content.keys() != {"inputs"}:
             return None
         images = np.array(content["inputs"])
-    except ValueError:  # no JSON, or lists of unequal lengths
+    except ValueError:  # not JSON, or lists of unequal lengths
         return None
-    # NumPy takes truth values among numbers for 0 and 1
+    # NumPy converts booleans among numbers to 0 and 1
     whole = images.dtype == np.int64 and b"true" not in body and b"false" not in body
     if not whole or images.shape[1:] != shape or not 1 <= len(images) <= most:
         return None

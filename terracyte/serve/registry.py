@@ -1,6 +1,6 @@
-"""MLflow's model registry: each task's champion and its latest candidate, one version per set of trainings.
+"""MLflow's model registry: each task's champion and latest candidate, one version per set of trainings and model files.
 
-Aliases say which version is which. Where the store lacks a version, it is made again from DVC's outputs, like the runs.
+Aliases say which version is which. A version that the store lacks is created again from DVC's outputs, as the runs are.
 """
 
 import dataclasses
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
 
-CHAMPION, CANDIDATE = "champion", "candidate"  # aliases, and kinds of the runs that hold the models
+CHAMPION, CANDIDATE = "champion", "candidate"  # aliases, and values of `kind` on the runs that hold the models
 
-# Tags of versions: whose model it is, in which form, and which run holds it.
+# Tags of a version: its trainings, the hash of its files, and the run that holds its model.
 _FINGERPRINTS, _FORM, _RUN = "fingerprints", "form", "run"
-_LONGEST = 5000  # characters of a description that MLflow's databases take
+_LONGEST = 5000  # characters: MLflow's databases accept no longer description
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,13 +33,13 @@ class Entry:
     """A model to be found in the registry.
 
     Attributes:
-        aliases: by which it is found.
+        aliases: the aliases that point to the model.
         about: see `promote.contenders.describe`.
-        models: files of its models, which are registered as one.
-        description: what was decided about it, and why.
+        models: model files, one per seed or a single one, which are registered as one model.
+        description: what `promote` decided about the model, and why.
         card: the model card; "" for none.
-        folder: of a champion, which is registered whole, as it is served (see `serve.mlflow_model`); None registers the
-            bare network, whose answers are logits.
+        folder: the champion's folder, which is registered as it is served (see `serve.mlflow_model`); None registers
+            the bare network, which returns logits.
     """
 
     aliases: tuple[str, ...]
@@ -51,35 +51,35 @@ class Entry:
 
     @property
     def fingerprints(self) -> str:
-        """Whose model it is, whatever its variant is called."""
+        """The fingerprints of the model's trainings, which do not depend on the variant's name."""
         return " ".join(sorted(self.about["fingerprints"]))
 
     @property
     def form(self) -> str:
-        """What is registered: the hash of the network, of a champion with what makes it one."""
+        """Hash of the registered files: the networks, and of a champion also its calibration and novelty detector."""
         files = self.models if self.folder is None else (*self.models, self.folder / CALIBRATION, self.folder / NOVELTY)
         return file_hash(*files)
 
     @property
     def key(self) -> tuple[str, str]:
-        """What tells versions apart."""
+        """The pair that identifies a version."""
         return self.fingerprints, self.form
 
 
 def register(task: str, entries: Sequence[Entry]) -> dict[str, str]:
-    """Let the aliases point to these models; twice changes nothing.
+    """Point the aliases to these models; calling it again changes nothing.
 
     `models:/<name>@champion` loads the champion; see `store.model_name`.
 
-    A version that the registry lacks is made: its model goes into a run of its own, since a training's run holds the
-    model of one seed.
+    A version that the registry lacks is created. Its model is logged to a run of its own, since a training's run holds
+    the model of one seed only.
 
     Args:
-        task: whose.
-        entries: no alias twice. An alias that none of them has is removed.
+        task: the task of the models.
+        entries: the models; no alias occurs twice. `champion` and `candidate` are removed if no entry has them.
 
     Returns:
-        The version by alias.
+        The version number of each alias.
 
     Raises:
         InputError: the tracking store cannot be used, or a model cannot be read.
@@ -100,7 +100,7 @@ def register(task: str, entries: Sequence[Entry]) -> dict[str, str]:
 
 
 def _find_or_create(client: "MlflowClient", experiment: str, name: str, entry: Entry) -> "ModelVersion":
-    """The version of an entry, with what was decided about it."""
+    """Return the registered version of an entry, with an up-to-date description."""
     known = client.search_model_versions(f"name = '{name}'")
     wanted = {_FINGERPRINTS: entry.fingerprints, _FORM: entry.form}
     version = next((each for each in known if wanted.items() <= each.tags.items()), None)
@@ -121,17 +121,17 @@ def _create(client: "MlflowClient", experiment: str, name: str, entry: Entry) ->
         model_id = _log_model(entry)
         mlflow.log_params({"variant": entry.about["variant"], "seeds": " ".join(map(str, entry.about["seeds"]))})
     trained = _trainings(client, experiment, entry)
-    # of several trainings none is the source alone
+    # a version's source is one run: with several trainings, the run that holds the joint model
     source = trained[0] if len(trained) == len(entry.about["seeds"]) == 1 else run.info.run_id
     tags = {**tags, _RUN: run.info.run_id, "trainings": " ".join(trained)}
     return client.create_model_version(name, f"models:/{model_id}", run_id=source, tags=tags, model_id=model_id)
 
 
 def _log_model(entry: Entry) -> str:
-    """Log an entry's model to the active run; its id, which `models:/<id>` loads."""
+    """Log an entry's model to the active run and return its id, which `models:/<id>` loads."""
     if entry.folder is not None:
         return mlflow_model.log(entry.folder)
-    # Imported here: what the registry holds already needs no Keras.
+    # Imported here: versions that the registry already holds need no Keras.
     with quiet.importing_keras():
         from terracyte.models import seed_ensemble
         from terracyte.models.serialization import read_model
@@ -141,7 +141,7 @@ def _log_model(entry: Entry) -> str:
 
 
 def _trainings(client: "MlflowClient", experiment: str, entry: Entry) -> list[str]:
-    """The present runs of an entry's trainings, as far as the store knows them."""
+    """Return the ids of the latest finished runs of an entry's trainings, of those that the store knows."""
     found = {
         run.data.tags["fingerprint"]: run.info.run_id
         for run in reversed(all_runs(client, experiment))
@@ -160,7 +160,7 @@ def _set_aliases(client: "MlflowClient", name: str, wanted: Mapping[str, str]) -
 
 
 def _update_run(client: "MlflowClient", run: "Run", entry: Entry | None) -> None:
-    """Bring a run that holds a registered model up to date; one without an alias is superseded."""
+    """Update the tags, metrics and card of a run that holds a registered model; None marks it as superseded."""
     if entry is None:
         set_tags(client, run, {"status": "superseded"})
         return

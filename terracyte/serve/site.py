@@ -1,11 +1,12 @@
-"""The application: MLflow's scoring server, and a page that people use in front of it.
+"""The web application: a page for people, and MLflow's scoring server for programs.
 
 GET  /             the page, with /page.css and /page.js
-GET  /about        what the page shows of the champion
+GET  /about        what the page shows about the champion, as JSON
 GET  /card         the model card
-GET  /examples/N   pictures to click
+GET  /examples/N   the example pictures, as PNG
 POST /predict      a picture file as the body → class bars or an overlay
-POST /invocations  arrays as JSON → predictions; MLflow's, as are /ping, /health and /version, but for usual requests
+POST /invocations  arrays as JSON → predictions; MLflow answers what `pixels.read` does not recognize
+GET  /ping, /health, /version  MLflow's own
 """
 
 import json
@@ -51,14 +52,14 @@ def application(
     examples: list[Example],
     hosts: Sequence[str] = listening.names(listening.HOST),
 ) -> Starlette:
-    """The web application.
+    """Create the web application.
 
     Args:
         predictor: the champion.
-        folder: its folder, for the model card.
-        mlflow: MLflow's scoring server of the same champion.
-        examples: pictures to click.
-        hosts: by which it may be asked; requests under another name come from a foreign page, and are refused.
+        folder: the champion's folder, for the model card.
+        mlflow: MLflow's scoring server for the same champion.
+        examples: the example pictures that the page offers.
+        hosts: accepted values of the Host header; others are refused (DNS rebinding from a foreign page).
     """
     site, scoring = _Site(predictor, folder / CARD, examples), PlainErrors(mlflow)
     quick_scoring = PlainErrors(mlflow, lambda body: _score(predictor, body))
@@ -78,7 +79,7 @@ def application(
 
 
 class _Site:
-    """Answers the page's own requests."""
+    """Handlers of the page's own requests."""
 
     def __init__(self, predictor: Predictor, card: Path, examples: list[Example]) -> None:
         self._predictor, self._card, self._examples = predictor, card, examples
@@ -139,10 +140,10 @@ def _about(predictor: Predictor, card: bool, examples: list[Example]) -> dict[st
 
 
 def _predict(predictor: Predictor, content: bytes) -> dict[str, Any]:
-    """The prediction of a picture file as the page shows it, with the picture and an overlay of the mask.
+    """Return the prediction for a picture file as the page shows it, with the picture and an overlay of the mask.
 
     Raises:
-        InputError: it is no picture, or too large.
+        InputError: the file is no readable picture, or too large.
     """
     upload = uploads.decode(predictor.task, content)
     (answer,) = answers(predictor, upload.image[None], [upload.region])
@@ -155,6 +156,6 @@ def _predict(predictor: Predictor, content: bytes) -> dict[str, Any]:
 
 
 def _score(predictor: Predictor, body: bytes) -> str | None:
-    """What MLflow's scoring server answers to a usual request, which it copies and reads twice; None for others."""
+    """Return the answer of MLflow's scoring server without its slow parsing; None if `pixels.read` returns None."""
     images = pixels.read(body, predictor.task.image_shape, LARGEST_BATCH)
     return None if images is None else json.dumps({"predictions": answers(predictor, images)})

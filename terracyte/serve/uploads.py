@@ -1,4 +1,4 @@
-"""An uploaded picture file → an image of the task's form."""
+"""Turns an uploaded picture file into an image of the task's shape."""
 
 import dataclasses
 import io
@@ -14,7 +14,7 @@ from terracyte.ingest.sources.resizing import Region, placement, resize_image, s
 from terracyte.tasks.task import Task
 
 LARGEST_FILE = 10 * 2**20  # bytes
-_LARGEST_PICTURE = 40_000_000  # pixels: more than a telephone's camera takes, and 120 MB in memory
+_LARGEST_PICTURE = 40_000_000  # pixels: more than most phone cameras take, and 120 MB in memory as RGB
 _NAME = Path("the file")
 
 
@@ -23,9 +23,9 @@ class Upload:
     """A decoded picture file.
 
     Attributes:
-        image: (h, w, c), of the task's form.
-        region: where in it the picture lies, which bars of padding do not belong to.
-        note: on its scaling; "" where it was not scaled.
+        image: (h, w, c), 0-255, of the task's shape.
+        region: the part of `image` that is the picture, without bars of padding.
+        note: a sentence on the scaling; "" if the picture was not scaled.
     """
 
     image: NDArray[np.uint8]
@@ -34,14 +34,14 @@ class Upload:
 
 
 def decode(task: Task, content: bytes) -> Upload:
-    """Decode a picture file, and scale it where it has another size.
+    """Decode a picture file, and scale it to the task's size if it has another one.
 
     Args:
-        task: whose images are expected.
-        content: of the file.
+        task: the task that defines the image's shape.
+        content: the file's bytes.
 
     Raises:
-        InputError: it is no readable picture, or too large.
+        InputError: the file is no readable picture, or too large.
     """
     if not content:
         raise InputError(f"the file is empty: choose a {KINDS}")

@@ -1,4 +1,4 @@
-"""The submission of a task with labels: a zip with `model.py`, which the challenge runs, and the model."""
+"""Writes the submission of a task with labels: a zip with `model.py`, which the challenge runs, and the model."""
 
 import io
 import zipfile
@@ -11,25 +11,25 @@ from terracyte.core import files
 
 _CODE = Path(__file__).with_name("model.py")
 _WEIGHTS = "model.weights.h5"  # in the archive that Keras writes
-_READABLE = 0o644 << 16  # permissions, where zip keeps them
+_READABLE = 0o644 << 16  # file permissions: zip keeps them in the attributes' upper 16 bits
 
 
 def write(model: Path, path: Path) -> None:
     """Pack the code and a saved model, atomically; the same model gives the same bytes.
 
-    Challenges limit the size of what they take: the weights are stored in half precision, which Keras reads into
+    Challenges limit the size of a submission, so the weights are stored in half precision, which Keras reads into
     variables of the model's own precision.
     """
     with files.atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, content in (("model.py", _CODE.read_bytes()), ("model.keras", _halved(model))):
-            # a ZipInfo of its own carries the earliest date of the format, not the clock's
+            # an explicit ZipInfo has the format's earliest date instead of the current time
             entry = zipfile.ZipInfo(name)
             entry.external_attr = _READABLE
             archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
 
 
 def _halved(model: Path) -> bytes:
-    """A saved model with weights of half precision."""
+    """Return the bytes of a saved model with its weights in half precision."""
     halved = io.BytesIO()
     with zipfile.ZipFile(model) as source, zipfile.ZipFile(halved, "w") as target:
         for name in source.namelist():
@@ -39,7 +39,7 @@ def _halved(model: Path) -> bytes:
 
 
 def _half_weights(content: bytes) -> bytes:
-    """An HDF5 file with its arrays of floats in half precision, but for those with values beyond its range."""
+    """Copy an HDF5 file with float32 arrays in half precision, except arrays with values beyond its range."""
     halved = io.BytesIO()
     with h5py.File(io.BytesIO(content)) as source, h5py.File(halved, "w") as target:
 

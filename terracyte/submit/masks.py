@@ -1,4 +1,4 @@
-"""The submission of a task with masks: a CSV file of predicted pixels, one row per image."""
+"""Writes the submission of a task with masks: a CSV file of predicted pixels, one row per image."""
 
 import math
 from collections.abc import Iterator
@@ -18,14 +18,14 @@ _BATCH = 64  # images per step; no result depends on it
 
 
 def write(task: Task, model: Path, path: Path) -> int:
-    """Predict the images without masks; background is never predicted.
+    """Predict the images without masks and write a CSV file; background is never predicted.
 
-    The file has a column `id`, from 0 in the order of the images, and one per pixel, row by row: `0`, `1` …
+    The column `id` counts the images from 0, in their order; the columns `0`, `1` … are the pixels, row by row.
 
     Args:
-        task: whose.
-        model: file of the trained model.
-        path: of the CSV file; where the source has no images without masks, it gets its header only.
+        task: the task to submit.
+        model: the trained model's file.
+        path: the CSV file; if the source has no images without masks, it holds its header only.
 
     Returns:
         The number of images.
@@ -41,11 +41,11 @@ def write(task: Task, model: Path, path: Path) -> int:
 
 
 def _predicted(task: Task, model: Path) -> Iterator[NDArray[Any]]:
-    """Yield masks (h, w) in the order of the images."""
+    """Yield predicted masks (h, w) in the order of the images."""
     if not paths.unlabelled(task.name).exists():
         return
     images = files.map_array(paths.unlabelled(task.name))
-    inference.make_repeatable(0)  # kernels that give the same sums each time
+    inference.make_repeatable(0)  # deterministic kernels
     batches = inference.predict(read_model(model), images, np.arange(len(images)), _BATCH)
     for logits in tqdm(batches, "submission", math.ceil(len(images) / _BATCH), unit="batch", disable=None):
         yield from task.predicted(task.decode(logits))

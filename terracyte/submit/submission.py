@@ -1,4 +1,4 @@
-"""What each challenge asks for, made with the task's best model: code for labels, predictions for masks."""
+"""Writes a challenge's submission with the task's best model: code for labels, predictions for masks."""
 
 import os
 from pathlib import Path
@@ -15,22 +15,22 @@ from terracyte.tasks.task import Task
 
 
 def write(task: Task, settings: Params, folder: Path, variant: str | None = None) -> dict[str, Any]:
-    """Write the submission of the best variant by validation, and `submission.json`.
+    """Write the submission of the variant with the best validation score, and `submission.json`.
 
-    Where the variant has several seeds, their models submit together, as one whose logits are their mean.
+    The models of several seeds are submitted as one model, whose logits are the mean of theirs.
 
     Args:
-        task: with labels: `<task>.zip`, see `labels`; with masks: `<task>.csv`, see `masks`.
-        settings: its variants and seeds compete.
+        task: a task with labels gives `<task>.zip`, see `labels`; one with masks gives `<task>.csv`, see `masks`.
+        settings: the parameters, whose variants and seeds compete.
         folder: an empty folder that becomes `paths.submission(task.name)`.
-        variant: competes alone; None for all that aren't marked.
+        variant: the only variant to compete; None for all that aren't marked, or for all if every one is.
 
     Returns:
-        What `submission.json` holds: the file, its SHA-256 and the model; for masks, the number of images.
+        The content of `submission.json`: the file, its SHA-256 and the model; for masks, the number of images.
 
     Raises:
-        InputError: `variant` is none of the task's, or a competing one wasn't trained, or was on other data, or its
-            models are not those of dvc.lock.
+        InputError: the task has no such variant, a competing variant wasn't trained or was trained with other params
+            or data, or, outside a DVC stage, the best variant's models differ from dvc.lock.
     """
     competing = settings.rows_of(task.name)
     if variant is None:
@@ -41,7 +41,7 @@ def write(task: Task, settings: Params, folder: Path, variant: str | None = None
     training = {name: predictions.trained(row.read(task.name, name)) for name in competing}
     variant = ranking.best_variant(task, training)
     runs = training[variant]
-    if "DVC_STAGE" not in os.environ:  # DVC has compared the models already
+    if "DVC_STAGE" not in os.environ:  # within a stage, DVC has already compared the models
         lock.check(paths.models(task.name, variant))
     fingerprints = [run["fingerprint"] for run in runs.values()]
     summary: dict[str, Any] = {"variant": variant, "seeds": list(runs), "fingerprints": fingerprints}
@@ -58,7 +58,7 @@ def write(task: Task, settings: Params, folder: Path, variant: str | None = None
 
 
 def describe(task: Task, summary: dict[str, Any]) -> str:
-    """One line about what `write` returned."""
+    """Return one line about what `write` returned."""
     place = paths.submission(task.name) / summary["file"]
     if summary.get("images") == 0:
         return f"{place} holds its header only: the source has no images without masks ({paths.unlabelled(task.name)})"

@@ -1,6 +1,6 @@
-"""terracyte tables: the ablation tables again from metrics/ alone, without images, models and predictions.
+"""terracyte tables: write the ablation tables again from metrics/ alone, without images, models and predictions.
 
-Stage `report` writes the same tables, and the page; it needs what DVC holds of each row.
+Stage `report` writes the same tables and the page, but needs the files of each row that only DVC stores.
 """
 
 import argparse
@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Write the tables of an experiment and say where they are; nothing is written unless all can be made.
 
     Raises:
-        InputError: a row's file in metrics/ is missing or stale, or a task is unknown.
+        InputError: a row's file in metrics/ is missing or out of date, or a task is unknown.
     """
     # Imported here: `--help` needs none of it.
     from terracyte import params, tasks

@@ -1,6 +1,6 @@
-"""MLflow, the record of runs.
+"""Records runs in MLflow.
 
-DVC's outputs stay the truth: `reconcile` makes a lost, broken or half-written record again, in whichever store is used.
+DVC's outputs remain the source of truth: `reconcile` restores a lost, broken or incomplete record in any store.
 """
 
 from terracyte.tracking.report import log_report

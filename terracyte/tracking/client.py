@@ -1,4 +1,4 @@
-"""A client of MLflow's store, a task's experiment in it, and how runs are read and written."""
+"""Access to MLflow's store: a client, a task's experiment, and functions that read and write runs."""
 
 import logging
 import math
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
 
-_KIND = {"mlflow.experimentKind": "custom_model_development"}  # else the UI opens its pages on language models
+_KIND = {"mlflow.experimentKind": "custom_model_development"}  # otherwise the UI opens its pages for LLMs
 
 
 @contextmanager
 def connected() -> Iterator["MlflowClient"]:
-    """Yield a client of the prepared store; whatever the store throws becomes one line.
+    """Yield a client of the prepared store; the store's errors become an InputError of one line.
 
-    One process at a time: looking for a run and making it where it is missing belong together.
+    Only one process at a time may enter, so that looking up a run and creating it if it is missing is atomic.
     """
     store.prepare()
     import mlflow
 
-    # its tracebacks would only say the same as the one line
+    # this logger's tracebacks would only repeat the one-line error
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     is_server = store.is_server()
     try:
         mlflow.set_tracking_uri(store.uri())
         if not is_server:
-            # MLflow put it there, where it would look like the user's choice
+            # MLflow has set the variable, which would look like the user's choice of a store
             os.environ.pop(store.SERVER, None)
         with store.locked():
             yield _client()
@@ -45,7 +45,7 @@ def connected() -> Iterator["MlflowClient"]:
 
 
 def _client() -> "MlflowClient":
-    """A client; what MLflow lets through becomes one of its errors: a missing driver, an address that is none."""
+    """Create a client; other libraries' errors (missing driver, invalid address) become an MlflowException."""
     import mlflow
 
     try:
@@ -57,7 +57,11 @@ def _client() -> "MlflowClient":
 
 
 def experiment_id(client: "MlflowClient", task: str) -> str:
-    """Id of the task's experiment, made where it is missing."""
+    """Return the id of the task's experiment, which is created if it is missing.
+
+    Raises:
+        InputError: the experiment is deleted, or the database was created in another folder.
+    """
     name = store.experiment_name(task)
     location = store.artifacts(name)
     found = client.get_experiment_by_name(name)
@@ -77,14 +81,15 @@ def experiment_id(client: "MlflowClient", task: str) -> str:
 
 
 def all_runs(client: "MlflowClient", experiment: str) -> "list[Run]":
-    """All runs, the latest first."""
+    """Return all runs of an experiment, the latest first."""
     return list(client.search_runs([experiment], max_results=50_000, order_by=["start_time DESC"]))
 
 
 def log_new(client: "MlflowClient", run: "Run", values: Mapping[str, float]) -> None:
-    """Record those metrics that the run does not hold with this value.
+    """Record the metrics that the run lacks or holds with another value.
 
-    Of two values MLflow shows the later one: these are later than what they replace even where the clock was set back.
+    MLflow shows the later of two values, so a new value gets a later time than the old one, even after the clock was
+    set back.
     """
     new = {name: value for name, value in values.items() if run.data.metrics.get(name) != value}
     if new:
@@ -94,19 +99,19 @@ def log_new(client: "MlflowClient", run: "Run", values: Mapping[str, float]) -> 
 
 
 def terminate(client: "MlflowClient", run: "Run", status: str = "FINISHED") -> None:
-    """End a run now, or where the clock was set back at its start: no duration is negative."""
+    """End a run now, or at its start time if the clock was set back, so that no duration is negative."""
     client.set_terminated(run.info.run_id, status, max(_now(), run.info.start_time))
 
 
 def set_tags(client: "MlflowClient", run: "Run", tags: Mapping[str, str]) -> None:
-    """Set those tags that the run does not have with this value."""
+    """Set the tags that the run lacks or has with another value."""
     for name, value in tags.items():
         if run.data.tags.get(name) != value:
             client.set_tag(run.info.run_id, name, value)
 
 
 def as_metrics(values: Mapping[str, Any], step: int, after: int = 0) -> "list[Metric]":
-    """What `log_batch` takes, measured now or just `after` this millisecond; MLflow stores no infinite ones."""
+    """Return metrics for `log_batch`, timed now but later than `after` (ms); MLflow stores finite values only."""
     from mlflow.entities import Metric
 
     now = max(_now(), after + 1)
@@ -118,5 +123,5 @@ def _now() -> int:
 
 
 def one_line(error: Exception) -> str:
-    """The message, shortened; without passwords, and SQLAlchemy's link to an explanation of its own."""
+    """Return the error's message as one line of at most 200 characters, without passwords and SQLAlchemy's link."""
     return masked(" ".join(str(error).partition("(Background on this error")[0].split()))[:200]

@@ -1,4 +1,4 @@
-"""A Keras model as MLflow keeps it."""
+"""Keras models in MLflow: logging, signatures and requirements."""
 
 import contextlib
 import importlib.metadata
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def log_keras(model: Any) -> str:
-    """Log a Keras model of one input and one output to the active run, with their shapes as its signature.
+    """Log a Keras model with one input and one output to the active run, with their shapes as its signature.
 
     Returns:
-        Its id, which `models:/<id>` loads.
+        The model's id, for loading it as `models:/<id>`.
     """
     import mlflow.keras
 
@@ -25,7 +25,7 @@ def log_keras(model: Any) -> str:
 
 
 def signature_of(*shapes: Sequence[int | None]) -> "ModelSignature":
-    """Signature of float32 arrays: the input's shape, and the output's where it is one, None being any size."""
+    """Return the signature of float32 arrays with the input's and, if given, the output's shape; None is any size."""
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
@@ -35,7 +35,7 @@ def signature_of(*shapes: Sequence[int | None]) -> "ModelSignature":
 
 
 def requirements() -> list[str]:
-    """What a server of the model installs; without it MLflow would load the model to find out, for 10 s."""
+    """Return what a server of the model must install; MLflow would take 10 s to find out by loading the model."""
     installed = []
     for name in ("keras", "numpy", "tensorflow", "tensorflow-cpu", "jax"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

@@ -1,4 +1,4 @@
-"""The report as a run of the task's experiment."""
+"""Logs the report as a run of the task's experiment."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ _REPORT = "report"
 
 
 def log_report(task: str, pages: Sequence[Path]) -> None:
-    """Keep the files of the latest report as artifacts of the experiment's one run `report`, which links the first.
+    """Log the latest report's files as artifacts of the experiment's only `report` run, which links to the first file.
 
     Raises:
         InputError: the tracking store cannot be used.

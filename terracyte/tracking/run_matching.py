@@ -1,4 +1,4 @@
-"""Which of MLflow's runs belongs to which training: decided by tags, status and the curve's end alone."""
+"""Matches MLflow's runs with trainings by their tags, their status and the last epoch of their curve alone."""
 
 import dataclasses
 import math
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Finished:
-    """What DVC holds of one finished training.
+    """DVC's outputs of one finished training.
 
     Attributes:
-        identity: who the run is.
-        title: what its variant shows, in a few words.
+        identity: the training's row and seed.
+        title: description of its variant in a few words.
         curves: `epoch` and the epoch's metrics, one row per epoch.
         summary: metrics of the whole run, such as `best_epoch` and `test_accuracy`.
-        model: the `.keras` file.
-        published: the variant's published score, 0-1; None for none.
+        model: path of the `.keras` file.
+        published: the variant's published score, 0-1; None if there is none.
     """
 
     identity: Identity
@@ -36,28 +36,28 @@ class Finished:
 
 
 def is_of(run: "Run", identity: Identity) -> bool:
-    """Whether it is a run of this training."""
+    """Return whether the run's fingerprint and variant are those of the training."""
     tags = run.data.tags
     return tags.get("fingerprint") == identity.fingerprint and tags.get("variant") == identity.variant
 
 
 def find_finished(runs: "Iterable[Run]", training: Finished) -> "Run | None":
-    """The first finished run of this training whose curve ends alike; another curve is, say, that of older code."""
+    """Return the first finished run of the training with the same last epoch; older code may have given another."""
     ended = (run for run in runs if run.info.status == "FINISHED" and is_of(run, training.identity))
     return next((run for run in ended if _same_last_epoch(run, training.curves)), None)
 
 
 def current_runs(runs: "Iterable[Run]", identity: Identity) -> "list[Run]":
-    """The runs of this training that are marked as current."""
+    """Return the runs of the training that are marked as current."""
     return [run for run in runs if is_of(run, identity) and run.data.tags.get("status") == "current"]
 
 
 def superseded(runs: "Iterable[Run]", current: Mapping[tuple[str, int], str]) -> "list[Run]":
-    """All but the current runs, and but those under way for a training that has no current run yet.
+    """Return all runs except the current ones, and except running ones of trainings without a current run.
 
     Args:
-        runs: of trainings.
-        current: the run's id by variant and seed.
+        runs: runs of trainings.
+        current: ids of the current runs, by variant and seed.
     """
 
     def is_under_way(run: "Run") -> bool:
@@ -68,7 +68,7 @@ def superseded(runs: "Iterable[Run]", current: Mapping[tuple[str, int], str]) ->
 
 
 def _same_last_epoch(run: "Run", curves: pd.DataFrame) -> bool:
-    """Whether the metrics of the curve's last epoch are the run's; files hold six decimals, live runs all."""
+    """Return whether the run's metrics equal those of the curve's last epoch, which files round to six decimals."""
     logged = run.data.metrics
     last = {str(name): value for name, value in curves.iloc[-1].items() if name != "epoch"}
     return all(

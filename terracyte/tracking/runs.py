@@ -1,4 +1,4 @@
-"""Runs of trainings: a live one while training, and reconciliation with DVC's outputs."""
+"""Runs of trainings: live recording while training, and reconciliation with DVC's outputs."""
 
 import dataclasses
 import json
@@ -31,19 +31,19 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-# Where a recorded training ran: in this process, or on a cluster, from which it was recorded afterwards.
+# Where a recorded training ran: in this process, or on a cluster and was recorded afterwards.
 LIVE, CLUSTER = "live", "cluster"
 
-_BATCH = 1000  # metrics per request that MLflow takes at most
-_PAUSE = 20  # after a failed request, in times its duration: a dead server delays a training by a twentieth at most
+_BATCH = 1000  # most metrics that MLflow accepts per request
+_PAUSE = 20  # pause after a failed request, in multiples of its duration: a dead server slows a training by 5 % at most
 
 
 class LiveRun:
-    """The record of a training under way; trouble with MLflow is told once and never stops the training.
+    """The record of a running training; MLflow's errors are reported once and never stop the training.
 
     Args:
-        run: the active one; None where the store could not be used: then nothing is recorded.
-        logged_epochs: those that the run holds.
+        run: the active run; None if the store cannot be used, so that nothing is recorded.
+        logged_epochs: epochs that the run already holds.
     """
 
     def __init__(self, run: "Run | None", logged_epochs: Iterable[int] = ()) -> None:
@@ -53,11 +53,11 @@ class LiveRun:
         self._paused_until = 0.0
 
     def log_epoch(self, epoch: int, values: Mapping[str, float]) -> None:
-        """Record an epoch's metrics; an epoch that the run holds already is passed over.
+        """Record an epoch's metrics, unless the run already holds the epoch.
 
         Args:
-            epoch: from 1 on.
-            values: metric by name.
+            epoch: the epoch's number, counted from 1.
+            values: metrics by name.
         """
         import mlflow
 
@@ -72,11 +72,11 @@ class LiveRun:
         self._attempt(lambda: mlflow.log_metrics(dict(values)))
 
     def log_model(self, model: Any) -> None:
-        """Record a Keras model of one input and one output, with their shapes as its signature."""
+        """Record a Keras model with one input and one output, with their shapes as its signature."""
         self._attempt(lambda: log_keras(model))
 
     def end(self, status: str) -> None:
-        """End the run; one with gaps has FAILED, so that `reconcile` makes a whole one."""
+        """End the run; an incomplete record ends as FAILED, so that `reconcile` creates a complete one."""
         import mlflow
 
         if (run := self.run) is None:
@@ -84,7 +84,7 @@ class LiveRun:
         self._paused_until = 0.0
         ended = status if self._complete else "FAILED"
         self._attempt(lambda: mlflow.end_run(ended))
-        self._attempt(lambda: terminate(mlflow.MlflowClient(), run, ended))  # which minds the clock
+        self._attempt(lambda: terminate(mlflow.MlflowClient(), run, ended))  # fixes the end after a clock change
 
     def _attempt(self, action: Callable[[], object]) -> None:
         start = time.monotonic()
@@ -92,7 +92,7 @@ class LiveRun:
             return
         try:
             action()
-        # whatever store, network or disk throw: the training is worth more than its record
+        # any error of store, network or disk: the training is worth more than its record
         except Exception as error:
             if self._complete:
                 message = f"warning: MLflow failed ({one_line(error)}); training goes on, the report records it"
@@ -106,14 +106,14 @@ class LiveRun:
 def training_run(
     identity: Identity, title: str, record: str = LIVE, *, required: bool = True, status: str = "FINISHED"
 ) -> Iterator[LiveRun]:
-    """Record a training while it runs; a training that was killed goes on under the same run.
+    """Record a training while it runs; a training resumed after a kill continues the same run.
 
     Args:
-        identity: who the run is; `metrics/<task>/balance.json` describes its data.
-        title: what its variant shows, in a few words.
+        identity: the training's row and seed; `metrics/<task>/balance.json` describes its data.
+        title: description of its variant in a few words.
         record: `LIVE`, or `CLUSTER` for a training that ended elsewhere.
-        required: whether a store that cannot be used is an error; else it is told, and the report makes the run.
-        status: of the run after the block: "RUNNING" where another process goes on with it.
+        required: whether an unusable store is an error; otherwise a warning is printed, and `report` creates the run.
+        status: status of the run after the block: "RUNNING" if another process continues it.
 
     Raises:
         InputError: the tracking store cannot be used, and is required.
@@ -143,14 +143,14 @@ def _begin(identity: Identity, title: str, record: str) -> LiveRun:
         tags = {"record": record, "code": code_hash(*TRAINING), "mlflow.note.content": title, **git.tags()}
         _describe(client, run_id, identity, tags)
         logged = [metric.step for metric in client.get_metric_history(run_id, "loss")]
-        # the fluent interface from here on: only it measures the machine beside the run
-        logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL)  # its warnings say what ours say
+        # from here on MLflow's fluent API: only it records system metrics during the run
+        logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL)  # its warnings repeat ours
         mlflow.start_run(run_id, log_system_metrics=record == LIVE)
     return LiveRun(run, logged)
 
 
 def has_finished(row: Row) -> bool:
-    """Whether the present code has trained all seeds of the row before, as far as the store knows.
+    """Return whether the store has a finished run by the current training code for each of the row's seeds.
 
     Raises:
         InputError: the tracking store cannot be used.
@@ -163,7 +163,7 @@ def has_finished(row: Row) -> bool:
 
 
 def check(task: str) -> None:
-    """Refuse a store that cannot take a training's record, before hours go into the training.
+    """Check that the store can record a training of the task, before hours are spent on the training.
 
     Raises:
         InputError: the tracking store cannot be used.
@@ -173,17 +173,17 @@ def check(task: str) -> None:
 
 
 def reconcile(task: str, finished: Sequence[Finished]) -> dict[tuple[str, int], str]:
-    """Let the task's experiment hold exactly one current run per finished training; twice changes nothing.
+    """Make the task's experiment hold exactly one current run per finished training; idempotent.
 
-    A run that the store lacks (fresh clone, training done elsewhere, wiped store) is made from DVC's outputs.
-    Test scores are added where they are missing or others. All other runs become `status: superseded`, except
-    one that is under way for a variant and seed that `finished` lacks.
+    A run that the store lacks (fresh clone, training done elsewhere, wiped store) is created from DVC's outputs.
+    Test scores are added where they are missing or differ. All other runs become `status: superseded`, except
+    runs in progress for a variant and seed that `finished` lacks.
 
     Returns:
-        The run of each (variant, seed).
+        The id of the current run of each (variant, seed).
 
     Raises:
-        InputError: the tracking store cannot be used.
+        InputError: the tracking store cannot be used, or a model is missing from which a run must be created.
     """
     with connected() as client:
         experiment = experiment_id(client, task)
@@ -191,7 +191,7 @@ def reconcile(task: str, finished: Sequence[Finished]) -> dict[tuple[str, int], 
         current = {}
         for each in finished:
             run = run_matching.find_finished(runs, each) or _rebuild(client, experiment, each)
-            # by these tags the UI's searches find a training
+            # the UI's searches find trainings by these tags
             published = "no" if each.published is None else str(each.published)
             set_tags(client, run, {"status": "current", "published": published, "mlflow.note.content": each.title})
             log_new(client, run, each.summary)
@@ -202,9 +202,9 @@ def reconcile(task: str, finished: Sequence[Finished]) -> dict[tuple[str, int], 
 
 
 def _unfinished_run(client: "MlflowClient", experiment: str, identity: Identity) -> "Run | None":
-    """The run of a killed training; a finished one, which is trained again by force, becomes superseded."""
+    """Return the run of a killed training, or None; other current runs (as of a forced repeat) become superseded."""
     current = run_matching.current_runs(all_runs(client, experiment), identity)
-    # by the code that trains, too, as its checkpoints are: other code begins anew
+    # the training code must be the same, too, as for checkpoints: other code starts over
     code = code_hash(*TRAINING)
     started = [run for run in current if run.info.status != "FINISHED" and run.data.tags.get("code") == code][:1]
     for run in current:
@@ -218,7 +218,7 @@ def _new_run(client: "MlflowClient", experiment: str, identity: Identity) -> "Ru
 
 
 def _rebuild(client: "MlflowClient", experiment: str, each: Finished) -> "Run":
-    """Make a finished run from DVC's outputs."""
+    """Create a finished run from DVC's outputs."""
     if not each.model.exists():
         why = f"run `dvc pull`, or `dvc repro train@{each.identity.variant}`"
         raise InputError(f"{each.model} is missing, as in a fresh clone: {why}")
@@ -238,7 +238,7 @@ def _rebuild(client: "MlflowClient", experiment: str, each: Finished) -> "Run":
 
 
 def _describe(client: "MlflowClient", run_id: str, identity: Identity, tags: Mapping[str, str]) -> None:
-    """Record what was trained on what; a second time changes nothing."""
+    """Record the configuration, tags and data set of a training; idempotent."""
     from mlflow.entities import DatasetInput, InputTag, Param, RunTag
 
     config = {**dataclasses.asdict(identity.config), "seed": identity.seed}
@@ -266,7 +266,7 @@ def _dataset(identity: Identity) -> Any:
     splits = files.read_json(paths.balance(identity.task), {"splits": dict})["splits"]
     return Dataset(
         name=identity.task,
-        digest=identity.row.data_hash[:36],  # as long as MLflow takes it
+        digest=identity.row.data_hash[:36],  # the longest digest that MLflow accepts
         source_type="local",
         source=json.dumps({"uri": str(paths.balance_manifest(identity.task))}),
         profile=json.dumps(splits),

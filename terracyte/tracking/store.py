@@ -1,4 +1,4 @@
-"""Where MLflow keeps its record: a SQLite database of the project, or the server that MLFLOW_TRACKING_URI names."""
+"""MLflow's tracking store: a SQLite database of the project, or the store that MLFLOW_TRACKING_URI names."""
 
 import fcntl
 import importlib.metadata
@@ -17,34 +17,34 @@ import psutil
 from terracyte.core import files, paths
 from terracyte.core.errors import InputError
 
-SERVER = "MLFLOW_TRACKING_URI"  # the variable by which users choose a store of their own
+SERVER = "MLFLOW_TRACKING_URI"  # environment variable by which users choose their own store
 
-_LONGEST_WAIT = 120  # seconds for the database to be free
-_SILENT_WAIT = 5  # of these, seconds before the user is told
+_LONGEST_WAIT = 120  # seconds to wait for a locked database
+_SILENT_WAIT = 5  # the first of these seconds, before the user is told
 
 
 def uri() -> str:
-    """MLflow's tracking URI."""
+    """Return MLflow's tracking URI."""
     return os.environ.get(SERVER) or _address(database())
 
 
 def _address(file: Path) -> str:
-    """A database file as SQLAlchemy reads it: it takes `%20` for a blank, and `?` for the path's end."""
+    """Return a database file's SQLAlchemy URL, in which `%` and `?` are escaped, as they have a meaning there."""
     return f"sqlite:///{file.resolve()}".replace("%", "%25").replace("?", "%3F")
 
 
 def is_server() -> bool:
-    """True where the user named a store of their own."""
+    """Return whether the user named their own store."""
     return bool(os.environ.get(SERVER))
 
 
 def database() -> Path:
-    """The project's own database."""
+    """Return the path of the project's own database."""
     return paths.mlflow() / "mlflow.db"
 
 
 def experiment_name(task: str) -> str:
-    """MLflow's experiment of a task: `blood` in the project's root, `real/blood` in its folder `real`.
+    """Return the name of a task's MLflow experiment: `blood` in the project's root, `real/blood` in folder `real`.
 
     Raises:
         InputError: the working directory lies outside the project.
@@ -53,7 +53,7 @@ def experiment_name(task: str) -> str:
 
 
 def model_name(task: str) -> str:
-    """The registered model of a task, without the slash, which MLflow refuses in it: `terracyte-real-blood`.
+    """Return the name of a task's registered model, such as `terracyte-real-blood`; MLflow refuses slashes in it.
 
     Raises:
         InputError: the working directory lies outside the project.
@@ -62,17 +62,17 @@ def model_name(task: str) -> str:
 
 
 def artifacts(experiment: str) -> str | None:
-    """Where an experiment's artifacts lie; None leaves it to the user's server."""
+    """Return the URI of an experiment's artifacts; None leaves the choice to the user's server."""
     return None if is_server() else (paths.mlflow() / "artifacts" / experiment).resolve().as_uri()
 
 
 def prepare() -> None:
-    """Make the project's database where it is missing or older than MLflow; wait for it where it is in use.
+    """Create the project's database, or migrate it if another version of MLflow made it; wait while it is in use.
 
-    Safe where several processes start at once: MLflow alone fails then. Takes about 10 s the first time.
+    Safe if several processes start at once, where MLflow by itself fails. Takes about 10 s the first time.
 
     Raises:
-        InputError: the database cannot be made or used.
+        InputError: the database cannot be created, migrated or used.
     """
     if is_server():
         return
@@ -91,7 +91,7 @@ def prepare() -> None:
 
 @contextmanager
 def locked() -> Iterator[None]:
-    """Let one process of this machine through at a time."""
+    """Let only one process of this machine at a time run the block."""
     paths.mlflow().mkdir(parents=True, exist_ok=True)
     file = paths.mlflow() / "lock"
     with file.open("w") as stream:
@@ -114,14 +114,14 @@ def _lock_within(stream: IO[str], seconds: float) -> bool:
 
 
 def advice() -> str:
-    """What to do about a store that cannot be used; nothing that loses a record."""
+    """Return what to do about an unusable store; none of the steps loses a record."""
     if is_server():
         return f"start the server, correct the address (docs/team.md), or unset {SERVER}"
     return f"see whether the disk is full; a database that is broken can be renamed ({database()}): a new one is made"
 
 
 def in_use() -> InputError:
-    """The error where another process has locked the database for too long."""
+    """Return the error for a database that another process has locked for too long."""
     return InputError(
         f"MLflow's database {database()} is locked by {_users(database())}: end it or wait, then run this again"
     )
@@ -131,14 +131,14 @@ def _migrate(file: Path) -> None:
     command = [sys.executable, "-m", "mlflow", "db", "upgrade", _address(file)]
     result = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if result.returncode:
-        # below it SQLAlchemy links an explanation
+        # the error message ends where SQLAlchemy links an explanation
         said = result.stderr.partition("(Background on this error")[0].strip().splitlines()
         problem = said[-1] if said else f"it ended with {result.returncode}, without a word"
         raise InputError(f"{database()} cannot be made or migrated ({problem}): {advice()}")
 
 
 def _wait_until_writable() -> None:
-    """Wait for other writers, and let readers and a writer work at once from here on (a mode kept in the file)."""
+    """Wait for other writers, then set WAL mode (kept in the file), in which readers and a writer work concurrently."""
     try:
         with closing(sqlite3.connect(database(), timeout=_SILENT_WAIT, isolation_level=None)) as connection:
             try:
@@ -162,12 +162,12 @@ def _wait_until_writable() -> None:
 
 
 def is_busy(error: Exception) -> bool:
-    """Whether another process has locked the database."""
+    """Return whether the error means that another process has locked the database."""
     return "database is locked" in str(error)
 
 
 def _users(file: Path) -> str:
-    """The other processes that have the file open, among them the one that has locked it."""
+    """Name the other processes that have the file open, which include the one that has locked it."""
     wanted, found = str(file.resolve()), []
     for process in psutil.process_iter():
         with suppress(psutil.Error):

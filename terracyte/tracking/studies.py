@@ -1,4 +1,4 @@
-"""Searches as runs, their trials nested in them."""
+"""Logs searches as runs, with their trials as nested runs."""
 
 import json
 from collections.abc import Mapping
@@ -11,11 +11,13 @@ if TYPE_CHECKING:
 
 
 def log_study(task: str, outcome: Mapping[str, Any]) -> None:
-    """Keep a search as a run of the task's experiment, its trials as nested ones; twice changes nothing.
+    """Log a search as a run of the task's experiment, and its trials as nested runs; idempotent.
+
+    Other searches become `status: superseded`.
 
     Args:
-        task: whose.
-        outcome: see `search.search`; one without trials is passed over. Other searches become `status: superseded`.
+        task: the task that was tuned.
+        outcome: the return value of `search.search`; if it has no trials, nothing is logged.
 
     Raises:
         InputError: the tracking store cannot be used.
@@ -25,7 +27,7 @@ def log_study(task: str, outcome: Mapping[str, Any]) -> None:
     with connected() as client:
         experiment = experiment_id(client, task)
         known = [run for run in all_runs(client, experiment) if "study" in run.data.tags]
-        # without trials during whose record a store or a process went away
+        # trials whose recording was interrupted by a lost store or process; they are logged again
         halves = [run for run in known if "trial" in run.data.tags and run.info.status == "RUNNING"]
         ours = [run for run in known if run.data.tags["study"] == outcome["study"] and run not in halves]
         for run in known:

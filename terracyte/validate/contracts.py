@@ -1,7 +1,7 @@
-"""The data's contracts, as sentences about the rows of small tables; `expectations` judges them.
+"""The data contracts: expectations on the rows of small tables, which the module `expectations` checks.
 
-The tables are made one after the other, since a later one can be computed only where the earlier ones hold:
-files (one row per .npy), images (the manifest), classes (one row per scored class).
+The tables are made one after the other, since a later one can be computed only if the earlier ones keep
+their contracts: files (one row per .npy), images (the manifest), classes (one row per scored class).
 """
 
 import dataclasses
@@ -26,9 +26,9 @@ class Expected:
 
     Attributes:
         sentence: the expectation in words, unique within its table.
-        kind: name of a class of `great_expectations.expectations`.
-        arguments: its arguments: the column or columns, and what to expect of them.
-        advice: what to do where it does not hold; None where that is recorded only.
+        kind: the name of a class of `great_expectations.expectations`.
+        arguments: the arguments of that class: the column or columns, and what to expect of them.
+        advice: what to do if the expectation fails, which is fatal; None if a failure is only recorded.
     """
 
     sentence: str
@@ -43,14 +43,14 @@ class Expected:
 
     @property
     def columns(self) -> list[str]:
-        """The columns it reads."""
+        """The columns that the expectation reads."""
         given = self.arguments
         return given.get("column_list") or [given[key] for key in ("column", "column_A", "column_B") if key in given]
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Rows, the column whose value names a row to a person, and what is expected of them."""
+    """Rows, the column (`key`) that identifies a row to a reader, and the contracts on the rows."""
 
     name: str
     key: str
@@ -59,7 +59,7 @@ class Table:
 
 
 def raw_tables(task: Task, manifest: pd.DataFrame, settings: Validate) -> Iterator[Table]:
-    """Tables of the raw form: its files, its images, its classes; each is made when it is asked for, see above.
+    """Yield the tables of the raw form: files, images, classes; each is made only when the iterator reaches it.
 
     Raises:
         InputError: a file is missing or broken.
@@ -75,7 +75,7 @@ def raw_tables(task: Task, manifest: pd.DataFrame, settings: Validate) -> Iterat
 
 
 def cleaned_tables(task: Task, cleaned: pd.DataFrame, reasons: Sequence[str], settings: Validate) -> Iterator[Table]:
-    """Tables of a cleaned manifest: dropped and kept images, classes of the kept ones."""
+    """Yield the tables of a cleaned manifest: dropped images, kept images, classes of the kept images."""
     kept, dropped = cleaned[cleaned["keep"]], cleaned[~cleaned["keep"]]
     defect = "this is a defect of terracyte/clean/decide.py: report it"
     yield Table(
@@ -94,9 +94,10 @@ def cleaned_tables(task: Task, cleaned: pd.DataFrame, reasons: Sequence[str], se
 
 
 def _files(task: Task, manifest: pd.DataFrame) -> Table:
-    """One row per array: number of entries, shape of an entry, type; the largest mean or deviation of an image's greys.
+    """Describe each array in a row: number of entries, their shape, dtype; largest mean or deviation of images' greys.
 
-    Both are at most 1 where pixels are; a few bright dots on black have a mean below 1, and a deviation above.
+    Both are at most 1 if pixels lie in 0-1. The mean alone would not do: of a few bright dots on black it is below 1,
+    too, but their deviation is above 1.
     """
     largest = manifest[["brightness", "contrast"]].max().max()
     rows = [_describe_file(paths.images(task.name), task.image_shape) | {"brightest": largest}]
@@ -180,7 +181,7 @@ def _repeats(task: Task, settings: Validate) -> list[Expected]:
 
 def _count_repeats(task: Task, manifest: pd.DataFrame) -> pd.DataFrame:
     """Add to each row how often its image content occurs, under how many targets, in how many given splits, and how
-    often its mask does."""
+    often its mask occurs."""
     contents = manifest.groupby("content_hash")
     target = "mask_hash" if task.dense else "label"
     columns: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Judges the data's contracts with Great Expectations; the only module that imports it."""
+"""Check the data contracts with Great Expectations; the only module that imports it."""
 
 import functools
 import html
@@ -37,10 +37,10 @@ i::before {{ font-style: normal }} .fa-check-circle::before {{ content: "✓"; c
 
 
 def validate_raw(task: Task, manifest: pd.DataFrame, settings: Validate) -> dict[str, Any]:
-    """Judge the raw form of a task: its `.npy` files and its manifest.
+    """Check the raw form of a task: its `.npy` files and its manifest.
 
     Returns:
-        A summary without clocks and paths: `suite`, `rows`, `success` (of all), and per expectation its `table`,
+        A summary without times or paths: `suite`, `rows`, `success` (of all), and `expectations`, each with `table`,
         `name`, `severity` (fatal or recorded), `column`, `success`, `rows`, `unexpected_count`,
         `unexpected_percent` and the first `examples` (`row`: name of the image, file or class; `value`).
 
@@ -51,13 +51,13 @@ def validate_raw(task: Task, manifest: pd.DataFrame, settings: Validate) -> dict
 
 
 def validate_cleaned(task: Task, cleaned: pd.DataFrame, reasons: Sequence[str], settings: Validate) -> dict[str, Any]:
-    """Judge a cleaned manifest; returns and raises as `validate_raw` does.
+    """Check a cleaned manifest; return and raise as `validate_raw` does.
 
     Args:
-        task: whose images they are.
+        task: the task that the images belong to.
         cleaned: the raw manifest with `keep` and `reason`.
         reasons: all reasons for which an image may be dropped.
-        settings: bounds of what is recorded.
+        settings: the bounds of the expectations whose failures are only recorded.
     """
     tables = contracts.cleaned_tables(task, cleaned, reasons, settings)
     return _validate(task.name, "cleaned", len(cleaned), tables)
@@ -114,7 +114,7 @@ def _refusal(table: Table, outcomes: Iterable[Mapping[str, Any]]) -> str | None:
 
 
 def _context() -> Any:
-    # half of the import: plots of one expectation, tests of distributions, databases
+    # half of the import time, for what is not used: plots of one expectation, tests of distributions, databases
     with quiet.importing_less(absent=["sqlalchemy"], empty=["altair", "scipy.stats"]):
         import great_expectations as gx
         from great_expectations.data_context.types.base import ProgressBarsConfig
@@ -128,7 +128,7 @@ def _context() -> Any:
 
 
 def _run(context: Any, table: Table) -> Any:
-    """Great Expectations' result for a table."""
+    """Return Great Expectations' result for a table."""
     import great_expectations as gx
 
     source = context.data_sources.add_pandas(table.name)
@@ -175,20 +175,20 @@ def _outcome(table: Table, contract: Expected, found: Mapping[str, Any]) -> dict
 
 
 def _value(values: list[Any]) -> Any:
-    """The value of one column, or the list of those of several, as JSON has them."""
+    """Return the value of one column, or the list of the values of several, in types that JSON can hold."""
     plain = [value.item() if isinstance(value, np.generic) else value for value in values]
     return plain[0] if len(plain) == 1 else plain
 
 
 def _render(result: Any) -> list[str]:
-    """Great Expectations' own HTML of a result, section by section, without the frame of its pages."""
+    """Return Great Expectations' own HTML of a result, one string per section, without the frame of its pages."""
     from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
 
-    # names of files may hold HTML; Great Expectations writes values as they are
+    # file names may hold HTML, and Great Expectations does not escape values
     for each in result.results:
         each.result = _escaped(each.result)
     document = ValidationResultsPageRenderer().render(result)
-    _, *sections = document.sections  # the first one repeats clocks and counts
+    _, *sections = document.sections  # the first section repeats times and counts
     return [
         _section_view().render({"section": section.to_json_dict(), "section_loop": {"index": number}})
         for number, section in enumerate(sections)
@@ -197,14 +197,14 @@ def _render(result: Any) -> list[str]:
 
 @functools.cache
 def _section_view() -> Any:
-    """Great Expectations' view; made once, since it compiles its templates anew each time: a fifth of the time."""
+    """Return Great Expectations' view, made once: each new view compiles its templates again, a fifth of the time."""
     from great_expectations.render.view.view import DefaultJinjaSectionView
 
     return DefaultJinjaSectionView()
 
 
 def _escaped(value: Any) -> Any:
-    """The same lists and mappings with every text fit for HTML."""
+    """Return the same lists and mappings with every string escaped for HTML."""
     if isinstance(value, str):
         return html.escape(value)
     if isinstance(value, Mapping):

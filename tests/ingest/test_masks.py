@@ -202,6 +202,14 @@ def test_declarations_that_cannot_be_meant_are_refused(refused: Any, declared: d
     assert expected in refused(**declared)
 
 
+@pytest.mark.parametrize(("mode", "suffix"), [("LA", ".png"), ("I;16B", ".tif")])
+def test_grey_masks_of_any_depth_have_no_colours(refused: Any, mode: str, suffix: str) -> None:
+    write(stripes(0, 1, 2, 3))
+    Path("terrain/masks/a.png").unlink()
+    Image.new(mode, (SIZE, SIZE)).save(f"terrain/masks/a{suffix}")
+    assert f"terrain/masks/a{suffix} is grey, and 'mask_values'" in refused(mask_values=COLOURS, snap_masks=True)
+
+
 def turned(orientation: int) -> Image.Exif:
     exif = Image.Exif()
     exif[0x0112] = orientation

@@ -1,4 +1,4 @@
-"""Drawing on arrays: signed distances of shapes, their antialiased coverage, smooth noise.
+"""Drawing on arrays: signed distances to shapes, their antialiased coverage, smooth noise.
 
 Coordinates and lengths are in pixels. A distance is negative inside a shape. Fields are (h, w) float32,
 images (h, w, c) float32 in 0-255.
@@ -19,19 +19,19 @@ Point = tuple[float, float]
 
 @functools.cache
 def grid(height: int, width: int) -> tuple[Field, Field]:
-    """Row and column of each pixel's centre."""
+    """Return the row and the column of each pixel's centre, read-only."""
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     rows.flags.writeable = columns.flags.writeable = False
     return rows, columns
 
 
 def pick(rng: Generator, bounds: Range) -> float:
-    """A number drawn evenly from a range."""
+    """Draw a number uniformly from a range."""
     return float(rng.uniform(*bounds))
 
 
 def around(centre: Point, angle: float, distance: float) -> Point:
-    """The point at this distance in this direction (radians) from `centre`."""
+    """Return the point at `distance` from `centre` in direction `angle` (radians)."""
     return centre[0] + distance * float(np.sin(angle)), centre[1] + distance * float(np.cos(angle))
 
 
@@ -42,7 +42,7 @@ def noise(rng: Generator, shape: tuple[int, int], scale: float) -> Field:
 
 
 def ellipse(shape: tuple[int, int], centre: Point, radii: tuple[float, float], angle: float = 0.0) -> Field:
-    """Distance of an ellipse whose first axis points in direction `angle` (exact on a circle, near on others)."""
+    """Return the distance to an ellipse with its first axis at `angle` (exact for circles, else approximate)."""
     rows, columns = grid(*shape)
     down, right = rows - centre[0], columns - centre[1]
     along = right * np.cos(angle) + down * np.sin(angle)
@@ -54,7 +54,7 @@ def ellipse(shape: tuple[int, int], centre: Point, radii: tuple[float, float], a
 def wobbly(
     rng: Generator, shape: tuple[int, int], centre: Point, radius: float, wobble: float, stretch: float = 1.0
 ) -> Field:
-    """Distance of a rounded blob: a stretched circle whose radius waves by about `wobble` of itself."""
+    """Return the distance to a rounded blob: a stretched circle whose radius varies by about the fraction `wobble`."""
     rows, columns = grid(*shape)
     down, right = rows - centre[0], columns - centre[1]
     angle = np.arctan2(down, right)
@@ -67,7 +67,7 @@ def wobbly(
 
 
 def capsule(shape: tuple[int, int], start: Point, end: Point, radius: float) -> Field:
-    """Distance of a straight stroke with round ends."""
+    """Return the distance to a straight stroke with round ends."""
     rows, columns = grid(*shape)
     down, right = end[0] - start[0], end[1] - start[1]
     length_squared = max(down * down + right * right, 1e-6)
@@ -77,7 +77,7 @@ def capsule(shape: tuple[int, int], start: Point, end: Point, radius: float) -> 
 
 
 def polygon(shape: tuple[int, int], corners: Sequence[Point]) -> Field:
-    """Distance of a convex polygon whose corners go round clockwise on the screen."""
+    """Return the distance to a convex polygon whose corners are in clockwise order on the screen."""
     rows, columns = grid(*shape)
     distance = np.full(shape, -np.inf, np.float32)
     for (y, x), (next_y, next_x) in zip(corners, [*corners[1:], corners[0]], strict=True):
@@ -88,22 +88,22 @@ def polygon(shape: tuple[int, int], corners: Sequence[Point]) -> Field:
 
 
 def union(distances: Sequence[Field], softness: float = 1.0) -> Field:
-    """Distance of shapes melted together over about `softness` pixels."""
+    """Return the distance to the union of shapes, blended smoothly over about `softness` pixels."""
     total = np.sum([np.exp(-np.clip(distance, -60, 60) / softness) for distance in distances], axis=0)
     return np.asarray(-softness * np.log(total + 1e-30), np.float32)
 
 
 def coverage(distance: Field, softness: float = 1.0) -> Field:
-    """Share of each pixel that the shape covers, 0-1; its edge is `softness` pixels wide."""
+    """Return the share of each pixel that the shape covers, 0-1; the shape's edge is `softness` pixels wide."""
     return np.asarray(np.clip(0.5 - distance / softness, 0, 1), np.float32)
 
 
 def paint(image: NDArray[np.float32], covered: Field | float, colour: ArrayLike) -> None:
-    """Lay `colour` (c values, or an image) over `image` in place, as opaque as `covered` (0-1) says."""
+    """Blend `colour` (c values, or an image) into `image` in place with the opacity `covered` (0-1)."""
     opacity = np.asarray(covered, np.float32)[..., None]
     image += opacity * (np.asarray(colour, np.float32) - image)
 
 
 def to_bytes(image: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Round to 0-255."""
+    """Round to uint8 and clip to 0-255."""
     return np.asarray(np.clip(np.rint(image), 0, 255), np.uint8)

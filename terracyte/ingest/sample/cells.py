@@ -1,7 +1,7 @@
-"""Blood cells under Wright-Giemsa stain: what tells the classes apart is data, and one function draws it.
+"""Blood cells under Wright-Giemsa stain: one function draws all classes, which differ only in the data `ANATOMIES`.
 
 Proportions and colours follow photographs of the PBC set (Acevedo et al. 2020, doi 10.1016/j.dib.2020.105474)
-at 96 px; ranges overlap as they do there.
+at 96 px; the ranges of the classes overlap as in these photographs.
 """
 
 import dataclasses
@@ -34,10 +34,10 @@ class Granules:
     """Grains in the cytoplasm.
 
     Attributes:
-        colour: of a grain, 0-255.
-        grain: size in pixels.
-        density: share of the cytoplasm that they cover.
-        over_nucleus: opacity of those that lie over the nucleus.
+        colour: colour of a grain, 0-255.
+        grain: size of a grain in pixels.
+        density: share of the cytoplasm that the grains cover.
+        over_nucleus: opacity of the grains that lie over the nucleus.
     """
 
     colour: Colour
@@ -51,17 +51,17 @@ class Anatomy:
     """What a class of cells looks like; each cell draws its own values from the ranges.
 
     Attributes:
-        radius: of the cell, in pixels.
-        wobble: waviness of its outline, relative to the radius.
-        ragged: amplitude of the fine roughness of its outline, in pixels.
-        cytoplasm: two colours; a cell lies somewhere between.
-        nuclei: shapes of the nucleus (names of `NUCLEI`) and their odds; empty for no nucleus.
-        nucleus: its radius relative to the cell's.
-        offset: of the nucleus from the middle, relative to the room that it has.
+        radius: radius of the cell, in pixels.
+        wobble: waviness of the cell's outline, relative to the radius.
+        ragged: amplitude of the fine roughness of the cell's outline, in pixels.
+        cytoplasm: the palest and the darkest colour; a cell's colour lies between them.
+        nuclei: shapes of the nucleus (names of `NUCLEI`) and their probabilities; empty for no nucleus.
+        nucleus: radius of the nucleus, relative to the cell's radius.
+        offset: distance of the nucleus from the cell's centre, relative to the largest that keeps it inside the cell.
         chromatin: colour of the nucleus.
-        mottle: strength of its lighter meshes, 0-1.
-        vacuoles: number of pale bubbles.
-        granules: in the order in which they are drawn.
+        mottle: strength of the lighter mottles in the nucleus, 0-1.
+        vacuoles: least and greatest number of pale bubbles.
+        granules: kinds of granules, in the order in which they are drawn.
     """
 
     radius: Range
@@ -135,7 +135,7 @@ ANATOMIES: dict[str, Anatomy] = {
 
 
 def draw(rng: Generator, name: str, bluish: bool) -> NDArray[np.uint8]:
-    """A photograph (96, 96, 3) with a cell of class `name` in its middle, on a cream or a bluish slide."""
+    """Draw a photograph (96, 96, 3) with a cell of class `name` in its middle, on a cream or a bluish slide."""
     anatomy = ANATOMIES[name]
     colours = smear.stain(rng, bluish)
     radius = pick(rng, anatomy.radius)
@@ -170,7 +170,7 @@ def _draw_vacuoles(rng: Generator, body: NDArray[np.float32], anatomy: Anatomy, 
 
 
 def _draw_nucleus(rng: Generator, body: NDArray[np.float32], anatomy: Anatomy, centre: Point, radius: float) -> Field:
-    """Paint the nucleus, if there is one; returns its coverage."""
+    """Paint the nucleus, if there is one, and return its coverage."""
     if not anatomy.nuclei:
         return np.zeros(SHAPE, np.float32)
     size = pick(rng, anatomy.nucleus)

@@ -1,4 +1,4 @@
-"""The blood sample: how many cells of each class, and which planted defects."""
+"""Recipe and plan of the blood sample: the number of cells of each class, and the planted defects."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from terracyte.params.schema import check_keys, number
 CLASSES = tuple(cells.ANATOMIES)
 IMAGE_SHAPE = (*SHAPE, 3)
 
-# In the original data the second joke occurs under one label only.
+# In the original data the second joke picture occurs under one label only.
 _SINGLE_LABEL = CLASSES.index("monocyte")
 
 
@@ -25,7 +25,7 @@ class PlantedCells(Planted):
     """Defects of the blood sample.
 
     Attributes:
-        repeated_image: copies of a joke picture under all labels.
+        repeated_image: copies of a joke picture, whose labels cycle through the classes.
         repeated_image_one_label: copies of another joke picture, all under one label.
     """
 
@@ -38,8 +38,8 @@ class Recipe:
     """Recipe of the blood sample.
 
     Attributes:
-        seed: another one gives other pictures.
-        cells: number of genuine cells by class.
+        seed: random seed; another seed gives other pictures.
+        cells: number of genuine cells of each class.
         bluish: share of the genuine cells that lie on a bluish slide, which is no defect.
         planted: numbers of defects.
     """
@@ -51,10 +51,10 @@ class Recipe:
 
 
 def plan(recipe: Recipe, file: str) -> list[Entry]:
-    """Plan the pictures of a recipe that was read from `file`, in their order.
+    """Plan the pictures of a recipe, in the order of the sample; `file` names the recipe in messages.
 
     Raises:
-        InputError: the recipe names other classes than the drawn ones, or more copies than genuine cells.
+        InputError: the recipe's classes are not the drawn ones, or it asks for more copies than genuine cells.
     """
     check_keys(recipe.cells, CLASSES, "cells", file)
     if absent := [name for name in CLASSES if name not in recipe.cells]:
@@ -73,7 +73,7 @@ def plan(recipe: Recipe, file: str) -> list[Entry]:
 
 
 def unlabelled(recipe: Recipe, file: str) -> list[Entry]:
-    """Nothing: the challenge asks for code, and shows no cells without labels."""
+    """Return an empty plan: the challenge asks for code, and publishes no cells without labels."""
     return []
 
 

@@ -1,4 +1,4 @@
-"""Defects to plant: joke pictures, an alien, pictures of something else, altered copies."""
+"""Defects to plant: joke pictures, an alien, off-distribution pictures, altered copies."""
 
 from collections.abc import Callable
 from typing import Any
@@ -34,7 +34,7 @@ def _paint_layers(shape: Shape, ground: Any, layers: list[tuple[Field, Any]]) ->
 
 
 def smiley(shape: Shape) -> Image:
-    """A yellow face with sunglasses, (h, w, 3)."""
+    """Draw a yellow face with sunglasses, (h, w, 3)."""
     y, x = shape[0] / 2, shape[1] / 2
     lenses = [capsule(shape, (y - 9, x + side * 15 - 5), (y - 9, x + side * 15 + 5), 7) for side in (-1, 1)]
     mouth = np.maximum(np.abs(ellipse(shape, (y + 4, x), (20, 20))) - 2, -grid(*shape)[0] + y + 12)
@@ -48,7 +48,7 @@ def smiley(shape: Shape) -> Image:
 
 
 def duck(shape: Shape) -> Image:
-    """A rubber duck in the bath, (h, w, 3)."""
+    """Draw a rubber duck in the bath, (h, w, 3)."""
     y, x = shape[0] / 2, shape[1] / 2
     layers = [
         (ellipse(shape, (y + 16, x + 4), (32, 19)), (247, 208, 48)),
@@ -65,7 +65,7 @@ JOKES: tuple[Callable[[Shape], Image], ...] = (smiley, duck)
 
 
 def add_alien(image: Image) -> Image:
-    """An alien drawn over the middle of a grey picture (h, w, 1), always at the same place."""
+    """Draw an alien over the middle of a grey picture (h, w, 1), always at the same place."""
     shape = (image.shape[0], image.shape[1])
     y, x = shape[0] / 2, shape[1] / 2
     eyes = [ellipse(shape, (y - 13, x + side * 5), (4.5, 2.5), side * -0.7) for side in (-1, 1)]
@@ -105,12 +105,12 @@ def _sky(rng: Generator, shape: Shape) -> NDArray[np.float32]:
 
 
 def _static(rng: Generator, shape: Shape) -> NDArray[np.float32]:
-    """A detector that saw nothing but noise."""
+    """Uniform noise, as from a detector without a signal."""
     return rng.uniform(0, 255, (*shape, 3)).astype(np.float32)
 
 
 def _black_frame(rng: Generator, shape: Shape) -> NDArray[np.float32]:
-    """A closed shutter."""
+    """All black, as with a closed shutter."""
     return np.zeros((*shape, 3), np.float32)
 
 
@@ -121,12 +121,12 @@ def _overexposed(rng: Generator, shape: Shape) -> NDArray[np.float32]:
 def _test_bars(rng: Generator, shape: Shape) -> NDArray[np.float32]:
     """Television test bars: white, yellow, cyan, green, magenta, red, blue, black."""
     bar = (grid(*shape)[1] * 8 // shape[1]).astype(np.int64)
-    bits = np.stack([bar // 2 % 2, bar // 4, bar % 2], axis=-1)  # red, green and blue, 1 being off
+    bits = np.stack([bar // 2 % 2, bar // 4, bar % 2], axis=-1)  # red, green and blue; 1 means off
     return np.asarray(235 * (1 - bits), np.float32)
 
 
 def _house(rng: Generator, shape: Shape) -> NDArray[np.float32]:
-    """A child's drawing."""
+    """A house as in a child's drawing."""
     y, x = shape[0] / 2, shape[1] / 2
     walls = polygon(shape, [(y, x - 20), (y, x + 20), (y + 26, x + 20), (y + 26, x - 20)])
     roof = polygon(shape, [(y, x - 25), (y - 22, x), (y, x + 25)])
@@ -149,18 +149,18 @@ ODDITIES: tuple[Callable[[Generator, Shape], NDArray[np.float32]], ...] = (
 
 
 def oddity(rng: Generator, number: int, shape: tuple[int, int, int]) -> Image:
-    """Picture number `number` of `ODDITIES`, (h, w, c) with c 1 or 3."""
+    """Draw picture `number` of `ODDITIES`, (h, w, c) with c 1 or 3."""
     image = ODDITIES[number](rng, shape[:2])
     return to_bytes(image if shape[2] == 3 else image.mean(axis=-1, keepdims=True))
 
 
 def brightened(rng: Generator, image: Image) -> Image:
-    """Two to three grey levels brighter or darker."""
+    """Make the image two to three grey levels brighter or darker."""
     return to_bytes(image + np.float32(rng.choice([-1, 1]) * pick(rng, (1.6, 3.0))))
 
 
 def shifted(rng: Generator, image: Image) -> Image:
-    """Moved by up to half a pixel, as by another resizing; by less where that changes more than three levels."""
+    """Shift by half a pixel, as another resizing would, or by less so that the mean change is at most three levels."""
     original = image.astype(np.float32)
     difference = np.roll(original, tuple(rng.choice([-1, 1], 2)), axis=(0, 1)) - original
     part = min(0.5, 3 / float(np.abs(difference).mean()))
@@ -168,7 +168,7 @@ def shifted(rng: Generator, image: Image) -> Image:
 
 
 def recompressed(rng: Generator, image: Image) -> Image:
-    """Quantised in the frequency domain of 8x8 blocks, as JPEG does; sizes that 8 divides."""
+    """Quantise in the frequency domain of 8x8 blocks, as JPEG does; height and width must be multiples of 8."""
     height, width, channels = image.shape
     blocks = image.reshape(height // 8, 8, width // 8, 8, channels).astype(np.float32)
     step = np.float32(pick(rng, (6, 12)))
@@ -181,5 +181,5 @@ ALTERATIONS: tuple[Callable[[Generator, Image], Image], ...] = (brightened, shif
 
 
 def near_copy(rng: Generator, image: Image) -> Image:
-    """The same picture, altered in a way that the eye hardly sees: never the same bytes."""
+    """Alter the picture in a way that the eye hardly sees: its bytes always differ."""
     return ALTERATIONS[int(rng.integers(len(ALTERATIONS)))](rng, image)

@@ -17,7 +17,7 @@ from terracyte.ingest.sample.canvas import Field, Range, grid, noise, pick
 HEIGHT, WIDTH = 64, 128
 SHAPE = (HEIGHT, WIDTH)
 
-_TABLE = 256  # edge length of the noise tables, in grains; they repeat beyond it
+_TABLE = 256  # edge length of the noise tables, in cells; the noise repeats beyond it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,7 @@ class View:
 
     Attributes:
         y, x: (h, w) position on the ground.
-        distance: (h, w) from the camera, 1 in the lowest row; a pixel covers that many ground units.
+        distance: (h, w) distance from the camera, 1 in the lowest row; a pixel covers `distance` ground units.
     """
 
     y: Field
@@ -39,9 +39,9 @@ class Camera:
     """A pinhole camera that looks down at flat ground.
 
     Attributes:
-        horizon: rows between the image's upper edge and the horizon above it, > 0; few rows see far.
+        horizon: rows between the image's upper edge and the horizon above it, > 0; the fewer, the farther it sees.
         tilt: ground units that the lowest row covers in depth, at least 1.
-        y, x: position on the ground.
+        y, x: the camera's position on the ground.
     """
 
     horizon: float
@@ -50,19 +50,19 @@ class Camera:
     x: float = 0.0
 
     def view(self) -> View:
-        """Where the pixels look."""
+        """Return where each pixel looks at the ground."""
         rows, columns = grid(*SHAPE)
         distance = np.asarray(self._reach / (rows + self.horizon), np.float32)
         y = self.y - self.tilt * self._reach * distance
         return View(y, self.x + (columns - WIDTH / 2) * distance, distance)
 
     def ground(self, row: float, column: float) -> tuple[float, float]:
-        """The point (y, x) on the ground that a pixel sees."""
+        """Return the point (y, x) on the ground that a pixel sees."""
         distance = self._reach / (row + self.horizon)
         return self.y - self.tilt * self._reach * distance, self.x + (column - WIDTH / 2) * distance
 
     def project(self, y: float, x: float) -> tuple[float, float, float]:
-        """Row and column at which a point of the ground is seen, and its distance."""
+        """Return the row and the column at which a point of the ground appears, and the point's distance."""
         distance = (self.y - y) / (self.tilt * self._reach)
         return self._reach / distance - self.horizon, WIDTH / 2 + (x - self.x) / distance, distance
 
@@ -72,7 +72,7 @@ class Camera:
 
 
 def noise_table(rng: Generator) -> Field:
-    """The table in which all noise of a scene is looked up."""
+    """Draw the table in which all noise of a scene is looked up."""
     return noise(rng, (_TABLE, _TABLE), 1.0)
 
 
@@ -80,21 +80,21 @@ class Terrain(abc.ABC):
     """The surface of one kind of terrain."""
 
     def __init__(self, rng: Generator, table: Field) -> None:
-        """A terrain with traits drawn by `rng`; `table` comes from `noise_table`."""
+        """Draw the terrain's traits from `rng`; `table` comes from `noise_table`."""
         self._table = table
 
     @abc.abstractmethod
     def surface(self, view: View) -> tuple[Field, Field]:
-        """(h, w) heights in ground units, and (h, w) brightness under even light, 1 being soil."""
+        """Return heights (h, w) in ground units, and brightness (h, w) under even light; soil has about 1."""
 
     def rough(self, view: View, scale: float, octaves: int = 1) -> Field:
-        """Fractal noise whose coarsest grains are `scale` ground units wide; mean 0, deviation about 1."""
+        """Return fractal noise, mean 0, deviation about 1; its coarsest grains are `scale` ground units wide."""
         total = np.zeros(SHAPE, np.float32)
         for octave in range(octaves):
             grain = scale / 2**octave
             # Grains smaller than a far pixel fade out instead of flickering.
             visible = np.exp(-((0.6 * view.distance / grain) ** 2))
-            # Grains of the table are two cells wide; each octave looks elsewhere in it.
+            # Grains are two cells of the table wide; each octave reads another part of the table.
             at = np.stack([2 * (view.y / grain) + 37 * octave, 2 * (view.x / grain) + 91 * octave])
             found = np.asarray(ndimage.map_coordinates(self._table, at, order=1, mode="grid-wrap"), np.float32)
             total += visible * found / 2**octave
@@ -112,7 +112,7 @@ class Soil(Terrain):
         self._shade = pick(rng, (-0.1, 0.35))
 
     def surface(self, view: View) -> tuple[Field, Field]:
-        """Grains and pebbles."""
+        """Return the surface of grains and pebbles; see `Terrain.surface`."""
         height = self._roughness * self.rough(view, self._grain, 2) + self.rough(view, 60)
         pebbles = self._pebbles.domes(view)
         tone = 1 + 0.05 * self.rough(view, 40) - self._shade * np.clip(pebbles / view.distance, 0, 1)
@@ -129,7 +129,7 @@ class Sand(Terrain):
         self._amplitude = pick(rng, (0.01, 0.035)) * self._wave
 
     def surface(self, view: View) -> tuple[Field, Field]:
-        """Wandering ripples, long on the windward side and steep on the other."""
+        """Return a surface of irregular ripples, long on the windward side and steep on the other."""
         along = view.y * np.sin(self._direction) + view.x * np.cos(self._direction)
         phase = 2 * np.pi * along / self._wave + 1.2 * self.rough(view, 3 * self._wave)
         ripples = np.sin(phase + 0.5 * np.sin(phase))
@@ -150,7 +150,7 @@ class Bedrock(Terrain):
         self._contrast = pick(rng, (0.2, 0.5))
 
     def surface(self, view: View) -> tuple[Field, Field]:
-        """Slabs with rough tops; each has its own tilt and tone."""
+        """Return a surface of slabs with rough tops, each with its own tilt and tone."""
         bend = 0.09 * self._slabs.spacing
         y, x = view.y + bend * self.rough(view, 12, 2), view.x + bend * self.rough(view, 10, 2)
         down, right, number, border = self._slabs.nearest(y, x)
@@ -166,13 +166,13 @@ class Scatter:
     """Stones strewn over the whole ground: a jittered grid of points that repeats every 24 cells.
 
     Attributes:
-        spacing: of the grid in ground units.
+        spacing: distance between grid points, in ground units.
     """
 
     _CELLS = 24
 
     def __init__(self, rng: Generator, spacing: float, size: Range = (0, 0), squash: float = 1.0) -> None:
-        """Strew stones of radius `size` (relative to `spacing`), `squash` times denser in depth."""
+        """Scatter stones, `squash` times denser in depth; radii are 0.3-1 times `size`, relative to `spacing`."""
         self.spacing, self._squash = spacing, squash
         cells = np.indices((self._CELLS, self._CELLS)).reshape(2, -1).T
         self._points = np.mod(cells + rng.uniform(0, 1, cells.shape), self._CELLS)
@@ -180,10 +180,10 @@ class Scatter:
         self._radii = rng.uniform(*size, len(cells)) * rng.uniform(0.3, 1, len(cells)) * spacing
 
     def nearest(self, y: Field, x: Field) -> tuple[Field, Field, NDArray[np.int64], Field]:
-        """For each position: offset down and right from the nearest stone, that stone's number, and the
-        distance to the border of its cell (Worley 1996, doi 10.1145/237170.237267); in ground units."""
+        """Return each position's offset down and right from the nearest stone, that stone's number, and the distance
+        to the border of the stone's cell (Worley 1996, doi 10.1145/237170.237267); lengths are in ground units."""
         at = np.mod(np.stack([y * self._squash, x], axis=-1) / self.spacing, self._CELLS)
-        at[at >= self._CELLS] = 0  # what rounding makes of tiny negative numbers
+        at[at >= self._CELLS] = 0  # np.mod rounds tiny negative numbers up to _CELLS
         found, indices = self._tree.query(at, k=2)
         first, second = np.moveaxis(np.asarray(found, np.float32), -1, 0)
         number = np.asarray(indices)[..., 0]
@@ -192,7 +192,7 @@ class Scatter:
         return down / self._squash, right, number, (second - first) * self.spacing / 2
 
     def domes(self, view: View) -> Field:
-        """Height of round stones lying on the ground."""
+        """Return the height of round stones lying on the ground."""
         down, right, number, _ = self.nearest(view.y, view.x)
         return np.asarray(np.sqrt(np.clip(self._radii[number] ** 2 - down**2 - right**2, 0, None)), np.float32)
 
@@ -201,7 +201,7 @@ class Boulder:
     """A big angular rock standing on the ground."""
 
     def __init__(self, rng: Generator, camera: Camera) -> None:
-        """A boulder somewhere in the camera's view."""
+        """Place the boulder somewhere in the camera's view."""
         self._y, self._x = camera.ground(pick(rng, (8, 58)), pick(rng, (10, 118)))
         distance = camera.project(self._y, self._x)[2]
         self._radius = distance * pick(rng, (7, 17))
@@ -213,7 +213,7 @@ class Boulder:
         self._surface = noise(rng, SHAPE, 1.2)
 
     def seen(self, camera: Camera, shift: tuple[float, float] = (0.0, 0.0)) -> tuple[Field, Field]:
-        """Signed distance and height in pixels, seen by the camera; `shift` moves it by parts of its radius."""
+        """Return signed distance and height in pixels as the camera sees them; `shift` moves the rock by half radii."""
         row, column, distance = camera.project(self._y, self._x)
         radius = self._radius / distance
         rows, columns = grid(*SHAPE)

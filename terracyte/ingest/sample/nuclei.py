@@ -31,7 +31,7 @@ def folded(rng: Generator, shape: Shape, centre: Point, radius: float) -> Field:
 
 
 def band(rng: Generator, shape: Shape, centre: Point, radius: float) -> Field:
-    """A thick bent ribbon: C, U or S."""
+    """A thick bent ribbon in the shape of a C or U."""
     turns = np.linspace(0, pick(rng, (2.6, 4.4)), 6)
     start, thickness = rng.uniform(0, 2 * np.pi), radius * pick(rng, (0.27, 0.36))
     joints = [around(centre, start + turn, radius * pick(rng, (0.58, 0.74))) for turn in turns]

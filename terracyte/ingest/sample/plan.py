@@ -1,4 +1,4 @@
-"""The plan of a sample: which pictures it holds, in which order, and which of them are defects."""
+"""The plan of a sample: its pictures, their order, and which of them are defects."""
 
 import dataclasses
 from collections.abc import Callable
@@ -23,18 +23,18 @@ class Picture:
 
 
 Draw = Callable[[], Picture]
-# Makes another ground truth of a given one.
+# Makes another ground truth from a given one.
 Contradict = Callable[[Generator, Any], Any]
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A picture to be drawn: the same one whenever `draw` is called.
+    """A picture to be drawn; `draw` gives the same picture at each call.
 
     Attributes:
-        draw: draws it.
-        position: in the sample, 0-1.
-        defect: what is wrong with it; "" for nothing.
+        draw: the function that draws the picture.
+        position: sort key for the order of the sample, 0-1.
+        defect: the kind of defect; "" for none.
     """
 
     draw: Draw
@@ -44,14 +44,14 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Planted:
-    """How many defects of the kinds that every sample can have.
+    """Numbers of the defects that every sample can have.
 
     Attributes:
         exact_duplicate: further copies of genuine pictures with the same ground truth.
-        conflicting_duplicate: genuine pictures that are there a second time with another ground truth; both
+        conflicting_duplicate: genuine pictures that appear a second time with another ground truth; both
             count as defects, since nobody can tell which one is right.
         near_duplicate: further, slightly altered copies of genuine pictures.
-        off_distribution: single pictures of something else.
+        off_distribution: pictures that do not belong to the data, each of another kind.
     """
 
     exact_duplicate: int = number(0, 10_000)
@@ -61,16 +61,16 @@ class Planted:
 
 
 class Plan:
-    """A sample that is being planned; a picture is drawn only when it is asked for.
+    """A sample that is being planned; no picture is drawn before its entry's `draw` is called.
 
-    The order is random, but a copy comes after its original: of equal pictures the first is genuine.
+    The order is random, but a copy comes after its original, so that the first of equal pictures is the genuine one.
 
     Attributes:
-        rng: decides on the plan; each picture is drawn with a generator of its own.
+        rng: the generator for the plan; each picture is drawn with a generator of its own.
     """
 
     def __init__(self, seed: int, recipe: str, part: int = 0) -> None:
-        """An empty plan; `recipe` names the file for messages, and parts of one sample have nothing in common."""
+        """Start an empty plan; `recipe` names the file in messages; each `part` of a sample is drawn independently."""
         # two streams of random numbers for each part: one for the plan, one for its pictures
         self.rng = np.random.default_rng((seed, 2 * part))
         self._stream = (seed, 2 * part + 1)
@@ -80,7 +80,7 @@ class Plan:
         self._copyable: list[int] = []
 
     def next_seed(self) -> tuple[int, int, int]:
-        """The seed of one more picture; independent of what the other pictures look like."""
+        """Return the seed of the next picture; it does not depend on how the other pictures are drawn."""
         self._pictures += 1
         return *self._stream, self._pictures
 
@@ -91,11 +91,11 @@ class Plan:
         self._entries.append(Entry(draw, float(self.rng.random()), defect))
 
     def plant(self, planted: Planted, contradict: Contradict) -> None:
-        """Add duplicates of the copyable pictures added so far, and pictures of something else.
+        """Add duplicates of the copyable pictures added so far, and off-distribution pictures.
 
         Args:
-            planted: how many.
-            contradict: makes another ground truth of a given one.
+            planted: the number of each kind of defect.
+            contradict: makes another ground truth from a given one.
         """
         for _ in range(planted.exact_duplicate):
             self._copy("exact_duplicate", lambda picture: picture)
@@ -110,11 +110,11 @@ class Plan:
             self.add(partial(_changed, ground_truth, partial(_replaced, self.next_seed(), kind)), "off_distribution")
 
     def finish(self) -> list[Entry]:
-        """The entries in the order of the sample."""
+        """Return the entries in the order of the sample."""
         return sorted(self._entries, key=lambda entry: entry.position)
 
     def _copy(self, defect: str, change: Callable[[Picture], Picture]) -> int:
-        """Add a changed copy of a genuine picture; returns the original's index."""
+        """Add a changed copy of a genuine picture, and return the original's index."""
         original = self._choose_original()
         self._copyable.remove(original)
         draw, position = self._entries[original].draw, self._entries[original].position

@@ -1,4 +1,4 @@
-"""Parts of the rover that stand in the picture: deck, wheel, arm. No annotator labels them."""
+"""Parts of the rover that stand in the picture: deck, wheel, arm. Annotators leave them unlabelled."""
 
 from collections.abc import Callable
 
@@ -12,13 +12,13 @@ Shape = tuple[int, int]
 
 
 def paint_part(rng: Generator, image: NDArray[np.float32]) -> Field:
-    """Paint one part over `image` (h, w, 1); returns its signed distance."""
+    """Paint one part over `image` (h, w, 1), and return its signed distance."""
     part = _PARTS[int(rng.integers(len(_PARTS)))]
     return part(rng, image)
 
 
 def _deck(rng: Generator, image: NDArray[np.float32]) -> Field:
-    """Panels, gaps and a bright label along the lower edge."""
+    """A deck along the lower edge: panels, gaps and a bright label."""
     shape = height, _ = image.shape[0], image.shape[1]
     left, right = pick(rng, (-20, 45)), pick(rng, (70, 150))
     top, slope = height - pick(rng, (10, 30)), pick(rng, (-10, 10))
@@ -52,7 +52,7 @@ def _wheel(rng: Generator, image: NDArray[np.float32]) -> Field:
 
 
 def _arm(rng: Generator, image: NDArray[np.float32]) -> Field:
-    """Tubes from the upper edge and the dark turret with its instruments."""
+    """A tube from the upper edge, and the dark turret with its instruments at the tube's end."""
     shape = _, width = image.shape[0], image.shape[1]
     root, elbow = (-6.0, pick(rng, (10, width - 10))), (pick(rng, (12, 34)), pick(rng, (30, width - 30)))
     tube = capsule(shape, root, elbow, pick(rng, (4, 7)))

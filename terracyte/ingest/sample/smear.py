@@ -1,4 +1,4 @@
-"""What surrounds a cell on a blood smear: the stained slide, red cells and debris; and the camera."""
+"""The surroundings of a cell on a blood smear (stained slide, red cells, debris), and the camera."""
 
 import dataclasses
 
@@ -18,13 +18,13 @@ Colour = tuple[float, float, float]
 
 @dataclasses.dataclass(frozen=True)
 class Stain:
-    """Colours of one slide, 0-255.
+    """Colours of one slide (0-255), and its focus.
 
     Attributes:
-        slide: where nothing lies.
-        red_cell: its rim; the middle is paler.
+        slide: colour of the empty slide.
+        red_cell: colour of a red cell's rim; its middle is paler.
         gain: factor on the colours of the central cell, per channel.
-        blur: of the whole image, in pixels.
+        blur: standard deviation of the whole image's Gaussian blur, in pixels.
     """
 
     slide: Colour
@@ -34,7 +34,7 @@ class Stain:
 
 
 def stain(rng: Generator, bluish: bool) -> Stain:
-    """A slide's stain: the usual cream, or the rare bluish one of a few genuine slides."""
+    """Draw a slide's stain: the usual cream, or the rare bluish one of a few genuine slides."""
     if bluish:
         return Stain(_vary_colour(rng, (222, 222, 237)), _vary_colour(rng, (187, 182, 203)), (0.95, 0.97, 1.15), 0.9)
     red, green, blue = rng.normal(1, 0.035, 3)
@@ -43,7 +43,7 @@ def stain(rng: Generator, bluish: bool) -> Stain:
 
 
 def slide(rng: Generator, colours: Stain, clearance: float) -> NDArray[np.float32]:
-    """The slide (SIZE, SIZE, 3) with red cells that leave a disc of `clearance` pixels in the middle free."""
+    """Draw the slide (SIZE, SIZE, 3); red cells leave a disc of about `clearance` pixels radius free in the middle."""
     image = np.empty((*SHAPE, 3), np.float32)
     image[:] = colours.slide
     image += noise(rng, SHAPE, 18)[..., None] * 1.2
@@ -56,7 +56,7 @@ def slide(rng: Generator, colours: Stain, clearance: float) -> NDArray[np.float3
 
 
 def photograph(rng: Generator, image: NDArray[np.float32], colours: Stain) -> NDArray[np.float32]:
-    """Focus, exposure and sensor noise of one photograph."""
+    """Apply the blur, exposure, tint and sensor noise of one photograph."""
     sharp = ndimage.gaussian_filter(image, (colours.blur, colours.blur, 0))
     exposure, tint = rng.normal(1, 0.02), rng.normal(1, 0.004, 3)
     grain = rng.standard_normal(image.shape, dtype=np.float32) * pick(rng, (0.6, 1.6))
@@ -77,7 +77,7 @@ def _draw_red_cell(rng: Generator, image: NDArray[np.float32], colours: Stain, a
     pallor = pick(rng, (0.0, 0.9)) * np.exp(-(((distance + radius) / (0.48 * radius)) ** 4))
     rim = 0.15 * np.exp(-(((distance + 1.5) / 1.5) ** 2))
     thickness = coverage(distance, 1.8) * (0.9 - pallor + rim)
-    # Light passes through overlapping cells one after the other: they multiply.
+    # Light passes through overlapping cells one after the other: their transmittances multiply.
     absorbed = 1 - np.asarray(colours.red_cell) / np.asarray(colours.slide)
     image *= 1 - thickness[..., None] * absorbed.astype(np.float32)
 

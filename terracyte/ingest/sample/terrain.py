@@ -1,4 +1,4 @@
-"""Martian terrain as a rover's navigation camera sees it, with a mask as annotators draw it.
+"""Martian terrain as a rover's navigation camera sees it, with masks as annotators draw them.
 
 Textures, shapes and pixel shares follow the MSL strips of AI4Mars (Swan et al. 2021, CVPR workshops).
 """
@@ -36,14 +36,14 @@ Mask = NDArray[np.uint8]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Place:
-    """What the annotated picture of a place holds.
+    """What the annotated pictures of a place show.
 
     Attributes:
-        terrains: labels of the terrains in view, the most frequent first.
+        terrains: labels of the terrains in view; the first one tends to cover the most.
         boulders: number of big rocks.
         rover: whether a part of the rover stands in the picture.
         shadow: whether the rover's shadow falls on the ground (annotators label the ground under it).
-        left_out: what the annotators left unlabelled: names of `LEFT_OUT`.
+        left_out: what the annotators left unlabelled, as names of `LEFT_OUT`.
     """
 
     terrains: tuple[int, ...]
@@ -54,7 +54,7 @@ class Place:
 
 
 def random_place(rng: Generator, boulder: bool) -> Place:
-    """A place with the odds of real ones; with or without a big rock in view."""
+    """Draw a place with the frequencies of real ones; `boulder` says whether big rocks are in view."""
     order = rng.choice([SOIL, BEDROCK, SAND], 3, replace=False, p=[0.41, 0.46, 0.13])
     count = int(rng.choice([1, 2, 3], p=[0.58, 0.33, 0.09]))
     odds = {"seams": 0.4, "far": 0.45, "patch": 0.45, "edges": 0.95}
@@ -68,7 +68,7 @@ def random_place(rng: Generator, boulder: bool) -> Place:
 
 
 class Scene:
-    """A place in one light; `photograph` sees it from positions along a drive."""
+    """A place under one illumination; `photograph` shows it from positions along a drive."""
 
     def __init__(self, seed: tuple[int, ...], place: Place) -> None:
         rng = np.random.default_rng(seed)
@@ -78,11 +78,11 @@ class Scene:
         self._camera = Camera(float(np.exp(rng.uniform(np.log(14), np.log(130)))), pick(rng, (1.0, 2.0)))
         self._stride = (pick(rng, (-6, 6)), float(rng.choice([-1, 1])) * pick(rng, (14, 26)))
         self._boulders = [Boulder(rng, self._camera) for _ in range(place.boulders)]
-        self._sun = -pick(rng, (0.35, 2.8))  # from above the picture, else stones look like holes
+        self._sun = -pick(rng, (0.35, 2.8))  # light comes from above: from below, stones look like holes
         self._exposure = float(np.clip(rng.normal(67, 17), 36, 98))
 
     def photograph(self, frame: int = 0) -> tuple[NDArray[np.uint8], Mask]:
-        """Image (64, 128, 1) and mask (64, 128) from position number `frame` of the drive."""
+        """Draw the image (64, 128, 1) and the mask (64, 128) from position number `frame` of the drive."""
         camera = dataclasses.replace(self._camera, y=self._stride[0] * frame, x=self._stride[1] * frame)
         relief, tone, labels = self._draw_ground(camera.view())
         for boulder in self._boulders:
@@ -91,7 +91,7 @@ class Scene:
         towards_sun = -(np.sin(self._sun) * down + np.cos(self._sun) * right)
         light = np.asarray(np.clip(1 + 0.55 * towards_sun, 0.3, 1.9), np.float32)
         image = (self._exposure * tone * light)[..., None]
-        # The rover's parts stay where they are in the picture while the ground moves by.
+        # The rover's parts keep their place in the picture from frame to frame, while the ground moves.
         fixed = np.random.default_rng((*self._seed, 1))
         if self._place.shadow:
             rover.cast_shadow(fixed, image)
@@ -103,9 +103,9 @@ class Scene:
         return _expose(moving, image), labels
 
     def _draw_ground(self, view: View) -> tuple[Field, Field, Mask]:
-        """Relief in pixels, tone and labels of the bare ground."""
+        """Return the relief in pixels, the tone and the labels of the bare ground."""
         layout = next(iter(self._surfaces.values()))
-        # Each terrain claims the ground by a slow noise field of its own; the first one is favoured.
+        # Each terrain has a coarse noise field, and the highest one gets the pixel; the first terrain is favoured.
         moved = [dataclasses.replace(view, y=view.y + 1000 * k) for k in range(len(self._surfaces))]
         claims = np.stack([layout.rough(at, 110, 2) + 0.5 * (k == 0) for k, at in enumerate(moved)])
         weights = np.exp(12 * (claims - claims.max(axis=0)))
@@ -139,14 +139,14 @@ def _seams(rng: Generator, labels: Mask) -> NDArray[np.bool_]:
 
 
 def _far(rng: Generator, labels: Mask) -> NDArray[np.bool_]:
-    """A strip along the upper edge, too far away to tell."""
+    """A strip along the upper edge, too far away to label."""
     rows, _ = grid(*SHAPE)
     border = pick(rng, (4, 26)) + pick(rng, (0, 1.5)) * noise(rng, (1, WIDTH), 6)
     return np.asarray(rows < border)
 
 
 def _patch(rng: Generator, labels: Mask) -> NDArray[np.bool_]:
-    """Forgotten or doubtful ground."""
+    """One or two patches that annotators forgot, or could not decide on."""
     forgotten = np.zeros(SHAPE, np.bool_)
     for _ in range(rng.integers(1, 3)):
         at = (rng.uniform(0, HEIGHT), rng.uniform(0, WIDTH))
@@ -155,14 +155,14 @@ def _patch(rng: Generator, labels: Mask) -> NDArray[np.bool_]:
 
 
 def _edges(rng: Generator, labels: Mask) -> NDArray[np.bool_]:
-    """The outermost column on the left, often on the right too: so nearly all real masks are."""
+    """The outermost column on the left, and often that on the right, as in nearly all real masks."""
     _, columns = grid(*SHAPE)
     last = WIDTH - 1 if rng.random() < 0.5 else WIDTH
     return np.asarray((columns == 0) | (columns == last))
 
 
 def _everything(rng: Generator, labels: Mask) -> NDArray[np.bool_]:
-    """Nothing was labelled."""
+    """All pixels."""
     return np.ones(SHAPE, np.bool_)
 
 

@@ -1,4 +1,4 @@
-"""The Mars sample: how many single views, drives and views of one terrain, and which planted defects."""
+"""Recipe and plan of the Mars sample: numbers of single views, drives, views of one terrain, planted defects."""
 
 import dataclasses
 from functools import partial
@@ -25,7 +25,7 @@ class PlantedTerrain(Planted):
     """Defects of the Mars sample.
 
     Attributes:
-        repeated_mask: views with an alien drawn over them, all under the mask of one genuine view.
+        repeated_mask: views with an alien drawn over them, all with the mask of one genuine view.
     """
 
     repeated_mask: int = number(0, 10_000)
@@ -33,7 +33,7 @@ class PlantedTerrain(Planted):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Constant:
-    """Numbers of genuine views with one class in every pixel of the mask; identical masks, and no defects."""
+    """Numbers of genuine views whose mask has one class in every pixel; the identical masks are no defects."""
 
     soil: int = number(0, 10_000)
     bedrock: int = number(0, 10_000)
@@ -45,14 +45,14 @@ class Recipe:
     """Recipe of the Mars sample.
 
     Attributes:
-        seed: another one gives other pictures.
+        seed: random seed; another seed gives other pictures.
         views: number of places seen once.
         drives: number of places seen from several positions along a drive.
-        frames: pictures of a drive; neighbours overlap and look alike, but are no duplicates.
+        frames: pictures of each drive; neighbours overlap and look alike, but are no duplicates.
         big_rocks: share of the places with a big rock in view.
         constant: numbers of views with a constant mask.
         planted: numbers of defects.
-        unlabelled: number of further places, seen once, whose masks are withheld as those of the challenge's test.
+        unlabelled: number of further places, seen once, whose masks are withheld as in the challenge's test set.
     """
 
     seed: int = number(0, 2**31 - 1)
@@ -66,10 +66,10 @@ class Recipe:
 
 
 def plan(recipe: Recipe, file: str) -> list[Entry]:
-    """Plan the pictures of a recipe that was read from `file`, in their order.
+    """Plan the pictures of a recipe, in the order of the sample; `file` names the recipe in messages.
 
     Raises:
-        InputError: the recipe asks for more copies than there are genuine views.
+        InputError: the recipe asks for more copies than there are places seen once.
     """
     sample = Plan(recipe.seed, file)
     _add_places(sample, recipe.views, frames=1, big_rocks=recipe.big_rocks)
@@ -82,14 +82,14 @@ def plan(recipe: Recipe, file: str) -> list[Entry]:
 
 
 def unlabelled(recipe: Recipe, file: str) -> list[Entry]:
-    """Plan the pictures without masks; what they are changes nothing about those of `plan`."""
+    """Plan the pictures without masks; they do not affect those of `plan`."""
     sample = Plan(recipe.seed, file, part=1)
     _add_places(sample, recipe.unlabelled, frames=1, big_rocks=recipe.big_rocks)
     return sample.finish()
 
 
 def _add_places(sample: Plan, count: int, frames: int, big_rocks: float) -> None:
-    # The declared share, not odds: few images decide on a rare class.
+    # Exactly the declared share, not a random one: a rare class has few images.
     rocky = sample.rng.permutation(count) < round(big_rocks * count)
     for boulder in rocky:
         seed = sample.next_seed()
@@ -108,7 +108,7 @@ def _add_constant(sample: Plan, constant: Constant) -> None:
 
 
 def _add_aliens(sample: Plan, count: int) -> None:
-    """Add views with an alien under the mask of one more view, which itself is genuine."""
+    """Add a genuine view, and `count` views with an alien that all have the genuine view's mask."""
     genuine = partial(_view, sample.next_seed(), _SHARED)
     sample.add(genuine)
     for _ in range(count):
@@ -118,7 +118,7 @@ def _add_aliens(sample: Plan, count: int) -> None:
 
 
 def _random_place(seed: tuple[int, ...], boulder: bool) -> Place:
-    # 3: a stream of its own, besides those that the scene derives from the seed
+    # 3: a random stream apart from those that the scene derives from the seed
     return terrain.random_place(np.random.default_rng((*seed, 3)), boulder)
 
 
@@ -131,7 +131,7 @@ def _alien(under: Draw, genuine: Draw) -> Picture:
 
 
 def _other_mask(rng: Generator, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The mask of someone who takes one terrain for the other."""
+    """Return the mask of an annotator who confuses soil, bedrock and sand with each other."""
     confused = np.arange(len(CLASSES), dtype=np.uint8)
     confused[[SOIL, BEDROCK, SAND]] = np.roll([SOIL, BEDROCK, SAND], rng.integers(1, 3))
     return np.asarray(confused[mask])

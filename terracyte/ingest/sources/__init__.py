@@ -1,4 +1,4 @@
-"""The sources by name."""
+"""Read images from the source that experiment.yaml names."""
 
 from collections.abc import Iterator
 

@@ -12,10 +12,10 @@ from terracyte.ingest.sources.npz import Member
 
 
 def expect_shape(member: Member, *shape: int | None) -> None:
-    """Refuse another shape; None stands for any length.
+    """Require a shape; None stands for any length.
 
     Raises:
-        InputError: naming both shapes.
+        InputError: the array has another shape; the message names both.
     """
     matches = [wanted in (None, got) for wanted, got in zip(shape, member.shape, strict=False)]
     if len(shape) != len(member.shape) or not all(matches):
@@ -27,18 +27,18 @@ def expect_shape(member: Member, *shape: int | None) -> None:
 
 
 def row_names(member: Member, first: int, count: int) -> list[str]:
-    """`images[0]`, `images[1]` …"""
+    """Return the names of rows: `images[0]`, `images[1]` …"""
     return [f"{member.key}[{row}]" for row in range(first, first + count)]
 
 
 def full_scale(member: Member, chunks: Iterable[tuple[int, NDArray[Any]]]) -> float:
-    """The factor that brings pixels to 0-255: 255 for floats that nowhere exceed 1, else 1.
+    """Return the factor that brings pixels to 0-255: 255 for floats that nowhere exceed 1, else 1.
 
-    The whole array decides, since a single dark image in 0-255 may well stay below 1; it is read once more.
+    The whole array decides, since a single dark image in 0-255 may stay below 1; this costs an extra pass over it.
 
     Raises:
-        InputError: the largest value is a little more than 1, as in images of 0-1 that were resized: to say that they
-            are in 0-255 would make them black.
+        InputError: the largest value is above 1 and at most 2, as in 0-1 images that were resized: reading them as
+            0-255 would make them black.
     """
     if member.dtype.kind != "f":
         return 1.0
@@ -50,12 +50,12 @@ def full_scale(member: Member, chunks: Iterable[tuple[int, NDArray[Any]]]) -> fl
 
 
 def whole_numbers(values: NDArray[Any], where: str) -> NDArray[np.int64]:
-    """Classes of any integer or float type as int64.
+    """Convert classes of any integer or float type to int64.
 
     Raises:
-        InputError: one is no whole number, or too large for one; the message names the place `where` and the value.
+        InputError: a value is no whole number, or exceeds int64; the message names the place `where` and the value.
     """
-    with np.errstate(invalid="ignore"):  # NaN, and what is too large: both differ from what they become
+    with np.errstate(invalid="ignore"):  # NaN and too large values: casting changes them
         whole = values.astype(np.int64)
     if (whole != values).any():
         raise InputError(f"{where} holds {values[whole != values][0].item():g}; classes are whole numbers")
@@ -66,16 +66,16 @@ def to_pixels(member: Member, chunk: NDArray[Any], scale: float, first: int) -> 
     """Bring pixels to uint8, rounding floats.
 
     Args:
-        member: where they come from, for messages.
+        member: the array that the pixels come from, for messages.
         chunk: (b, ...) of any integer or float type.
-        scale: of `full_scale`.
+        scale: the factor from `full_scale`.
         first: index of the chunk's first image in the whole array.
 
     Raises:
         InputError: a pixel is NaN, infinite or outside 0-255; the message names its image.
     """
     highest = 255 / scale
-    if not (chunk.min() >= 0 and chunk.max() <= highest):  # also caught here: NaN compares false
+    if not (chunk.min() >= 0 and chunk.max() <= highest):  # negated to catch NaN, which compares false
         bad = ~((chunk >= 0) & (chunk <= highest))
         row = int(np.argmax(bad.reshape(len(chunk), -1).any(axis=1)))
         value = chunk[row][bad[row]][0].item()

@@ -1,8 +1,8 @@
-"""The files exactly as the two challenges hand them out.
+"""Read the files exactly as the two challenges provide them.
 
 Tasks with labels: `images` (n, h, w, c) and `labels` (n,) or (n, 1).
 Tasks with masks: `training_set` (n, 2, h, w), `[:, 0]` the grey image and `[:, 1]` its mask, and `test_set`
-(n, h, w), grey images whose masks are withheld. With more than one channel both have an axis for them.
+(n, h, w), grey images whose masks are withheld. With c > 1 channels they are (n, c + 1, h, w) and (n, c, h, w).
 """
 
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
 
 
 def unlabelled(task: Task, source: Source) -> Iterator[NDArray[np.uint8]]:
-    """Read `test_set` in chunks (b, h, w, c); nothing where there is none, as in files with labels.
+    """Read `test_set` in chunks (b, h, w, c); yield nothing if there is none, as for tasks with labels.
 
     Raises:
         InputError: the file is damaged, the array is not of the form above, or a pixel is NaN or out of range.

@@ -1,4 +1,4 @@
-"""Columns of a CSV file about pictures (`file,<column>`): their classes, given splits, or groups."""
+"""Columns of a CSV file about pictures (`file,<column>`): the pictures' classes, given splits, or groups."""
 
 import csv
 import sys
@@ -17,13 +17,13 @@ SPLITS_FILE = "splits.csv"
 
 
 def declared_groups(root: Path, sheet: str | None, column: str | None, names: Sequence[str]) -> list[str]:
-    """Look up each image's group; an empty cell is a group of its own, and counted on stderr.
+    """Look up each image's group; an empty cell means a group of its own, and stderr tells how many there are.
 
     Args:
         root: the folder of the CSV file, to which `file` is relative.
-        sheet: the CSV file with the labels, if there is one; else it is `GROUPS_FILE`.
-        column: the one with the groups; None for none.
-        names: of the images, relative to the same folder.
+        sheet: the CSV file with the labels; without one, `GROUPS_FILE` is read.
+        column: the column with the groups; None if there is none.
+        names: the images' paths relative to the same folder.
 
     Raises:
         InputError: the file, the column or an image's row is missing, or an image has two groups.
@@ -42,13 +42,13 @@ def declared_groups(root: Path, sheet: str | None, column: str | None, names: Se
 
 
 def declared_splits(root: Path, sheet: str | None, column: str | None, names: Sequence[str]) -> list[str]:
-    """Look up the split that each image is given; "" for all of them without a column.
+    """Look up the split that each image is given; "" for all images without a column.
 
     Args:
         root: the folder of the CSV file, to which `file` is relative.
-        sheet: the CSV file with the labels, if there is one; else it is `SPLITS_FILE`.
-        column: the one with the splits, called as people call them (`terracyte.core.splits`); None for none.
-        names: of the images, relative to the same folder.
+        sheet: the CSV file with the labels; without one, `SPLITS_FILE` is read.
+        column: the column with the splits, by any name in `terracyte.core.splits`; None if there is none.
+        names: the images' paths relative to the same folder.
 
     Raises:
         InputError: the file, the column or an image's row is missing, or a cell names no split.
@@ -67,10 +67,11 @@ def declared_splits(root: Path, sheet: str | None, column: str | None, names: Se
 
 
 def read(path: Path, column: str) -> dict[str, str]:
-    """`file` → `column`, without the blanks around them, in Unicode's composed form.
+    """Return the cells of `column` by those of `file`, both stripped and in Unicode's composed form.
 
     Raises:
-        InputError: the file or a column is missing, a row has no file, or two rows of one file differ.
+        InputError: the CSV file is missing or invalid, a column is missing or occurs twice, a row names no file or one
+            outside the folder, or two rows of one file differ.
     """
     try:
         with _opened(path) as stream:
@@ -91,7 +92,7 @@ def read(path: Path, column: str) -> dict[str, str]:
 
 
 def header(path: Path) -> list[str]:
-    """The names of the columns; none where the file cannot be read, which reading a column tells."""
+    """Return the names of the columns; empty if the file cannot be read, which `read` reports."""
     try:
         with _opened(path) as stream:
             return [name.strip() for name in next(csv.reader(stream), [])]
@@ -100,12 +101,12 @@ def header(path: Path) -> list[str]:
 
 
 def normal(name: str) -> str:
-    """The name in Unicode's composed form: file systems differ in how they write an accent."""
+    """Return the name in Unicode's composed form: file systems differ in how they write an accent."""
     return unicodedata.normalize("NFC", name)
 
 
 def named(root: Path, name: str) -> Path:
-    """The file of that name in its composed form, or of the same name in the decomposed one, as Macs write it."""
+    """Return the file of a name in composed form, or in the decomposed form of Macs if only that file exists."""
     composed, decomposed = root / name, unicodedata.normalize("NFD", name)
     if decomposed == name or composed.exists() or not (other := root / decomposed).exists():
         return composed

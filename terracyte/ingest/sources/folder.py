@@ -1,6 +1,6 @@
 """Picture files in folders: `<class>/…`, a CSV file with labels, or `images/` and `masks/` with equal file names.
 
-Folders called train, val and test above them give a split, and so may a column of a CSV file. Beside `images/`,
+Folders named train, val and test above them give a split, and a column of a CSV file may do so, too. Beside `images/`,
 pictures without masks may lie in `unlabelled/`. The values in masks are the class numbers of params.yaml, unless
 `mask_values` and `ignore` say otherwise.
 """
@@ -55,8 +55,8 @@ class _Loaded:
     Attributes:
         image: the picture.
         target: the label, or the mask.
-        moved: pixels of the file's mask that were snapped.
-        painted: the colours of the mask's numbers, by its palette.
+        moved: number of the mask's pixels that were snapped, at the task's size.
+        painted: the colours that the mask's palette gives its values.
     """
 
     image: NDArray[np.uint8]
@@ -67,7 +67,7 @@ class _Loaded:
 
 @dataclasses.dataclass(frozen=True)
 class _Unknown:
-    """A mask with values of no meaning."""
+    """A mask with undeclared values."""
 
     path: Path
     values: NDArray[np.int32]
@@ -76,11 +76,11 @@ class _Unknown:
 def read(task: Task, source: Source) -> Iterator[Batch]:
     """Read a folder of pictures, resized to the task's size.
 
-    What is hidden, and what is unreadable or incomplete under `unreadable: skip`, is left out and named on stderr.
+    Hidden files, and unreadable or incomplete ones under `unreadable: skip`, are left out and named on stderr.
 
     Raises:
-        InputError: a folder, a mask, a group or a split is missing or unknown, an image and its mask do not lie over
-            each other, a value in a mask has no meaning or two, or a file is unreadable under `unreadable: refuse`.
+        InputError: a folder, a mask, a group or a split is missing or unknown, a mask does not fit its image in size
+            or orientation, a mask's value has no meaning or two, or a file is unreadable under `unreadable: refuse`.
     """
     root = Path(source.path)
     if not root.is_dir():
@@ -121,7 +121,7 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
 
 
 def unlabelled(task: Task, source: Source) -> Iterator[NDArray[np.uint8]]:
-    """Read the pictures of `unlabelled/`, by name, resized to the task's size (1, h, w, c).
+    """Read the pictures of `unlabelled/` in the order of their paths, each resized to the task's size (1, h, w, c).
 
     Raises:
         InputError: a file is unreadable under `unreadable: refuse`.
@@ -156,7 +156,7 @@ def _note_splits(task: Task, root: Path, splits: list[str]) -> None:
 
 
 def _readable(task: Task, source: Source, samples: Sequence[Sample]) -> Iterator[tuple[int, _Loaded]]:
-    """Yield (index, picture and target) of readable samples; refuse the others, or warn of them."""
+    """Yield (index, picture and target) of readable samples; refuse the others, or warn about them."""
     coding = masks.coding(task, source) if task.dense else None
     unreadable, moved, pixels, palettes = [], 0, 0, Palettes()
     outcomes = _in_threads(functools.partial(_load, task, source, coding), samples, _batch(task))
@@ -188,7 +188,7 @@ def _batch(task: Task) -> int:
 
 
 def _in_threads(function: Callable[[_Item], _Result], items: Sequence[_Item], size: int = _BATCH) -> Iterator[_Result]:
-    """Map in order at bounded memory; Pillow decodes and resizes without holding the interpreter's lock."""
+    """Map in order with bounded memory; Pillow releases the GIL while it decodes and resizes."""
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(items), size):
             yield from pool.map(function, items[start : start + size])
@@ -204,7 +204,7 @@ def _load(
             return _Loaded(image, sample.label)
         return _with_mask(task, source, coding, photo, image, sample.mask)
     except UnreadableError as error:
-        return UnreadableError(str(error))  # a new one: what was raised holds the picture
+        return UnreadableError(str(error))  # a new error: the traceback of the raised one keeps the picture in memory
 
 
 def _with_mask(
@@ -215,13 +215,13 @@ def _with_mask(
     if unknown.any() and not coding.snap:
         return _Unknown(path, mask.values)
     upright = masks.aligned(source, task, labels, mask.orientation, photo, path)
-    # counted in pixels of the task's size, as shares of what is kept
+    # counted in pixels of the task's size, since the share reported is that of the kept pixels
     moved = round(float(unknown.mean()) * image[..., 0].size)
     return _Loaded(image, resize_mask(task, upright), moved, mask.painted)
 
 
 def _values(coding: masks.Coding, samples: Sequence[Sample]) -> set[int]:
-    """Every value that any mask holds."""
+    """Return all values that occur in the masks."""
 
     def held(sample: Sample) -> set[int]:
         try:

@@ -1,4 +1,4 @@
-"""The files of a folder source: which picture has which class or mask."""
+"""The files of a folder source: the pictures, with the class or mask of each."""
 
 import contextlib
 import dataclasses
@@ -18,7 +18,7 @@ from terracyte.params.schema import check_keys
 from terracyte.tasks.task import Task
 
 UNLABELLED = "unlabelled"  # a folder of pictures without masks
-LEFT_OUT = -1  # instead of a label: the images are wanted nowhere
+LEFT_OUT = -1  # takes the place of a label for images that are left out
 _SHOWN = 5
 
 
@@ -27,10 +27,10 @@ class Sample:
     """A picture with its target.
 
     Attributes:
-        image: its file.
-        label: its class; None for tasks with masks.
-        mask: the file of its mask; None for tasks with labels and for what is unlabelled.
-        split: the one that it is given (`terracyte.core.splits`); "" for none.
+        image: the picture's file.
+        label: the picture's class; None for tasks with masks.
+        mask: the mask's file; None for tasks with labels and for unlabelled pictures.
+        split: the split given to the picture (`terracyte.core.splits`); "" for none.
     """
 
     image: Path
@@ -45,8 +45,8 @@ class Listing:
 
     Attributes:
         samples: pictures with their targets.
-        incomplete: files without what belongs to them, in words.
-        notes: what else is to be told.
+        incomplete: messages about files without their image or mask.
+        notes: further messages for the user.
     """
 
     samples: list[Sample]
@@ -55,16 +55,16 @@ class Listing:
 
 
 def labelled_samples(task: Task, source: Source, root: Path) -> Listing:
-    """Files below `<root>/<class>/` or `<root>/<split>/<class>/`, by class and then by name.
+    """List the files below `<root>/<class>/` or `<root>/<split>/<class>/`, by class and then by path.
 
-    A folder has the name of its class, whatever its case, spaces, hyphens and underscores, or the initials
-    of a class of several words (the PBC set calls immature granulocytes `ig`); `class_of` may say otherwise.
+    A folder's name is that of its class (case, spaces, hyphens and underscores do not matter) or the initials
+    of a class of several words (the PBC set calls immature granulocytes `ig`); `class_of` may declare others.
 
     Raises:
-        InputError: there is no folder for a class, or a folder for none.
+        InputError: a class has no folder, a folder has no class, or see `class_parents` and `split_folders`.
     """
     names = [path.name for path in visible(root) if path.is_dir()]
-    of_classes = all(label_of(task, source, name) is not None for name in names)  # which may be called as splits are
+    of_classes = all(label_of(task, source, name) is not None for name in names)  # classes may be named like splits
     parents = class_parents(root, {} if of_classes else split_folders(root))
     folders = {
         path: label_of(task, source, path.name) for parent in parents for path in visible(parent) if path.is_dir()
@@ -89,12 +89,12 @@ def labelled_samples(task: Task, source: Source, root: Path) -> Listing:
 
 
 def class_parents(root: Path, splits: dict[Path, str]) -> dict[Path, str]:
-    """The folders in which a folder per class lies, with their splits: those given, or `root`.
+    """Return the folders that hold one folder per class, with their splits: those in `splits`, or else `root`.
 
-    Pictures beside the folders of classes have no class; stderr says so.
+    Pictures beside the folders of classes have no class; a warning on stderr names them.
 
     Raises:
-        InputError: a split has pictures, and no folder.
+        InputError: a split's folder holds pictures and no folders.
     """
     parents = splits or {root: ""}
     for parent in parents:
@@ -113,10 +113,10 @@ def class_parents(root: Path, splits: dict[Path, str]) -> dict[Path, str]:
 
 
 def listed_samples(task: Task, source: Source, root: Path, sheet: str) -> Listing:
-    """The files that a CSV file (`file,label`) names, in its order.
+    """List the files that a CSV file (`file,label`) names, in the order of its rows.
 
     Raises:
-        InputError: it is unusable, or a label is no class.
+        InputError: the CSV file is unusable, or a label is missing or no class.
     """
     path = root / sheet
     samples, incomplete, named = [], [], set()
@@ -138,8 +138,8 @@ def listed_samples(task: Task, source: Source, root: Path, sheet: str) -> Listin
 
 
 def _untold(task: Task, source: Source, root: Path, named: set[Path]) -> list[str]:
-    """What a folder holds and its CSV file, which names these pictures, does not tell of."""
-    # names that are not UTF-8 among them: nobody asks for these files
+    """Return messages about pictures that the CSV file does not name, and about unused folders of splits."""
+    # names need not be UTF-8 here: these files are not read
     found = (Path(each.path) for each in _below(root) if not each.name.startswith("."))
     rest = sorted(
         os.path.relpath(path, root) for path in found if path.suffix.lower() in SUFFIXES and path not in named
@@ -153,14 +153,14 @@ def _untold(task: Task, source: Source, root: Path, named: set[Path]) -> list[st
 
 
 def paired_samples(root: Path, images: str, masks: str) -> Listing:
-    """Pairs of pictures and masks, of all splits where folders give one.
+    """List pairs of pictures and masks, of all splits if folders give any.
 
     Args:
-        root: of the source.
-        images, masks: folders in it, or in each `<root>/<split>/`. Splits may lie in them as well: `<images>/<split>/`.
+        root: the source's folder.
+        images, masks: folders in `root` or in each `<root>/<split>/`; or both hold the splits: `<images>/<split>/`.
 
     Raises:
-        InputError: see `masked_samples`.
+        InputError: a picture lies outside the split folders, or see `masked_samples` and `split_folders`.
     """
     parts = {} if (root / images).is_dir() else split_folders(root, UNLABELLED)
     if parts:
@@ -183,14 +183,14 @@ def paired_samples(root: Path, images: str, masks: str) -> Listing:
 
 
 def split_folders(root: Path, *others: str) -> dict[Path, str]:
-    """The folders in `root`, with the splits whose names they have; nothing if others lie there, and one such at most.
+    """Return the folders named like splits, with their splits; empty if at most one lies among other folders.
 
     Args:
-        root: any folder.
-        others: names of folders that may lie beside them.
+        root: the folder to look in.
+        others: names of folders that may lie beside those of splits.
 
     Raises:
-        InputError: some are called so and others not, or see `visible`.
+        InputError: several folders are named like splits and others are not, or see `visible`.
     """
     folders = [path for path in visible(root) if path.is_dir() and path.name not in others]
     splits = {path: split_of(path.name) for path in folders}
@@ -206,10 +206,10 @@ def split_folders(root: Path, *others: str) -> dict[Path, str]:
 
 
 def masked_samples(images: Path, masks: Path) -> Listing:
-    """Pairs of pictures and masks whose paths below the two folders agree up to the suffix, by path.
+    """List pairs of pictures and masks whose paths below the two folders agree except for the suffix, by path.
 
     Raises:
-        InputError: a folder is missing, two files of one differ in their suffix only, or nothing has a partner.
+        InputError: a folder is missing, two files in a folder differ only in their suffix, or no file has a partner.
     """
     pictures, of_masks = _by_stem(images), _by_stem(masks)
     lonely = [
@@ -224,10 +224,10 @@ def masked_samples(images: Path, masks: Path) -> Listing:
 
 
 def visible(folder: Path) -> list[Path]:
-    """Entries of a folder but hidden ones and `__MACOSX`, which zips from a Mac have, by name.
+    """Return a folder's entries by name, without hidden ones and `__MACOSX`, which zips from a Mac contain.
 
     Raises:
-        InputError: a name is not UTF-8, in which tables are written, or the folder cannot be listed.
+        InputError: a name is not UTF-8, the encoding of all tables, or the folder cannot be listed.
     """
     try:
         entries = sorted(path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX")))
@@ -242,7 +242,7 @@ def check_name(path: Path) -> None:
     """Refuse a name that no table can hold.
 
     Raises:
-        InputError: it is not UTF-8.
+        InputError: the name is not UTF-8.
     """
     try:
         path.name.encode()
@@ -252,10 +252,10 @@ def check_name(path: Path) -> None:
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """Files below a folder, in the order of their paths; what is hidden is passed over.
+    """Yield the files below a folder, in the order of their paths, without hidden ones.
 
-    Links are followed, and each folder is read once, however many links lead to it: links may go in circles, or make
-    millions of ways to a few folders. Memory grows with the number of folders and with the largest one.
+    Links are followed, and each folder is read once, however many links lead to it: links may form cycles, or
+    millions of paths to a few folders. Memory grows with the number of folders and with the largest one.
 
     Raises:
         InputError: see `visible`.
@@ -283,17 +283,17 @@ def walk(folder: Path) -> Iterator[Path]:
 
 
 def linked(root: Path) -> list[str]:
-    """Links to folders below `root`, relative to it."""
+    """Return the links to folders below `root`, relative to `root`."""
     return sorted(os.path.relpath(each, root) for each in _below(root) if each.is_symlink() and each.is_dir())
 
 
 def hidden(root: Path) -> list[str]:
-    """Hidden files and folders below `root`, relative to it."""
+    """Return the hidden files and folders below `root`, relative to `root`."""
     return sorted(os.path.relpath(each, root) for each in _below(root) if each.name.startswith("."))
 
 
 def _below(root: Path) -> Iterator[os.DirEntry[str]]:
-    """All files and folders below a folder; links are not followed."""
+    """Yield all files and folders below a folder; links are not followed."""
     waiting = [str(root)]  # no recursion: folders may be nested deeper than functions
     while waiting:
         with contextlib.suppress(PermissionError), os.scandir(waiting.pop()) as entries:
@@ -304,12 +304,12 @@ def _below(root: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def shown(names: list[str]) -> str:
-    """The first names of a list, for messages."""
+    """Join the first names of a list, for messages."""
     return one_line(", ".join(names[:_SHOWN])) + (" …" if len(names) > _SHOWN else "")
 
 
 def label_of(task: Task, source: Source, given: str) -> int | None:
-    """The class of a name, `LEFT_OUT`, or None where it means nothing; exactly that name goes before one alike."""
+    """Return a name's class, `LEFT_OUT`, or None if it has no single class; exact matches precede similar ones."""
     declared = {columns.normal(name): meant for name, meant in source.class_of.items()}
     if columns.normal(given) in declared:
         meant = declared[columns.normal(given)]
@@ -328,9 +328,9 @@ def label_of(task: Task, source: Source, given: str) -> int | None:
 
 
 def alike_form(name: str) -> str:
-    """A name without case, hyphens between letters, and blanks and underscores that do not part digits.
+    """Return a name without case, hyphens between letters, and blanks and underscores that do not separate digits.
 
-    Other hyphens mean something: those of -1, CD4- and 1-2.
+    Other hyphens are kept, since they have a meaning, as in -1, CD4- and 1-2.
     """
     plain = columns.normal(name).casefold().replace("_", " ")
     return re.sub(r"(?<!\d) | (?!\d)", "", re.sub(r"(?<=[^\W\d])(?:-| - )(?=[^\W\d])", "", plain))

@@ -1,4 +1,4 @@
-"""Mask files → class numbers: which value means which class, and which way a mask lies over its picture."""
+"""Mask files → class numbers: the class of each value, and the orientation of a mask over its picture."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -17,10 +17,10 @@ from terracyte.params.schema import check_keys
 from terracyte.tasks.task import Task
 
 LOSSY = {"JPEG": "jpg", "WEBP": "webp"}  # formats whose compression may alter values
-_UNLABELLED = 255  # by a wide-spread convention
+_UNLABELLED = 255  # by a widespread convention
 _WHITE = 255
 _SHOWN = 5
-_AT_ONCE = 2**16  # values whose classes are looked up at a time
+_AT_ONCE = 2**16  # number of values whose classes are looked up at a time
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,11 +28,11 @@ class Coding:
     """What the values in masks mean.
 
     Attributes:
-        values: the declared ones, ascending; of colours r · 65536 + g · 256 + b.
-        labels: the class of each.
-        in_colour: values are colours.
-        declared: by `mask_values`; otherwise they are the class numbers.
-        snap: other values become the nearest declared one, and are counted.
+        values: the declared values, ascending; a colour is r · 65536 + g · 256 + b.
+        labels: the class of each value.
+        in_colour: whether the values are colours.
+        declared: whether `mask_values` declares the values; otherwise they are the class numbers.
+        snap: whether other values become the nearest declared one, and are counted.
     """
 
     values: NDArray[np.int64]
@@ -44,12 +44,12 @@ class Coding:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Mask:
-    """A mask as its file has it.
+    """A mask as its file stores it.
 
     Attributes:
-        values: (h, w), as `Coding.values` has them.
-        orientation: its own, by EXIF.
-        painted: the colours of numbers, by its palette.
+        values: (h, w), in the form of `Coding.values`.
+        orientation: the mask file's EXIF orientation.
+        painted: the colours that the file's palette gives the values.
     """
 
     values: NDArray[np.int32]
@@ -58,11 +58,11 @@ class Mask:
 
 
 def coding(task: Task, source: Source) -> Coding:
-    """What the source declares of its masks.
+    """Return what the source declares about the values in its masks.
 
     Raises:
         InputError: a name in `mask_values` is no class, a scored class has no value, a value means two classes,
-            numbers and colours are mixed, or pixels are to be ignored and the task has no class for them.
+            numbers mix with colours, the task has no background for `ignore`, or `snap_masks` has no `mask_values`.
     """
     where = f"sources.{task.name}"
     meanings = _meanings(task, source, where)
@@ -94,9 +94,9 @@ def load_mask(coding: Coding, path: Path) -> Mask:
     """Decode a mask.
 
     Raises:
-        UnreadableError: it is no readable picture.
-        InputError: its compression alters values, it is a colour picture where numbers are declared, or the other way
-            round, or its bits may mean two values.
+        UnreadableError: the file is no readable picture.
+        InputError: lossy compression alters the values, the mask is in colour where numbers are declared or the other
+            way round, it has transparent pixels, or its single bit per pixel may mean two values.
     """
     with decoding(path) as (picture, _):
         if picture.format in LOSSY and not coding.snap:
@@ -113,8 +113,8 @@ def load_mask(coding: Coding, path: Path) -> Mask:
                 f"{path} is a colour picture ({picture.mode}), and values of masks are numbers: name the colours in "
                 "'mask_values' beside the path, as in {soil: [220, 20, 60]}"
             )
-        values = values.astype(np.int32)  # Pillow knows no larger integers
-        if picture.mode == "1":  # as programs save masks of 0 and 255, and those of 0 and 1
+        values = values.astype(np.int32)  # Pillow has no larger integers
+        if picture.mode == "1":  # programs save both masks of 0 and 255 and masks of 0 and 1 in this mode
             one, white = 1 in coding.values, _WHITE in coding.values
             if one and white:
                 raise InputError(f"{path} has one bit per pixel, which may mean 1 or {_WHITE}: save it with 8 bits")
@@ -123,12 +123,12 @@ def load_mask(coding: Coding, path: Path) -> Mask:
 
 
 def opaque_rgb(picture: Image.Image, path: Path) -> Image.Image:
-    """A mask's colours.
+    """Return a mask as an RGB picture.
 
     Raises:
-        InputError: it has none, or some of its pixels are transparent.
+        InputError: the mask is grey, or some of its pixels are transparent.
     """
-    if picture.mode in ("L", "1", "I", "I;16", "F"):
+    if Image.getmodebase(picture.mode) == "L":
         raise InputError(
             f"{path} is grey, and 'mask_values' beside the path names colours (as a list of three numbers is one); "
             "give its values as numbers"
@@ -139,7 +139,7 @@ def opaque_rgb(picture: Image.Image, path: Path) -> Image.Image:
 
 
 def packed(picture: Image.Image) -> NDArray[np.int32]:
-    """The colours (h, w) of an RGB picture, each as r · 65536 + g · 256 + b; see `colour`."""
+    """Return the colours (h, w) of an RGB picture, each as r · 65536 + g · 256 + b; see `colour`."""
     codes = np.zeros((picture.height, picture.width), np.int32)
     for channel in range(3):
         codes <<= 8
@@ -148,12 +148,12 @@ def packed(picture: Image.Image) -> NDArray[np.int32]:
 
 
 def colour(code: int) -> list[int]:
-    """Red, green and blue of a packed colour."""
+    """Return red, green and blue of a packed colour."""
     return [code >> 16, code >> 8 & 255, code & 255]
 
 
 def class_numbers(coding: Coding, values: NDArray[np.integer[Any]]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Classes of a mask's values (h, w), and where a value is none of the declared ones; the nearest decides there."""
+    """Return the classes (h, w) of a mask's values (undeclared ones get the nearest's), and which are undeclared."""
     labels, unknown = np.empty(values.size, np.uint8), np.empty(values.size, np.bool_)
     for start in range(0, values.size, _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
@@ -163,20 +163,20 @@ def class_numbers(coding: Coding, values: NDArray[np.integer[Any]]) -> tuple[NDA
 
 
 def aligned(source: Source, task: Task, mask: NDArray[Any], orientation: int, photo: Photo, path: Path) -> NDArray[Any]:
-    """The mask as it lies over the upright picture.
+    """Turn the mask so that it lies over the upright picture.
 
-    A mask's own EXIF, or its size, tells whether it belongs to the stored or to the upright pixels.
+    The mask's own EXIF, or its size, shows whether it belongs to the picture's stored or upright pixels.
 
     Args:
-        source: `masks_follow` says it where nothing else does.
-        task: for messages.
+        source: the source, whose `masks_follow` decides where EXIF and size do not.
+        task: the task, for messages.
         mask: (h, w) uint8, as stored.
-        orientation: the mask's own, by EXIF.
-        photo: its picture.
-        path: of the mask, for messages.
+        orientation: the mask's own EXIF orientation.
+        photo: the mask's picture.
+        path: the mask's file, for messages.
 
     Raises:
-        InputError: nothing tells, or the sizes differ.
+        InputError: neither EXIF, size nor `masks_follow` decides, or the sizes differ.
     """
     if orientation == 1 and photo.orientation != 1 and _follows_stored(source, task, mask, photo, path):
         orientation = photo.orientation
@@ -194,14 +194,14 @@ def aligned(source: Source, task: Task, mask: NDArray[Any], orientation: int, ph
 def unknown_values(
     task: Task, coding: Coding, path: Path, values: NDArray[np.integer[Any]], found: Iterable[int]
 ) -> str:
-    """The message that refuses a mask with values of no meaning.
+    """Return the message that refuses a mask with undeclared values.
 
     Args:
-        task: for its classes.
-        coding: what is declared.
-        path: of the mask.
-        values: (h, w) in it.
-        found: every value in all masks of the source: which declarations fit.
+        task: the task, whose classes the message names.
+        coding: what the source declares.
+        path: the mask's file.
+        values: (h, w), the values in the mask.
+        found: all values in all masks of the source, which decide the declarations that the message suggests.
     """
     _, unknown = class_numbers(coding, values)
     row, column = (int(axis) for axis in np.unravel_index(int(unknown.argmax()), unknown.shape))
@@ -224,12 +224,12 @@ def unknown_values(
 
 
 def readings(classes: tuple[str, ...], background: int | None, found: Iterable[int]) -> list[str]:
-    """Declarations under which every value has a meaning, as lines of YAML; none is needed where classes are numbered.
+    """Return declarations, as lines of YAML, that give every value a meaning; empty if none fits or is needed.
 
     Args:
-        classes: of the task.
-        background: the class that counts nowhere; None for none.
-        found: values of all masks.
+        classes: the task's classes.
+        background: the class that is not scored; None if there is none.
+        found: the values of all masks.
     """
     values = sorted(found)
     others = [value for value in values if value != _UNLABELLED]
@@ -269,10 +269,10 @@ def _background(task: Task, where: str) -> int:
 
 
 def _follows_stored(source: Source, task: Task, mask: NDArray[Any], photo: Photo, path: Path) -> bool:
-    """Whether a mask without EXIF belongs to the pixels as its picture stores them, before they are turned."""
+    """Return whether a mask without an orientation belongs to its picture's pixels as stored, before turning."""
     size = (mask.shape[1], mask.shape[0])
     stored, upright = size == photo.stored_size, size == photo.picture.size
-    if not (stored and upright):  # of neither size it is refused as such
+    if not (stored and upright):  # a mask of neither size is refused later, for its size
         return stored
     if source.masks_follow is None:
         raise InputError(
@@ -296,7 +296,7 @@ def _named(code: int, in_colour: bool) -> str:
 
 
 def _places(coding: Coding, values: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Places of values (n,) among the declared ones, those of the nearest for others, and which ones these are."""
+    """Return the index of the nearest declared value for each value (n,), and which values are undeclared."""
     places = np.searchsorted(coding.values, values).clip(0, len(coding.values) - 1)
     unknown = coding.values[places] != values
     if unknown.any():
@@ -307,7 +307,7 @@ def _places(coding: Coding, values: NDArray[np.int64]) -> tuple[NDArray[np.intp]
 
 
 def _distances(values: NDArray[np.int64], declared: NDArray[np.int64], in_colour: bool) -> NDArray[np.int64]:
-    """(v, d) squared, of grey values or in RGB."""
+    """Return squared distances (v, d) between numbers, or between colours in RGB."""
     shifts = (16, 8, 0) if in_colour else ()
     channels = [(values >> shift & 255, declared >> shift & 255) for shift in shifts] or [(values, declared)]
     return np.asarray(sum((ours[:, None] - theirs) ** 2 for ours, theirs in channels))

@@ -1,6 +1,6 @@
 """BloodMNIST of MedMNIST v2+ (arXiv 2110.14795), downloaded once into `data/downloads/`.
 
-Its labels are those of the challenge: 0 basophil … 7 platelet. Its own splits are joined; `balance` makes new ones.
+The labels are those of the challenge: 0 basophil … 7 platelet. MedMNIST's splits are joined; `balance` makes new ones.
 """
 
 import dataclasses
@@ -31,12 +31,12 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
             f"experiment.yaml: 'sources.{task.name}.source' is 'medmnist', which has no masks; choose another"
         )
     url, md5 = _index_entry(Path(source.path), source.download_size)
-    found = npz_file.pairs(fetch(url, md5, paths.downloads()), "labels")  # of test first
+    found = npz_file.pairs(fetch(url, md5, paths.downloads()), "labels")  # the test split first
     return npz_file.batches(task, source, [dataclasses.replace(pair, split="") for pair in reversed(found)])
 
 
 def unlabelled(task: Task, source: Source) -> Iterator[NDArray[np.uint8]]:
-    """Nothing: all of BloodMNIST is labelled."""
+    """Return an empty iterator: all of BloodMNIST is labelled."""
     return iter(())
 
 

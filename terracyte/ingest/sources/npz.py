@@ -1,7 +1,7 @@
-"""Arrays of an .npz file, chunk by chunk: a file of many gigabytes passes through a few megabytes of memory.
+"""Arrays of an .npz file, chunk by chunk: reading a file of many gigabytes takes a few megabytes of memory.
 
-Nothing is ever unpickled: only the header and the plain numbers behind it are read. What cannot pass chunk by chunk is
-bounded, so that a small file never unpacks to more than memory holds.
+Nothing is ever unpickled: only the header and the plain numbers behind it are read. Arrays that cannot be read in
+chunks have a size limit, so that a small file never unpacks to more than memory holds.
 """
 
 import dataclasses
@@ -22,8 +22,8 @@ from terracyte.core.errors import InputError
 
 _CHUNK_BYTES = 16 * 2**20
 MOST_ROWS = 2**24
-_LARGEST_ROW = 2**27  # bytes: of an image of 44 million pixels in colour
-_LARGEST_WHOLE = 2**29  # bytes of what is read as a whole
+_LARGEST_ROW = 2**27  # bytes: an image of 44 million pixels in colour
+_LARGEST_WHOLE = 2**29  # bytes of an array that is read as a whole
 # What zipfile and NumPy raise on damaged, encrypted or foreign files.
 _DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, NotImplementedError, RuntimeError, OSError),
@@ -36,10 +36,10 @@ class Member:
 
     Attributes:
         path: the file.
-        key: the array's name in it.
-        shape: of the whole array, at least one axis.
+        key: the array's name in the file.
+        shape: the whole array's shape, with at least one axis.
         dtype: integers or floats of any width and byte order.
-        fortran: first axis fastest. Such an array is read as a whole, since its rows are scattered.
+        fortran: whether the first axis varies fastest; such an array is read as a whole, since its rows are scattered.
     """
 
     path: Path
@@ -53,7 +53,7 @@ class Member:
 
     @property
     def where(self) -> str:
-        """The array as messages name it."""
+        """Return the file and the array's name, for messages."""
         return f"{self.path}: '{self.key}'"
 
     def chunks(self, most: int = MOST_ROWS) -> Iterator[tuple[int, NDArray[Any]]]:
@@ -75,17 +75,17 @@ class Member:
             stream.read(1)  # reaching the end makes zipfile compare the checksum
 
     def read(self) -> NDArray[Any]:
-        """The whole array; for small ones.
+        """Read the whole array, which must be small: at most 128 MiB.
 
         Raises:
-            InputError: the file is truncated or damaged, or the array is none of the small ones.
+            InputError: the file is truncated or damaged, or the array is larger.
         """
         _check_bytes(self, "whole", _LARGEST_WHOLE // 4, self.dtype.itemsize * math.prod(self.shape))
         return np.concatenate([rows for _, rows in self.chunks()])
 
 
 def names(path: Path) -> list[str]:
-    """Keys of the arrays in an .npz file.
+    """Return the keys of the arrays in an .npz file.
 
     Raises:
         InputError: the file is missing, a folder, truncated or no .npz.
@@ -99,7 +99,7 @@ def members(path: Path, *keys: str) -> list[Member]:
 
     Raises:
         InputError: the file is missing, a folder, truncated or no .npz; a key is missing; an array is empty,
-            holds something else than integers or floats (objects are refused, never unpickled), or is too large.
+            holds anything but integers or floats (objects are refused, never unpickled), or is too large.
     """
     present = names(path)
     if not set(keys) <= set(present):

@@ -1,7 +1,7 @@
 """Arrays of an .npz file: `images` with `labels` or `masks`, or such a pair for each split, as MedMNIST's files have.
 
-The arrays of a split bear its name: `train_images`, `val_labels`, `test_masks`. Images are (n, h, w) or (n, h, w, c),
-labels (n,) or (n, 1), masks (n, h, w); pictures of another size than the task's are resized.
+The names of a split's arrays begin with its name: `train_images`, `val_labels`, `test_masks`. Images are (n, h, w) or
+(n, h, w, c), labels (n,) or (n, 1), masks (n, h, w); pictures of another size than the task's are resized.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ from terracyte.ingest.sources.source import Batch
 from terracyte.params import Source
 from terracyte.tasks.task import Task
 
-_BATCH_BYTES = 2**26  # of images at the task's size, into which thumbnails may grow
+_BATCH_BYTES = 2**26  # bytes of a batch's images at the task's size, which may exceed the stored size
 
 Kind = Literal["labels", "masks"]
 _IMAGES = "images"
@@ -37,7 +37,7 @@ class Pair:
     """Images and their targets.
 
     Attributes:
-        split: the one that the arrays' names give; "" for none.
+        split: the split that the arrays' names give; "" for none.
         images: (n, h, w) or (n, h, w, c).
         targets: (n,) or (n, 1) labels, or (n, h, w) masks.
     """
@@ -48,10 +48,11 @@ class Pair:
 
 
 def pairs(path: Path, kind: Kind) -> list[Pair]:
-    """The pairs of arrays in a file, those of test first.
+    """Return the pairs of arrays in a file, the test split first.
 
     Raises:
-        InputError: the file is unusable, or has no images, no targets to some of them, or other numbers of them.
+        InputError: the file is unusable, has no images, an array of images has no targets or another number of
+            them, or an array's prefix names no split.
     """
     found = [(key, key.removesuffix(_IMAGES).rstrip("_")) for key in names(path) if key.endswith(_IMAGES)]
     splits = {key: split_of(prefix) if prefix else "" for key, prefix in found}
@@ -115,15 +116,15 @@ def batches(task: Task, source: Source, found: Sequence[Pair]) -> Iterator[Batch
 
 
 def unlabelled(task: Task, source: Source) -> Iterator[NDArray[np.uint8]]:
-    """Nothing: all images of such a file have targets."""
+    """Return an empty iterator: all images of such a file have targets."""
     return iter(())
 
 
 def common_scale(found: Sequence[Pair]) -> float:
-    """The factor that brings the pixels of all pairs to 0-255; see `full_scale`.
+    """Return the factor that brings the pixels of all pairs to 0-255; see `full_scale`.
 
     Raises:
-        InputError: some are floats in 0-1, others whole numbers.
+        InputError: some pairs have floats in 0-1, others whole numbers, or see `full_scale`.
     """
     floats = [pair.images for pair in found if pair.images.dtype.kind == "f"]
     if not floats:
@@ -135,7 +136,7 @@ def common_scale(found: Sequence[Pair]) -> float:
 
 
 def picture(task: Task, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """One image (h, w) or (h, w, c), at the task's size (h, w, c)."""
+    """Bring one image (h, w) or (h, w, c) to the task's shape (h, w, c)."""
     channels = task.image_shape[2]
     stored = pixels.reshape(*pixels.shape[:2], channels)
     if stored.shape == task.image_shape:
@@ -157,7 +158,7 @@ def _require_shapes(task: Task, pair: Pair) -> None:
 
 
 def _labels(task: Task, source: Source, member: Member) -> Iterator[Any]:
-    """The label of each image; None for those that `class_of` leaves out."""
+    """Yield the label of each image; None for images that `class_of` leaves out."""
     values = member.read().reshape(-1)
     if not source.class_of:
         yield from values
@@ -175,7 +176,7 @@ def _labels(task: Task, source: Source, member: Member) -> Iterator[Any]:
 
 
 def _masks(task: Task, coding: masks.Coding, member: Member, every: Sequence[Member]) -> Iterator[NDArray[np.uint8]]:
-    """The classes of each mask (h, w); what the masks of `every` array hold decides which advice is given."""
+    """Yield the classes (h, w) of each mask; an error's advice depends on the values in all arrays of `every`."""
     if coding.in_colour:
         raise InputError(
             f"{member.where} holds numbers, and 'sources.{task.name}.mask_values' in experiment.yaml names colours; "

@@ -1,4 +1,4 @@
-"""Palettes of masks: where two files paint one number in two colours, the number means two things."""
+"""Palettes of masks: a number to which two files give different colours means two things."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ Painted = dict[int, tuple[int, ...]]
 
 
 def painted(picture: Image.Image, values: NDArray[np.integer[Any]]) -> Painted:
-    """In which colours a picture's palette paints its values (h, w); nothing where it has none."""
+    """Return the colours that a picture's palette gives its values (h, w); empty if it has no palette."""
     palette = picture.getpalette()
     if palette is None:
         return {}
@@ -31,7 +31,7 @@ class Palettes:
         """Compare a mask's palette with those before it.
 
         Raises:
-            InputError: it paints a number in another colour.
+            InputError: the palette gives a number another colour than an earlier one.
         """
         for value, colour in colours.items():
             known, first = self._first.setdefault(value, (colour, path))

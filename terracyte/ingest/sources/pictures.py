@@ -1,7 +1,7 @@
-"""Picture files → pictures of a task's channels; `resizing` brings them to its size.
+"""Picture files → pictures with a task's channels; `resizing` brings them to the task's size.
 
-What decides how a file becomes pixels stands in the task (`pixel_range`, `transparent`, `fit`), since a model must see
-the pictures that it predicts as it saw those that it learned from.
+The settings for turning a file into pixels belong to the task (`pixel_range`, `transparent`, `fit`), since a model must
+see new pictures in the same form as those that it was trained on.
 """
 
 import dataclasses
@@ -23,11 +23,11 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 KINDS = "jpg, png, bmp, tif or webp"  # for messages
 
-LARGEST = 2**26  # pixels of a picture: with 16 bytes for each, all that is made of it takes a gigabyte
-_LONGEST_EDGE = 2**15  # pixels: between two shapes far from each other, resizing takes many times the memory of both
+LARGEST = 2**26  # pixels of a picture: at 16 bytes per pixel for all intermediate copies, a gigabyte
+_LONGEST_EDGE = 2**15  # pixels: resizing between very different shapes takes many times the memory of both
 
 _ORIENTATION = 0x0112  # the EXIF tag: 1 is upright, 2 to 8 are turns and mirrors
-# Pillow's steps from stored pixels to upright ones
+# EXIF orientation → the Pillow operation that turns stored pixels upright
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -37,14 +37,14 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# What Pillow throws at foreign and damaged bytes.
+# Exceptions that Pillow raises on foreign and damaged bytes.
 _OF_VALUES = (ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, ArithmeticError)
 _DAMAGE = (*_OF_VALUES, OSError, SyntaxError, EOFError, MemoryError, struct.error)
-_ROWS = 256  # of a picture of 16 bits that are scaled at a time
+_ROWS = 256  # rows of a picture of more than 8 bits that are scaled at a time
 _WHITE = (255, 255, 255, 255)
 
 
-# Pillow's remarks on metadata and sizes name no file; what is wrong with a picture is told otherwise.
+# Pillow's warnings about metadata and sizes name no file; a picture's faults are reported as errors instead.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
@@ -58,7 +58,7 @@ class Photo:
 
     Attributes:
         picture: grey (L) or RGB.
-        orientation: what EXIF says of the file's pixels; 1: they are stored upright.
+        orientation: EXIF orientation of the file's pixels; 1 means stored upright.
         stored_size: width and height of the file's pixels.
     """
 
@@ -71,14 +71,15 @@ def load_image(task: Task, path: Path, stream: IO[bytes] | None = None, largest:
     """Decode a photo, turn it upright (EXIF) and bring it to the task's channels.
 
     Args:
-        task: its channels, `pixel_range` and `transparent`.
-        path: of the file.
-        stream: the file's content where it is not on disk; `path` only names it then.
-        largest: most pixels that it may have.
+        task: the task, which gives the channels, `pixel_range` and `transparent`.
+        path: the file.
+        stream: the file's content if it is not on disk; `path` then only names it.
+        largest: the greatest number of pixels that is accepted.
 
     Raises:
-        UnreadableError: it is no picture, damaged or too large, has several pages, more than 8 bits per channel and the
-            task no `pixel_range`, or is transparent in places and the task does not flatten.
+        UnreadableError: the file is no picture, is damaged or too large, has several pages, has more than 8 bits per
+            channel (unless it is grey, without NaN, and the task has a `pixel_range`), or is transparent in places and
+            the task does not flatten.
     """
     with decoding(path, stream, largest) as (picture, bits):
         size, orientation = picture.size, exif_orientation(picture)
@@ -92,27 +93,27 @@ def load_image(task: Task, path: Path, stream: IO[bytes] | None = None, largest:
 
 
 def exif_orientation(picture: Image.Image) -> int:
-    """1 to 8; 1 where the file says nothing, or nothing that has a meaning."""
+    """Return the EXIF orientation, 1 to 8; 1 where it is missing or invalid."""
     told = picture.getexif().get(_ORIENTATION)
     return told if isinstance(told, int) and told in _UPRIGHT else 1
 
 
 def upright(picture: Image.Image, orientation: int) -> Image.Image:
-    """Turn what is stored in an orientation; the picture itself where there is nothing to turn."""
+    """Turn a picture stored in an EXIF orientation upright; return it as is if nothing is to be turned."""
     return picture if orientation == 1 else picture.transpose(_UPRIGHT[orientation])
 
 
 def in_mode(picture: Image.Image, mode: str) -> Image.Image:
-    """Convert to a mode of Pillow's; the picture itself where it has it, which saves a copy."""
+    """Convert to a Pillow mode; return a picture that has the mode as is, which saves a copy."""
     return picture if picture.mode == mode else picture.convert(mode)
 
 
 @contextmanager
 def decoding(path: Path, stream: IO[bytes] | None = None, largest: int = LARGEST) -> Iterator[tuple[Image.Image, int]]:
-    """Yield a file's decoded picture, and the bits of each of its channels.
+    """Yield a file's decoded picture, and its number of bits per channel.
 
     Raises:
-        UnreadableError: it is a folder, no picture, damaged, of more than `largest` pixels, or of several pages.
+        UnreadableError: the file is a folder, no picture, damaged, of more than `largest` pixels, or of several pages.
     """
     if stream is None and path.is_dir():
         raise UnreadableError(f"{path} is a folder, no picture")
@@ -139,7 +140,7 @@ def decoding(path: Path, stream: IO[bytes] | None = None, largest: int = LARGEST
 
 
 def _check_size(path: Path, picture: Image.Image, largest: int) -> None:
-    """Before any pixel is decoded: a file of kilobytes may claim gigabytes."""
+    """Refuse too large a picture before any pixel is decoded: a file of kilobytes may claim gigabytes."""
     if picture.width * picture.height > largest:
         raise UnreadableError(
             f"{path} has {picture.width}x{picture.height} pixels: at most {largest / 10**6:.0f} million are read"
@@ -151,26 +152,26 @@ def _check_size(path: Path, picture: Image.Image, largest: int) -> None:
 
 
 def _check_decoded(path: Path, picture: Image.Image) -> None:
-    # Some cameras append a second picture to a jpg: the first one is what everybody shows.
+    # Some cameras append a second picture to a jpg: viewers show the first one.
     if picture.format in ("TIFF", "WEBP", "PNG") and getattr(picture, "n_frames", 1) > 1:
         raise UnreadableError(f"{path} has several pages or frames; save the one that is meant")
     if picture.mode in ("P", "PA") and picture.palette is None:
         raise UnreadableError(f"{path} is damaged: it has numbers of colours, and no colours")
-    picture.getexif()  # read here, where what is wrong with it is told
+    picture.getexif()  # read here, where damaged EXIF is reported
 
 
 def _bits(picture: Image.Image) -> int:
-    """Of a channel in the file: Pillow's mode hides that it drops the low byte of colours of 16 bits."""
+    """Return the bits per channel in the file: Pillow's mode hides that it drops the low byte of 16-bit colours."""
     if isinstance(picture, TiffImageFile):
         return int(max(picture.tag_v2.get(BITSPERSAMPLE, (1,))))
     told = picture.tile[0][3] if isinstance(picture, ImageFile.ImageFile) and picture.tile else ""
-    raw_mode = str(told[0] if isinstance(told, tuple) else told)  # beside it stand other numbers, such as a row's bytes
-    deep = "16" in raw_mode and raw_mode != "BGR;16"  # 16 bits for all three channels
+    raw_mode = str(told[0] if isinstance(told, tuple) else told)  # a tuple also has numbers, such as a row's bytes
+    deep = "16" in raw_mode and raw_mode != "BGR;16"  # all three channels share 16 bits
     return 16 if deep or picture.mode.startswith(("I", "F")) else 8
 
 
 def _scaled(task: Task, picture: Image.Image, path: Path, bits: int) -> Image.Image:
-    """`pixel_range` → 0-255; values beyond it become its ends."""
+    """Scale `pixel_range` to 0-255; clip values outside `pixel_range`."""
     if task.spec.pixel_range is None:
         raise UnreadableError(
             f"{path} has more than 8 bits per channel ({bits}); say in params.yaml which values become 0 and 255: "
@@ -182,7 +183,7 @@ def _scaled(task: Task, picture: Image.Image, path: Path, bits: int) -> Image.Im
     values = np.asarray(picture)
     scaled = np.empty(values.shape, np.uint8)
     for start in range(0, len(values), _ROWS):
-        with np.errstate(invalid="ignore"):  # of NaN, which is told below
+        with np.errstate(invalid="ignore"):  # NaN is reported below
             shares = (values[start : start + _ROWS].astype(np.float64) - low) / (high - low)
         if np.isnan(shares).any():
             raise UnreadableError(f"{path} holds a pixel that is no number (NaN): save it without")
@@ -191,7 +192,7 @@ def _scaled(task: Task, picture: Image.Image, path: Path, bits: int) -> Image.Im
 
 
 def _opaque(task: Task, picture: Image.Image, path: Path) -> Image.Image:
-    """The picture without alpha; a palette's transparent colour is alpha, too."""
+    """Return the picture in RGB without alpha; a palette's transparent colour counts as alpha, too."""
     layered = in_mode(picture, "RGBA")
     if layered.getchannel("A").getextrema() != (255, 255):
         if task.spec.transparent == "refuse":

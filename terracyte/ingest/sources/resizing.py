@@ -1,4 +1,4 @@
-"""Pictures of any size → the task's height and width, as its `fit` says; masks exactly as their pictures."""
+"""Resize pictures to the task's height and width, as the task's `fit` says, and masks exactly like their pictures."""
 
 import dataclasses
 from typing import Any
@@ -15,11 +15,11 @@ Region = tuple[slice, slice]
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-    """How a picture comes into the task's image.
+    """How a picture is placed in the task's image.
 
     Attributes:
-        used: what of the picture: all of it, but with `fit: crop`.
-        filled: what of the task's image: all of it, but with `fit: pad`.
+        used: the part of the picture that is used: all of it, except with `fit: crop`.
+        filled: the part of the task's image that is filled: all of it, except with `fit: pad`.
     """
 
     used: Region
@@ -27,7 +27,7 @@ class Placement:
 
 
 def placement(task: Task, height: int, width: int) -> Placement:
-    """Where a picture of that size lies in the task's image."""
+    """Return the placement of a picture of this size in the task's image."""
     picture, image = (height, width), task.image_shape[:2]
     used, filled = picture, image
     if task.spec.fit == "crop":
@@ -38,10 +38,10 @@ def placement(task: Task, height: int, width: int) -> Placement:
 
 
 def resize_image(task: Task, picture: Image.Image) -> NDArray[np.uint8]:
-    """Scale to (h, w, c) uint8; a picture of that size stays as it is.
+    """Scale to (h, w, c) uint8; a picture of the task's size is unchanged.
 
     The filter averages over the area that a new pixel covers when shrinking, and interpolates when growing. Bars of
-    padding have the picture's mean colour, which leaves its brightness and its mean in standardized images as they are.
+    padding have the picture's mean colour, which changes neither its brightness nor its mean in standardized images.
     """
     height, width, _ = task.image_shape
     place = placement(task, picture.height, picture.width)
@@ -64,7 +64,7 @@ def resize_mask(task: Task, mask: NDArray[Any]) -> NDArray[Any]:
     rows = (2 * np.arange(height) + 1) * used.shape[0] // (2 * height)
     columns = (2 * np.arange(width) + 1) * used.shape[1] // (2 * width)
     scaled = used[np.ix_(rows, columns)]
-    if task.background is None:  # then there are no bars: such tasks are not padded
+    if task.background is None:  # no bars: tasks without a background are never padded
         return scaled
     padded = np.full(task.image_shape[:2], task.background, mask.dtype)
     padded[place.filled] = scaled
@@ -72,13 +72,13 @@ def resize_mask(task: Task, mask: NDArray[Any]) -> NDArray[Any]:
 
 
 def shape(region: Region) -> tuple[int, int]:
-    """Its height and width."""
+    """Return the height and the width of a region."""
     rows, columns = region
     return rows.stop - rows.start, columns.stop - columns.start
 
 
 def _largest(within: tuple[int, int], like: tuple[int, int]) -> tuple[int, int]:
-    """The largest (height, width) within another that has the aspect of a third, to the nearest pixel."""
+    """Return the largest size within `within` that has the aspect ratio of `like`, to the nearest pixel."""
     height = max(1, (2 * within[1] * like[0] + like[1]) // (2 * like[1]))
     width = max(1, (2 * within[0] * like[1] + like[0]) // (2 * like[0]))
     return min(within[0], height), min(within[1], width)

@@ -1,4 +1,4 @@
-"""The embedded sample: cells and terrain drawn by a seeded generator, with known defects among them."""
+"""The embedded sample: cells or terrain drawn by a seeded generator, with known defects among them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,11 +20,11 @@ _BATCH = 64
 
 
 def read(task: Task, source: Source) -> Iterator[Batch]:
-    """Draw the sample of the recipe `source.path`; the same recipe gives the same bytes.
+    """Draw the sample that the recipe at `source.path` describes; the same recipe gives the same bytes.
 
     Raises:
-        InputError: the recipe is missing or cannot be followed, or the declared classes or image size are
-            not those of the drawings.
+        InputError: the recipe is missing or invalid, or the declared classes or image size are not those of
+            the drawings.
     """
     path = Path(source.path)
     return _batches(task, _sample(task).plan(_recipe(task, path), str(path)), path.stem)

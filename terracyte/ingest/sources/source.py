@@ -22,10 +22,10 @@ class Batch:
         labels: (b,), one class per image; None for tasks with masks.
         masks: (b, h, w), one class per pixel; None for tasks with labels.
         names: where each image came from, readable and unique: a file's path or `training_set[17]`.
-        groups: images of one declared group (patient, site) share a text; None where nothing is declared.
-        splits: the split that the source gives each image (`terracyte.core.splits`); None where it gives none.
-        defects: what was planted in each image ("" for nothing); only the sample knows.
-        total: images in all batches of the source, for the progress bar; None where it is not known.
+        groups: the declared group (patient, site) of each image, "" for none; None if no groups are declared.
+        splits: the split that the source gives each image (`terracyte.core.splits`); None if it gives none.
+        defects: the defect planted in each image ("" for none); only the sample knows it.
+        total: number of images in all batches of the source, for the progress bar; None if unknown.
     """
 
     images: NDArray[np.uint8]
@@ -39,13 +39,13 @@ class Batch:
 
 
 class Reader(Protocol):
-    """What the module of a source offers.
+    """The interface of a source's module.
 
     Both functions raise InputError with one line that names the file, the place in it, the value and what to do.
     """
 
     def read(self, task: Task, source: Source) -> Iterator[Batch]:
-        """Images with their targets, batch by batch."""
+        """Read images with their targets, batch by batch."""
 
     def unlabelled(self, task: Task, source: Source) -> Iterator[NDArray[np.uint8]]:
-        """Images (b, h, w, c), 0-255, whose targets a challenge withholds; nothing where the source has none."""
+        """Read images (b, h, w, c), 0-255, whose targets a challenge withholds; yield nothing if there are none."""

@@ -3,7 +3,7 @@
 const element = (id) => document.getElementById(id);
 const percent = (share) => (share > 0.9995 && share < 1 ? ">\u00a099.9" : (100 * share).toFixed(1)) + "\u00a0%";
 let about = null;
-let latest = 0; // an answer that comes after a newer question is dropped
+let latest = 0; // number of the latest request; answers to earlier ones are dropped
 
 function make(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -12,7 +12,7 @@ function make(tag, attributes = {}, ...children) {
   return made;
 }
 
-// The style policy allows no inline styles, hence SVG.
+// The content security policy forbids inline styles, hence SVG.
 function drawing(attributes, fill) {
   const space = "http://www.w3.org/2000/svg";
   const svg = document.createElementNS(space, "svg");
@@ -107,7 +107,7 @@ function tell(answer) {
   reveal();
 }
 
-// On a telephone the answer stands below the examples.
+// On a phone the answer is below the examples: scroll to it.
 function reveal() {
   const heading = element("found").getBoundingClientRect();
   if (heading.top > innerHeight / 2 || heading.bottom < 0) element("found").scrollIntoView();
