@@ -1,4 +1,4 @@
-"""Ingest in a throw-away project, with small images."""
+"""Fixtures that run ingest on small images in a temporary project."""
 
 import sys
 from collections.abc import Callable
@@ -28,7 +28,7 @@ Refusal = Callable[[str], str]
 
 @pytest.fixture
 def declare(edit: Edit) -> Declare:
-    """Set a task's source, and that its images are small: `declare("blood", source=..., path=...)`."""
+    """Declare a task with small images, and its source: `declare("blood", source=..., path=...)`."""
 
     def change(task: str, **values: Any) -> None:
         dense = task == "mars"
@@ -42,7 +42,7 @@ def declare(edit: Edit) -> Declare:
 
 @pytest.fixture
 def ingest(project: Path, monkeypatch: pytest.MonkeyPatch) -> Ingest:
-    """Run the stage; give back the raw images and the manifest."""
+    """Run the stage; return the raw images and the manifest."""
 
     def run(task: str) -> tuple[NDArray[np.uint8], pd.DataFrame]:
         monkeypatch.setattr(sys, "argv", ["ingest", task])
@@ -54,9 +54,9 @@ def ingest(project: Path, monkeypatch: pytest.MonkeyPatch) -> Ingest:
 
 @pytest.fixture
 def refusal(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refusal:
-    """Run the stage on what it must refuse; give back its one line.
+    """Run the stage on input that it must refuse; return the error message.
 
-    Checks the exit code, that it is one line, and that the previous raw form is all that is left.
+    Checks the exit code, that the message is one line, and that only the previous raw form is left.
     """
 
     def run(task: str) -> str:

@@ -21,7 +21,7 @@ Change = Callable[[Array], Array]
 
 @pytest.fixture
 def images() -> Array:
-    """(6, h, w, 3) uint8 that reaches both ends of the range."""
+    """Images (6, h, w, 3) uint8, which contain both 0 and 255."""
     images = np.random.default_rng(0).integers(0, 256, (6, SIZE, SIZE, 3), np.uint8)
     images[0, 0, 0] = [0, 1, 255]
     return images
@@ -117,9 +117,9 @@ def test_every_form_of_a_mars_file_gives_the_same_raw_form(
 def test_every_form_of_a_test_set_gives_the_same_unlabelled_images(
     mars: Declare, ingest: Ingest, monkeypatch: pytest.MonkeyPatch, pairs: Array, change: Change
 ) -> None:
-    monkeypatch.setattr(npz, "_CHUNK_BYTES", 2 * SIZE * SIZE)  # at most two images at once
+    monkeypatch.setattr(npz, "_CHUNK_BYTES", 2 * SIZE * SIZE)  # chunks of at most two images
     test_set = pairs[::-1, 0].copy()
-    test_set[0] %= 2  # a dark image does not set the scale
+    test_set[0] %= 2  # a single dark image must not decide the scale
     mars(training_set=pairs, test_set=change(test_set))
     raw, manifest = ingest("mars")
     unlabelled = np.load(paths.unlabelled("mars"), mmap_mode="r")
@@ -158,7 +158,7 @@ def test_compressed_files_are_read(ingest: Ingest, declare: Declare, images: Arr
 def test_a_dark_float_image_does_not_set_the_scale(
     blood: Declare, ingest: Ingest, images: Array, labels: Array
 ) -> None:
-    images[2] = images[2] % 2  # this one alone would pass for 0-1
+    images[2] = images[2] % 2  # this image alone would be taken for 0-1
     blood(images=images.astype(np.float64), labels=labels)
     np.testing.assert_array_equal(ingest("blood")[0], images)
 
@@ -183,7 +183,7 @@ def test_memory_does_not_grow_with_the_file(blood: Declare, monkeypatch: pytest.
 
 
 def refuse_row(value: float, row: int = 4, dtype: type = np.float64) -> Change:
-    """Put a bad value at the end of one image, mask or label."""
+    """Return a change that puts a bad value at the end of one image or mask, or in place of one label."""
 
     def change(array: Array) -> Array:
         changed: Array = array.astype(dtype)
@@ -326,7 +326,7 @@ def test_an_array_shorter_than_its_header_is_refused(
 
 
 class Trap:
-    """Leaves a file behind when unpickled."""
+    """An object that creates a file when it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Path.touch, (Path("sprung"),)

@@ -22,7 +22,7 @@ from terracyte.ingest.sources.source import Batch
 from tests.conftest import Edit
 from tests.ingest.conftest import SIZE, Declare, Ingest, Refusal
 
-# How the folders of conftest's classes may be called.
+# Accepted names of the folders of conftest's classes.
 BLOOD_FOLDERS = ("Basophil", "EOSINOPHIL", "immature_granulocyte")
 
 
@@ -36,7 +36,7 @@ def grey(value: int, size: int = SIZE, channels: int = 3) -> NDArray[np.uint8]:
 
 
 def mask(*classes: int, size: int = SIZE) -> NDArray[np.uint8]:
-    """Vertical stripes of classes, equally wide."""
+    """Return a mask of equally wide vertical stripes, one per given class."""
     return np.tile(np.repeat(np.array(classes, np.uint8), size // len(classes)), (size, 1))
 
 
@@ -139,7 +139,7 @@ def test_sixteen_bits_are_refused_unless_their_range_is_declared(
 
 
 def test_sixteen_bits_of_a_colour_are_refused(blood: None, edit: Edit, refusal: Refusal) -> None:
-    """Pillow reads them as 8 bits and says nothing."""
+    """Pillow silently reads 16-bit colours as 8 bits per channel."""
     rows = b"".join(b"\0" + np.full((SIZE, 3), 1000, ">u2").tobytes() for _ in range(SIZE))
     chunks = [
         (b"IHDR", struct.pack(">IIBBBBB", SIZE, SIZE, 16, 2, 0, 0, 0)),
@@ -339,7 +339,7 @@ def test_folders_may_be_merged_and_left_out(blood: None, declare: Declare, inges
     save("cells/blast/a.png", grey(7))
     save("cells/junk/a.png", grey(8))
     declared = {"blast": "basophil", "junk": None, "d\N{LATIN SMALL LETTER E WITH ACUTE}faut": None}
-    save("cells/de\N{COMBINING ACUTE ACCENT}faut/a.png", grey(9))  # as a Mac writes it
+    save("cells/de\N{COMBINING ACUTE ACCENT}faut/a.png", grey(9))  # in the decomposed form that a Mac writes
     declare("blood", source="folder", path="cells", class_of={"blast": "basofil"})
     assert "'sources.blood.class_of.blast.basofil' is unknown; did you mean 'basophil'" in refusal("blood")
     shutil.rmtree("data/blood")
@@ -506,7 +506,7 @@ def test_an_unreadable_mask_skips_its_image(mars: None, declare: Declare, ingest
 def test_folders_of_splits_give_each_image_its_split_test_first(
     blood: None, ingest: Ingest, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The first of equal images is the one that cleaning keeps: that of the more protected split."""
+    """Cleaning keeps the first of equal images, which must therefore be the one in the most protected split."""
     for split in ("Training", "val", "TEST"):
         shutil.copytree("cells", f"parted/{split}")
     shutil.rmtree("parted/val/Basophil")
@@ -571,7 +571,7 @@ def test_a_folder_beside_splits_is_refused(blood: None, refusal: Refusal) -> Non
         shutil.copytree("cells", f"parted/{split}")
     shutil.rmtree("cells")
     Path("parted").rename("cells")
-    Path("cells/__MACOSX").mkdir()  # in zips from a Mac, and passed over
+    Path("cells/__MACOSX").mkdir()  # zips from a Mac contain this folder, which is ignored
     Path("cells/extra").mkdir()
     assert "cells holds the splits test, train, and extra, which is none" in refusal("blood")
 

@@ -1,4 +1,4 @@
-"""The stage and the raw form it writes."""
+"""The ingest stage, and the raw form that it writes."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -38,14 +38,14 @@ def mars_batch(**changes: Any) -> Batch:
 
 
 def declare_challenge(declare: Declare, value: int) -> None:
-    """One image per class, all of one value, as a challenge file."""
+    """Write and declare a challenge file with one image per class, all pixels of one value."""
     np.savez("blood.npz", images=np.full((3, 32, 32, 3), value, np.uint8), labels=np.arange(3))
     declare("blood", source="challenge", path="blood.npz")
 
 
 def test_batches_are_joined(tmp_path: Path) -> None:
     groups, defects = ["left", "right"], ["joke", ""]
-    batches = [blood_batch(0, 9), blood_batch(9, 2, groups=groups, defects=defects)]  # 9 → 11: a further digit
+    batches = [blood_batch(0, 9), blood_batch(9, 2, groups=groups, defects=defects)]  # 11: one more digit in the header
     raw.write(BLOOD, batches, tmp_path, "here")
     images = np.load(tmp_path / "images.npy", mmap_mode="r")
     manifest = pd.read_parquet(tmp_path / "manifest.parquet")

@@ -1,4 +1,4 @@
-"""Masks as people have them: what their values mean, and how they lie over pictures that EXIF turns."""
+"""Masks as users have them: what their values mean, and how they are aligned with pictures that EXIF turns."""
 
 import shutil
 from pathlib import Path
@@ -18,12 +18,12 @@ COLOURS = {"background": [0, 0, 0], "soil": [220, 20, 60], "bedrock": [0, 130, 1
 
 
 def stripes(*values: int) -> Values:
-    """Vertical stripes, equally wide."""
+    """Return equally wide vertical stripes of these values."""
     return np.tile(np.repeat(np.array(values, np.uint8), SIZE // len(values)), (SIZE, 1))
 
 
 def write(mask: Image.Image | Values, stem: str = "a", ending: str = "png", **options: Any) -> None:
-    """A mask beside a grey picture of its size."""
+    """Write a mask and a grey picture of the same size."""
     mask = mask if isinstance(mask, Image.Image) else Image.fromarray(mask)
     for folder, picture in (("images", Image.new("L", mask.size, 50)), ("masks", mask)):
         Path(f"terrain/{folder}").mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def write(mask: Image.Image | Values, stem: str = "a", ending: str = "png", **op
 
 @pytest.fixture
 def read(declare: Declare, ingest: Ingest) -> Any:
-    """Ingest masks as declared: (n, h, w)."""
+    """Ingest masks with the declared settings; return the class numbers, (n, h, w)."""
 
     def run(**declared: Any) -> Any:
         declare("mars", source="folder", path="terrain", **declared)
@@ -141,7 +141,7 @@ def test_jpgs_are_refused_or_snapped_and_counted(read: Any, refused: Any, capsys
 
 
 def test_two_readings_are_both_named(refused: Any) -> None:
-    """The rarest class may be absent, or the masks may count without the background."""
+    """Either the rarest class is absent, or the masks number the classes without the background."""
     write(stripes(0, 1, 2, 255))
     line = refused()
     assert "terrain/masks/a.png holds 255 in 256 pixels, first at row 0, column 24" in line
@@ -223,10 +223,10 @@ def write_turned(shape: tuple[int, int], orientation: int, mask: Values, **of_ma
 
 
 def test_a_mask_that_follows_stored_pixels_is_turned_with_them(read: Any) -> None:
-    """Where width and height change places, its size tells."""
+    """Where EXIF swaps width and height, the mask's size shows whether it follows the stored or the upright pixels."""
     stored = np.repeat(stripes(0, 1, 2, 3), 2, axis=0)  # twice as high as wide
     write_turned((2 * SIZE, SIZE), 6, stored)
-    expected = np.rot90(stored, -1)[:, ::2]  # 6: viewers turn it clockwise
+    expected = np.rot90(stored, -1)[:, ::2]  # orientation 6: viewers turn the picture clockwise
     np.testing.assert_array_equal(read()[0], expected)
 
 
@@ -280,6 +280,6 @@ def test_where_nothing_tells_a_setting_does(read: Any, refused: Any) -> None:
 def test_colours_snap_to_the_nearest_in_red_green_and_blue(read: Any) -> None:
     colours = np.array([(1, 2, 1), (215, 90, 60), (40, 130, 180), (30, 0, 20)], np.uint8)
     write(Image.fromarray(np.tile(colours.repeat(SIZE // 4, axis=0), (SIZE, 1, 1))))
-    # as one number (40, 130, 180) would be nearest to (40, 0, 0)
+    # packed into one number, (40, 130, 180) would be nearest to (40, 0, 0)
     found = read(mask_values={**COLOURS, "big rock": [40, 0, 0]}, snap_masks=True)
     np.testing.assert_array_equal(found, [stripes(0, 1, 2, 3)])

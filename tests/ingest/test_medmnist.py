@@ -1,4 +1,4 @@
-"""The MedMNIST download, against a server of our own on 127.0.0.1."""
+"""The MedMNIST download, tested with a local server on 127.0.0.1."""
 
 import hashlib
 import io
@@ -20,18 +20,18 @@ from tests.ingest.conftest import SIZE, Declare, Ingest, Refusal
 
 TARGET = Path("data/downloads/bloodmnist_64.npz")
 PARTIAL = Path("data/downloads/bloodmnist_64.npz.part")
-FIRST = 2**16  # bytes of an interrupted download
+FIRST = 2**16  # bytes that an interrupted download left
 
 
 class Server(ThreadingHTTPServer):
-    """Serves one file.
+    """A server of one file.
 
     Attributes:
         content: the file's bytes.
-        ranges: whether range requests are understood.
-        limit: bytes after which the connection breaks.
-        status: answered to any request instead of the file, unless 200.
-        requested: the ranges asked for.
+        ranges: whether the server supports range requests.
+        limit: number of bytes after which the connection breaks.
+        status: the HTTP status of every answer; 200 stands for the one that fits the request (200, 206 or 416).
+        requested: the `Range` header of each request; None for a request without one.
     """
 
     def __init__(self, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Arrays of any .npz file: with and without splits, labels and masks, and what is refused."""
+"""Arrays of an .npz file: with labels or masks, with and without splits, and what is refused."""
 
 import zipfile
 from pathlib import Path
@@ -22,7 +22,7 @@ def save(**arrays: Any) -> None:
 
 
 def medmnist(**changes: Any) -> dict[str, Any]:
-    """Arrays of each split, with the labels 0, 1, 2 in turn."""
+    """Return images and labels for each split, as in MedMNIST's files, with the labels 0, 1, 2 in turn."""
     arrays: dict[str, Any] = {}
     for seed, (split, count) in enumerate(CUTS.items()):
         arrays[f"{split}_images"] = pixels(count, SIZE, SIZE, 3, seed=seed)
@@ -61,14 +61,14 @@ def test_images_with_labels_have_no_split_and_are_resized(blood: None, ingest: I
 
 
 def test_floats_of_all_splits_have_one_scale(blood: None, ingest: Ingest) -> None:
-    """A test split that is dark throughout is not taken for one in 0-1."""
+    """A test split of dark images in 0-255 is not mistaken for images in 0-1."""
     dark = np.full((3, SIZE, SIZE, 3), 1.0)
     save(**medmnist(test_images=dark, train_images=np.full((6, SIZE, SIZE, 3), 200.0)))
     assert ingest("blood")[0][[0, -1], 0, 0, 0].tolist() == [1, 200]
 
 
 def test_floats_of_no_scale_are_refused(blood: None, refusal: Refusal) -> None:
-    """A resampled picture in 0-1 may exceed 1 by a little; whole numbers in 0-255 would make all of them black."""
+    """Resampled pictures in 0-1 may slightly exceed 1; reading them as 0-255 would make all pictures black."""
     bright = np.full((6, SIZE, SIZE, 3), 0.5)
     bright[3, 0, 0, 0] = 1.0000001
     others = {f"{split}_images": np.full((CUTS[split], SIZE, SIZE, 3), 0.5) for split in ("test", "val")}

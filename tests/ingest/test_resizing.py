@@ -1,4 +1,4 @@
-"""Pictures of any shape in the task's: stretched, padded or cropped, and masks exactly over them."""
+"""Pictures resized to the task's shape (stretched, padded or cropped), and masks that stay exactly over them."""
 
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ MASKS = "data/mars/raw/masks.npy"
 
 
 def task(fit: Fit, height: int = 32, width: int = 64, channels: Literal[1, 3] = 3) -> Task:
-    """With masks; its background is no class 0, so that no fill is right by chance."""
+    """Return a segmentation task whose background is not class 0, so that bars are not right by chance."""
     classes = ("soil", "bedrock", "sand", "unlabelled")
     spec = TaskSpec(
         kind="segmentation",
@@ -41,7 +41,7 @@ def noise(height: int, width: int, channels: int = 3) -> NDArray[np.uint8]:
 
 
 def shrunk(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """What Pillow makes of all of a picture."""
+    """Return the whole picture as Pillow resizes it."""
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
 
 
@@ -62,7 +62,7 @@ def shrunk(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uin
     ],
 )
 def test_where_a_picture_goes(fit: Fit, size: tuple[int, int], used: Any, filled: Any) -> None:
-    """Top, left, height and width, of an image of 32 rows and 64 columns."""
+    """Used and filled regions are (top, left, height, width); the task's image has 32 rows and 64 columns."""
     place = placement(task(fit), *size)
     found = [(rows.start, columns.start, *shape((rows, columns))) for rows, columns in (place.used, place.filled)]
     assert found == [used, filled]
@@ -88,7 +88,7 @@ def test_padding_adds_bars_of_the_mean_colour(channels: Literal[1, 3]) -> None:
 
 
 def test_cropping_takes_the_middle() -> None:
-    blocks = np.repeat(np.repeat(noise(32, 128), 2, axis=0), 2, axis=1)  # four equal pixels, each mean one of them
+    blocks = np.repeat(np.repeat(noise(32, 128), 2, axis=0), 2, axis=1)  # 2x2 equal pixels, which `reduce` merges again
     found = resize_image(task("crop"), Image.fromarray(blocks).reduce(2))
     np.testing.assert_array_equal(found, blocks[::2, 64:192:2])
 
@@ -105,7 +105,7 @@ def test_bars_of_a_mask_are_background() -> None:
 @pytest.mark.parametrize("fit", FITS)
 @pytest.mark.parametrize("size", [(96, 96), (32, 200), (90, 40)])
 def test_masks_lie_exactly_over_shrunken_pictures(fit: Fit, size: tuple[int, int]) -> None:
-    """A picture that shows its labels: each pixel beside which the mask has no border shows its label still."""
+    """The picture is drawn from its labels: each pixel whose four neighbours share its label must still show it."""
     of, (height, width) = task(fit), size
     labels = ((np.arange(height)[:, None] * 2 // height + np.arange(width) * 3 // width) % 3).astype(np.uint8)
     image = resize_image(of, Image.fromarray(100 * labels))[..., 0]
@@ -119,10 +119,10 @@ def test_masks_lie_exactly_over_shrunken_pictures(fit: Fit, size: tuple[int, int
 
 @pytest.mark.parametrize(("fit", "size"), [("pad", (8, 8)), ("crop", (16, 16)), ("stretch", (8, 16))])
 def test_masks_lie_exactly_over_enlarged_pictures(fit: Fit, size: tuple[int, int]) -> None:
-    """Four times as large, a border lies between two pixels, where the interpolation passes the middle."""
+    """After enlarging by 4, a class border lies between two pixels, where interpolation crosses the mean grey value."""
     labels = np.random.default_rng(0).integers(0, 2, (size[0] // 2, size[1] // 2)).astype(np.uint8)
     labels = labels.repeat(2, axis=0).repeat(2, axis=1)
-    straight = np.broadcast_to(labels[:1], size)  # corners of diagonal neighbours would be anybody's
+    straight = np.broadcast_to(labels[:1], size)  # vertical borders only: corners of diagonal blocks are ambiguous
     image = resize_image(task(fit), Image.fromarray(200 * straight))[..., 0]
     mask = resize_mask(task(fit), straight)
     inside = mask != 3
@@ -132,7 +132,7 @@ def test_masks_lie_exactly_over_enlarged_pictures(fit: Fit, size: tuple[int, int
 
 @pytest.fixture
 def stripes(declare: Declare) -> NDArray[np.uint8]:
-    """Four stripes of classes in a picture twice as high as wide, beside one that holds all classes."""
+    """Declare a picture of four stripes, twice as high as wide, and its upper half, so that class 1 survives `crop`."""
     classes = np.repeat(np.array([1, 2, 3, 1], np.uint8), SIZE // 2)[:, None].repeat(SIZE, axis=1)
     for name, mask in (("a", classes), ("b", classes[:SIZE])):
         save(f"terrain/images/{name}.png", 50 * mask)
@@ -154,6 +154,6 @@ def test_ingest_fits_pictures_and_masks(
     bars = (SIZE - expected.shape[1]) // 2
     image, mask = (array[0].reshape(SIZE, SIZE)[:, bars : SIZE - bars] for array in (images, np.load(MASKS)))
     np.testing.assert_array_equal(mask, expected)
-    np.testing.assert_allclose(image, 50.0 * expected, atol=24)  # half a step: the filter mixes neighbouring stripes
+    np.testing.assert_allclose(image, 50.0 * expected, atol=24)  # below half a step: filtering mixes adjacent stripes
     outside = [array[0].reshape(SIZE, SIZE)[:, :bars] for array in (images, np.load(MASKS))]
     assert [set(np.unique(array)) for array in outside] == ([{88}, {0}] if bars else [set(), set()])  # 87.5 is the mean

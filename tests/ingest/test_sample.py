@@ -1,4 +1,4 @@
-"""The embedded sample is what its recipes say: deterministic, imbalanced, with known defects."""
+"""The embedded sample follows its recipes: it is deterministic and imbalanced, with known defects."""
 
 import dataclasses
 from collections import Counter
@@ -226,7 +226,7 @@ def test_aliens_share_one_mask_with_one_genuine_view(mars: Drawn) -> None:
     assert (mars.targets[rows] == shared).all()
     same = np.flatnonzero((mars.targets == shared).all(axis=(1, 2)))
     assert [mars.defects[row] for row in set(same) - set(rows)] == [""]
-    # The head is the same in all of them, the ground beside it is not.
+    # The alien's head is the same in all images, the ground beside it is not.
     assert (mars.images[rows, 12, 64] == mars.images[rows[0], 12, 64]).all()
     assert len(np.unique(mars.images[rows][:, :, :30], axis=0)) == len(rows)
 
@@ -266,7 +266,7 @@ def test_terrains_differ_in_texture(mars: Drawn) -> None:
 
 
 def unlabelled() -> NDArray[np.uint8]:
-    """The Mars pictures without masks, of the recipe in the working directory."""
+    """Return the Mars pictures without masks, drawn from the recipe in the working directory."""
     settings = params.load()
     return np.concatenate(list(sample.unlabelled(tasks.make("mars", settings), settings.experiment.sources["mars"])))
 

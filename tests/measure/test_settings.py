@@ -1,4 +1,4 @@
-"""What a block leaves open: measured in closed form, robust, recorded; what it says stays."""
+"""Values that a block of params.yaml leaves open are measured and recorded; values that it gives are kept."""
 
 import dataclasses
 
@@ -26,7 +26,7 @@ def empty(kind: type[params.Clean]) -> params.Clean:
 def test_shares_of_classes_have_room_to_both_sides() -> None:
     rows = pd.DataFrame({"label": [0] * 6 + [1] * 3 + [2]})
     assert thresholds.class_share(BLOOD, rows) == params.Share(low=0.05, high=0.9)
-    pixels = pd.DataFrame({"pixels_0": [100], "pixels_1": [300], "pixels_2": [100]})  # of which 0 is background
+    pixels = pd.DataFrame({"pixels_0": [100], "pixels_1": [300], "pixels_2": [100]})  # class 0 is background
     assert thresholds.class_share(MARS, pixels) == params.Share(low=0.1, high=0.9)
 
 
@@ -50,7 +50,7 @@ def test_bounds_hold_for_images_that_were_not_seen_and_are_not_stretched_by_one_
 
 def test_few_images_have_a_copy() -> None:
     assert thresholds.copies(100, pairs()) == 0.93
-    assert thresholds.copies(100, pairs((0, 1, 0.97))) == 0.93  # two of a hundred
+    assert thresholds.copies(100, pairs((0, 1, 0.97))) == 0.93  # two of 100 images have a partner
     assert thresholds.copies(100, pairs(*((2 * n, 2 * n + 1, 0.97) for n in range(10)))) == 0.97
     assert thresholds.copies(100, pairs(*((2 * n, 2 * n + 1, 1.0) for n in range(10)))) == 0.99
 
@@ -58,7 +58,7 @@ def test_few_images_have_a_copy() -> None:
 def test_no_group_becomes_large() -> None:
     chain = [(n, n + 1, 0.855) for n in range(50)]
     assert thresholds.group(1000, pairs()) == 0.75
-    assert thresholds.group(1000, pairs(*chain[:19])) == 0.75  # 20 of 1000
+    assert thresholds.group(1000, pairs(*chain[:19])) == 0.75  # a group of 20 of 1000 images is allowed
     assert thresholds.group(1000, pairs(*chain)) == 0.86
 
 
@@ -73,7 +73,7 @@ def test_copies_of_one_content_are_looked_at_once_and_large_sets_in_part() -> No
 
 @pytest.mark.parametrize("task", TASKS)
 def test_what_params_say_is_neither_measured_nor_recorded(task: str) -> None:
-    """No pixel is looked at: there are none."""
+    """No pixel is read: the array of images is empty."""
     declared, nothing = params.load(ROOT), np.zeros((0, 8, 8, 3), np.uint8)
     rows = pd.DataFrame({"id": [], "content_hash": [], "keep": np.zeros(0, bool)})
     assert settings.expected(BLOOD, declared.validate[task], rows) == (declared.validate[task], {})
@@ -100,7 +100,7 @@ def test_what_is_left_out_is_measured_and_recorded() -> None:
 
 
 def test_both_images_of_a_pair_have_a_partner() -> None:
-    assert thresholds.copies(100, pairs((0, 1, 0.97), (2, 3, 0.97))) == 0.97  # four of a hundred
+    assert thresholds.copies(100, pairs((0, 1, 0.97), (2, 3, 0.97))) == 0.97  # four of 100 images
 
 
 @pytest.mark.parametrize(("most", "expected"), [(0.1, 0.4), (0.5, 0.64), (0.9, 0.95)])
@@ -117,7 +117,7 @@ def test_exact_copies_and_dropped_images_are_not_measured() -> None:
     images[20:] = images[:20]
     rows = blood_manifest(images, [0, 1, 1, 2] * 10)
     assert settings.cleaning(empty(params.Clean), images, rows)[0].near_duplicate_correlation == 0.93
-    images[21:] = np.clip(images[20] + np.arange(19)[:, None, None, None], 0, 255)  # as alike as can be
+    images[21:] = np.clip(images[20] + np.arange(19)[:, None, None, None], 0, 255)  # these correlate almost perfectly
     rows = blood_manifest(images, [0, 1, 1, 2] * 10)
     found = [
         settings.splitting(build(params.Balance, {}, ""), images, rows.assign(keep=kept))[0].group_correlation

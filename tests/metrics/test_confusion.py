@@ -1,4 +1,4 @@
-"""Closed forms, the edges, and equality with Keras and scikit-learn where those compute the same."""
+"""Closed forms, edge cases, and equality with Keras and scikit-learn where these compute the same scores."""
 
 import numpy as np
 import pytest
@@ -50,14 +50,14 @@ def test_closed_forms() -> None:
 
 
 def test_pixels_of_true_background_count_nowhere() -> None:
-    # Background is predicted as sand a hundred times; sand's IoU must not notice.
+    # 100 background pixels are predicted as sand, which must not change sand's IoU.
     confusion = np.array([[5, 0, 100], [0, 3, 1], [0, 0, 4]])
     assert metrics.mean_iou(confusion, (1, 2)) == pytest.approx((3 / 4 + 4 / 5) / 2)
 
 
 def test_predicting_background_on_labelled_ground() -> None:
     confusion = np.array([[9, 9, 9], [1, 3, 0], [0, 0, 4]])
-    # A miss for the class itself; for the course a third class of IoU 0 on top.
+    # Counts as a miss of the class; the course's score also counts background, as a third class with IoU 0.
     assert metrics.mean_iou(confusion, (1, 2)) == pytest.approx((3 / 4 + 1) / 2)
     assert metrics.course_mean_iou(confusion, 0) == pytest.approx((0 + 3 / 4 + 1) / 3)
 
@@ -105,7 +105,7 @@ def test_equals_keras_and_scikit_learn() -> None:
     course = keras.metrics.MeanIoU(num_classes=5, ignore_class=0)
     course.update_state(truth, prediction)
     assert metrics.course_mean_iou(confusion, 0) == pytest.approx(float(course.result()), abs=1e-6)
-    # The headline is the course's score of a model that never predicts background.
+    # The headline equals the course's score of a model that never predicts background.
     course.reset_state()
     course.update_state(truth, np.maximum(prediction, 1))
     restricted = metrics.confusion_matrix(truth, np.maximum(prediction, 1), 5)
@@ -120,38 +120,38 @@ def test_calibration_error_closed_forms() -> None:
     sure_and_right = np.eye(2)[truth]
     assert metrics.expected_calibration_error(sure_and_right, truth) == 0
     assert metrics.expected_calibration_error(1 - sure_and_right, truth) == 1
-    # Half the images at 0.9, all right; half at 0.6, half of them right.
+    # Half the images have confidence 0.9, all of them right; half have 0.6, half of these right.
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.6, 0.4]])
     expected = (abs(1 - 0.9) + abs(0.5 - 0.6)) / 2
     assert metrics.expected_calibration_error(probabilities, truth) == pytest.approx(expected)
 
 
 def test_errors_of_one_bin_cancel_and_those_of_two_do_not() -> None:
-    # A right image at 0.6 (too modest by 0.4), a wrong one at 0.9 (too sure by 0.9).
+    # A right image with confidence 0.6 (underconfident by 0.4), a wrong one with 0.9 (overconfident by 0.9).
     probabilities, truth = np.array([[0.6, 0.4], [0.9, 0.1]]), np.array([0, 1])
     assert metrics.expected_calibration_error(probabilities, truth, bins=1) == pytest.approx(0.5 / 2)
     assert metrics.expected_calibration_error(probabilities, truth, bins=5) == pytest.approx((0.4 + 0.9) / 2)
 
 
 def halves(edge: int, height: int = 64, width: int = 128) -> NDArray[np.uint8]:
-    """One mask: class 1 left of the column `edge`, class 2 from it on."""
+    """Return one mask (1, h, w): class 1 left of the column `edge`, class 2 from this column on."""
     return np.where(np.arange(width) < edge, 1, 2).astype(np.uint8)[None, None].repeat(height, axis=1)
 
 
 def test_boundary_iou_closed_forms() -> None:
     truth = halves(64)
     assert metrics.boundary_iou(truth, truth, (1, 2)) == 1
-    # Strips of 3 columns (2 % of the diagonal of 143) on each side; moved by 1, they share 2 of 4 columns.
+    # Each class has a strip of 3 columns (2 % of the diagonal of 143); moved by 1, strips share 2 of 4 columns.
     for moved, common in ((1, 2), (2, 1), (3, 0), (9, 0)):
         expected = common / (6 - common)
         assert metrics.boundary_iou(truth, halves(64 + moved), (1, 2)) == pytest.approx(expected)
-    # The IoU hardly notices.
+    # The ordinary IoU hardly changes.
     confusion = metrics.confusion_matrix(truth, halves(67), 3)
     assert metrics.mean_iou(confusion, (1, 2)) > 0.95
 
 
 def test_boundary_strips_have_corners_and_grow_with_the_image() -> None:
-    # A single pixel of class 2: class 1's strip is the square around it less the pixel itself.
+    # A single pixel of class 2: class 1's strip is the square around it without the pixel itself.
     truth = np.ones((1, 256, 256), np.uint8)
     truth[0, 100, 100] = 2
     moved = np.roll(truth, 1, axis=2)
@@ -164,7 +164,7 @@ def test_boundary_strips_have_corners_and_grow_with_the_image() -> None:
 def test_boundary_iou_is_of_the_data_set() -> None:
     truth = np.concatenate([halves(64), halves(64, 32).repeat(2, axis=1), halves(20)])
     prediction = np.concatenate([halves(64), halves(65), halves(80)])
-    # Three images of equal strips: 3, 2 and 0 common columns, 3, 4 and 6 united.
+    # In the three images, strips of 3 columns share 3, 2 and 0 columns; their unions have 3, 4 and 6.
     assert metrics.boundary_iou(truth, prediction, (1, 2)) == pytest.approx(5 / 13)
     many = [masks.repeat(50, axis=0) for masks in (truth, prediction)]
     assert metrics.boundary_iou(many[0], many[1], (1, 2)) == pytest.approx(5 / 13)
@@ -175,7 +175,7 @@ def test_background_and_edges_make_no_contour() -> None:
     score = metrics.boundary_iou(truth, prediction, (1, 2))
     truth[:, :, 100:] = 0
     assert metrics.boundary_iou(truth, prediction, (1, 2)) == score
-    # Whatever is predicted there.
+    # Predictions there do not matter.
     prediction[:, ::2, 100:] = 1
     assert metrics.boundary_iou(truth, prediction, (1, 2)) == score
     # Without a second class there is no contour to score.
@@ -184,14 +184,14 @@ def test_background_and_edges_make_no_contour() -> None:
 
 def test_boundary_iou_leaves_absent_classes_out() -> None:
     assert metrics.boundary_iou(halves(64), halves(64), (1, 2, 3, 4)) == 1
-    # A class that is predicted but never true counts, with 0.
+    # A class that is predicted but never true counts with 0.
     wrong = halves(64)
     wrong[wrong == 2] = 3
     assert metrics.boundary_iou(halves(64), wrong, (1, 2, 3)) == pytest.approx(1 / 3)
 
 
 def test_calibration_error_has_fifteen_bins() -> None:
-    # 0.61 and 0.66 share a bin, 10/15 is the border to 0.67
+    # 0.61 and 0.66 share a bin; the border 10/15 separates them from 0.67
     truth = np.array([0, 1])
     for sure, expected in ((0.66, (0.39 - 0.66) / 2), (0.67, (0.39 + 0.67) / 2)):
         probabilities = np.array([[0.61, 0.39], [sure, 1 - sure]])

@@ -1,4 +1,4 @@
-"""Closed forms of intervals and of the paired test, where few groups allow them."""
+"""Intervals and the paired test: closed forms where the groups are few enough, and statistical properties."""
 
 import itertools
 
@@ -22,7 +22,7 @@ def test_bootstrap_is_seeded_and_brackets_the_score() -> None:
 
 
 def test_bootstrap_draws_groups_and_seeds() -> None:
-    # Two groups, one all right and one all wrong: the resamples are 0, 1/2 and 1 at odds 1 : 2 : 1.
+    # Two groups, one all right and one all wrong: the resamples are 0, 1/2 and 1 in the ratio 1 : 2 : 1.
     of_groups = resampling.bootstrap(np.array([[RIGHT, WRONG]]), confusion.accuracy, 2000, seed=0)
     values, counts = np.unique(of_groups, return_counts=True)
     np.testing.assert_array_equal(values, [0, 0.5, 1])
@@ -33,7 +33,7 @@ def test_bootstrap_draws_groups_and_seeds() -> None:
 
 
 def test_parts_are_drawn_together() -> None:
-    """Clean images and their copies under shift: a drawn group brings both, and the score is the mean of both."""
+    """A drawn group brings its clean images and their copies under shift; the score is the mean of both."""
     clean, copies = np.random.default_rng(4).integers(0, 9, (2, 2, 30, 3, 3))
     other = np.random.default_rng(5).integers(0, 9, (2, 30, 2, 3, 3))
     both = np.stack([clean, copies], axis=2)

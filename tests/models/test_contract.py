@@ -1,4 +1,4 @@
-"""One contract for every architecture of the registry, and what each promises beyond it."""
+"""The contract that every architecture of the registry keeps, and the further promises of some of them."""
 
 import dataclasses
 import functools
@@ -82,13 +82,13 @@ def fresh(case: str) -> keras.Model:
 
 @functools.cache
 def shared(case: str) -> keras.Model:
-    """A model that several tests look at and none changes."""
+    """Return a model that tests share: none may leave it changed."""
     return fresh(case)
 
 
 @functools.cache
 def saved(case: str) -> bytes:
-    """The file of `shared(case)`."""
+    """Return the bytes of the file of `shared(case)`."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.keras"
         write_model(file, shared(case))
@@ -100,7 +100,7 @@ def images(problem: Problem, size: int = 4) -> Any:
 
 
 def predict(model: keras.Model, x: Any) -> Any:
-    # eagerly: compiling costs seconds a model
+    # called eagerly: compiling takes seconds per model
     return keras.ops.convert_to_numpy(model(x, training=False))
 
 
@@ -116,7 +116,7 @@ def test_maps_images_to_logits(case: str) -> None:
     assert logits.shape == expected
     assert logits.dtype == np.float32
     assert np.isfinite(logits).all()
-    # log-shares or fresh logits: probabilities would be positive everywhere
+    # logits or logarithms of class shares: probabilities would never be negative
     assert (logits < 0).any()
 
 
@@ -157,7 +157,7 @@ def test_saves_the_same_bytes(case: str, tmp_path: Path) -> None:
 @each_trained
 def test_a_step_trains_every_weight(case: str) -> None:
     problem, network = CASES[case][1], shared(case)
-    model = keras.Model(network.input, network.output)  # the same layers, and none of them is built anew
+    model = keras.Model(network.input, network.output)  # shares the layers of `network`, which are not built again
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Lion(1e-3), loss, run_eagerly=True)
     before = [keras.ops.convert_to_numpy(variable) for variable in model.variables]
@@ -222,7 +222,7 @@ def high(x: Any) -> Any:
 
 
 def symmetries(mirrors: int) -> list[Turn]:
-    """The mirrors spelled out; the first four undo themselves."""
+    """Return the symmetries as functions; each of the first four is its own inverse."""
     four: list[Turn] = [np.copy, wide, high, lambda x: wide(high(x))]
     quarter = functools.partial(np.rot90, axes=(1, 2))
     eight: list[Turn] = [*four, *(lambda x, turn=turn: quarter(turn(x)) for turn in four)]
@@ -260,7 +260,7 @@ def test_standardized_models_see_neither_exposure_nor_contrast(case: str) -> Non
 def test_patches_become_pixels_where_they_belong() -> None:
     model = models.build(config("unet", patch=2), MARS)
     head = keras.Model(model.get_layer("logits").output, model.output)
-    channels = np.arange(16, dtype=np.float32).reshape(2, 2, 4)  # row and column within the patch, class
+    channels = np.arange(16, dtype=np.float32).reshape(2, 2, 4)  # axes: row and column within the patch, class
     shown = predict(head, np.broadcast_to(channels.ravel(), (1, 8, 16, 16)))
     np.testing.assert_array_equal(shown[0], np.tile(channels, (8, 16, 1)))
 
@@ -363,7 +363,7 @@ def test_input_dropout_hides_values_in_training_only(case: str) -> None:
 
 
 def between(model: keras.Model, *names: str) -> list[Any]:
-    """What layers give for the images of the model's problem."""
+    """Return the outputs of these layers for the images of the model's problem."""
     shown = images(MARS if len(model.output_shape) == 4 else BLOOD)
     found = keras.Model(model.input, [model.get_layer(name).output for name in names])(shown, training=False)
     return [keras.ops.convert_to_numpy(each) for each in keras.tree.flatten(found)]
@@ -384,7 +384,7 @@ def test_channels_whose_gate_is_closed_say_nothing(case: str, block: str) -> Non
     gate = model.get_layer(f"{block}_excite_2")
     kernel, bias = gate.get_weights()
     gate.set_weights([np.zeros_like(kernel), np.where(np.arange(len(bias)) == 1, 1e3, -1e3)])
-    if case == "cnn-squeeze_excite":  # the block's shortcut goes round the gates
+    if case == "cnn-squeeze_excite":  # the block's shortcut bypasses the gates
         before, after = between(model, "stem_pooling", "stage_0_add")
         passed = after - before
     else:
@@ -410,7 +410,7 @@ def test_a_backbone_sees_grey_values(case: str, mean: float | None, deviation: f
     (seen,) = between(shared(case), "grey_values")
     if mean is None:
         np.testing.assert_allclose(seen, images(CASES[case][1]), atol=1e-3)
-    else:  # those of ImageNet
+    else:  # the mean and deviation of ImageNet
         np.testing.assert_allclose(seen.mean(axis=(1, 2, 3)), mean, atol=0.1)
         np.testing.assert_allclose(seen.std(axis=(1, 2, 3)), deviation, atol=0.1)
 

@@ -34,7 +34,7 @@ def step(model: keras.Model) -> Any:
 
 def test_a_step_is_the_same(pair: tuple[keras.Model, keras.Model]) -> None:
     own, fused = (step(model) for model in pair)
-    # the running variance, last, is that of the population: n / (n - 1) times that of the batch
+    # the last values, the running variance, estimate the population's: n / (n - 1) times the batch's
     own[-5:] += 0.1 * FEATURES.var(axis=(0, 1, 2)) / (FEATURES[..., 0].size - 1)
     np.testing.assert_allclose(fused, own, rtol=2e-5)
 

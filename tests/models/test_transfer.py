@@ -47,7 +47,7 @@ def images(channels: int = 3) -> Any:
 
 
 def predict(model: keras.Model, x: Any) -> Any:
-    # eagerly: compiling costs seconds a model
+    # called eagerly: compiling takes seconds per model
     return keras.ops.convert_to_numpy(model(x, training=False))
 
 
@@ -82,7 +82,7 @@ def test_trains_a_share_of_the_backbone_up_and_down(architecture: str) -> None:
     for share in (0.0, 0.5, 1.0, 0.5, 0.0):
         transfer.set_trainable_share(model, share)
         counts.append(len(model.trainable_variables))
-    assert counts[0] == own  # the head's kernel and bias, or the decoder's
+    assert counts[0] == own  # the variables of the head (kernel and bias) or of the decoder
     assert counts[0] < counts[1] < counts[2]
     assert counts == counts[::-1]
 
@@ -113,7 +113,7 @@ def test_an_encoder_shows_what_strided_blocks_read(tmp_path: Path) -> None:
     network.save_weights(tmp_path / "any.weights.h5")
     encoder = unet(tmp_path / "any.weights.h5", enlarge=2).get_layer("backbone")
     shown = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
-    # the activations before the four strided blocks, and the last one
+    # the activations that the four strided blocks read, and the network's output
     strided = [layer.input for layer in network.layers if layer.name.endswith("depthwise_pad")]
     expected = keras.Model(network.input, [*strided, network.output])(shown)
     for ours, theirs in zip(encoder(shown), expected, strict=True):

@@ -1,4 +1,4 @@
-"""`terracyte new`: what it makes of a stranger's folder can be read, and is ingested as it says."""
+"""`terracyte new`: the experiment that it writes for a user's images is valid, and is ingested as declared."""
 
 import contextlib
 import json
@@ -25,7 +25,7 @@ COLOURS = [(0, 0, 0), (220, 20, 60), (0, 130, 180)]
 
 @pytest.fixture(autouse=True)
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project's folder, being the working directory."""
+    """A project's folder, which is the working directory."""
     shutil.copy(ROOT / "dvc.yaml", tmp_path)
     (tmp_path / "stages").symlink_to(ROOT / "stages")
     (tmp_path / "data/weights").mkdir(parents=True)
@@ -49,7 +49,7 @@ def class_folders(*names: str, count: int = 6, shape: tuple[int, ...] = (40, 60,
 
 
 def segmentation(values: list[int], count: int = 6, mask_of: Any = Image.fromarray) -> None:
-    """Masks of vertical stripes of the values."""
+    """Write images, and masks of vertical stripes of the values."""
     mask = np.tile(np.repeat(np.array(values, np.uint8), 16), (48, 1))
     for number in range(count):
         save(f"pictures/images/f{number}.png", noise(number, *mask.shape))
@@ -57,7 +57,7 @@ def segmentation(values: list[int], count: int = 6, mask_of: Any = Image.fromarr
 
 
 def made(*options: str, name: str = "mine", images: str = "pictures") -> params.Params:
-    """What `terracyte new` wrote, checked as `terracyte check` does."""
+    """Run `terracyte new` and check the result as `terracyte check` does; return its parameters."""
     cli.main(["new", name, images, *options])
     check(Path(name))
     return params.load(Path(name))
@@ -75,7 +75,7 @@ def masks(name: str = "mine") -> NDArray[np.uint8]:
 
 
 def balanced(monkeypatch: pytest.MonkeyPatch, name: str = "mine") -> tuple[pd.DataFrame, dict[str, Any]]:
-    """What the stages up to `balance` make of it: the manifest, and the summary."""
+    """Run the stages up to `balance`; return the manifest and the summary of `balance`."""
     with contextlib.chdir(name):
         for stage in (ingest, validate, clean, balance):
             monkeypatch.setattr(sys, "argv", [stage.__name__, name])
@@ -105,7 +105,7 @@ def test_class_folders_become_an_experiment(
     settings = made()
     spec = settings.tasks["mine"]
     assert (spec.kind, spec.classes, spec.channels) == ("classification", tuple(sorted(names)), 3)
-    assert (spec.height, spec.width) == (48, 64)  # of 40 and 60, multiples of 16
+    assert (spec.height, spec.width) == (48, 64)  # 40 and 60 rounded to multiples of 16
     assert list(settings.experiment.rows) == [
         f"mine-{row}" for row in ("baseline", "plain", "augmented", "pretrained", "best")
     ]
@@ -311,7 +311,7 @@ def test_masks_may_lie_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_thresholds_rise_where_images_are_alike_by_nature() -> None:
-    """Not every image has a copy because all of them have the same background."""
+    """A common background alone must not make images near duplicates of each other."""
     class_folders("a", "b", count=20)
     far = made(name="far")
     common = noise(0, 40, 60, 3)
@@ -354,7 +354,7 @@ def test_what_ingest_and_balance_will_refuse_is_said(capsys: pytest.CaptureFixtu
 
 
 def test_shares_of_classes_are_expected_as_validate_measures_them() -> None:
-    segmentation([0, 1, 255, 255])  # half of the pixels are nobody's
+    segmentation([0, 1, 255, 255])  # half of the pixels have no class
     assert made().validate["mine"].class_share == params.Share(low=0.125, high=0.375)
 
 
@@ -461,6 +461,6 @@ def test_size_depth_epochs_and_minutes_follow_from_the_images(
     settings = made()
     spec, reference = settings.tasks["mine"], settings.reference["mine"]
     assert (spec.height, spec.width, reference["depth"]) == (32, 128, 2)
-    # 8 of 12 images are for training; of 32x128 pixels 17.2 are trained in a minute
+    # 8 of 12 images are for training; 17.2 images of 32x128 pixels are trained in a minute
     assert (reference["epochs"], reference["weight_averaging"]) == (17, 0.9)
     assert "a row takes about             8 min of one core" in capsys.readouterr().out

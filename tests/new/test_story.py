@@ -1,6 +1,6 @@
-"""From pictures to a page: docs/own-data.md's code and four commands, word for word, on real digits; and drawn masks.
+"""From pictures to a page: the code and four commands of docs/own-data.md, verbatim, on real digits; and drawn masks.
 
-Minutes: `pytest -m slow tests/new/test_story.py`.
+Takes minutes: `pytest -m slow tests/new/test_story.py`.
 """
 
 import os
@@ -41,12 +41,12 @@ def project(tmp_path: Path) -> Path:
 
 
 def without_setup(command: str) -> list[str]:
-    """The environment is there already."""
+    """Return the words of a command, in which `make` takes the environment as installed."""
     return command.replace("make ", "make --assume-old=.venv/installed ").split()
 
 
 def draw(folder: Path, number: int, edge: int = 64) -> None:
-    """A picture of discs and squares on a noisy ground, in uncertain light, and its mask of three colours."""
+    """Write a noisy picture of discs and squares, of random brightness, and its mask in three colours."""
     chance = np.random.default_rng(number)
     rows, columns = np.mgrid[:edge, :edge]
     classes = np.zeros((edge, edge), np.uint8)

@@ -1,4 +1,4 @@
-"""What is wrong before DVC starts is said before DVC removes anything."""
+"""Errors that can be found before DVC starts are reported before DVC removes anything."""
 
 import subprocess
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.conftest import ROOT, Edit
 
 @pytest.fixture
 def experiment(project: Path) -> Path:
-    """An experiment that could run: with its stages and the folder of weights."""
+    """An experiment that passes the check: with dvc.yaml, stages/ and the folder of weights."""
     (project / "dvc.yaml").write_bytes((ROOT / "dvc.yaml").read_bytes())
     for name in ("stages", "data/weights"):
         (project / name).mkdir()

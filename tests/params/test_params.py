@@ -1,4 +1,4 @@
-"""params.yaml: what is wrong gets one line that names it; variants resolve by precedence."""
+"""Parameters: every error is one line that names the parameter; variants are resolved by precedence."""
 
 import dataclasses
 import shutil
@@ -16,7 +16,7 @@ from terracyte.params import row
 from tests import balanced_project
 from tests.conftest import ROOT, Edit
 
-# of masks without a class for what nobody labelled
+# a segmentation task without a class for unlabelled pixels
 UNLABELLED = {"kind": "segmentation", "classes": ["a", "b"], "height": 32, "width": 32, "background": None}
 
 
@@ -158,7 +158,7 @@ def test_a_missing_parameter_is_named(project: Path) -> None:
 
 @pytest.mark.parametrize("block", ["validate", "clean", "balance", "tune", "promote"])
 def test_a_task_s_block_may_be_empty_but_not_absent(edit: Edit, block: str) -> None:
-    edit("override", {})  # which asks for trials
+    edit("override", {})  # its trials would need a variant, which an empty `tune` block lacks
     whole, before = params.read_yaml(Path("params.yaml"))[block], getattr(params.load(), block)["mars"]
     edit(block, {"mars": whole["mars"]})
     with pytest.raises(InputError, match=rf"params\.yaml: '{block}\.blood' is missing; add it: `{{}}` takes what fits"):
@@ -212,7 +212,7 @@ def test_the_code_of_another_clone_is_refused(project: Path) -> None:
     params.load()
     other.unlink()
     other.mkdir()
-    params.load()  # an experiment of that name is no code
+    params.load()  # a folder of that name without __init__.py may be an experiment
     (other / "__init__.py").touch()
     expected = f"Python imports {ROOT}/terracyte, but the experiment's code is {other}: `pip install -e {project}`"
     with pytest.raises(InputError, match=expected):
@@ -304,7 +304,7 @@ def test_members_change_single_trainings_in_turn(project: Path, edit: Edit) -> N
         (6, False),
     ]
     assert len(set(found.fingerprints.values())) == 4
-    # a member is nobody else than the row that says the same
+    # a member has the same fingerprint as a row with the same configuration and seed
     edit("variants.mars-unet_2", {"task": "mars", "title": "a", "like": "mars-unet_1", "change": {"width": 6}})
     edit("variants.mars-unet_2.seeds", [1])
     balanced_project.configure()

@@ -1,4 +1,4 @@
-"""Models are loaded only if their hash is known: to the experiment's dvc.lock, or to who gives the command."""
+"""Models are loaded only if the experiment's dvc.lock records their hash, or the user gives it in the command."""
 
 import shutil
 from collections.abc import Callable
@@ -28,7 +28,7 @@ Refused = Callable[..., str]
 
 @pytest.fixture
 def refused(champions: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refused:
-    """The one line of a command that loads no model."""
+    """Run a command, which must fail without loading a model; return its one-line error message."""
     np.save(IMAGES, np.zeros((1, 32, 32, 3), np.uint8))
     loads: list[Path] = []
     monkeypatch.setattr("terracyte.predict.predictor.read", lambda folder, *_: loads.append(folder))
@@ -84,7 +84,7 @@ def test_models_are_submitted_by_hand_only_as_recorded(
 
 
 def test_a_folder_s_hash_is_dvc_s(tmp_path: Path) -> None:
-    """That of DVC 3.67 for the same files, one of them in a sub-folder, and names that sort by their code points."""
+    """DVC 3.67 computed the expected hash: one file is in a sub-folder, and names are sorted by code points."""
     (tmp_path / "out/sub").mkdir(parents=True)
     for name, content in (("b.txt", "one"), ("sub/a.txt", "two"), ("Z", "x")):
         (tmp_path / "out" / name).write_text(content)
@@ -96,7 +96,7 @@ def test_a_folder_s_hash_is_dvc_s(tmp_path: Path) -> None:
     (tmp_path / "out/Z").rename(tmp_path / "out/Y")
     with pytest.raises(InputError, match="is not what"):
         lock.check(tmp_path / "out")
-    # as a killed DVC leaves it
+    # truncated entries, as a killed DVC leaves them
     pieces: list[Any] = [None, [{"path": "out"}], [{}]]
     for piece in pieces:
         files.write_json(tmp_path / lock.LOCK, {"stages": {"make": {"outs": piece}}})

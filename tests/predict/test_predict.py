@@ -29,7 +29,7 @@ HEIGHT, WIDTH = 32, 32
 
 
 def image(task: str, seed: int = 0) -> NDArray[np.uint8]:
-    """A picture of pixels that PNG keeps."""
+    """Return a random picture in uint8, whose pixels PNG keeps exactly."""
     shape = (HEIGHT, WIDTH, 3) if task == "blood" else (HEIGHT, WIDTH)
     return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
 
@@ -41,7 +41,7 @@ def save(path: Path, pixels: NDArray[Any], **options: Any) -> Path:
 
 
 def folder(task: str, count: int = 5) -> Path:
-    """Pictures in a folder, some in sub-folders."""
+    """Write pictures to a folder, some of them to sub-folders; return the folder."""
     names = ["b.png", "a/z.png", "a/y.PNG", "c/d/e.jpg", "a.jpeg"][:count]
     for number, name in enumerate(names):
         save(Path("in") / name, image(task, number))
@@ -54,7 +54,7 @@ def predict(task: str, given: Path, *options: str, output: str = "out") -> pd.Da
 
 
 def refused(capsys: pytest.CaptureFixture[str], task: str, given: Path, *options: str, output: str = "out") -> str:
-    """The one line of a refusal, which leaves nothing behind."""
+    """Run a command that must be refused and leave no file behind; return its one error line."""
     before = sorted(Path().rglob("*"))
     with pytest.raises(SystemExit) as exit_:
         cli.main(["predict", task, str(given), "--output", output, *options])
@@ -75,7 +75,7 @@ def test_a_folder_becomes_a_table(task: str) -> None:
     assert list(table.columns) == [*first, "confidence", "unfamiliar", *scored]
     assert table[scored].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-3)
     assert table["unfamiliar"].dtype == bool
-    assert table["unfamiliar"].all()  # noise
+    assert table["unfamiliar"].all()  # the pictures are noise
 
 
 def test_the_class_is_the_most_probable_one_and_confidence_its_probability() -> None:
@@ -175,7 +175,7 @@ def test_other_sizes_are_refused_unless_told_to_scale(capsys: pytest.CaptureFixt
 
 
 def fit(task: str, how: str) -> None:
-    """Let the champion's record say how pictures get the task's shape."""
+    """Set `fit` in the champion's record: how pictures are brought to the task's shape."""
     path = paths.champion(task) / champion.RECORD
     files.write_json(path, {**files.read_json(path), "fit": how})
     champions.record(task)
@@ -186,7 +186,7 @@ def fit(task: str, how: str) -> None:
     [("stretch", (32, 32), np.s_[:, :]), ("pad", (32, 16), np.s_[8:24]), ("crop", (32, 32), np.s_[:, :])],
 )
 def test_masks_are_of_the_pictures_own_pixels(how: str, size: tuple[int, int], seen: Any) -> None:
-    """Bars of padding are in no overlay, share or confidence; what is cut off is not predicted."""
+    """Overlays, shares and confidence do not include bars of padding; what cropping removes is not predicted."""
     fit("mars", how)
     wide = np.random.default_rng(3).integers(0, 256, (HEIGHT, 2 * WIDTH), np.uint8)
     save(Path("in/wide.png"), wide)
@@ -420,7 +420,7 @@ def test_a_damaged_file_of_a_champion_is_one_line(
     capsys: pytest.CaptureFixture[str], name: str, content: bytes
 ) -> None:
     (paths.champion("blood") / name).write_bytes(content)
-    champions.record("blood")  # else another line says that it changed
+    champions.record("blood")  # otherwise the error would be that the champion changed
     said = refused(capsys, "blood", folder("blood"))
     assert said.startswith(f"error: data/blood/champion/{name} ")
     assert "bring it back with `dvc checkout data/blood/champion`" in said

@@ -1,4 +1,4 @@
-"""What the behaviour tests find: networks with one fault each, or none."""
+"""What the behaviour tests find in networks with one fault or none."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def test_behaviour_is_tried_on_validation_images_only() -> None:
 
 
 def network(task: Task, fault: str) -> Path:
-    """Write a network that decides by how light an image or pixel is, with one fault or none."""
+    """Write a network that decides by the brightness of an image or pixel, with one fault or none."""
     import keras
     from keras import layers, ops
 
@@ -42,17 +42,17 @@ def network(task: Task, fault: str) -> Path:
     images = keras.Input(task.image_shape)
     grey = ops.mean(images, axis=-1, keepdims=True) / 255
     if fault == "position":
-        grey = ops.pad(grey[:, :, :16], [[0, 0], [0, 0], [0, 16], [0, 0]])  # the right half is not looked at
+        grey = ops.pad(grey[:, :, :16], [[0, 0], [0, 0], [0, 16], [0, 0]])  # ignores the right half
     if fault == "height":
-        grey = ops.pad(grey[:, :16], [[0, 0], [0, 16], [0, 0], [0, 0]])  # the lower half is not looked at
+        grey = ops.pad(grey[:, :16], [[0, 0], [0, 16], [0, 0], [0, 0]])  # ignores the lower half
     if fault == "batch":
         grey = grey - 0.1 * ops.mean(grey, axis=0, keepdims=True)
     if fault == "infinite":
-        grey = grey + ops.log(ops.mean(grey, axis=(1, 2, 3), keepdims=True))  # of a black image
+        grey = grey + ops.log(ops.mean(grey, axis=(1, 2, 3), keepdims=True))  # infinite for a black image
     if fault == "nan":
         grey = grey + np.nan
     shown = grey if task.dense else ops.mean(grey, axis=(1, 2))
-    # far from all greys of the pictures, or within them
+    # the border between two decisions: far from all grey values of the pictures, or among them
     edge = 0.3 if fault != "edge" else 0.5
     logits = [ops.zeros_like(shown) - 9, edge - shown, shown - edge, ops.zeros_like(shown) - 9]
     model = keras.Model(images, layers.Concatenate(name="logits")(logits))
@@ -62,7 +62,7 @@ def network(task: Task, fault: str) -> Path:
 
 
 def pictures(task: Task, fault: str) -> behaviour.Images:
-    """(16, h, w, c): dark or light images, their right half otherwise lit than the left; or all of a middle grey."""
+    """Return images (16, h, w, c): each half is dark or light at random; for the fault "edge", all are medium grey."""
     random = np.random.default_rng(0)
     left, right = (random.choice([10, 240], (16, 1, 1, 1)) for _ in range(2))
     if fault == "edge":
@@ -106,7 +106,7 @@ def test_both_flips_are_tried_where_both_keep_the_label(project: Path, edit: Edi
         edit(f"tasks.{name}.{key}", value)
     settings = params.load()
     task, bounds = tasks.make(name, settings), settings.promote[name]
-    # a fault along the height only: what is pictured is turned by a quarter, and so is what the network looks at
+    # a fault along the height only: the pictures are turned by 90°, and so is the half that the network sees
     model, images = network(task, "height"), np.swapaxes(pictures(task, ""), 1, 2)
     failed = [
         [check.name for check in behaviour.examine(task, model, images, flip, bounds) if not check.passed]

@@ -20,7 +20,7 @@ DRAWS = 20_000
 
 
 def calibrated(seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Logits, and truths drawn from the very probabilities that they state."""
+    """Return logits, and true classes drawn from the probabilities that these logits give."""
     draw = np.random.default_rng(seed)
     logits = draw.normal(0, 2, (DRAWS, 4))
     truth = (logits + draw.gumbel(size=logits.shape)).argmax(axis=1)  # Gumbel's trick draws from the softmax
@@ -94,7 +94,7 @@ def test_each_network_with_folds_speaks_for_what_it_held_out(champions: Path, tm
 
 def test_masks_are_drawn_from_and_background_is_left_out(champions: Path) -> None:
     scored = files.read_json(paths.champion("mars") / "calibration.json")["scored"]
-    assert 0 < scored < 4 * 512  # four validation images, a quarter of whose blocks are background
+    assert 0 < scored < 4 * 512  # 512 pixels are drawn from each of four images; about a quarter is background
     assert files.read_json(paths.champion("blood") / "calibration.json")["scored"] == 4
 
 

@@ -1,4 +1,4 @@
-"""Who becomes champion: decisions on stored predictions, with made-up behaviour."""
+"""Which variant becomes champion: decisions on stored predictions, with made-up results of the behaviour tests."""
 
 import contextlib
 import shutil
@@ -32,7 +32,7 @@ from tests.finished_project import BEHAVIOUR
 
 @pytest.fixture(autouse=True)
 def unpromoted(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A finished project without champions, whose models' files are empty and behave."""
+    """A finished project without champions; its model files are empty, and the behaviour tests are set to pass."""
 
     @contextlib.contextmanager
     def first(models: Sequence[Path]) -> Iterator[Path]:
@@ -53,7 +53,7 @@ def make(name: str = "blood") -> Task:
 
 
 def promote(best: str, task: str = "blood") -> dict[str, Any]:
-    """Let a variant validate best, by as little as it takes, and decide; the record."""
+    """Raise a variant's validation scores to just above all others', and decide; return the record."""
     settings = params.load()
     metric = f"val_{tasks.make(task, settings).selection}"
     training = {name: metric_files.read(paths.training(task, name)) for name in settings.rows_of(task)}
@@ -65,7 +65,7 @@ def promote(best: str, task: str = "blood") -> dict[str, Any]:
 
 
 def decide(task: str = "blood", settings: params.Params | None = None) -> dict[str, Any]:
-    """What the stage does; the record, as it is written."""
+    """Decide as the stage does; return the record as it is written."""
     settings = settings or params.load()
     files.write_json(paths.promotion(task), decision.promote(tasks.make(task, settings), settings))
     record: dict[str, Any] = files.read_json(paths.promotion(task))
@@ -73,7 +73,7 @@ def decide(task: str = "blood", settings: params.Params | None = None) -> dict[s
 
 
 def drop(path: Path, *names: str) -> None:
-    """Take a name out of a JSON file."""
+    """Remove a (nested) key from a JSON file."""
     written = files.read_json(path)
     place = written
     for name in names[:-1]:
@@ -82,10 +82,15 @@ def drop(path: Path, *names: str) -> None:
     files.write_json(path, written)
 
 
-def state(task: str = "blood") -> str:
-    """The hash of all that the stage writes."""
+def folder_state(task: str = "blood") -> str:
+    """Return the paths of the champion's files and the hash of their contents."""
     written = sorted(path for path in paths.champion(task).rglob("*") if path.is_file())
-    return " ".join(map(str, written)) + file_hash(paths.promotion(task), *written)
+    return " ".join(map(str, written)) + file_hash(*written)
+
+
+def state(task: str = "blood") -> str:
+    """Return what identifies everything that the stage writes."""
+    return folder_state(task) + file_hash(paths.promotion(task))
 
 
 def champion(task: str = "blood") -> dict[str, Any]:
@@ -103,7 +108,7 @@ def train_again(task: str = "blood") -> None:
 
 
 def declare(edit: Edit, variants: dict[str, dict[str, Any]]) -> None:
-    """Let these be the variants, and each of them a row."""
+    """Declare these as the only variants, and each of them as a row."""
     edit("rows", {name: variant["task"] for name, variant in variants.items()})
     edit("variants", variants)
 
@@ -114,7 +119,7 @@ def edit_manifest(change: Callable[[pd.DataFrame], pd.DataFrame], task: str = "b
 
 
 def rescore(variant: str, right: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]) -> None:
-    """Let a variant of blood predict, of each true label, what `right` says; it is sure everywhere and under shift."""
+    """Let a blood variant predict `right(labels)` with probability 1, on clean images and under shift, and score it."""
     task, settings = make(), params.load()
     rows = predictions.test_rows("blood")
     labels = right(task.targets(rows))
@@ -216,7 +221,7 @@ def test_a_candidate_that_is_no_better_is_refused_and_the_champion_stays() -> No
     assert "Not better than the champion blood-cnn" in record["against"][0]
     assert champion() == kept == record["champion"] == first["champion"]
     assert decision.describe(record).startswith("blood-baseline is refused (blood-cnn is champion)")
-    # chance alone: the two networks are as good as one another
+    # the two networks are equally good and differ only by chance
     record = promote("blood-transfer")
     assert "not below 0.05" in record["against"][0]
     assert [earlier["candidate"] for earlier in record["history"]] == ["blood-cnn", "blood-baseline"]
@@ -246,7 +251,7 @@ def test_a_variant_that_other_code_trained_is_a_candidate_like_any_other() -> No
     assert (record["promoted"], champion()) == (False, kept)
     assert (paths.champion("blood") / MODEL).read_text() == ""
     assert "Not better than the champion blood-cnn" in record["against"][0]
-    # without the champion's folder it does not pass for the champion
+    # without the champion's folder, the row is still not taken for the champion
     shutil.rmtree(paths.champion("blood"))
     record = decide()
     assert record["reasons"][0].endswith("blood/champion is empty, and no row has the same trainings.")
@@ -301,7 +306,7 @@ def test_why_the_champion_was_chosen_is_not_told_anew(edit: Edit) -> None:
     record = decide()
     assert record["promoted"]
     assert record["champion"] == chosen
-    # a refused candidate that is gone again
+    # after a refused candidate, the champion itself is the candidate again
     promote("blood-baseline")
     record = promote("blood-cnn")
     assert (record["promoted"], record["reasons"]) == (False, ["The candidate is the champion already."])
@@ -370,13 +375,13 @@ def test_a_lost_champion_is_told(edit: Edit) -> None:
 
 def test_a_champion_outlives_its_variant(edit: Edit) -> None:
     promote("blood-cnn")
-    kept = state().partition(" ")[0], champion()
+    kept = folder_state()
     declare(edit, {name: each for name, each in finished_project.VARIANTS.items() if name != "blood-cnn"})
     for removed in (paths.models("blood", "blood-cnn"), paths.predictions("blood", "blood-cnn")):
         shutil.rmtree(removed)
     record = promote("blood-baseline")
     assert not record["promoted"]
-    assert (state().partition(" ")[0], champion()) == kept
+    assert folder_state() == kept
     assert record["checks"]["comparison"]["images"] == len(predictions.test_rows("blood"))
 
 
@@ -401,17 +406,17 @@ def test_of_other_splits_only_the_common_images_count(edit: Edit) -> None:
     assert found["metric"] == "accuracy"  # copies under shift depend on the whole split
     assert record["promoted"]
     assert state() != old
-    # the champion of other data stays as it is
+    # the folder of a champion of other data stays as it is
     edit_manifest(lambda manifest: manifest.iloc[:-1])
     train_again()
-    old_folder = file_hash(*sorted(path for path in paths.champion("blood").rglob("*") if path.is_file()))
+    old_folder = folder_state()
     record = promote("blood-baseline")
     assert not record["promoted"]
-    assert file_hash(*sorted(path for path in paths.champion("blood").rglob("*") if path.is_file())) == old_folder
+    assert folder_state() == old_folder
 
 
 def test_masks_are_compared_by_the_mean_of_clean_and_shifted(edit: Edit) -> None:
-    """And by clean ones alone while the champion was tested under other corruptions."""
+    """Only clean images are compared while the champion was tested under other corruptions."""
     assert promote("mars-baseline", "mars")["promoted"]
     edit("tasks.mars.corruptions", ["noise", "contrast_down", "jpeg"])
     train_again("mars")

@@ -23,7 +23,7 @@ both = pytest.mark.parametrize("task", [BLOOD, MARS], ids=lambda task: task.name
 
 
 def pictures(task: Task) -> NDArray[np.uint8]:
-    """400 pictures whose light and contrast vary a little."""
+    """Return 400 pictures whose brightness and contrast vary a little."""
     draw = np.random.default_rng(1)
     gain, offset = draw.normal(1, 0.1, (400, 1, 1, 1)), draw.normal(0, 8, (400, 1, 1, 1))
     return np.asarray((gain * textures(task, 400).astype(float) + offset).clip(0, 255), np.uint8)

@@ -1,4 +1,4 @@
-"""Templates: escaped where they are HTML, strict about what they are given."""
+"""Templates: HTML is escaped, Markdown is not, and a missing value is an error."""
 
 from pathlib import Path
 

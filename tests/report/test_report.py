@@ -1,4 +1,4 @@
-"""Tables and page of a finished project; MLflow is replaced by a list."""
+"""Tables and page of a finished project; a list replaces MLflow."""
 
 import re
 import shutil
@@ -28,14 +28,14 @@ from tests.conftest import TASKS, Edit
 
 @pytest.fixture
 def reported(reported_template: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project whose report is made, being the working directory, to be read only."""
+    """A project with a finished report, which is the working directory; tests must not change it."""
     monkeypatch.chdir(reported_template)
     return reported_template
 
 
 @pytest.fixture
 def logged(finished: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """In a finished project: what the report tells MLflow."""
+    """Prepare a finished project; collect in a list what the report tells MLflow."""
     told: list[Any] = []
     monkeypatch.setattr(tracking, "reconcile", lambda task, runs: told.append((task, runs)))
     monkeypatch.setattr(tracking, "log_study", lambda *_: None)
@@ -81,7 +81,7 @@ def test_masks_without_a_background_are_reported_whole(logged: list[Any], edit: 
 
 
 def made_again(name: str) -> None:
-    """All rows of a task, its champion and its report, after a change of its block."""
+    """Make all rows of a task, its champion and its report again, after a change of the task's block."""
     settings = params.load()
     task = tasks.make(name, settings)
     finished_project.configure(name)
@@ -183,7 +183,7 @@ def test_a_variant_more_or_less_is_a_row_more_or_less(edit: Edit, reported_templ
     assert list(after) == [*before, "blood-wide"]
     assert repr({name: after[name] for name in before}) == repr(before)
     assert "one more" in paths.ablation_markdown("blood").read_text(encoding="utf-8")
-    # The removed variant's files stay on the disk, and are not looked at.
+    # The removed variant's files stay on disk, but are ignored.
     edit("rows", {name: variant["task"] for name, variant in finished_project.VARIANTS.items()})
     report("blood")
     assert repr(ablation("blood")) == repr(before)

@@ -1,4 +1,4 @@
-"""What the report says and shows of a search."""
+"""What the report says and shows about a search."""
 
 from typing import Any
 
