@@ -1,4 +1,4 @@
-# `make` alone says what there is to do.
+# `make` alone lists the targets.
 PYTHON ?= python3.11
 EXPERIMENT ?= .
 TARGETS ?=
@@ -74,7 +74,7 @@ test-lowest: ## pytest with the lowest versions that pyproject.toml allows, in .
 test-newest: ## pytest with the newest ones, in .newest; make test-newest PYTHON=python3.13
 
 test-lowest: RESOLUTION := lowest-direct
-# what old versions are warned of by newer ones that they stand on is no fault of ours
+# the lowest versions use what their newer dependencies deprecate: these warnings are no fault of ours
 test-lowest: WARNINGS := -W default::DeprecationWarning -W default::FutureWarning
 test-newest: RESOLUTION := highest
 test-lowest test-newest: test-%: .uv/installed
@@ -92,7 +92,7 @@ fuzz: setup ## random inputs for each reader of foreign files, SECONDS=600 each:
 	@pytest -m "" -k test_properties --hypothesis-profile many tests/hostile
 	@exec python -m tests.hostile.fuzz $(READER) --seconds $(SECONDS) --seed $(SEED)
 
-# Environments of tools, apart from the project's.
+# Environments of tools, separate from the project's.
 .lint/installed .audit/installed .uv/installed: .%/installed: .github/%.txt
 	@$(PYTHON) -m venv .$*
 	@PYTHONPATH= .$*/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement $<

@@ -1,9 +1,9 @@
-"""What averaging the logits of several rows' networks gives on validation: how a fused row's members are chosen.
+"""Score averaged logits of several rows' networks on validation, to choose the members of a fused row.
 
 python -m benchmarks.averaging ROW ... [--experiment real] [--most 4]
 
 Each line is a choice of rows, with repetition; its scores are means over all choices of different seeds. The test split
-has no part in it.
+is not used.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def _logits(task: Task, names: list[str]) -> tuple[NDArray[Any], dict[str, list[NDArray[np.float32]]]]:
-    """Targets of the validation split, and of each row and seed the logits (copies, n, ...): clean, and under shift."""
+    """Return the validation targets and, per row and seed, the logits (copies, n, ...) of clean and shifted images."""
     with quiet.importing_keras():
         from terracyte.images.shift import copies
         from terracyte.models.inference import predict
@@ -74,7 +74,7 @@ def _logits(task: Task, names: list[str]) -> tuple[NDArray[Any], dict[str, list[
 def _scores(
     task: Task, targets: NDArray[Any], logits: dict[str, list[NDArray[np.float32]]], counts: Counter[str]
 ) -> NDArray[np.float64]:
-    """(copies,) headline scores, in [0, 1]: means over all choices of so many seeds of each row."""
+    """Return (copies,) headline scores in [0, 1]: means over all choices of `counts` seeds of each row."""
     choices = itertools.product(*(itertools.combinations(logits[name], count) for name, count in counts.items()))
     scores = []
     for choice in choices:

@@ -1,7 +1,7 @@
-"""What results depend on beside their inputs: a small experiment in fresh clones, networks on more threads and cores.
+"""Find what changes results besides inputs: a small experiment in fresh clones, networks on more threads and cores.
 
-python -m benchmarks.determinism clones [--folder DIR]   # metrics/ and all outputs, against those of the first run
-python -m benchmarks.determinism threads                 # networks after two steps, against one thread
+python -m benchmarks.determinism clones [--folder DIR]   # compare metrics/ and all outputs with the first run's
+python -m benchmarks.determinism threads                 # compare networks after two steps with one thread's
 
 Both print a table.
 """
@@ -26,7 +26,7 @@ from terracyte.core import dvc, quiet
 from terracyte.core.errors import InputError, guarded
 
 _NETWORKS = ("blood-cnn", "blood-mobilenet_v3_large", "blood-efficientnet_lite0", "mars-unet_4", "mars-unet_final")
-_REAL = small_experiment.ROOT / "real"  # where they have their real sizes
+_REAL = small_experiment.ROOT / "real"  # the experiment in which networks have their real sizes
 _STEPS = 2
 _THREADS = (1, 2, 8)
 
@@ -47,10 +47,10 @@ def compare_clones(folder: Path) -> None:
 
 
 def _run(folder: Path, cores: set[int]) -> tuple[Mapping[str, object], Mapping[str, object]]:
-    """The content of the files in `metrics/`, and the hashes of all outputs, of a run in a folder of its own.
+    """Run the experiment in a new folder; return the content of the files in `metrics/` and all outputs' hashes.
 
     Raises:
-        InputError: it failed.
+        InputError: the run failed.
     """
     small_experiment.write(folder)
     own = {"PYTHONPATH": str(folder), "DVC_SITE_CACHE_DIR": str(folder.with_suffix(".site")), "DVC_NO_ANALYTICS": "1"}
@@ -85,7 +85,7 @@ def _on(cores: set[int], command: Sequence[str]) -> list[str]:
 
 
 def _variables() -> dict[str, str]:
-    """This process's, without those of the threads."""
+    """Return the environment variables of DVC without those that set numbers of threads."""
     return {name: value for name, value in dvc.environment().items() if name not in quiet.THREADS}
 
 
@@ -98,7 +98,7 @@ def take_steps() -> None:
         from terracyte.models.inference import make_repeatable
         from terracyte.models.problem import Problem
         from terracyte.train import losses, optimizers
-    # each network is traced anew, against which TensorFlow advises
+    # each network is traced anew, which TensorFlow warns against
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     settings = params.load(_REAL)
     found = {}
@@ -115,14 +115,14 @@ def take_steps() -> None:
         labels = random.integers(0, classes, (size, *task.image_shape[:2]) if task.dense else size)
         for _ in range(_STEPS):
             model.train_on_batch(images, np.eye(classes, dtype=np.float32)[labels])
-        # Lion moves weights by the sign of what it remembers of the gradients: their rounding shows in that
+        # Lion moves weights by the sign of a mean of gradients: rounding shows in its variables, rarely in weights
         state = [np.asarray(each) for each in (*model.variables, *model.optimizer.variables)]
         found[name] = hashlib.sha256(b"".join(each.tobytes() for each in state)).hexdigest()
     print(json.dumps(found))
 
 
 def main() -> None:
-    """Compare one kind of thing."""
+    """Run the chosen comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=["clones", "threads", "steps"], help="steps: what `threads` calls")
     parser.add_argument("--folder", type=Path, help="where the clones are made, and stay (a temporary folder)")

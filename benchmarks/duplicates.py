@@ -1,12 +1,12 @@
-"""How fast cleaning's search is, and how much it finds, beside cleanvision's on the same images with planted defects.
+"""Compare cleaning's search with cleanvision's, in time and in what it finds, on images with planted defects.
 
-python3.11 -m venv FOLDER && FOLDER/bin/pip install cleanvision==0.3.7      # MIT licence; no part of the environment
+python3.11 -m venv FOLDER && FOLDER/bin/pip install cleanvision==0.3.7      # MIT licence; not part of the environment
 python -m benchmarks.duplicates FOLDER/bin/python [--images 4000] [--task blood] [--experiment real]
 
-takes the task's raw images that cleaning keeps, plants copies and odd pictures among them, and lets both search them,
-in turns, each in a process of its own with one thread. Ours are the statistics and hashes of `ingest`, all rules of
-`clean`, and the bounds of `validate`; cleanvision's are its default issues. Counted is all that the processes do, with
-start-up and reading: ours read an array, theirs PNG files.
+Takes the task's raw images that cleaning keeps, plants copies and odd pictures among them, and runs both searches in
+turns, each in a process of its own with one thread. Our side runs the statistics and hashes of `ingest`, all rules of
+`clean`, and the bounds of `validate`; cleanvision's side finds its default issues. Processor time includes start-up and
+reading: our side reads an array, cleanvision PNG files.
 """
 
 import argparse
@@ -29,16 +29,16 @@ from PIL import Image, ImageFilter
 
 from terracyte.core.errors import InputError, guarded
 
-_SHARE = 0.01  # of the images, planted of each defect
+_SHARE = 0.01  # number of planted images per defect, relative to the number of images
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 _TURNS = 2
-_ORIGINAL = "original"  # of a copy: it may be named or not
+_ORIGINAL = "original"  # the original of a planted copy: not counted, whether it is named or not
 
 Pixels = NDArray[np.uint8]
 
 
 def main() -> None:
-    """Measure, and print what was found as Markdown; in a process of its own, search."""
+    """Measure, and print what was found as Markdown; with --search, run our side's search only."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("python", help="that of an environment with cleanvision")
     parser.add_argument("--task", default="blood", help="a task with labels (blood)")
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def plant(experiment: Path, task: str, count: int, folder: Path) -> list[str]:
-    """Write images.npy and a PNG file of each; what is wrong with each, "" where nothing is."""
+    """Write images.npy and a PNG file per image; return each image's defect, "" for none."""
     from terracyte.core import files, paths
 
     with contextlib.chdir(experiment):
@@ -139,7 +139,7 @@ DEFECTS: dict[str, Callable[[Pixels, np.random.Generator], Pixels]] = {
 
 
 def search(folder: Path, task: str) -> dict[str, Any]:
-    """Our side: the images that any rule drops, or that lie outside the declared bounds."""
+    """Run our side: find the images that any rule drops, or that lie outside the declared bounds."""
     from terracyte import params, tasks
     from terracyte.clean import decide
     from terracyte.clean.rules import Raw
@@ -156,7 +156,7 @@ def search(folder: Path, task: str) -> dict[str, Any]:
     table = decide.decide(Raw(kind, images), manifest, settings.clean[task])
     low, high = bounds.brightness
     odd = ~manifest["brightness"].between(low, high) | (manifest["contrast"] < bounds.contrast_low)
-    # either copy of a pair is one found
+    # either image of a pair of duplicates counts as found
     twins = table["id"].isin(table.loc[table["duplicate_of"] >= 0, "duplicate_of"])
     return _found(start, np.flatnonzero(odd | ~table["keep"] | twins).tolist())
 

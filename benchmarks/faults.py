@@ -1,11 +1,12 @@
-"""Puts each stage of a finished experiment through a full disk, a read-only one, Ctrl-C, SIGTERM: docs/benchmarks.md.
+"""Test each stage of a finished experiment with a full disk, a read-only one, Ctrl-C, SIGTERM: docs/benchmarks.md.
 
-python -m benchmarks.faults                       # in a project's root whose experiment has run; Linux, as root
-python -m benchmarks.faults --only mars train     # stages of a task, and those of a name
+python -m benchmarks.faults                       # in the root of a finished experiment; Linux, as root
+python -m benchmarks.faults --only mars train     # only these tasks and stages
 
-The experiment is copied onto a small disk in memory, where each stage runs again and again. A fault is borne where the
-stage says one line, ends with the code of such an end (2, 130, 143), leaves every output as it was and nothing
-temporary, and gives the same bytes when it runs once more. Who was interrupted too late ends with 0.
+The experiment is copied onto a small disk in memory, where each stage runs again and again. A stage handles a fault if
+it prints at most one line besides warnings, ends with the fault's exit code (2, 130, 143, or killed by the signal),
+leaves every output as it was and no temporary files, and gives the same bytes when it runs once more. A stage that is
+interrupted too late ends with 0.
 """
 
 import argparse
@@ -30,9 +31,9 @@ from terracyte.core.hashing import file_hash
 _FREE = (0, 8, 64, 256, 1024, 4096, 16384)  # KiB; the last ones are enough for a small experiment
 _SIZE = "1g"
 _INTERRUPTIONS = 6
-_FIRST = 0.15  # seconds; before, Python itself is starting
+_FIRST = 0.15  # seconds; earlier, Python itself is still starting
 _COPIED = ("params.yaml", "experiment.yaml", "dvc.yaml", "stages", "terracyte", "data", "metrics")
-# what no stage declares: MLflow's record, progress that is resumed, pages with a clock
+# folders that no stage declares: MLflow's record, progress that is resumed, pages that show the time
 _UNDECLARED = {"mlflow", "checkpoints", "optuna", "docs"}
 _CODES = {signal.SIGINT: (0, 130, -2), signal.SIGTERM: (0, 143, -15)}
 
@@ -40,7 +41,7 @@ Tree = dict[str, str]
 
 
 def main() -> None:
-    """Print a table: stage, fault, how often it was borne, and the last words."""
+    """Print a table: for each stage, how often it handled each fault, and its message on a full disk."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", default=[], help="tasks and stages, such as mars train (all)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of interruption")
@@ -99,7 +100,7 @@ class _Stage:
         self._outputs = self._tree()
 
     def fill_disk(self) -> tuple[str, str]:
-        """How many of the runs with ever more room were borne, until one succeeds; the first one's last words."""
+        """Run with ever more room until a run succeeds; return how many were handled, and the first one's message."""
         tally, first = Counter[bool](), ""
         for room in _FREE:
             self._forget_search()
@@ -114,7 +115,7 @@ class _Stage:
         return _share(tally), first.replace(str(self._disk), "…")
 
     def forbid_writing(self) -> str:
-        """Whether a disk that was made read-only is borne."""
+        """Make the disk read-only and run the stage; return whether that was handled."""
         remount = ["mount", "-o", "remount", str(self._disk)]
         subprocess.run([*remount, "-o", "ro"], check=True)
         code, said = self._run()
@@ -122,7 +123,7 @@ class _Stage:
         return _share(Counter([code == 2 and self._is_borne(said)]))
 
     def interrupt(self, moments: random.Random) -> str:
-        """How many interruptions at random moments were borne."""
+        """Interrupt the stage at random moments; return how many interruptions it handled."""
         tally = Counter[bool]()
         for number in range(_INTERRUPTIONS):
             kind = signal.SIGTERM if number % 3 == 0 else signal.SIGINT
@@ -168,7 +169,7 @@ class _Stage:
             raise InputError(f"{' '.join(self._command[2:])} ends with {code} where nothing is wrong: {said}")
 
     def _forget_search(self) -> None:
-        """Else a finished search would need no room."""
+        """Remove the search's trials: else a finished search would need no room."""
         shutil.rmtree(self._disk / paths.STUDIES, ignore_errors=True)
 
     @contextmanager

@@ -1,9 +1,9 @@
-"""How far differences between rows hang on one group of test images, and on how their seeds are drawn.
+"""Show how far differences between rows depend on one group of test images, and on how their seeds are drawn.
 
 python -m benchmarks.influence mars [--experiment real]
 
-reads what git holds of the rows. The table has each difference as the ablation table has it; its interval where the
-seeds of both rows are drawn on their own, not in pairs; and interval and p without the group that shows most of the
+Reads only files that git holds. The table shows each difference as in the ablation table; its interval if seeds are
+drawn independently for both rows, not in pairs; and its value, interval and p without the group that shows most of the
 class that the test split shows least of.
 """
 
@@ -50,11 +50,11 @@ def main() -> None:
 
 
 def rarest(task: Task, counts: Counts) -> tuple[int, int]:
-    """The scored class that the test split shows least of, and the group that shows most of that.
+    """Return the scored class that the test split shows least of, and the group that shows most of that class.
 
     Args:
-        task: whose.
-        counts: (seeds, groups, k, k) of any row.
+        task: the task of the row.
+        counts: confusion matrices (seeds, groups, k, k) of any row.
     """
     true = counts[0].sum(axis=-1)  # (groups, k)
     label = min(task.scored_classes, key=lambda k: int(true[:, k].sum()))
@@ -62,12 +62,12 @@ def rarest(task: Task, counts: Counts) -> tuple[int, int]:
 
 
 def drawn_alone(task: Task, one: Counts, other: Counts, settings: Evaluate) -> tuple[float, float]:
-    """The interval of a difference: groups are drawn in common, the seeds of either row on their own.
+    """Return the interval of a difference: both rows share the drawn groups, each row's seeds are drawn independently.
 
     Args:
-        task: what to score by.
-        one, other: (seeds, groups, k, k); the numbers of seeds may differ.
-        settings: of the resampling.
+        task: the task whose headline score is compared.
+        one, other: confusion matrices (seeds, groups, k, k) of the rows; the numbers of seeds may differ.
+        settings: parameters of the resampling.
     """
     random, groups = np.random.default_rng(settings.seed), one.shape[1]
     drawn = random.multinomial(groups, np.full(groups, 1 / groups), settings.bootstrap)

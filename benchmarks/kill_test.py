@@ -1,12 +1,12 @@
-"""Kills a small experiment at random moments, lets it go on, and holds its outputs against those of an undisturbed run.
+"""Kill a small experiment at random moments, resume it, and compare its outputs with those of an undisturbed run.
 
 python -m benchmarks.kill_test [--kills 100] [--seed 0] [--folder DIR]
 
-Each kill begins with the finished experiment but for what one stage has made: its outputs, its entry in dvc.lock, DVC's
-copies of both, a search's trials and MLflow's record of it. `dvc repro` is started, or in a quarter of the cases
-`terracyte repro`, and all its processes get SIGKILL: at a random moment of that stage, with DVC's own work after it, or
+Each kill starts from the finished experiment without what one stage has made: its outputs, its entry in dvc.lock, DVC's
+cached copies of both, a search's trials and MLflow's record of it. `dvc repro` is started, or in a quarter of the cases
+`terracyte repro`, and all its processes get SIGKILL: at a random moment of that stage or of DVC's own work after it, or
 while DVC writes dvc.lock. The same command must then complete the experiment, with the same bytes in `metrics/` and, by
-dvc.lock, in all other outputs. Where `dvc repro` refuses what it finds, `terracyte repro` must mend and complete it.
+dvc.lock, in all other outputs. If `dvc repro` refuses what it finds, `terracyte repro` must repair and complete it.
 """
 
 import argparse
@@ -36,9 +36,9 @@ from benchmarks import small_experiment
 from terracyte.core import dvc
 from terracyte.core.errors import InputError, guarded
 
-_WRITING = "(dvc.lock half written)"  # in place of a stage's word
+_WRITING = "(dvc.lock half written)"  # the table's row of these kills, in place of a stage
 _STATE = ("data", "metrics", "dvc.lock", ".dvc")
-_TRIES = 5  # a stage may take less time than it did, and end before its kill
+_TRIES = 5  # attempts: a stage may take less time than before, and end before its kill
 _POLL, _PATIENCE = 0.005, 600  # seconds
 _GOLDEN = 0.618034
 _DVC, _TERRACYTE = "dvc repro", "terracyte repro"
@@ -49,9 +49,9 @@ class Kill:
     """One kill to be made.
 
     Attributes:
-        stage: to be hit.
-        command: that runs it.
-        share: of the stage's time after which it is killed; None: while DVC writes dvc.lock.
+        stage: the stage to kill.
+        command: the command that runs it.
+        share: the share of the stage's time after which it is killed; None to kill while DVC writes dvc.lock.
     """
 
     stage: str
@@ -60,18 +60,18 @@ class Kill:
 
     @property
     def word(self) -> str:
-        """Its row of the table."""
+        """The row of the table that counts this kill."""
         return _WRITING if self.share is None else _word(self.stage)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Result:
-    """What came of a kill.
+    """The outcome of a kill.
 
     Attributes:
-        completed: by the command that was killed.
-        mended: by `terracyte repro`, after `dvc repro` had failed.
-        equal: all outputs are those of the undisturbed run.
+        completed: the killed command, run again, completed the experiment.
+        mended: `terracyte repro` completed it, after `dvc repro` had failed.
+        equal: all outputs equal those of the undisturbed run.
     """
 
     completed: bool
@@ -83,7 +83,7 @@ class Experiment:
     """The small experiment, which an undisturbed `dvc repro` has finished.
 
     Attributes:
-        seconds: that each stage took, DVC's work after it included.
+        seconds: the time that each stage took, including DVC's work after it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -98,7 +98,7 @@ class Experiment:
             _copy(self._folder / name, self._finished / name)
 
     def survive(self, kill: Kill) -> Result:
-        """Make a kill and complete the experiment."""
+        """Make a kill, complete the experiment and return the outcome."""
         share = kill.share
         for _ in range(_TRIES):
             self._begin_before(kill.stage)
@@ -136,7 +136,7 @@ class Experiment:
             _remove(self._folder / "data/mlflow")
 
     def _hit(self, stage: str, command: str, share: float | None) -> bool:
-        """Run a command and kill it; whether the moment for it came."""
+        """Run a command and kill it; return whether the moment for the kill came before the command ended."""
         lock = self._folder / "dvc.lock"
         size = lock.stat().st_size
         with self._running(command) as process:
@@ -169,7 +169,7 @@ class Experiment:
 
     @contextmanager
     def _running(self, command: str) -> Iterator[subprocess.Popen[bytes]]:
-        """A command in a session of its own, all of which is killed at the end of the block."""
+        """Run a command in a session of its own, all of which is killed at the end of the block."""
         arguments = dvc.command("repro") if command == _DVC else [sys.executable, "-m", "terracyte.cli", "repro"]
         own = {"PYTHONPATH": str(self._folder), "DVC_SITE_CACHE_DIR": str(self._folder.with_name("site"))}
         with self._log.open("wb") as log:
@@ -192,7 +192,7 @@ class Experiment:
 
 
 def _await(process: subprocess.Popen[bytes], has_come: Callable[[], bool]) -> bool:
-    """Wait for something; whether it came before the process ended."""
+    """Wait for a condition; return whether it held before the process ended."""
     end = time.monotonic() + _PATIENCE
     while process.poll() is None and time.monotonic() < end:
         if has_come():
@@ -218,7 +218,7 @@ def _session(number: int) -> int | None:
 
 
 def _forget(cache: Path, name: str) -> None:
-    """Remove an object of DVC's cache, of a folder also its files."""
+    """Remove an object from DVC's cache, and the files of a folder with it."""
     file = cache / name[:2] / name[2:]
     if name.endswith(".dir") and file.exists():
         for entry in json.loads(file.read_text(encoding="utf-8")):
@@ -244,10 +244,10 @@ def _remove(path: Path) -> None:
 
 
 def plan(stages: Sequence[str], kills: int, seed: int) -> list[Kill]:
-    """Rounds in which each stage is hit once, in random order; every tenth kill meets DVC while it writes dvc.lock.
+    """Plan rounds that kill each stage once, in random order; every tenth kill hits DVC while it writes dvc.lock.
 
-    Of `stage@task` the tasks take turns. The moments of a stage begin with a random one and go on by the golden ratio,
-    which spreads any number of them evenly over its time.
+    The tasks of a `stage@task` take turns. A stage's first moment is random, and each further one is shifted by the
+    golden ratio, which spreads any number of moments evenly over the stage's time.
     """
     chance = random.Random(seed)
     of_word = {word: [each for each in stages if _word(each) == word] for word in map(_word, stages)}
@@ -273,7 +273,7 @@ def _word(stage: str) -> str:
 
 
 def table(results: Sequence[tuple[Kill, Result]], words: Sequence[str]) -> str:
-    """What came of the kills, by stage, as Markdown."""
+    """Return the outcomes of the kills by stage, as a Markdown table."""
     lines = ["| killed in | kills | completed | completed after mending | all outputs equal |", "|---|---|---|---|---|"]
     for word in [*words, "all"]:
         found = [result for kill, result in results if word in (kill.word, "all")]
@@ -283,7 +283,7 @@ def table(results: Sequence[tuple[Kill, Result]], words: Sequence[str]) -> str:
 
 
 def main() -> None:
-    """Kill, and print what came of it; exit with 1 where something was not completed, or not with the same outputs."""
+    """Make the kills and print the outcomes; exit with 1 if one was not completed, or not with the same outputs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100, help="how many (100)")
     parser.add_argument("--seed", type=int, default=0, help="of stages and moments (0)")
@@ -306,7 +306,7 @@ def _kill(experiment: Experiment, kills: int, seed: int) -> list[tuple[Kill, Res
             print(n, kill, result, file=sys.stderr, flush=True)
             if not result.equal:
                 experiment.keep(f"failed_{n}")
-    finally:  # Ctrl-C, too: this takes an hour
+    finally:  # after Ctrl-C, too: all kills take an hour
         print(table(results, [*dict.fromkeys(map(_word, experiment.seconds)), _WRITING]))
     return results
 

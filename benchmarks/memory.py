@@ -1,10 +1,10 @@
-"""How much memory a training takes, and whether it grows with the epochs.
+"""Measure how much memory a training takes, and whether it grows with the number of epochs.
 
 python -m benchmarks.memory [--epochs 1 2 4 8]                            # a tiny training, of 24 images
-python -m benchmarks.memory --experiment real --row blood-cnn --epochs 1  # a real one, which is balanced
+python -m benchmarks.memory --experiment real --row blood-cnn --epochs 1  # a real one, after its `balance`
 
-trains a row in a throw-away experiment, in a process of its own for each number of epochs, and prints the largest
-memory (RSS) that it held. How the server's memory grows with requests: benchmarks.serving.
+Trains a row in a throw-away experiment, in a process of its own for each number of epochs, and prints the largest
+memory (RSS) that the process held. benchmarks.serving measures how the server's memory grows with requests.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def _prepare(experiment: Path | None, row: str, epochs: int) -> None:
-    """Make the working directory an experiment that trains the row for so many epochs."""
+    """Make the working directory an experiment that trains the row for `epochs` epochs."""
     from ruamel.yaml import YAML
 
     yaml = YAML()
@@ -61,7 +61,7 @@ def _prepare(experiment: Path | None, row: str, epochs: int) -> None:
 
 
 def _train(row: str) -> int:
-    """Train a row; the largest memory that its process held, in bytes."""
+    """Train a row; return the largest memory that its process held, in bytes."""
     process = _start("train", row)
     _, status, used = os.wait4(process.pid, 0)
     if status:
@@ -76,7 +76,7 @@ def _run(stage: str, name: str) -> None:
 
 def _start(stage: str, name: str) -> "subprocess.Popen[bytes]":
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    # what it tells is no part of the table
+    # the stage's output must not get into the table
     return subprocess.Popen([sys.executable, ROOT / f"stages/{stage}.py", name], env=environment, stdout=sys.stderr)
 
 

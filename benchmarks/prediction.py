@@ -1,9 +1,9 @@
-"""How much time a prediction takes beyond the bare network's, on the same batches.
+"""Measure how much more time a prediction takes than the bare network, on the same batches.
 
 python -m benchmarks.prediction blood [--batches 1 16 64] [--rounds 5]
 
-takes the task's champion, and in turns Keras' own `predict_on_batch`, and what `terracyte predict` and `serve` do: the
-network, calibrated probabilities, and whether the image is unlike the training images. Processor time.
+Runs the task's champion, in turns with Keras' own `predict_on_batch` and as `terracyte predict` and `serve` do: the
+network, calibrated probabilities, and whether the image is unlike the training images. Times are processor time.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from terracyte.core import paths
 from terracyte.core.errors import guarded
 from terracyte.promote.champion import MODEL
 
-_IMAGES = 256  # per turn, at least three batches
+_IMAGES = 256  # per turn, in at least three batches
 
 
 def main() -> None:
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def _fastest(sides: list[Callable[[], object]], calls: int, rounds: int) -> list[float]:
-    """Seconds of a call of each side, in turns."""
+    """Return the seconds per call of each side in its fastest round; the sides take turns."""
     for side in sides:
         side()
     turns = [[_seconds(side, calls) for side in sides] for _ in range(rounds)]

@@ -1,9 +1,9 @@
-"""How long the report of many runs takes: of a project whose every stage before it seems to have run.
+"""Measure how long the report of many runs takes, in a project in which all stages before it seem to have run.
 
 python -m benchmarks.report [--rows 10] [--seeds 3] [--images 6000]
 
-makes a throw-away experiment of both tasks with so many rows each, and runs stage `report` of both twice: into an empty
-MLflow store, and into one that holds all runs.
+Makes a throw-away experiment of both tasks with that many rows each, and runs stage `report` of both tasks twice: into
+an empty MLflow store, and into one that holds all runs.
 """
 
 import argparse
@@ -47,19 +47,19 @@ def main() -> None:
 
 
 def build(rows: int, seeds: int, images: int) -> None:
-    """Fill the working directory with such a project."""
+    """Fill the working directory with a project in which all stages before `report` seem to have run."""
     from tests import finished_project
 
     for name in ("params.yaml", "experiment.yaml"):
         shutil.copy(ROOT / name, ".")
-    # of one width each: every row is another configuration
+    # each row has another width, so that all configurations differ
     variants: dict[str, dict[str, Any]] = {
         f"{task}-{number}": {"task": task, "title": f"row {number}", "change": {"width": 8 + number}}
         for task in _TASKS
         for number in range(rows)
     }
     finished_project.build(variants, range(seeds), images)
-    # the registry reads models, which are empty files there
+    # the registry reads models, but `finished_project` writes empty files
     from terracyte import models
     from terracyte.models.problem import Problem
     from terracyte.models.serialization import write_model
@@ -75,7 +75,7 @@ def build(rows: int, seeds: int, images: int) -> None:
 
 
 def _processor_time() -> float:
-    """Seconds that the ended children of this process have computed."""
+    """Return the processor time in seconds of the ended children of this process."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

@@ -1,9 +1,9 @@
-"""Measures how the near-duplicate search scales on this machine: docs/scaling.md.
+"""Measure how the near-duplicate search scales on this machine: docs/scaling.md.
 
 python -m benchmarks.scaling    # 10^4, 10^5 and 10^6 generated hashes, local against Ray
 
-Each measurement is a process of its own; its memory is the sum over it and all its children (what they share counts
-several times).
+Each measurement is a process of its own; its memory is the sum over the process and all its children (shared memory
+counts several times).
 """
 
 import argparse
@@ -36,12 +36,12 @@ Row = dict[str, Any]
 
 
 def planted(n: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """n random hashes, the last tenth of them others with up to five bits flipped; (n,) the row of each's original."""
+    """Return n random hashes, the last tenth copies with up to five bits flipped, and the row (n,) of each original."""
     random = np.random.default_rng(n)
     originals = n - n // _COPIES
     hashes = random.integers(0, 2**64, n, np.uint64)
     initialisation = np.arange(n)
-    # a fifth of them from the same few: groups of many
+    # all copies are of the first fifth of the originals: some groups have several copies
     initialisation[originals:] = random.integers(0, originals // 5, n - originals)
     flips = (np.uint64(1) << random.integers(0, 64, (_FLIPPED, n - originals), np.uint64)).astype(np.uint64)
     hashes[originals:] = hashes[initialisation[originals:]] ^ np.bitwise_xor.reduce(flips, axis=0)
@@ -49,7 +49,7 @@ def planted(n: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
 
 
 def search(n: int, engine: Engine) -> Row:
-    """Find the groups of n generated hashes, as `clean` does; time, pairs, and whether all planted ones are found."""
+    """Group n generated hashes as `clean` does; return the time, number of pairs, and whether all copies are found."""
     hashes, initialisation = planted(n)
     with compute.using(Compute(engine=engine, workers=os.cpu_count() or 1)):
         start = time.monotonic()
@@ -60,7 +60,7 @@ def search(n: int, engine: Engine) -> Row:
 
 
 def measure(n: int, engine: Engine) -> Row:
-    """Search in a process of its own: what it says, its processor time and its largest memory."""
+    """Search in a process of its own; return its result, its processor time and its largest memory."""
     command = [sys.executable, "-m", "benchmarks.scaling", "--one", str(n), engine]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     memory, busy = 0, dict[int, float]()
@@ -77,7 +77,7 @@ def measure(n: int, engine: Engine) -> Row:
 
 
 def _look(root: psutil.Process, busy: dict[int, float]) -> int:
-    """Resident memory of a process and its children, in bytes; their processor time goes into `busy`."""
+    """Return the resident memory of a process and its children, in bytes; put their processor time into `busy`."""
     total = 0
     try:
         for process in [root, *root.children(recursive=True)]:
@@ -85,7 +85,7 @@ def _look(root: psutil.Process, busy: dict[int, float]) -> int:
                 total += process.memory_info().rss
                 times = process.cpu_times()
                 busy[process.pid] = times.user + times.system
-            except psutil.Error:  # it has just ended
+            except psutil.Error:  # the process has just ended
                 continue
     except psutil.Error:
         return total
@@ -93,7 +93,7 @@ def _look(root: psutil.Process, busy: dict[int, float]) -> int:
 
 
 def main() -> None:
-    """Measure each size on each engine, alternating, or, in a process of its own, one of them."""
+    """Measure each size on each engine; with --one, run one search and print its result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--repeats", type=int, default=1, help="of each measurement; the fastest counts (default: 1)")

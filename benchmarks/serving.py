@@ -1,8 +1,8 @@
-"""How fast the server answers, and whether it keeps its memory: real requests to a real server.
+"""Measure how fast the server answers, and whether its memory grows, with real requests to a real server.
 
 python -m benchmarks.serving blood [--clients 1 4 8] [--seconds 15] [--requests 10000]
 
-starts `terracyte serve` on a free port, sends it pictures (/predict) and arrays as JSON (/invocations), and ends it.
+Starts `terracyte serve` on a free port, sends it pictures (/predict) and arrays as JSON (/invocations), and ends it.
 The clients run on the same cores, so a server with a machine of its own is faster.
 """
 
@@ -30,7 +30,7 @@ from terracyte.promote import champion
 from terracyte.serve.examples import examples
 
 _WARM_UP = 50  # requests
-_STEPS = 5  # readings of the memory
+_STEPS = 5  # readings of the memory after the first one
 
 Request = tuple[str, str, bytes]
 """Path, content type and body."""
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def requests(folder: Path) -> tuple[list[Request], list[Request]]:
-    """Requests of the two kinds: pictures to /predict, one array each to /invocations."""
+    """Return requests of two kinds: pictures to /predict, and to /invocations one array each."""
     record = champion.read_record(folder)
     shape = (record["height"], record["width"], record["channels"])
     files = [each.png for each in examples(champion.task_of(record))] or [_noise(shape)]
@@ -77,7 +77,7 @@ def serving(task: str, folder: Path) -> Iterator[tuple[int, psutil.Process]]:
     """Yield the port and the process of a server that ends with the block.
 
     Raises:
-        InputError: it does not start.
+        InputError: the server does not start.
     """
     command = [sys.executable, "-m", "terracyte.cli", "serve", task, "--port", "0", "--model", str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
@@ -88,20 +88,20 @@ def serving(task: str, folder: Path) -> Iterator[tuple[int, psutil.Process]]:
 
 
 def count(port: int, asked: Sequence[Request], clients: int, number: int) -> list[float]:
-    """Send a number of requests; seconds each took."""
+    """Send `number` requests; return the seconds that each took."""
     left = iter(range(number))
     return _send(port, asked, clients, lambda: next(left, None) is not None)
 
 
 def load(port: int, asked: Sequence[Request], clients: int, seconds: float) -> tuple[float, list[float]]:
-    """Send requests for a while; how long it took, and the seconds of each."""
+    """Send requests for `seconds`; return how long that really took, and the seconds of each request."""
     start = time.monotonic()
     taken = _send(port, asked, clients, lambda: time.monotonic() - start < seconds)
     return time.monotonic() - start, taken
 
 
 def memory(process: psutil.Process, send: Callable[[int], object], number: int) -> list[str]:
-    """MiB that a process holds before and after each fifth of a number of requests."""
+    """Send `number` requests; return the MiB that the process holds before them and after each fifth of them."""
     readings = [_resident(process)]
     for _ in range(_STEPS):
         send(number // _STEPS)
@@ -133,7 +133,7 @@ def _send(port: int, asked: Sequence[Request], clients: int, go_on: Callable[[],
 
 
 def _failure(connection: http.client.HTTPConnection, path: str, kind: str, body: bytes) -> list[str]:
-    """Send a request: nothing where it was answered, else why it was not."""
+    """Send a request; return an empty list if it was answered, else the reason why not."""
     try:
         connection.request("POST", path, body, {"content-type": kind})
         response = connection.getresponse()
@@ -150,7 +150,7 @@ def _row(path: str, clients: int, seconds: float, taken: list[float], used: floa
 
 
 def _processor_time(process: psutil.Process) -> float:
-    """Seconds that the server has computed: unlike the others, a figure that other work on the machine hardly moves."""
+    """Return the server's processor time in seconds, which other work on the machine hardly affects."""
     times = process.cpu_times()
     return times.user + times.system
 

@@ -1,8 +1,8 @@
-"""Draws docs/sample.png, the picture of the embedded sample: cells of each class, and terrain with its masks.
+"""Draw docs/sample.png, the picture of the embedded sample: cells of each class, and terrain with its masks.
 
 python -m benchmarks.sheet
 
-takes the recipes that params.yaml names; both sources must be `sample`.
+Follows the recipes that experiment.yaml names; both sources must be `sample`.
 """
 
 import argparse
@@ -26,7 +26,7 @@ PATH = Path("docs/sample.png")
 
 _CELLS, _STRIPS = 3, 4  # cells per class; pictures of terrain
 _EDGE, _GAP, _LINE = 96, 3, 14  # pixels
-_COLOURS = 112  # of the file's palette: a third of the size, and nothing to see
+_COLOURS = 112  # colours of the file's palette: it makes the file a third as large, without a visible change
 _LIGHTER = 1.6  # NavCam strips are dark
 
 Pixels = NDArray[np.uint8]
@@ -47,7 +47,7 @@ def write(settings: Params, path: Path = PATH) -> None:
 
 
 def _cells(task: Task, settings: Params) -> Image.Image:
-    """A column per class under its name."""
+    """Draw a column of cells per class, under the class's name."""
     found: dict[int, list[Pixels]] = {label: [] for label in range(len(task.classes))}
     for image, label in _genuine(task, settings):
         found[int(label)].append(image)
@@ -62,7 +62,7 @@ def _cells(task: Task, settings: Params) -> Image.Image:
 
 
 def _terrain(task: Task, settings: Params) -> Image.Image:
-    """Pictures with the most classes, their masks laid over them below, and a legend."""
+    """Draw the pictures with the most classes, below them the same with their masks laid over, and a legend."""
     ranked = sorted(_genuine(task, settings), key=lambda pair: -len(np.unique(pair[1])))[:_STRIPS]
     width, classes = 2 * _EDGE + _GAP, len(task.classes)
     sheet = Image.new("RGB", (_STRIPS * (width + _GAP) - _GAP, 2 * (_EDGE + _GAP) + 2 * _LINE), "white")
@@ -77,7 +77,7 @@ def _terrain(task: Task, settings: Params) -> Image.Image:
 
 
 def _genuine(task: Task, settings: Params) -> Iterator[tuple[Pixels, Any]]:
-    """Images (h, w, c) without a planted defect, each with its label or mask (h, w)."""
+    """Yield the images (h, w, c) without a planted defect, each with its label or mask (h, w)."""
     for batch in sample.read(task, settings.experiment.sources[task.name]):
         targets = batch.masks if task.dense else batch.labels
         assert targets is not None
@@ -88,7 +88,7 @@ def _genuine(task: Task, settings: Params) -> Iterator[tuple[Pixels, Any]]:
 
 
 def _text(sheet: Image.Image, centre: tuple[float, float], text: str, key: str | None = None) -> None:
-    """Write centred text, behind a square in the colour `key` if there is one."""
+    """Write centred text; if a colour `key` is given, draw a square in it on the left of the text."""
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
     draw.multiline_text(centre, text, "black", font, anchor="mm", align="center", spacing=1)
     if key:
@@ -97,7 +97,7 @@ def _text(sheet: Image.Image, centre: tuple[float, float], text: str, key: str |
 
 
 def main() -> None:
-    """Draw it where the docs show it."""
+    """Write the picture to where the docs show it."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     write(params.load())
     print(f"{PATH} is written")

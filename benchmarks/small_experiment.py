@@ -11,16 +11,16 @@ from terracyte.core import git
 ROOT = Path(__file__).parents[1]
 
 _ROWS = {"blood-cnn": "blood", "mars-unet_1": "mars"}
-# The fewer layers, the sooner TensorFlow has traced them; the second epoch is what a killed training goes on with.
+# TensorFlow traces few layers faster; with two epochs, a killed training can resume after the first.
 _NETWORK = {"width": 4, "depth": 1, "epochs": 2, "batch_size": 32, "test_time_flips": False}
 _SEARCH = {"trials": 2, "change": {"epochs": 1}}
 
 
 def write(folder: Path) -> None:
-    """Make `folder` a git repository with this working tree's code and such an experiment; nothing has been run.
+    """Make `folder` a git repository with this working tree's code and the small experiment, of which no stage has run.
 
     Args:
-        folder: to be made, or empty.
+        folder: a folder that does not exist yet, or an empty one.
     """
     copy_tree(folder, left_out=("metrics", "real", "docs", "tests", "dvc.lock"))
     shorten(folder)
@@ -31,7 +31,7 @@ def write(folder: Path) -> None:
 
 
 def copy_tree(folder: Path, left_out: Collection[str]) -> None:
-    """Copy this working tree's files into `folder`, apart from what git ignores and from `left_out` of its root."""
+    """Copy this working tree's files into `folder`, except what git ignores and the root's entries `left_out`."""
     listed = git.run("ls-files", "-z", "--cached", "--others", "--exclude-standard", folder=ROOT) or ""
     for name in filter(None, listed.split("\0")):
         if (ROOT / name).is_file() and name.partition("/")[0] not in left_out:
@@ -40,7 +40,7 @@ def copy_tree(folder: Path, left_out: Collection[str]) -> None:
 
 
 def shorten(folder: Path) -> None:
-    """Make the embedded sample small, and what is done with it short, in the experiment in `folder`."""
+    """Shrink the embedded sample, and shorten the stages that use it, in the experiment in `folder`."""
     edit(folder / "params.yaml", _shorten)
     edit(folder / "data/sources/blood_sample.yaml", _draw_few_cells)
     edit(folder / "data/sources/mars_sample.yaml", lambda recipe: recipe.update(views=80, drives=10))
@@ -58,7 +58,7 @@ def edit(file: Path, change: Callable[[Any], None]) -> None:
 
 
 def metrics(folder: Path) -> dict[str, bytes]:
-    """The content of each file in `metrics/`, by its path there."""
+    """Return the content of each file in `metrics/`, by its path there."""
     root = folder / "metrics"
     return {str(file.relative_to(root)): file.read_bytes() for file in sorted(root.rglob("*")) if file.is_file()}
 

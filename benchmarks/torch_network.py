@@ -9,15 +9,15 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-# What a Keras layer does: a module or a function of PyTorch.
+# The PyTorch equivalent of a Keras layer: a module or a function.
 Part = Any
 
 
 class TorchNetwork(nn.Module):  # type: ignore[misc]  # PyTorch is not installed where types are checked
-    """The layers of a functional Keras model, in its order; the weights are PyTorch's own random ones.
+    """A network of the layers of a functional Keras model, in the same order, with PyTorch's own random weights.
 
     Args:
-        model: of the layers in `_PARTS`, and of models of these.
+        model: the Keras model; its layers must be in `_PARTS`, or be models of such layers.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -33,7 +33,7 @@ class TorchNetwork(nn.Module):  # type: ignore[misc]  # PyTorch is not installed
                 self.add_module(layer.name, part)
 
     def forward(self, images: Any) -> Any:
-        """Images (b, c, h, w) → the model's output, or the list of its outputs, with channels second."""
+        """Map images (b, c, h, w) to the model's output, or the list of its outputs, with channels second."""
         values = {self.inputs[0]: images}
         for node in self.steps:
             result = self.parts[node.operation.name](*(values[id(tensor)] for tensor in node.input_tensors))
@@ -56,7 +56,7 @@ def _convolution(layer: Any, groups: int = 1) -> Part:
     made = nn.Conv2d(channels, filters, layer.kernel_size, layer.strides, padding, groups=groups, bias=layer.use_bias)
     if layer.padding == "valid" or padding or max(layer.kernel_size) == 1 or layer.kernel_size == layer.strides:
         return made
-    # strided and `same`: TensorFlow pads below and to the right only
+    # strided and `same`: TensorFlow pads more below and to the right; padding only there gives the same output size
     return nn.Sequential(nn.ZeroPad2d((0, layer.kernel_size[1] - 1, 0, layer.kernel_size[0] - 1)), made)
 
 
@@ -98,7 +98,7 @@ _PARTS: dict[str, Callable[[Any], Part]] = {
     "LayerNormalization": lambda layer: _standardized,
     "MaxPooling2D": lambda layer: nn.MaxPool2d(layer.pool_size, layer.strides, (layer.pool_size[0] - 1) // 2),
     "Multiply": lambda layer: torch.mul,
-    # three layers of the U-Net place the pixels of a patch: the first does it all here
+    # the U-Net splits patches into pixels by Reshape, Permute and Reshape: here the first one does it all
     "Permute": lambda layer: nn.Identity(),
     "ReLU": lambda layer: functional.relu6 if layer.max_value == 6 else functional.relu,
     "Rescaling": lambda layer: lambda x: x * layer.scale + layer.offset,

@@ -1,10 +1,11 @@
-"""How fast a training step is, beside PyTorch's on the same network; and how much of it a whole training keeps.
+"""Compare the speed of training steps with PyTorch's on the same network, or with the speed of a whole training.
 
 python -m benchmarks.training [VARIANT ...] [--rounds 3] [--experiment real] [--whole]
 
-times steps on random batches in processes of one thread each, in turns. PyTorch is no part of the environment:
-`pip install torch` beside it. It works with channels last, AdamW, and cross entropy (ours has its own loss and Lion).
-With --whole, which needs no PyTorch, ours stands beside a whole epoch: batches drawn and augmented, averaged weights.
+Times steps on random batches in processes of one thread each, in turns. PyTorch is not part of the environment: add it
+with `pip install torch`. It runs with channels last, AdamW, and cross entropy (our step has its own loss and Lion).
+With --whole, which needs no PyTorch, our step is compared with a whole epoch: batches drawn and augmented, weights
+averaged.
 """
 
 import argparse
@@ -59,7 +60,7 @@ def _row(experiment: Path, variant: str, rounds: int, sides: tuple[str, str]) ->
                 "--experiment",
                 str(experiment),
             ]
-            # TensorFlow and PyTorch cannot work in one process
+            # TensorFlow and PyTorch cannot run in one process
             environment = {**os.environ, **_ONE_THREAD, "KERAS_BACKEND": _BACKENDS[side]}
             said = subprocess.run(command, env=environment, capture_output=True, check=True, text=True)
             batch, speed = json.loads(said.stdout.splitlines()[-1])
@@ -69,7 +70,10 @@ def _row(experiment: Path, variant: str, rounds: int, sides: tuple[str, str]) ->
 
 
 def _images_per_second(batch: int, step: Callable[[], object]) -> tuple[int, float]:
-    """Of processor time, which is that of the wall on idle cores, and knows less of other work beside it."""
+    """Return the batch size, and the images per second of processor time.
+
+    On idle cores processor time equals wall time; other work on the machine affects it less.
+    """
     for _ in range(_WARM_UP):
         step()
     seconds = []
@@ -86,7 +90,7 @@ def _keras(experiment: Path, variant: str) -> tuple[int, float]:
 
 
 def _fit(experiment: Path, variant: str) -> tuple[int, float]:
-    """As `terracyte.train.fit` trains an epoch, but for the progress bar; images and targets are random."""
+    """Time an epoch as `terracyte.train.fit` trains it, without the progress bar, on random images and targets."""
     import numpy as np
     import pandas as pd
 
@@ -138,7 +142,7 @@ def _torch(experiment: Path, variant: str) -> tuple[int, float]:
 
 
 def _compiled(experiment: Path, variant: str) -> tuple[Any, Any, Any]:
-    """The variant's compiled network with a batch of random images (b, h, w, c) and one-hot targets (b, ..., k)."""
+    """Return the variant's compiled network, a batch of random images (b, h, w, c) and one-hot targets (b, ..., k)."""
     import numpy as np
 
     from terracyte import models, params, tasks

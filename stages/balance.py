@@ -1,4 +1,4 @@
-"""balance: grouped, stratified splits; class, sampling and rare-class weights."""
+"""balance: make grouped, stratified splits, and class, sampling and rare-class weights."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""tune: better values of a task's reference, searched by validation and confirmed with fresh seeds."""
+"""tune: search better values for a task's reference by validation scores, and confirm them with fresh seeds."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""Keras' backbones with a few blocks: its own smallest ones take seconds to build, to trace and to save."""
+"""Keras' backbones with only a few blocks: Keras' smallest ones take seconds to build, to trace and to save."""
 
 import contextlib
 import functools
@@ -8,7 +8,7 @@ from unittest import mock
 
 import keras
 
-# Keras exports finished sizes only.
+# Keras' public interface has predefined sizes only.
 from keras.src.applications.convnext import ConvNeXt
 from keras.src.applications.mobilenet_v3 import MobileNetV3, _inverted_res_block, relu
 
@@ -20,7 +20,7 @@ small_convnext = functools.partial(ConvNeXt, depths=(1, 1, 1, 1), projection_dim
 
 
 def small_mobilenet_v3(**options: Any) -> keras.Model:
-    """MobileNetV3 with one block of each resolution and one with a shortcut."""
+    """Return MobileNetV3 with one block of each resolution and one with a shortcut."""
     return MobileNetV3(_blocks, last_point_ch=32, **options)
 
 
@@ -32,7 +32,7 @@ def _blocks(x: Any, kernel: int, activation: Any, se_ratio: float | None) -> Any
 
 @contextlib.contextmanager
 def small() -> Iterator[None]:
-    """Within the block ConvNeXt's `tiny`, MobileNetV3's `small` and EfficientNet-Lite's `lite0` are this module's."""
+    """Replace ConvNeXt's `tiny`, MobileNetV3's `small` and EfficientNet-Lite's `lite0` by ours within the block."""
     with (
         mock.patch.dict(convnext.SIZES, {"tiny": small_convnext}),
         mock.patch.dict(efficientnet_lite.SIZES, {"lite0": small_efficientnet_lite}),

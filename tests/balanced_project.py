@@ -1,4 +1,4 @@
-"""A tiny project as `balance` leaves it: what training needs, learnable in a few steps."""
+"""A tiny project as stage `balance` leaves it: all that training needs, learnable in a few steps."""
 
 from pathlib import Path
 
@@ -18,11 +18,11 @@ CLASSES = 4
 
 
 def write(root: Path) -> None:
-    """Raw forms and balanced manifests of both tasks under the working directory `root`, and params to suit.
+    """Write both tasks' raw forms and balanced manifests into the working directory `root`, and adapt its params.
 
     Class k is grey level 60 k and some noise: among equal pixels rounding would decide which one max pooling takes,
     and so where its gradient goes. Of 24 images of 32x32 pixels, 16 are for training, 4 for validation, 4 for test;
-    every fourth training image counts twice, and ids don't follow the order of the rows.
+    every fourth training image has `repeats` 2, and the ids count down from row to row.
     """
     for task in ("blood", "mars"):
         paths.raw(task).mkdir(parents=True)
@@ -70,7 +70,7 @@ def _write_mars(manifest: pd.DataFrame) -> None:
 
 
 def configure() -> None:
-    """Let every row of the working directory be configured, starting from random weights."""
+    """Write the configuration of every row in the working directory; rows start from random weights."""
     settings = params.load()
     for name in settings.variants:
         for member in range(len(settings.members(name))):
@@ -83,12 +83,12 @@ def configure() -> None:
 
 def _shrink(root: Path) -> None:
     content = yaml_files.read_yaml(root / "params.yaml")
-    # the shallower the network, the sooner TensorFlow has traced it
+    # TensorFlow traces a shallow network faster
     for task, names, depth in (("blood", ["a", "b", "c", "d"], 1), ("mars", ["background", "a", "b", "c"], 2)):
         content["tasks"][task].update(classes=names, height=32, width=32)
         content["reference"][task].update(width=4, depth=depth, batch_size=4, epochs=4, learning_rate=5e-3)
         content["tune"][task].update(trials=3, share=0.5, confirm=1, change={"epochs": 2, "patience": 2})
-    # so do its four mirrors; those of mars remain
+    # blood's four mirror images would also take time to trace; those of mars remain
     content["reference"]["blood"].update(test_time_flips=False)
     write_settings(root / "params.yaml", content)
     experiment = yaml_files.read_yaml(root / "experiment.yaml")

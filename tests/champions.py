@@ -1,4 +1,4 @@
-"""A champion's folder of each task of `tests.balanced_project`, with an untrained network: seconds, not minutes."""
+"""Champions of the tasks of `tests.balanced_project`, with untrained networks: made in seconds, not minutes."""
 
 import keras
 
@@ -11,7 +11,7 @@ from terracyte.params import lock
 from terracyte.promote import calibration, novelty
 from terracyte.promote.champion import CALIBRATION, CARD, MODEL, NOVELTY, RECORD
 
-SHARE = 0.25  # of the four validation images that are called unfamiliar
+SHARE = 0.25  # share of the four validation images that count as unfamiliar
 
 
 def write(name: str) -> None:
@@ -39,7 +39,7 @@ def write(name: str) -> None:
 
 
 def record(*names: str) -> None:
-    """Write a dvc.lock that knows the champions of these tasks."""
+    """Write a dvc.lock that lists the champions of these tasks."""
     outputs = {name: {"path": paths.champion(name).as_posix(), "md5": lock.md5(paths.champion(name))} for name in names}
     files.write_json(lock.LOCK, {"stages": {f"promote@{name}": {"outs": [each]} for name, each in outputs.items()}})
 

@@ -1,4 +1,4 @@
-"""A throw-away project folder for each test that touches files."""
+"""Shared helpers and fixtures: above all a throw-away project folder for each test that touches files."""
 
 import contextlib
 import copy
@@ -19,30 +19,30 @@ import pytest
 from terracyte.core import paths, quiet
 from terracyte.params import yaml_files
 
-gc.disable()  # until all tests are imported: an import leaves no garbage, and looking for it takes a sixth of the time
+gc.disable()  # until all tests are imported: imports leave no garbage, and collecting would take a sixth of the time
 
 ROOT = Path(__file__).parents[1]
-TASKS = ("blood", "mars")  # those of the root's experiment
+TASKS = ("blood", "mars")  # the tasks of the root's experiment
 
 Edit = Callable[[str, Any], None]
 
 
-# Several processes test side by side, and some tests import Keras by themselves.
+# One thread each: several test processes run side by side, and some tests import Keras by themselves.
 for _name in quiet.THREADS:
     os.environ.setdefault(_name, "1")
 
-# A shell that starts the tests in the background has Ctrl-C ignored, which all that they start would inherit.
+# A shell makes background processes ignore Ctrl-C (SIGINT); all processes that tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def copy_settings(folder: Path) -> None:
-    """The root's params.yaml and experiment.yaml."""
+    """Copy the root's params.yaml and experiment.yaml into `folder`."""
     for name in ("params.yaml", "experiment.yaml"):
         shutil.copy(ROOT / name, folder)
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
-    """Wait until the condition holds; fail where it does not within that time."""
+    """Wait until the condition holds; fail if it does not within `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -50,36 +50,36 @@ def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
 
 
 def git(*arguments: str, folder: Path = Path()) -> str:
-    """What a git command prints, run in `folder`."""
+    """Run a git command in `folder` and return what it prints."""
     command = ["git", "-c", "user.name=test", "-c", "user.email=test@localhost", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def commit(folder: Path = Path()) -> None:
-    """Commit all files of `folder`, which is made a repository where it is none."""
+    """Commit all files of `folder`; make it a repository first if it is none."""
     git("init", "--quiet", "--initial-branch=main", folder=folder)
     git("add", "--all", folder=folder)
     git("commit", "--quiet", "-m", "all", folder=folder)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The one test of minutes comes first, so that no process is left with it alone at the end."""
+    """Run the one test that takes minutes first, so that no process is left with it alone at the end."""
     items.sort(key=lambda item: item.path.name != "test_pipeline.py")
 
 
 def pytest_collection_finish() -> None:
-    """What was imported stays: the collector of garbage need not go through it again and again."""
+    """Freeze what was imported: it stays, so the garbage collector need not scan it again and again."""
     gc.enable()
     gc.freeze()
 
 
-# Contents of YAML files by their text: a tenth of a second for params.yaml, which most tests read several times.
+# Parsed YAML by its text: parsing params.yaml takes a tenth of a second, and most tests read it several times.
 _PARSED: dict[str, Any] = {}
 
 
 @pytest.fixture(scope="session", autouse=True)
 def parsed_once() -> Iterator[None]:
-    """YAML of equal text is parsed once, and what `write_settings` wrote not at all."""
+    """Parse equal YAML text only once, and text that `write_settings` wrote not at all."""
     parse = yaml_files.parse_yaml
 
     def parsed(text: str, path: Path) -> Any:
@@ -94,7 +94,7 @@ def parsed_once() -> Iterator[None]:
 
 def write_settings(file: Path, content: Any) -> None:
     """Write a params.yaml or experiment.yaml."""
-    # JSON is YAML but for its NaN, and is written in no time
+    # JSON is valid YAML except for NaN, and is written much faster
     as_json = json.dumps(content, indent=1)
     text = as_json.replace("NaN", ".nan")
     _PARSED[text] = json.loads(as_json)
@@ -103,7 +103,7 @@ def write_settings(file: Path, content: Any) -> None:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty experiment with the root's params.yaml, experiment.yaml and recipes, being the working directory."""
+    """An empty experiment with the root's params.yaml, experiment.yaml and recipes; it is the working directory."""
     copy_settings(tmp_path)
     shutil.copytree(ROOT / "data/sources", tmp_path / "data/sources")
     monkeypatch.chdir(tmp_path)
@@ -112,7 +112,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def edit(project: Path) -> Edit:
-    """Set one value of the project's params.yaml, or of its experiment.yaml, by its dotted path."""
+    """A function that sets one value of the project's params.yaml or experiment.yaml, by its dotted path."""
 
     def change(path: str, value: Any) -> None:
         of_experiment = path.split(".")[0] in ("root", "weights", "sources", "rows", "override")
@@ -130,7 +130,7 @@ def edit(project: Path) -> Edit:
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty store of MLflow's record, made once for all workers: MLflow takes 10 s to make one."""
+    """An empty MLflow store, made once for all test processes: MLflow takes 10 s to make one."""
     from terracyte.tracking import store
 
     folder = tmp_path_factory.getbasetemp()
@@ -156,14 +156,14 @@ def finished_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def finished(project: Path, finished_template: Path) -> Path:
-    """A project, being the working directory, whose every stage before `report` seems to have run."""
+    """A project in which all stages before `report` seem to have run; it is the working directory."""
     shutil.copytree(finished_template, project, dirs_exist_ok=True)
     return project
 
 
 @pytest.fixture(scope="session")
 def reported_template(finished_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The finished project with the tables and the page of each task; MLflow is told nothing. To be copied or read."""
+    """The finished project with each task's tables and page, but nothing recorded in MLflow. To be copied or read."""
     from stages import report
     from terracyte.report import champions, runs
 
@@ -193,13 +193,13 @@ def champions_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-# A second of processor time each: networks of champions, by the bytes of their models.
+# Compiled networks of champions, by the bytes of their models: compiling takes a second of processor time each.
 _COMPILED: dict[bytes, Any] = {}
 
 
 @pytest.fixture
 def champions(project: Path, champions_template: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project, being the working directory, with balanced data and a champion of each task, each compiled once."""
+    """A project with balanced data and a champion of each task, compiled once; it is the working directory."""
     from terracyte.predict import predictor
 
     compile_anew = predictor._compiled

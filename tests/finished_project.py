@@ -1,4 +1,4 @@
-"""A project whose every stage before `report` seems to have run: seconds instead of trainings."""
+"""A project in which all stages before `report` seem to have run: made in seconds, without training."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -33,8 +33,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "mars-baseline": {"task": "mars", "title": "nothing learnt", "change": {"architecture": "majority"}},
     "mars-unet": {"task": "mars", "title": "a network | with a pipe", "published": 0.7322, "change": {}},
 }
-INITIALISATION = {"blood-transfer": IMAGENET}  # the others start at random
-# A search as `search.search` tells it: its best trial did not stand the test of fresh seeds.
+INITIALISATION = {"blood-transfer": IMAGENET}  # the others start from random weights
+# The outcome of a search as `search.search` returns it; fresh seeds did not confirm its best trial.
 TUNING: dict[str, Any] = {
     "study": "a-0123456789ab",
     "variant": "a-network",
@@ -83,7 +83,7 @@ TUNING: dict[str, Any] = {
     ],
 }
 
-# How the champion stood its tests.
+# Results of the champion's behaviour tests.
 BEHAVIOUR: dict[str, Any] = {
     "flips": {"passed": True, "figure": 0.95, "bound": 0.9},
     "brightness": {"passed": True, "figure": 1.0, "bound": 0.9},
@@ -124,7 +124,7 @@ def _declare(variants: Mapping[str, Mapping[str, Any]], seeds: Sequence[int]) ->
     content["variants"] = variants
     content["evaluate"]["bootstrap"] = 100
     for tune in content["tune"].values():
-        tune["trials"] = 0  # of variants that are not declared here
+        tune["trials"] = 0  # the searches' variants are not declared here
     for task in content["tasks"].values():
         task |= {"height": 32, "width": 32}
     write_settings(paths.PARAMS, content)
@@ -134,7 +134,7 @@ def _declare(variants: Mapping[str, Mapping[str, Any]], seeds: Sequence[int]) ->
 
 
 def configure(task: str) -> None:
-    """What the stage writes."""
+    """Write what stage `configure` writes."""
     paths.configs(task).mkdir(parents=True, exist_ok=True)
     rows.write(params.load(), task, paths.configs(task))
 
@@ -165,7 +165,7 @@ def train(task: Task, variant: str) -> None:
 
 
 def evaluate(task: Task, variant: str, settings: Params) -> None:
-    """Write made-up predictions and their true scores."""
+    """Write made-up predictions and the scores that they really have."""
     tested = predictions.test_rows(task.name)
     row = resolved.read(task.name, variant)
     kept = {seed: _predictions(task, tested, _skill(variant), seed) for seed in row.seeds}
@@ -178,7 +178,7 @@ def evaluate(task: Task, variant: str, settings: Params) -> None:
 
 
 def calibrate(task: Task, model: Path, path: Path, folds: Sequence[int]) -> None:
-    """Stands in for `calibration.write`, which an empty model would not suit."""
+    """Replace `calibration.write`, which cannot use an empty model."""
     files.write_json(path, {"temperature": 1.0})
 
 
@@ -210,7 +210,7 @@ def _validation_scores(task: Task) -> list[str]:
 
 
 def _skill(variant: str) -> float:
-    """How often a variant is right: networks beat the baselines."""
+    """Return the share of right predictions of a variant: networks beat the baselines."""
     return 0.25 if variant.endswith("baseline") else 0.85
 
 
@@ -262,7 +262,7 @@ def _raw(task: Task, count: int) -> pd.DataFrame:
 
 
 def _terrain(task: Task, label: int, y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.int64]:
-    """(h, w): a disc of the label's class on the next one; without masks it only gives the image its colours."""
+    """Return a mask (h, w): a disc of class `label` on the next class; in classification it only colours the image."""
     disc = (y - 0.5) ** 2 + (x - 0.3 - label / 20) ** 2 < 0.1
     return np.where(disc, label, (label + 1) % len(task.classes))
 
@@ -310,7 +310,7 @@ def _validation(task: Task, cleaned: pd.DataFrame) -> None:
 
 
 def outputs() -> str:
-    """The hash of everything that `report` writes."""
+    """Return the hash of everything that `report` writes."""
     names = params.load().task_names
     kinds = (paths.report, paths.ablation_csv, paths.ablation_markdown)
     return file_hash(*(path(name) for name in names for path in kinds))

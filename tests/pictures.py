@@ -16,13 +16,13 @@ Images = NDArray[np.uint8]
 
 
 def classification(classes: Sequence[str], image_shape: tuple[int, int, int], name: str = "blood") -> Classification:
-    """A task of that form."""
+    """Return a classification task with these classes and this image shape."""
     height, width, channels = image_shape
     return Classification(name, _spec("classification", classes, height, width, channels, None))
 
 
 def segmentation(classes: Sequence[str], image_shape: tuple[int, int, int], name: str = "mars") -> Segmentation:
-    """A task of that form, whose first class is background."""
+    """Return a segmentation task with these classes, of which the first is background, and this image shape."""
     height, width, channels = image_shape
     return Segmentation(name, _spec("segmentation", classes, height, width, channels, classes[0]))
 
@@ -40,7 +40,7 @@ MARS = segmentation(("background", "soil", "rock"), (32, 64, 1))
 
 
 def textures(task: Task, n: int, seed: int = 0) -> Images:
-    """n different smooth random pictures of the same brightness and contrast, (n, h, w, c)."""
+    """Return n different smooth random pictures of the same brightness and contrast, (n, h, w, c)."""
     noise = np.random.default_rng(seed).normal(size=(n, *task.image_shape))
     smooth = gaussian_filter(noise, (0, 2, 2, 0))
     centred = smooth - smooth.mean(axis=(1, 2), keepdims=True)
@@ -49,19 +49,19 @@ def textures(task: Task, n: int, seed: int = 0) -> Images:
 
 
 def random_masks(n: int, seed: int = 0) -> Images:
-    """n different masks of blocks of all classes of MARS, (n, h, w)."""
+    """Return n different masks (n, h, w), made of blocks of all classes of MARS."""
     height, width, _ = MARS.image_shape
     blocks = np.random.default_rng(seed).integers(0, len(MARS.classes), (n, height // 8, width // 8))
     return blocks.repeat(8, axis=1).repeat(8, axis=2).astype(np.uint8)
 
 
 def blood_manifest(images: Images, labels: list[int]) -> pd.DataFrame:
-    """The manifest of some images of BLOOD."""
+    """Return the manifest of images of task BLOOD."""
     return _named(describe(images)).assign(label=np.array(labels, np.int64))
 
 
 def mars_manifest(images: Images, masks: Images) -> pd.DataFrame:
-    """The manifest of some images of MARS."""
+    """Return the manifest of images of task MARS."""
     return _named(pd.concat([describe(images), describe_masks(masks, len(MARS.classes))], axis=1))
 
 

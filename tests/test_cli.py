@@ -17,7 +17,7 @@ HEAVY = "keras", "tensorflow", "numpy", "scipy", "pandas", "mlflow", "matplotlib
 
 
 def shown(script: str) -> str:
-    """What a script prints that imports no large library."""
+    """Run a script and return what it prints; fail if it imports a large library."""
     checked = f"import contextlib, sys\n{script}\nprint('imported:', *sorted(set({HEAVY}) & sys.modules.keys()))"
     result = subprocess.run([sys.executable, "-c", checked], cwd=ROOT, capture_output=True, text=True, check=True)
     *lines, imported = result.stdout.splitlines()
@@ -47,7 +47,7 @@ with contextlib.suppress(SystemExit):
     runpy.run_module("stages.{stage}", run_name="__main__")
 """)
     assert f"usage: {stage}" in text
-    assert f"\n{stage}: " in text  # what it does
+    assert f"\n{stage}: " in text  # the line that says what the stage does
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The whole pipeline through DVC, on a small sample: once, again, with a variant more and with one less."""
+"""The whole pipeline through DVC, on a small sample: run once, again, with one row more and with one less."""
 
 import json
 import os
@@ -17,17 +17,17 @@ from terracyte.core import files, paths
 from tests.conftest import TASKS, commit
 
 EXTRA = "blood-baseline"
-# a backbone with its head first, a U-Net from scratch: what differs between the others is configuration
+# a backbone whose head is trained first, a U-Net from scratch: other rows differ in their configuration only
 KEPT = ("blood-mobilenet_v3_large", "mars-unet_1")
 RETITLED = "blood-mobilenet_v3_large"
 
 
 def shrink(project: Path) -> None:
-    """Minutes become seconds: one epoch of narrow networks of few layers on fewer pictures."""
+    """Reduce minutes to seconds: train narrow networks of few layers for one epoch, on fewer pictures."""
 
     def choose(content: Any) -> None:
         content["rows"] = {name: name.partition("-")[0] for name in KEPT}
-        # the fewer layers, the sooner TensorFlow has traced them
+        # TensorFlow traces few layers faster
         small = {"width": 4, "depth": 1, "epochs": 1, "batch_size": 32, "test_time_flips": False}
         content["override"] = {
             "reference.blood": small,
@@ -46,7 +46,7 @@ def shrink(project: Path) -> None:
 
 @pytest.fixture(scope="module")
 def project(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of this working tree, a git repository of its own, without any output but an empty record of MLflow's."""
+    """A copy of this working tree as a repository of its own, without any output except an empty MLflow store."""
     folder = tmp_path_factory.mktemp("project")
     copy_tree(folder, left_out=("dvc.lock",))
     shrink(folder)
@@ -66,19 +66,19 @@ def dvc(project: Path, *arguments: str) -> str:
 
 
 def repro(project: Path, *stages: str) -> set[str]:
-    """Run `dvc repro`; the stages that DVC ran, each once."""
+    """Run `dvc repro` and return the stages that DVC ran; fail if one ran twice."""
     ran: list[str] = re.findall(r"Running stage '([^']+)'", dvc(project, "repro", *stages))
     assert len(ran) == len(set(ran))
     return set(ran)
 
 
 def stale(project: Path) -> set[str]:
-    """The stages whose own inputs have changed."""
+    """Return the stages whose own inputs have changed."""
     return set(json.loads(dvc(project, "status", "--json")))
 
 
 def read_table(project: Path, task: str = "blood") -> pd.DataFrame:
-    """As text: each figure must be what it was, to the last digit."""
+    """Return the ablation table as text: each figure must stay the same to the last digit."""
     return pd.read_csv(project / paths.ablation_csv(task), dtype=str)
 
 
@@ -101,7 +101,7 @@ def slow(stages: set[str]) -> set[str]:
 
 
 def add_row(project: Path) -> None:
-    """A row more, another title, and a word in a package that decides no result."""
+    """Add a row, change a title, and add a comment to a package that no result depends on."""
     edit(project / "experiment.yaml", lambda content: content["rows"].update({EXTRA: "blood"}))
     edit(project / "params.yaml", lambda content: content["variants"][RETITLED].update(title="retitled"))
     with (project / "terracyte/core/errors.py").open("a", encoding="utf-8") as stream:
@@ -120,13 +120,13 @@ def test_from_nothing_to_the_report_and_no_step_twice(project: Path, ran: set[st
         assert files.read_json(project / paths.promotion(task))["candidate"]["task"] == task
     assert repro(project) == set()
 
-    # a row more is one training more: no other row's configuration becomes another
+    # one row more is one training more: no other row's configuration changes
     add_row(project)
     assert repro(project, "configure@blood") == {"fetch", "tune@blood", "configure@blood"}
     assert slow(stale(project)) == OF_EXTRA
 
 
-@pytest.mark.slow  # what DVC makes of it; the tables of a row more and of one less are those of tests/report, too
+@pytest.mark.slow  # here through DVC; tests/report checks such tables, too
 def test_a_row_more_or_less_leaves_the_others_as_they_were(project: Path, ran: set[str]) -> None:
     table = read_table(project).set_index("variant")
     add_row(project)

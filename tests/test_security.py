@@ -1,4 +1,4 @@
-"""What SECURITY.md promises of the code as a whole, and that each of its promises names a test."""
+"""What SECURITY.md promises about the code as a whole, and that each of its promises names a test."""
 
 import ast
 import os
@@ -13,10 +13,10 @@ from tests.conftest import ROOT
 
 CODE = [file for folder in ("terracyte", "stages", "benchmarks") for file in sorted((ROOT / folder).rglob("*.py"))]
 
-# They compute with PyTorch beside us, and load nothing.
+# Benchmarks that compare with PyTorch, and load no file with it.
 PEERS = [ROOT / "benchmarks/torch_network.py", ROOT / "benchmarks/training.py"]
 
-# It knows tensors only, of files with a known hash: see tests/fetch/test_efficientnet_lite.py.
+# Its unpickler accepts tensors only, from files with a known hash: see tests/fetch/test_efficientnet_lite.py.
 RESTRICTED = ROOT / "terracyte/fetch/torch_file.py"
 
 UNPICKLERS = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "torch", "yaml"}
@@ -26,7 +26,7 @@ SAFE: dict[str, list[object]] = {"allow_pickle": [False], "safe_mode": [True], "
 
 
 def faults(code: str) -> list[str]:
-    """What in the code may run what a file says, or write where it says."""
+    """Return what in the code may execute the content of a file, or write where the file says."""
     return [fault for node in ast.walk(ast.parse(code)) for fault in _faults(node)]
 
 
@@ -81,7 +81,7 @@ def test_no_code_runs_what_a_file_says_or_writes_where_it_says() -> None:
 
 
 def test_mlflow_is_told_not_to_unpickle() -> None:
-    """Whatever is imported first, also in the servers and workers that inherit the environment."""
+    """The variable is set whichever module is imported first; servers and workers inherit it."""
     code = "import os, terracyte; print(os.environ['MLFLOW_ALLOW_PICKLE_DESERIALIZATION'])"
     unset = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     said = subprocess.run([sys.executable, "-c", code], env=unset, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""What keeps the structure honest: files, stages, params and tables that say the same."""
+"""Files, stages, params and tables must agree with each other."""
 
 import ast
 import functools
@@ -23,17 +23,17 @@ STAGES = (
     *("ingest", "validate", "clean", "balance", "fetch", "tune", "configure"),
     *("train", "evaluate", "promote", "report", "submit"),
 )
-# They decide no result: a word changed in one of them makes no stage stale.
+# Packages that no result depends on: a change in one of them makes no stage stale.
 EXEMPT = {"core", "params", "compute", "tracking", "rendering"}
-EXPERIMENTS = [ROOT, ROOT / "real"]  # others in this folder are their owner's
+EXPERIMENTS = [ROOT, ROOT / "real"]  # users may have others in this folder
 PIPELINE: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
 @functools.cache
 def imports(file: Path) -> frozenset[Path]:
-    """Project files that `file` imports, directly or not, wherever in the file the import stands.
+    """Return the project files that `file` imports, directly or indirectly, at any place in the file.
 
-    What stands below an exempt package is not followed: nothing of it decides a result.
+    Imports of exempt packages are not followed: no result depends on them.
     """
     found: set[Path] = set()
     waiting = [file]
@@ -55,7 +55,7 @@ def direct_imports(file: Path) -> set[Path]:
 
 
 def module_files(name: str) -> set[Path]:
-    """The file of a module of the project and the `__init__` files above it that hold code."""
+    """Return the file of a module of the project, and the `__init__` files above it that hold code."""
     parts = name.split(".")
     if parts[0] != "terracyte":
         return set()
@@ -65,19 +65,19 @@ def module_files(name: str) -> set[Path]:
 
 
 def package(path: Path) -> str:
-    """The package of a file of terracyte/; "" for its own `__init__`."""
+    """Return the package of a file of terracyte/; "" for files directly in it."""
     parts = path.relative_to(ROOT / "terracyte").parts
     return parts[0] if len(parts) > 1 else ""
 
 
 def reached(stage: str) -> set[str]:
-    """The packages that decide a stage's result, by its imports."""
+    """Return the packages that a stage's result depends on, by its imports."""
     found = imports(ROOT / "stages" / f"{stage}.py")
     return {package(path) for path in found} - EXEMPT - {""}
 
 
 def declared(stage: str) -> set[str]:
-    """The packages that dvc.yaml names."""
+    """Return the packages that dvc.yaml names as dependencies of a stage."""
     definition = PIPELINE[stage].get("do", PIPELINE[stage])
     prefix = "${root}/terracyte/"
     return {dep.removeprefix(prefix) for dep in definition["deps"] if dep.startswith(prefix)}
@@ -132,7 +132,7 @@ def test_one_importer_of_each_engine(library: str, homes: set[str]) -> None:
 
 
 def test_files_between_stages_are_read_in_one_place() -> None:
-    """There a missing or damaged one becomes a line that names it."""
+    """`core.files` turns a missing or damaged file into a one-line error that names it."""
     pattern = re.compile(r"pd\.read_|np\.load\(")
     files = [file for folder in ("terracyte", "stages") for file in (ROOT / folder).rglob("*.py")]
     readers = {file.relative_to(ROOT).as_posix() for file in files if pattern.search(file.read_text("utf-8"))}
@@ -140,7 +140,7 @@ def test_files_between_stages_are_read_in_one_place() -> None:
 
 
 def test_every_changed_key_differs_from_what_it_changes() -> None:
-    settings = params.load(ROOT / "real")  # the root's overrides shorten variants to what the reference is there
+    settings = params.load(ROOT / "real")  # in the root, overrides make some changes equal to the reference
     for name, each in settings.variants.items():
         before = {**settings.reference[each.task], **(settings.change(each.like) if each.like else {})}
         for key, value in each.change.items():
@@ -171,7 +171,7 @@ def test_metrics_hold_the_experiment_s_rows_and_no_others(folder: Path) -> None:
 
 @pytest.mark.parametrize("folder", EXPERIMENTS, ids=lambda folder: folder.name)
 def test_tables_are_made_again_from_git(folder: Path, tmp_path: Path) -> None:
-    """Without images, models and predictions: what a clone holds is enough."""
+    """Images, models and predictions are not needed: what git holds is enough."""
     finished = [task for task in params.load(folder).task_names if (folder / paths.ablation_markdown(task)).exists()]
     if not finished:
         pytest.skip(f"{folder.name} has no table yet")
@@ -187,7 +187,7 @@ def test_tables_are_made_again_from_git(folder: Path, tmp_path: Path) -> None:
     for name in finished:
         markdown, table = paths.ablation_markdown(name), paths.ablation_csv(name)
         assert (tmp_path / markdown).read_text("utf-8") == (folder / markdown).read_text("utf-8")
-        # as numbers: the table in git may be another kind of processor's
+        # compared as numbers: the table in git may come from another kind of processor
         made, kept = pd.read_csv(tmp_path / table), pd.read_csv(folder / table)
         pd.testing.assert_frame_equal(made, kept, rtol=1e-9)
 

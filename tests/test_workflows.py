@@ -1,4 +1,4 @@
-"""The workflows keep what their linters (`make lint-workflows`) and people rely on."""
+"""The workflows keep rules that their linters (`make lint-workflows`) and people rely on."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ PINNED = re.compile(r"uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
 
 
 def jobs(workflow: Path) -> dict[str, dict[str, Any]]:
-    # the safe reader of YAML 1.2: `on` is a key and no truth value
+    # read as YAML 1.2, in which the key `on` is no boolean
     content = YAML(typ="safe", pure=True).load(workflow.read_text(encoding="utf-8"))
     assert content["permissions"] == {}, "each job names its own"
     assert content["concurrency"]["group"]
@@ -57,7 +57,7 @@ def test_retraining_starts_on_what_decides_an_experiment_and_commits_what_it_wri
 def test_a_retraining_ends_in_time_to_push_what_it_has_finished() -> None:
     job = jobs(ROOT / ".github/workflows/retrain.yml")["retrain"]
     (step,) = (step for step in job["steps"] if step.get("id") == "retrain")
-    # of a group DVC would get the signal, too, and die at once
+    # without --foreground, DVC would get the signal, too, and end at once
     (minutes,) = re.findall(r"timeout --foreground (\d+)m \.venv/bin/terracyte retrain", step["run"])
     assert int(minutes) + 30 <= job["timeout-minutes"]
 
@@ -71,7 +71,7 @@ def test_known_vulnerabilities_are_looked_for_every_week() -> None:
     assert [step["run"] for step in jobs(workflow)["audit"]["steps"] if "run" in step] == ["make audit"]
     recipe = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\naudit:")[2]
     assert "pip-audit --requirement requirements.lock" in recipe
-    assert "--strict" in recipe  # what cannot be audited must not pass for sound
+    assert "--strict" in recipe  # a package that cannot be audited must not count as sound
 
 
 def test_who_may_write_runs_no_project_code_and_sees_no_secret() -> None:

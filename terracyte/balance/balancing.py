@@ -1,4 +1,4 @@
-"""Cleaned manifest → splits, groups and weights, and what they amount to."""
+"""Add splits, groups and weights to the cleaned manifest, and summarise them."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from terracyte.core.splits import SPLITS
 from terracyte.params import Balance
 from terracyte.tasks.task import Task
 
-# Columns that cleaning added: they say nothing about the rows that stay.
+# Columns that cleaning added: they are the same for all kept rows.
 _DECISIONS = ["keep", "reason", "duplicate_of"]
 
 
@@ -21,15 +21,15 @@ def balance(task: Task, images: NDArray[np.uint8], cleaned: pd.DataFrame, settin
     """Split the kept rows and weigh them.
 
     Args:
-        task: whose rows.
+        task: the task the rows belong to.
         images: (N, h, w, c) uint8, indexed by `id`; may be memory-mapped.
-        cleaned: the manifest with the decisions of cleaning.
-        settings: shares, similarity, weights.
+        cleaned: the manifest with cleaning's decisions.
+        settings: shares of the splits, similarity thresholds, and weights.
 
     Returns:
         The kept rows without the decisions, with `split` (train, validation or test), `group` (from 0 on), `fold`
-        (from 0 on; -1 in test, and without folds), `sample_weight` (mean 1 over the rows of train, and over those of
-        validation; 1 in test) and `repeats` (1 in test).
+        (from 0 on; -1 in test, and without folds), `sample_weight` (mean 1 within train and within validation; 1 in
+        test) and `repeats` (1 in test).
 
     Raises:
         InputError: the data cannot be split as asked, or the rare class is unknown.
@@ -50,8 +50,8 @@ def balance(task: Task, images: NDArray[np.uint8], cleaned: pd.DataFrame, settin
 
 
 def summarise(task: Task, cleaned: pd.DataFrame, balanced: pd.DataFrame, settings: Balance) -> dict[str, Any]:
-    """Class weights, per split the numbers of images, groups and images (or pixels) of each class, and where a
-    `given` split leaked."""
+    """Return the class weights; per split the numbers of images, groups, and images (or pixels) of each class; sizes of
+    groups; and where a `given` split leaked."""
     training = balanced[balanced["split"] == "train"]
     weights = class_weights(task, training, settings.weight_power, settings.weight_cap)
     sizes = balanced["group"].value_counts()
@@ -64,7 +64,7 @@ def summarise(task: Task, cleaned: pd.DataFrame, balanced: pd.DataFrame, setting
 
 
 def describe(summary: dict[str, Any]) -> str:
-    """The splits as a short table, classes in percent of their column's split."""
+    """Format the summary as a short table with one row per split; its classes are in percent of the split."""
     names = list(summary["splits"]["train"]["classes"])
     lines = [f"{'split':12}{'images':>8}{'groups':>8}  " + "  ".join(names)]
     for split, found in summary["splits"].items():

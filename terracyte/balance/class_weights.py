@@ -1,4 +1,4 @@
-"""How much each class, and each training image, counts."""
+"""Weights of classes in the loss, and weights and repeats of training images."""
 
 import numpy as np
 import pandas as pd
@@ -10,11 +10,11 @@ from terracyte.tasks.task import Task
 
 
 def class_weights(task: Task, training: pd.DataFrame, power: float, cap: float) -> NDArray[np.float64]:
-    """Weights of the classes in the loss.
+    """Compute the weights of the classes in the loss.
 
     Args:
-        task: gives the classes.
-        training: rows of the manifest; each scored class is in some of them.
+        task: the task, which defines the classes.
+        training: rows of the manifest; each scored class occurs in them.
         power: 0 gives equal weights, 1 the full inverse of the frequencies.
         cap: largest weight relative to the smallest.
 
@@ -31,11 +31,11 @@ def class_weights(task: Task, training: pd.DataFrame, power: float, cap: float) 
 
 
 def sampling_weights(task: Task, training: pd.DataFrame, cap: float) -> NDArray[np.float64]:
-    """How often to draw each training image so that rare content is seen as often as frequent content.
+    """Compute how often to draw each training image so that rare classes are seen as often as frequent ones.
 
     Returns:
-        (n,) mean 1: the inverse frequency of an image's classes, capped as class weights are, averaged over its
-        content (pixels or label); 0 for images without any scored class.
+        (n,) weights with mean 1: the inverse frequency of an image's classes, capped like class weights, averaged over
+        its content (pixels or label); 0 for images without any scored class.
     """
     counts = task.class_counts(training).astype(np.float64)
     rarity = class_weights(task, training, power=1, cap=cap)
@@ -45,10 +45,10 @@ def sampling_weights(task: Task, training: pd.DataFrame, cap: float) -> NDArray[
 
 
 def repeats(task: Task, rows: pd.DataFrame, settings: Balance) -> NDArray[np.int64]:
-    """(n,) how often an epoch shows each image: `rare_repeats` if it holds the rare class, else 1.
+    """Return (n,) how often an epoch shows each image: `rare_repeats` if it holds the rare class, else 1.
 
     Raises:
-        InputError: no scored class has the declared name.
+        InputError: `rare_class` is no scored class.
     """
     if settings.rare_class is None:
         return np.ones(len(rows), np.int64)

@@ -1,7 +1,7 @@
-"""A split that somebody gave: kept, but where it tears a group apart; then the group moves as a whole.
+"""A split given by the data's source: it is kept, except that groups spread over several splits are reunited.
 
-The rule: a group goes to the most protected split that holds any of it, test before validation before train. So no
-image given for test is ever trained on, nor used to choose epochs and variants; what moves is lost to training only.
+Such a group moves to the most protected split that holds any of it: test before validation before train. So no image
+given for test is ever trained on, or used to choose epochs and variants; only the less protected splits lose images.
 """
 
 from typing import Any
@@ -17,29 +17,29 @@ from terracyte.params import Balance
 from terracyte.tasks.task import Task
 
 COLUMN = "declared_split"
-_MOST_LOST = 0.5  # share of the given training images that may move: more is no leak but another split
+_MOST_LOST = 0.5  # share of the given training images that may move: more is not a leak but another split
 
 
 def kept(rows: pd.DataFrame, settings: Balance) -> bool:
-    """Whether the rows have a given split that shall be kept."""
+    """Return whether the rows have a given split and the settings keep it."""
     return COLUMN in rows and settings.split == "given"
 
 
 def assign(task: Task, rows: pd.DataFrame, groups: NDArray[np.int64], settings: Balance) -> NDArray[np.str_]:
-    """The given split with whole groups; validation or test, where none is given, is cut from train.
+    """Return the given split with whole groups; a validation or test split that is not given is cut from train.
 
     Args:
-        task: gives classes and strata.
-        rows: n of the manifest, with `declared_split`.
-        groups: (n,) numbers from 0 on.
-        settings: shares (of the training images) and seed of what is cut.
+        task: the task, which defines classes and strata.
+        rows: n rows of the manifest, with `declared_split`.
+        groups: (n,) group numbers from 0 on.
+        settings: seed and shares (of the training images) of the splits that are cut.
 
     Returns:
-        (n,) of `SPLITS`.
+        (n,) the split of each row, one of `SPLITS`.
 
     Raises:
-        InputError: there is no given training split, most of it is like images given elsewhere, a split lacks a scored
-            class, or nothing can be cut from train.
+        InputError: no training split is given, most of its images are like images given for other splits, a split
+            lacks a scored class, or the missing splits cannot be cut from train.
     """
     ranks = rows[COLUMN].map(SPLITS.index)
     splits: NDArray[np.str_] = np.array(SPLITS)[ranks.groupby(groups).transform("max").to_numpy()]
@@ -53,20 +53,21 @@ def assign(task: Task, rows: pd.DataFrame, groups: NDArray[np.int64], settings: 
 
 
 def missing_splits(rows: pd.DataFrame) -> list[str]:
-    """Validation, test or both, where no row is given for it."""
+    """Return those of validation and test that no row is given for."""
     return [name for name in SPLITS[1:] if not (rows[COLUMN] == name).any()]
 
 
 def summarise(cleaned: pd.DataFrame, balanced: pd.DataFrame) -> dict[str, Any]:
-    """Where the given split leaked, and what became of it.
+    """Count where the given split leaked, and what was changed.
 
     Args:
-        cleaned: the manifest with the decisions of cleaning.
-        balanced: what `balance` made of it.
+        cleaned: the manifest with cleaning's decisions.
+        balanced: what `balancing.balance` made of it.
 
     Returns:
-        `leaking_groups`; `moved`: images by where from and where to; `cut_from_train`: images of each split that was
-        not given; `copies_dropped`: images that cleaning dropped as copies of one in another split.
+        `leaking_groups`: number of groups spread over several splits; `moved`: images by `<from>_to_<to>`;
+        `cut_from_train`: images of each split that was not given; `copies_dropped`: images that cleaning dropped as
+        copies of one in another split.
     """
     given, missing = balanced[COLUMN], missing_splits(balanced)
     torn = balanced.groupby("group")[COLUMN].nunique() > 1
@@ -82,7 +83,7 @@ def summarise(cleaned: pd.DataFrame, balanced: pd.DataFrame) -> dict[str, Any]:
 
 
 def describe(found: dict[str, Any]) -> str:
-    """What `summarise` returned, as one line per thing to know."""
+    """Format what `summarise` returned: a line on leaking groups, then, if any, on dropped copies and on cut splits."""
     moved = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in found["moved"].items())
     lines = [
         f"given split: {found['leaking_groups']} groups of alike images were in several splits"

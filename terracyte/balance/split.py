@@ -1,4 +1,4 @@
-"""Train, validation and test: no group of alike images is in two splits, and classes keep their shares."""
+"""Split into train, validation and test: no group of similar images is in two splits, and classes keep their shares."""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from terracyte.images.similarity.pairs import components, similar_pairs
 from terracyte.params import Balance
 from terracyte.tasks.task import Task
 
-_MOST_HELD_OUT = 0.6  # by validation and test together
-_TOLERANCE = 0.2  # relative; a split's size may be off by that much, or by an image of each class
+_MOST_HELD_OUT = 0.6  # largest share of validation and test together
+_TOLERANCE = 0.2  # largest relative error of a split's size; one image per scored class is always allowed
 
 
 def group(images: NDArray[np.uint8], kept: pd.DataFrame, settings: Balance) -> NDArray[np.int64]:
@@ -26,7 +26,7 @@ def group(images: NDArray[np.uint8], kept: pd.DataFrame, settings: Balance) -> N
     Args:
         images: (N, h, w, c) uint8, indexed by `id`; may be memory-mapped.
         kept: n rows of the manifest.
-        settings: how alike is alike.
+        settings: `group_bits` and `group_correlation` decide which images look alike.
 
     Returns:
         (n,) group numbers from 0 on, in the order of their first rows.
@@ -43,24 +43,24 @@ def assign(
 ) -> NDArray[np.str_]:
     """Split whole groups such that images, classes and strata all keep their shares (iterative stratification).
 
-    Groups go one by one, those that hold the largest part of any class first, to the split that still lacks most
-    of what they hold (after Sechidis et al. 2011, "On the stratification of multi-label data", with groups
-    instead of images and amounts instead of presence). Among equals the order is that of a seeded hash of their
-    contents: the split does not depend on the order of the rows.
+    Groups are assigned one by one, those with the largest part of any class or stratum first, to the split that still
+    lacks most of what they hold (after Sechidis et al. 2011, "On the stratification of multi-label data", with groups
+    instead of images and amounts instead of presence). Ties in this order are broken by a seeded hash of the groups'
+    contents, so that the split does not depend on the order of the rows.
 
     Args:
-        task: gives classes and strata.
+        task: the task, which defines classes and strata.
         kept: n rows of the manifest.
-        groups: (n,) numbers from 0 on.
+        groups: (n,) group numbers from 0 on.
         settings: shares and seed.
-        names: of the splits; train, which takes what the others leave, is the first.
+        names: names of the splits; the first is train, which takes what the others leave.
 
     Returns:
-        (n,) of `names`.
+        (n,) the split of each row, one of `names`.
 
     Raises:
-        InputError: the shares leave too little for training, a scored class has too few groups to be in each
-            split, or groups are too large for the shares.
+        InputError: the shares leave too little for training, a scored class has too few groups to be in each split, or
+            groups are too large for the shares or leave a split without a scored class.
     """
     shares = _shares(task, settings, names)
     _require_enough_groups(task, kept, groups, len(names))
@@ -74,13 +74,13 @@ def assign_folds(task: Task, rows: pd.DataFrame, groups: NDArray[np.int64], sett
     """Cut rows into folds of equal shares, as `assign` cuts them into splits.
 
     Args:
-        task: gives classes and strata.
-        rows: n of the manifest: those that are not for test.
-        groups: (n,) numbers.
+        task: the task, which defines classes and strata.
+        rows: n rows of the manifest: those outside the test split.
+        groups: (n,) group numbers.
         settings: `folds`, at least 2, and seed.
 
     Returns:
-        (n,) from 0 to folds - 1.
+        (n,) the fold of each row, from 0 to folds - 1.
 
     Raises:
         InputError: a scored class has fewer groups than there are folds.
@@ -99,13 +99,13 @@ def assign_folds(task: Task, rows: pd.DataFrame, groups: NDArray[np.int64], sett
 def _share_out(
     rows: pd.DataFrame, groups: NDArray[np.int64], parts: NDArray[np.float64], shares: NDArray[np.float64], seed: int
 ) -> NDArray[np.int64]:
-    """(n,) the place in `shares` where each row's group goes."""
+    """Return (n,) the index into `shares` that each row's group is assigned to."""
     contents = rows.groupby(groups)["content_hash"].min()
     draws = [hashlib.sha256(f"{seed} {content}".encode()).hexdigest() for content in contents]
     lacking = np.ones((len(shares), parts.shape[1]))
     chosen = np.empty(len(parts), np.int64)
     for number in np.lexsort([draws, -parts.max(axis=1).round(12)]):
-        # `lacking` is relative to each one's share; a draw goes to the largest, or to the first of equal ones
+        # `lacking` is relative to each share; a tie goes to the split or fold that comes first (train, the largest)
         chosen[number] = int(np.argmax(lacking @ parts[number]))
         lacking[chosen[number]] -= parts[number] / shares[chosen[number]]
     return chosen[groups]
@@ -141,7 +141,7 @@ def _require_enough_groups(task: Task, kept: pd.DataFrame, groups: NDArray[np.in
 
 
 def _rare_classes(task: Task, rows: pd.DataFrame, groups: NDArray[np.int64], least: int) -> list[str]:
-    """What to say of each scored class that is in fewer groups than `least`."""
+    """Describe each scored class that is in fewer groups than `least`, for an error message."""
     holds = task.class_counts(rows) > 0
     found = {k: len(np.unique(groups[holds[:, k]])) for k in task.scored_classes}
     return [
@@ -152,7 +152,7 @@ def _rare_classes(task: Task, rows: pd.DataFrame, groups: NDArray[np.int64], lea
 
 
 def _parts(task: Task, kept: pd.DataFrame, groups: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(g, f) for each group its part of all images, of each class and of each stratum; each column sums to 1."""
+    """Return (g, f): each group's part of all images, of each class and of each stratum; each column sums to 1."""
     strata = task.strata(kept)
     amounts = np.concatenate(
         [np.ones((len(kept), 1)), task.class_counts(kept), strata[:, None] == np.unique(strata)], axis=1
@@ -168,7 +168,7 @@ def _require_shares(
     counts = task.class_counts(kept)
     for name, share in shares.items():
         found, wanted = int((splits == name).sum()), share * len(kept)
-        # of each class a split takes whole images
+        # a split takes whole images of each class, so rounding may add up to one image per class
         if abs(found - wanted) > max(1, _TOLERANCE * wanted, len(task.scored_classes)):
             raise InputError(
                 f"{task.name}: {len(kept)} kept images in groups of up to {np.bincount(groups).max()} cannot be split "

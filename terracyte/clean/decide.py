@@ -1,4 +1,4 @@
-"""Which images stay, and why the others go: one decision per row of the manifest, pixels untouched."""
+"""Decide which images stay and why the others go: one decision per row of the manifest; pixels are not changed."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ from terracyte.core.errors import InputError
 from terracyte.params import Clean
 from terracyte.tasks.task import Task
 
-# In this order: no rule sees a row that an earlier one dropped. Near duplicates come last, so that the copy that
-# stays is not dropped for another reason.
+# Applied in this order; no rule sees a row that an earlier one dropped. Near duplicates come last, so that no other
+# rule drops the copy that is kept.
 RULES: dict[str, Rule] = {
     "repeated_image": duplicates.repeated_images,
     "conflicting_duplicate": duplicates.conflicting_duplicates,
@@ -51,14 +51,14 @@ def decide(raw: Raw, manifest: pd.DataFrame, settings: Clean) -> pd.DataFrame:
 
 
 def require_classes(task: Task, table: pd.DataFrame) -> None:
-    """Refuse decisions that leave nothing of a class; they are kept as a table, to be looked at.
+    """Refuse decisions that drop every image of a scored class, and save them as a table for inspection.
 
     Args:
-        task: its scored classes must stay.
+        task: the task, whose scored classes must each keep an image if they have any.
         table: what `decide` returned.
 
     Raises:
-        InputError: naming the classes, and how many images of them each rule dropped.
+        InputError: classes lost all images; the message names them and how many of their images each rule dropped.
     """
     holds, kept = task.class_counts(table) > 0, table["keep"].to_numpy()
     lost = [k for k in task.scored_classes if holds[:, k].any() and not holds[kept, k].any()]
@@ -78,15 +78,15 @@ def require_classes(task: Task, table: pd.DataFrame) -> None:
 
 
 def summarise(table: pd.DataFrame, planted: pd.DataFrame | None = None) -> dict[str, Any]:
-    """Count the decisions and, where the truth is known, score them.
+    """Count the decisions and, if the planted defects are known, score them.
 
     Args:
         table: what `decide` returned.
-        planted: `id` and `defect` ("" for none) of each row; None where nobody knows.
+        planted: `id` and `defect` ("" for none) of each row; None if the defects are unknown.
 
     Returns:
-        `kept`, `dropped` by reason, and with `planted` also `defects` (see `score`) and `genuine_lost`: dropped
-        rows that are neither planted nor kept out by a planted copy of themselves.
+        `kept`, `dropped` by reason, and with `planted` also `defects` (see `score`) and `genuine_lost`: the number of
+        dropped rows that are neither planted nor dropped as duplicates of a planted row.
     """
     counts = table["reason"].value_counts()
     dropped = {reason: int(counts.get(reason, 0)) for reason in REASONS}
@@ -95,11 +95,11 @@ def summarise(table: pd.DataFrame, planted: pd.DataFrame | None = None) -> dict[
 
 
 def score(table: pd.DataFrame, planted: pd.DataFrame) -> dict[str, Any]:
-    """Precision and recall per planted defect.
+    """Return `defects` (number planted, precision and recall of each defect) and `genuine_lost` (see `summarise`).
 
     Of a planted duplicate and its original, cleaning keeps the lower id, whichever that is. Hence a dropped row
     counts as right if it or the row kept instead carries the defect, and a planted row counts as found if it is
-    dropped for its defect or is itself the copy kept instead of such a row.
+    dropped for its defect or is the row kept instead of one dropped for it.
     """
     defects = planted.set_index("id")["defect"]
     rows = table.assign(own=table["id"].map(defects), other=table["duplicate_of"].map(defects).fillna(""))
@@ -121,7 +121,7 @@ def _score(rows: pd.DataFrame, defect: str) -> dict[str, Any]:
 
 
 def describe(summary: dict[str, Any]) -> str:
-    """The summary as a short table: counts per reason and, where known, precision and recall."""
+    """Format the summary as a short table: counts per reason and, if known, precision and recall."""
     lines = [f"{'kept':22}{summary['kept']:7}", *(_line(reason, summary) for reason in REASONS)]
     if "genuine_lost" in summary:
         lines.append(f"{'genuine images lost':22}{summary['genuine_lost']:7}")

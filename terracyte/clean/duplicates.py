@@ -8,12 +8,12 @@ from terracyte.clean.rules import Raw, drop_all
 from terracyte.images.similarity.pairs import components, similar_pairs
 from terracyte.params import Clean
 
-# Share of the edge. Larger shifts are crops around neighbouring objects: other samples, though of one slide.
+# Share of the edge. Views with larger shifts are crops around neighbouring objects: other samples of the same slide.
 _SMALL_SHIFT = 0.1
 
 
 def repeated_images(raw: Raw, rows: pd.DataFrame, settings: Clean) -> pd.Series:
-    """Drop every copy of a content that occurs very often or under many labels: nobody meant it as a sample."""
+    """Drop every copy of an image content that occurs very often or under many labels: it is not meant as a sample."""
     contents = rows.groupby("content_hash")
     often = contents["id"].transform("size") >= settings.repeated_image
     labels = contents[raw.target].transform("nunique") >= settings.repeated_labels
@@ -21,19 +21,19 @@ def repeated_images(raw: Raw, rows: pd.DataFrame, settings: Clean) -> pd.Series:
 
 
 def conflicting_duplicates(raw: Raw, rows: pd.DataFrame, settings: Clean) -> pd.Series:
-    """Drop every copy of a content with more than one label (or mask): which of them is right is not known."""
+    """Drop every copy of an image content with more than one label (or mask): nobody knows which is right."""
     return drop_all(rows[rows.groupby("content_hash")[raw.target].transform("nunique") > 1])
 
 
 def exact_duplicates(raw: Raw, rows: pd.DataFrame, settings: Clean) -> pd.Series:
-    """Keep the lowest id of each content."""
+    """Keep the lowest id of each image content."""
     return _keep_first(rows, rows.groupby("content_hash")["id"].transform("min").to_numpy())
 
 
 def near_duplicates(raw: Raw, rows: pd.DataFrame, settings: Clean) -> pd.Series:
-    """Keep the lowest id of images that look the same, at the same place, and have the same ground truth.
+    """Keep the lowest id of images that look the same, almost unshifted, and have (nearly) the same ground truth.
 
-    Like pictures with different ground truth stay: for all we know both annotations are honest.
+    Similar images with different ground truth stay: both annotations may be right.
     """
     rows = rows.sort_values("id", ignore_index=True)
     pairs = similar_pairs(raw.images, rows, settings.near_duplicate_bits, settings.near_duplicate_correlation)
@@ -49,7 +49,7 @@ def near_duplicates(raw: Raw, rows: pd.DataFrame, settings: Clean) -> pd.Series:
 
 
 def _keep_first(rows: pd.DataFrame, first: NDArray[np.int64]) -> pd.Series:
-    """Drop the rows whose id is not the first of its kind."""
+    """Drop the rows whose id is not `first`: (n,) for each row the id that is kept."""
     ids = rows["id"].to_numpy()
     dropped = ids != first
     return pd.Series(first[dropped], index=ids[dropped])

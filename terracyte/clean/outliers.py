@@ -10,20 +10,20 @@ from terracyte.images.similarity.thumbnails import grey
 from terracyte.params import Clean
 
 _SAMPLE = 1000  # images from which quartiles of pixels are estimated
-_STABLE = 0.1  # a pixel is the same over a group if its interquartile range is below this share of all images'
+_STABLE = 0.1  # a pixel is stable in a group if its interquartile range is below this share of that over all images
 _SMALLEST_OVERLAY = 0.01  # share of the pixels that must be stable
-_TOLERANCE = 0.25  # interquartile ranges by which a pixel may differ from the overlay
+_TOLERANCE = 0.25  # a pixel may differ from the overlay by this many interquartile ranges over all images
 _COVERED = 0.5  # share of the stable pixels that must show the overlay
-_CHUNK = 256  # images
-_ALIKE_ODDITIES = 2  # an odd picture with up to so many others like it is still an outlier
+_CHUNK = 256  # images at a time
+_ALIKE_ODDITIES = 2  # an odd picture is still an outlier if up to this many others are like it
 
 
 def repeated_masks(raw: Raw, rows: pd.DataFrame, settings: Clean) -> pd.Series:
-    """Drop images that share a mask of several classes because the same thing was pasted over all of them.
+    """Drop images that share a mask of several classes because the same object was pasted into all of them.
 
-    A repeated mask alone is no defect: plain ground has it. But over a group with a pasted object, the object's
-    pixels vary far less than anywhere else; members that show it are outliers, genuine ones under the same
-    mask stay.
+    A repeated mask alone is no defect: images of plain ground may share one. But in a group with a pasted object, the
+    object's pixels vary far less than the same pixels over all images. Members of the group that show the object are
+    dropped; genuine images with the same mask stay.
     """
     if not raw.task.dense:
         return drop_all(rows.head(0))
@@ -35,14 +35,14 @@ def repeated_masks(raw: Raw, rows: pd.DataFrame, settings: Clean) -> pd.Series:
 
 
 def off_distribution(raw: Raw, rows: pd.DataFrame, settings: Clean) -> pd.Series:
-    """Drop images whose colours are far from those of all others; a larger group of like images stays."""
+    """Drop images whose colours are far from those of all but two others; a larger group of similar images stays."""
     shares = histograms(raw.images, rows["id"].to_numpy(np.int64))
     distances = isolation(shares, raw.task.image_shape[2], _ALIKE_ODDITIES + 1)
     return drop_all(rows[distances >= settings.distance])
 
 
 def _show_overlay(raw: Raw, members: pd.DataFrame, spread: NDArray[np.float64]) -> pd.DataFrame:
-    """The members of a group that show the overlay that most of it has in common; none where there is no overlay."""
+    """Return the members of a group that show the overlay common to most of them; none if there is no overlay."""
     _, overlay, within = _quartiles(raw, members)
     stable = within < _STABLE * spread
     if stable.mean() < _SMALLEST_OVERLAY:
@@ -55,7 +55,7 @@ def _show_overlay(raw: Raw, members: pd.DataFrame, spread: NDArray[np.float64]) 
 
 
 def _quartiles(raw: Raw, rows: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Over the images: lower quartile, median and interquartile range of each pixel's grey value, (h, w) each."""
+    """Return lower quartile, median and interquartile range of each pixel's grey value over the rows, (h, w) each."""
     # The order of content hashes is as good as random, and does not depend on the order of the rows.
     sample = rows.sort_values("content_hash").head(_SAMPLE)
     values = grey(raw.images[np.sort(sample["id"].to_numpy(np.int64))])

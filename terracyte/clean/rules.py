@@ -18,7 +18,7 @@ class Raw:
     """A task's pixels.
 
     Attributes:
-        task: whose.
+        task: the task the images belong to.
         images: (N, h, w, c) uint8, indexed by `id`; may be memory-mapped.
         masks: (N, h, w) uint8; None for tasks with labels.
     """
@@ -29,7 +29,7 @@ class Raw:
 
     @property
     def target(self) -> str:
-        """The manifest's column whose equal values mean equal ground truth."""
+        """Name of the manifest's column in which equal values mean equal ground truth."""
         return "mask_hash" if self.task.dense else "label"
 
 
@@ -39,5 +39,5 @@ Rule = Callable[[Raw, pd.DataFrame, Clean], pd.Series]
 
 
 def drop_all(rows: pd.DataFrame) -> pd.Series:
-    """Drop `rows`, and keep none in their place."""
+    """Return the verdict that drops all `rows` and keeps none in their place."""
     return pd.Series(NO_TWIN, index=rows["id"].to_numpy())

@@ -1,4 +1,4 @@
-"""Searches better values of a task's reference: trials, then a confirmation of the best one with fresh seeds."""
+"""Search better values for a task's reference: run trials, then confirm the best one with fresh seeds."""
 
 import dataclasses
 import fcntl
@@ -22,21 +22,21 @@ from terracyte.tune.trial import ConfirmationJob, TrialJob
 
 Record = dict[str, Any]
 
-# What the search itself reads of an outcome
+# Form of those parts of an outcome file that the search itself reads.
 _OUTCOME = {"study": str, "trials": list, "confirmation": {"seeds": list}, "values": dict}
 
 
 def search(settings: Params, task: str) -> Record:
-    """Run what is left of a task's search.
+    """Run a task's search, or what is left of it.
 
     Returns:
-        `values`: what replaces the reference's values, empty where they stay; `chosen`: reference or winner;
-        `best`: the best trial; `confirmation`: scores of both with fresh seeds, None of a training that failed, and the
-        `failures`, if any; `importances`; `trials`; and what the search was. No clock is among them.
+        `values`: the values that replace the reference's, empty if those stay; `chosen`: reference or winner; `best`:
+        the best trial; `confirmation`: scores of both with fresh seeds (None for a training that failed) and the
+        `failures`, if any; `importances`; `trials`; and the search's settings. It holds no times.
 
     Raises:
-        InputError: another process is searching, no trial came to a score, the storage cannot be used, or what trials
-            depend on was changed meanwhile.
+        InputError: another process is searching, no trial completes, a confirmation's process died repeatedly, the
+            storage cannot be used, or what trials depend on was changed during the search.
     """
     tune = settings.tune[task]
     if not tune.trials:
@@ -71,8 +71,8 @@ def search(settings: Params, task: str) -> Record:
 
 
 def _known(settings: Params, task: str) -> Record | None:
-    """The outcome of this very search where `metrics/` has it: git brings it to clones, whose processors may round in
-    another way, and an outcome that differs would make all rows stale."""
+    """Return the outcome of this same search if `metrics/` has it, complete; else None. Clones get it by git; their
+    processors may round differently, and a different outcome would make all rows stale."""
     try:
         record: Record = files.read_json(paths.tuning(task), _OUTCOME)
     except UnusableFileError:
@@ -83,7 +83,7 @@ def _known(settings: Params, task: str) -> Record | None:
 
 
 def _run_trials(settings: Params, task: str, study: Study) -> None:
-    """Begin what is pending, as long as there is time, and record what comes of it."""
+    """Run the pending trials, beginning none after the time limit, and record their outcomes."""
     tune, where = settings.tune[task], dataclasses.replace(settings.compute, workers=settings.compute.trials)
     pending = study.pending(tune.trials)
     running: dict[int, RunningTrial] = {}
@@ -99,7 +99,7 @@ def _run_trials(settings: Params, task: str, study: Study) -> None:
 
     def should_prune(job: TrialJob, epoch: tuple[int, float]) -> bool:
         asking = running.get(job.number)
-        return asking is None or asking.should_prune(*epoch)  # a question may outlive a job that was given up
+        return asking is None or asking.should_prune(*epoch)  # a question may arrive after its job was given up
 
     done = tune.trials - len(pending)
     with tqdm(total=tune.trials, initial=done, desc=f"tune {task}", unit="trial", disable=None) as bar:
@@ -117,7 +117,7 @@ def _inputs(settings: Params, task: str) -> compute.Inputs:
 
 
 def _confirm(settings: Params, task: str, study: Study, best: Trial) -> Record:
-    """Scores of the reference and of the best trial's values, each trained again with seeds that no trial had."""
+    """Return the scores of the reference and of the best trial's values, trained again with seeds that no trial had."""
     if best.number == 0:
         return {"seeds": [], REFERENCE: [], WINNER: []}
     first, number = settings.tune[task].seed + 1, settings.tune[task].confirm
@@ -142,28 +142,28 @@ def _confirm(settings: Params, task: str, study: Study, best: Trial) -> Record:
 
 
 def _run_confirmations(settings: Params, task: str, study: Study, jobs: list[ConfirmationJob]) -> None:
-    """Train what the study does not remember yet."""
+    """Run the trainings whose results the study does not hold yet, and store their results there."""
     left = [job for job in jobs if study.remembered(job.training.name) is None]
     with tqdm(total=len(left), desc=f"confirm {task}", unit="training", disable=None) as bar:
         for job, result in compute.run(trial.confirm, left, settings.compute, _inputs(settings, task)):
-            if isinstance(result, compute.Lost):  # of both alike: their networks are of one size
+            if isinstance(result, compute.Lost):  # says nothing about the values: both networks have the same size
                 raise InputError(f"tune.{task}: {job.whose} with seed {job.training.seed}: {result}")
             study.remember(job.training.name, result.failure if result.score is None else result.score)
             bar.update()
 
 
 def _is_confirmed(confirmation: Record) -> bool:
-    """Whether the winner wins again: with a score of each training, and the better mean."""
+    """Return whether the winner wins again: every training has a score, and the winner's mean is higher."""
     if not confirmation["seeds"] or "failures" in confirmation:
         return False
     return bool(np.mean(confirmation[WINNER]) > np.mean(confirmation[REFERENCE]))
 
 
 def _check_unchanged(settings: Params, task: str, study: Study) -> None:
-    """DVC records what stands in the files at the end as that of which the result was made.
+    """Check that the search's inputs are unchanged: DVC records those at its end as what the result is made from.
 
     Raises:
-        InputError: they are not those with which the search began.
+        InputError: settings, data or pretrained weights were changed since the search began.
     """
     now = params.load()
     if now.tune.get(task) != settings.tune[task] or trial.study_name(now, task) != study.name:
@@ -186,7 +186,7 @@ def _record(finished: Trial) -> Record:
 
 @contextmanager
 def _exclusive(task: str) -> Iterator[None]:
-    """Let one process at a time hand out trials: it would take another's running ones for those of a killed process."""
+    """Let one process at a time hand out trials: a second one would take running trials for those of a killed one."""
     paths.STUDIES.mkdir(parents=True, exist_ok=True)
     with (paths.STUDIES / f"{task}.lock").open("w") as stream:
         try:

@@ -1,9 +1,10 @@
-"""Optuna, the record of a search: its trials, what to try next, and which to prune. The only importer of optuna."""
+"""The record of a search in Optuna: its trials, what to try next, what to prune. No other module imports optuna."""
 
 import dataclasses
 import fcntl
 import os
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,13 +21,13 @@ if TYPE_CHECKING:
     import optuna
     from optuna.storages.journal import JournalStorage
 
-STORAGE = "TERRACYTE_STUDIES"  # the variable by which users choose a database for all studies
+STORAGE = "TERRACYTE_STUDIES"  # the environment variable with which users choose a database for all studies
 
 State = Literal["complete", "pruned", "failed"]
 _JOB, _FAILURE = "job", "failure"  # user attributes of a trial
-_COPYING = "copying"  # of a study: true while it is half a copy
-_DIGITS = 4  # significant ones of a searched number
-_STARTUP_TRIALS, _WARMUP_EPOCHS = 5, 1  # before which the median prunes nothing
+_COPYING = "copying"  # user attribute of a study: true while it is an incomplete copy
+_DIGITS = 4  # significant digits of a searched number, decimals of an importance
+_STARTUP_TRIALS = 5  # the median prunes nothing before so many trials are complete
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,10 +37,10 @@ class Trial:
     Attributes:
         number: 0 is the reference.
         state: complete, pruned (ended early, as hopeless), or failed.
-        values: what was searched, by key.
-        score: of the trained model by validation, higher is better; of a pruned trial that of its last epoch, of a
-            failed one None.
-        epochs: the score after each epoch.
+        values: values of the searched keys, by key.
+        score: validation score of the trained model, higher is better; for a pruned trial that of its last epoch, for
+            a failed one None.
+        epochs: validation score after each epoch.
         failure: why it failed; "" if it did not.
     """
 
@@ -53,12 +54,12 @@ class Trial:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a trial came to.
+    """The outcome of a trial.
 
     Attributes:
         state: see `Trial`.
-        score: of a complete one.
-        failure: why it failed.
+        score: validation score of a complete trial, else None.
+        failure: why the trial failed; "" if it did not.
     """
 
     state: State
@@ -70,7 +71,7 @@ class RunningTrial:
     """A trial under way.
 
     Attributes:
-        values: what to try.
+        values: the values to try, by key.
     """
 
     def __init__(self, study: "optuna.Study", trial: "optuna.Trial", values: dict[str, object]) -> None:
@@ -79,11 +80,11 @@ class RunningTrial:
         self._reported = set(study.trials[trial.number].intermediate_values)
 
     def should_prune(self, epoch: int, score: float) -> bool:
-        """Record an epoch's score; whether the trial is hopeless beside the earlier ones.
+        """Record an epoch's score; return whether the trial is hopeless compared with earlier ones.
 
         Args:
-            epoch: from 1; one that was recorded before the trial's process died is passed over.
-            score: of the network after it.
+            epoch: counted from 1; an epoch that was recorded before the trial's process died is not recorded again.
+            score: validation score after the epoch.
         """
         with _storage_errors():
             if epoch not in self._reported:
@@ -92,7 +93,7 @@ class RunningTrial:
             return self._trial.should_prune()
 
     def end(self, outcome: Outcome) -> None:
-        """Record what became of it."""
+        """Record the trial's outcome."""
         import optuna
 
         states = optuna.trial.TrialState
@@ -104,17 +105,17 @@ class RunningTrial:
 
 
 class Study:
-    """A search that goes on where it ended.
+    """A search that resumes where it was interrupted.
 
-    A job is a trial before it has begun. The same job always leads to the same trial, so that a trial of a killed
-    process is resumed.
+    A job is a numbered trial that may not have begun yet. The same job always leads to the same trial, so that a trial
+    of a killed process is resumed.
 
     Args:
-        name: studies of one name are one study: it must stand for all that trials depend on.
-        tune: space, seed and pruner.
-        start: the reference's values of the space's keys: the first trial.
-        workers: how many trials are under way at a time. With one, the same study is searched in the same way each
-            time, killed and gone on with or not.
+        name: two studies with one name are the same study, so it must identify everything that trials depend on.
+        tune: search space, seed and pruner.
+        start: the reference's values of the space's keys, which the first trial tries.
+        workers: how many trials run at a time. With one, a search takes the same course each time, whether it was
+            killed and resumed or not.
     """
 
     def __init__(self, name: str, tune: Tune, start: Values, workers: int) -> None:
@@ -132,17 +133,17 @@ class Study:
             )
 
     def pending(self, trials: int) -> list[int]:
-        """The jobs below `trials` that no finished trial stands for."""
+        """Return the jobs below `trials` that have no finished trial."""
         with _storage_errors():
             known = self._study.get_trials(deepcopy=False)
         done = {each.user_attrs.get(_JOB) for each in known if each.state.is_finished()}
         return [job for job in range(trials) if job not in done]
 
     def begin(self, job: int) -> RunningTrial:
-        """Choose what a job tries, or resume the trial of a killed process.
+        """Choose the values that a job tries, or resume its trial if a killed process had begun it.
 
         Args:
-            job: its number; 0 is the reference.
+            job: the job's number; 0 is the reference.
         """
         with _storage_errors():
             trial = self._ask(job)
@@ -154,13 +155,13 @@ class Study:
             return RunningTrial(self._study, trial, values)
 
     def trials(self) -> list[Trial]:
-        """The finished trials within the budget, by number; those beyond it are of a time when it was larger."""
+        """Return the finished trials within the budget, by number, without those of an earlier, larger budget."""
         return [self._trial(each) for each in self._finished()]
 
     def importances(self) -> dict[str, float]:
-        """How much each key decides about being among the best trials (PED-ANOVA, arXiv 2304.10255), summing to 1.
+        """Return how much each key decides whether a trial is among the best (PED-ANOVA, arXiv 2304.10255); sums to 1.
 
-        Empty where too few trials are complete to tell.
+        Empty if fewer than 4 trials are complete, if no key varies among them, or if their scores are all alike.
         """
         import optuna
 
@@ -170,19 +171,21 @@ class Study:
             return {}
         counted = optuna.create_study(direction="maximize")
         counted.add_trials(self._finished())
-        try:
-            found = optuna.importance.get_param_importances(counted)
-        except (ValueError, RuntimeError):  # all scores alike
-            return {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            try:
+                found = optuna.importance.get_param_importances(counted)
+            except UserWarning:  # Optuna cannot tell the best trials apart, and would call all keys equal
+                return {}
         return {key: round(float(found[key]), _DIGITS) for key in keys if key in found}
 
     def remember(self, name: str, value: float | str) -> None:
-        """Keep a number or a text with the study."""
+        """Store a number or a text under a name in the study."""
         with _storage_errors():
             self._study.set_user_attr(name, value)
 
     def remembered(self, name: str) -> float | str | None:
-        """What was kept; None for nothing."""
+        """Return what `remember` stored under the name; None if nothing."""
         with _storage_errors():
             value: float | str | None = self._study.user_attrs.get(name)
         return value
@@ -194,7 +197,7 @@ class Study:
         return [each for each in done if each.number < self._tune.trials]
 
     def _ask(self, job: int) -> "optuna.Trial":
-        """The job's trial: the one that a killed process has left, or a new one."""
+        """Return the job's trial: the one that a killed process left, or a new one."""
         import optuna
 
         ours = [each for each in self._study.get_trials(deepcopy=False) if each.user_attrs.get(_JOB) == job]
@@ -202,13 +205,13 @@ class Study:
         if running is not None:
             return optuna.Trial(self._study, running._trial_id)
         if not ours:
-            # made with its job, and the reference with its values: there is no moment at which a kill could part them
+            # creates the trial together with its job number, and the reference's values: a kill cannot come in between
             self._study.enqueue_trial(dict(self._start) if job == 0 else {}, user_attrs={_JOB: job})
         return self._study.ask()
 
     def _tried(self, key: str, found: object) -> object:
-        """A drawn number with few digits, as people would write it, within its bounds; choices and the reference's own
-        values have theirs."""
+        """Round a drawn number to few digits, as people would write it, within its bounds; return choices and the
+        reference's own values unchanged."""
         dimension = self._tune.space[key]
         if dimension.choices is not None or not isinstance(found, float) or found == self._start.get(key):
             return found
@@ -242,16 +245,16 @@ def _suggest(trial: "optuna.Trial", key: str, dimension: Dimension) -> object:
 
 
 def _sampler(seed: int, job: int, place: int, workers: int) -> "optuna.samplers.BaseSampler":
-    """The tree-structured Parzen estimator (Bergstra et al., NIPS 2011), seeded anew for each value of each job.
+    """Return a tree-structured Parzen estimator (Bergstra et al., NIPS 2011), seeded anew for each value of each job.
 
-    So a choice depends on the finished trials alone, and not on which process makes it, or on what that process did
-    before: one that was killed may have chosen some of the job's values.
+    So a choice depends only on the finished trials (with several workers, also on the running ones), not on which
+    process makes it or what that process did before: a killed one may have chosen some of the job's values already.
 
     Args:
-        seed: of the search.
-        job: its number.
-        place: of the value's key in the space.
-        workers: how many trials are under way at a time.
+        seed: seed of the search.
+        job: the job's number.
+        place: position of the value's key in the space.
+        workers: how many trials run at a time.
     """
     import optuna
 
@@ -265,14 +268,14 @@ def _pruner(name: str) -> "optuna.pruners.BasePruner":
     if name == "hyperband":
         return optuna.pruners.HyperbandPruner()
     if name == "median":
-        return optuna.pruners.MedianPruner(_STARTUP_TRIALS, _WARMUP_EPOCHS)
+        return optuna.pruners.MedianPruner(_STARTUP_TRIALS)
     return optuna.pruners.NopPruner()
 
 
 def _storage(name: str) -> "optuna.storages.BaseStorage":
-    """The user's database, into which a study of this machine is copied first, or a journal file.
+    """Return the user's database, after copying this machine's study into it if needed, or else a journal file.
 
-    Several processes of one machine write to a journal safely.
+    Several processes of one machine can write to a journal safely.
     """
     import optuna
 
@@ -281,7 +284,7 @@ def _storage(name: str) -> "optuna.storages.BaseStorage":
         return _journal(journal)
     try:
         database = optuna.storages.RDBStorage(url)
-    except Exception as error:  # of SQLAlchemy, Optuna, the driver or Python: it depends on what the address lacks
+    except Exception as error:  # from SQLAlchemy, Optuna, the driver or Python, by what is wrong with the address
         raise _unusable(error) from error
     local = _journal(journal) if journal.exists() else None
     known = local is not None and name in optuna.get_all_study_names(local)
@@ -292,7 +295,7 @@ def _storage(name: str) -> "optuna.storages.BaseStorage":
 
 
 def _copy(study: "optuna.Study", database: "optuna.storages.BaseStorage") -> None:
-    """Copy a study into a database, marked as half a copy until it is whole: an error or a kill may come between."""
+    """Copy a study into a database, marked as incomplete until all is copied: an error or a kill may interrupt it."""
     import optuna
 
     copy = optuna.create_study(study_name=study.study_name, storage=database, direction="maximize")
@@ -304,7 +307,7 @@ def _copy(study: "optuna.Study", database: "optuna.storages.BaseStorage") -> Non
 
 
 def _take_half_away(name: str, database: "optuna.storages.BaseStorage", known: bool) -> None:
-    """Delete half a copy of a study; one without any trial is such a half, too, if this machine `known`s more."""
+    """Delete an incomplete copy of a study; one with neither mark nor trials counts, too, if `known` here."""
     import optuna
 
     if name not in optuna.get_all_study_names(database):
@@ -315,12 +318,12 @@ def _take_half_away(name: str, database: "optuna.storages.BaseStorage", known: b
 
 
 def _journal(file: Path) -> "JournalStorage":
-    """A study of this machine; opening it reads it.
+    """Open and read the journal of a study on this machine.
 
-    A kill may have left half a line at its end, behind which Optuna would write the next one.
+    An incomplete last line, which a kill may leave, is cut off first: Optuna would append the next line to it.
 
     Raises:
-        InputError: it is damaged.
+        InputError: the journal is damaged.
     """
     from optuna.storages.journal import JournalFileBackend, JournalStorage
 
@@ -328,7 +331,7 @@ def _journal(file: Path) -> "JournalStorage":
     with file.open("a+b") as stream:
         stream.seek(0)
         stream.truncate(stream.read().rfind(b"\n") + 1)
-    lock: Any = _JournalLock(file)  # in form one of Optuna's
+    lock: Any = _JournalLock(file)  # it has the interface of Optuna's locks
     try:
         return JournalStorage(JournalFileBackend(str(file), lock))
     except (ValueError, KeyError, TypeError, AssertionError) as error:
@@ -336,29 +339,29 @@ def _journal(file: Path) -> "JournalStorage":
 
 
 class _JournalLock:
-    """Lets one process at a time write to a journal; the operating system ends it with its process.
+    """A lock that lets one process at a time write to a journal; the operating system releases it if its process dies.
 
-    Optuna's own is a link, which a killed process leaves behind: all later ones would wait for it.
+    Optuna's own lock is a symbolic link, which a killed process leaves behind: the next one would wait 30 s for it.
     """
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
     def acquire(self) -> bool:
-        """Wait for the others."""
+        """Wait until no other process holds the lock."""
         stream = self._file.open("rb")
         fcntl.flock(stream, fcntl.LOCK_EX)
         self._stream = stream
         return True
 
     def release(self) -> None:
-        """Let the next one write."""
+        """Let the next process write."""
         self._stream.close()
 
 
 @contextmanager
 def _storage_errors() -> Iterator[None]:
-    """Whatever the storage throws becomes one line."""
+    """Turn errors of the storage into an InputError, whose message is one line."""
     import sqlalchemy.exc
     from optuna.exceptions import StorageInternalError
 
@@ -377,8 +380,8 @@ def _unusable(error: Exception) -> InputError:
 
 
 def _without_password(message: str) -> str:
-    """A message that may quote the address, or the part of its password that was taken for something else: a password
-    may hold an @ or a / that ought to have been written as %40 or %2F."""
+    """Mask the parts of the database's password in a message, which may quote the whole address, or a part of the
+    password that was taken for something else: passwords may hold an @ or a / that should be written as %40 or %2F."""
     spans = re.findall(r"://[^:/@]*:(.*)@|[?&]\w*password=([^&]*)", os.environ.get(STORAGE, ""))
     secrets = [secret for span in spans for written in span for secret in (written, unquote(written))]
     parts = {part for secret in secrets for part in re.split("[/@:?#=&]", secret)} - {""}
@@ -388,6 +391,6 @@ def _without_password(message: str) -> str:
 
 
 def best_of(trials: Sequence[Trial]) -> Trial | None:
-    """The complete trial with the highest score, the first of equals; None if there is none."""
+    """Return the complete trial with the highest score, the first one among equals; None if no trial is complete."""
     complete = [trial for trial in trials if trial.state == "complete" and trial.score is not None]
     return max(complete, key=lambda trial: (trial.score, -trial.number), default=None)

@@ -1,4 +1,4 @@
-"""One trial of a search: a short training on a part of the training images, scored on the validation split."""
+"""One trial of a search: a short training on a part of the training images, scored on the validation images."""
 
 import dataclasses
 import logging
@@ -20,16 +20,16 @@ Report = Callable[[int, float], None]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Training:
-    """What a process trains: all that it needs of params.yaml, which may be edited while a search runs.
+    """One training, with all that its process needs of params.yaml, which may be edited while a search runs.
 
     Attributes:
-        name: of its checkpoint and in messages; no other training of the study has it.
-        task: whose search.
-        spec: what the task is.
-        variant: whose pretrained weights it starts from.
+        name: name of the training in messages and of its checkpoint, unique in the study.
+        task: name of the task that is searched.
+        spec: the task's description in params.yaml.
+        variant: the variant whose pretrained weights the training starts from.
         config: the resolved configuration.
-        share: of the training images, 0-1.
-        seed: of the training.
+        share: share of the training images, 0-1.
+        seed: seed of the training.
     """
 
     name: str
@@ -46,8 +46,8 @@ class TrialJob:
     """A trial of a task's search.
 
     Attributes:
-        number: of the job.
-        training: what it tries.
+        number: the job's number.
+        training: the training of the values it tries.
     """
 
     number: int
@@ -60,7 +60,7 @@ class ConfirmationJob:
 
     Attributes:
         whose: reference or winner.
-        training: with that seed.
+        training: the training with that seed.
     """
 
     whose: str
@@ -72,13 +72,14 @@ class PrunedError(Exception):
 
 
 def open_study(settings: Params, task: str) -> Study:
-    """The study of a task's search."""
+    """Open the study of a task's search, or create it."""
     name, start = study_name(settings, task), reference_values(settings, task)
     return Study(name, settings.tune[task], start, settings.compute.trials)
 
 
 def study_name(settings: Params, task: str) -> str:
-    """It stands for all that trials depend on: task, variant, space, pruner, seed, data and code."""
+    """Return the task's name with a hash of all that trials depend on: task, configuration, space, seed, pruner, share,
+    data, pretrained weights and code."""
     tune, backbone = settings.tune[task], paths.backbone(settings.tune[task].variant)
     parts = {
         "spec": dataclasses.asdict(settings.tasks[task]),
@@ -96,7 +97,7 @@ def study_name(settings: Params, task: str) -> str:
 
 
 def training(settings: Params, task: str, values: Values, seed: int, name: str) -> Training:
-    """The training of values of the searched keys, as the settings are now."""
+    """Return the training of values of the searched keys under the given settings."""
     tune = settings.tune[task]
     return Training(
         name=name,
@@ -110,17 +111,17 @@ def training(settings: Params, task: str, values: Values, seed: int, name: str) 
 
 
 def reference_values(settings: Params, task: str) -> dict[str, object]:
-    """The reference's values of the searched keys, without those that its own values switch off."""
+    """Return the reference's values of the searched keys, without keys whose condition (`when`) it does not meet."""
     reference = settings.reference[task]
     space = settings.tune[task].space
     return {key: reference[key] for key, dimension in space.items() if dimension.matters(reference)}
 
 
 def run(job: TrialJob, ask: Ask) -> Outcome:
-    """Train, and ask after each epoch whether to prune the trial; a failure of the network is an outcome, too.
+    """Train, and ask after each epoch whether to prune the trial; a training that fails has the outcome `failed`.
 
     Raises:
-        OSError, UnusableFileError: the disk is full, or a file damaged: that says nothing about what was tried.
+        OSError, UnusableFileError: the disk is full or a file damaged, which says nothing about the tried values.
     """
 
     def report(epoch: int, score: float) -> None:
@@ -151,7 +152,7 @@ def _outcome(training: Training, report: Report) -> Outcome:
 
 
 def _train(training: Training, report: Report) -> float:
-    # each trial is a network of its own, and TensorFlow advises against tracing so many
+    # each trial traces a network of its own, and TensorFlow warns of tracing too often
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     with quiet.importing_keras():
         from terracyte.train.batches import part, read_training
@@ -173,6 +174,6 @@ def _train(training: Training, report: Report) -> float:
             on_epoch=lambda epoch, scores: report(epoch, round(scores[selection], 6)),
         ).run()
     finally:
-        # a process that is killed leaves it behind, for the one that goes on
+        # a killed process leaves its checkpoint behind, from which another one resumes
         shutil.rmtree(checkpoint, ignore_errors=True)
     return round(fitted.scores[selection], 6)

@@ -34,7 +34,7 @@ SETTINGS = params.Balance(
 
 
 def labelled(labels: list[int]) -> pd.DataFrame:
-    """A manifest of as many different images, without pixels."""
+    """Return a manifest of different images with these labels, without pixels."""
     numbers = np.arange(len(labels))
     contents = [f"{number:064x}" for number in numbers]
     return pd.DataFrame({"id": numbers, "label": labels, "content_hash": contents, "declared_group": ""})
@@ -45,7 +45,7 @@ def cleaned(manifest: pd.DataFrame) -> pd.DataFrame:
 
 
 def slides(n: int) -> Images:
-    """3 n pictures: of each texture the picture itself, a crop shifted by a sixth, and a relit copy."""
+    """Return 3 n pictures: n textures, then each shifted by a sixth of its width, then each relit."""
     originals = textures(BLOOD, n)
     return np.concatenate([originals, np.roll(originals, 8, axis=2), (originals * 0.9 + 10).astype(np.uint8)])
 
@@ -252,7 +252,7 @@ def test_summary_counts_what_is_there() -> None:
 
 @pytest.fixture
 def cleaned_mars(project: Path, edit: Edit) -> Path:
-    """The cleaned form of 60 pictures in a project that declares them."""
+    """A project that declares a small Mars task and holds 60 cleaned pictures of it."""
     values = {"tasks.mars.classes": list(MARS.classes), "tasks.mars.height": 32, "tasks.mars.width": 64}
     for key, value in (values | {"balance.mars.rare_class": "rock"}).items():
         edit(key, value)
@@ -276,7 +276,7 @@ def test_stage_writes_splits_and_weights_the_same_way_twice(
 
 
 def given(splits: list[str], labels: list[int] | None = None) -> pd.DataFrame:
-    """Different images with a given split, of classes in turn."""
+    """Return a manifest of different images with declared splits; by default the classes take turns."""
     turn = [number % 3 for number in range(len(splits))]
     return labelled(turn if labels is None else labels).assign(declared_split=splits)
 
@@ -351,7 +351,7 @@ def test_a_given_split_that_cannot_be_kept_is_refused(
 
 
 def given_slides() -> pd.DataFrame:
-    """Slides of which each picture, its shifted crop and its relit copy are given to three splits; some do not leak."""
+    """Return `slides(40)`: of the first 20, picture and copies are given to three splits; of the rest, to one."""
     images = slides(40)
     table = cleaned(blood_manifest(images, [0, 0, 1, 2] * 30))
     table["declared_split"] = ["train"] * 40 + ["validation"] * 40 + ["test"] * 40
@@ -362,7 +362,7 @@ def given_slides() -> pd.DataFrame:
 
 def test_no_group_is_in_two_splits_where_a_split_is_given_that_leaks() -> None:
     table = given_slides()
-    table.loc[[7, 8], ["keep", "duplicate_of"]] = [[False, 87], [False, 48]]  # copies of test's and validation's
+    table.loc[[7, 8], ["keep", "duplicate_of"]] = [[False, 87], [False, 48]]  # copies of a test and a validation image
     found = balance(BLOOD, slides(40), table, SETTINGS)
     assert found["group"].nunique() == 40
     for column in ("content_hash", "group"):

@@ -1,4 +1,4 @@
-"""How far a table's differences hang on one group, and on how seeds are drawn."""
+"""How much a table's differences depend on one group, and on how seeds are drawn."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The docs' picture of the sample can be made anew."""
+"""The docs' picture of the sample can be regenerated."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 
 
 def shrink(file: str) -> None:
-    """Turn a recipe into one of a few pictures without duplicates."""
+    """Change a recipe so that it makes only a few pictures, without planted defects."""
     yaml, path = YAML(), Path("data/sources") / file
     recipe = yaml.load(path)
     recipe["planted"] = dict.fromkeys(recipe["planted"], 0)

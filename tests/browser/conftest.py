@@ -1,4 +1,4 @@
-"""Every page that people open, finished and served on this machine, and a headless browser to open it with."""
+"""Every page that users open, built and served on this machine, and a headless browser to open it in."""
 
 import contextlib
 import functools
@@ -32,14 +32,14 @@ Open = Callable[[str], tuple[Page, list[str]]]
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    # Not for the whole session: while Playwright runs, no other test of this process could call `asyncio.run`.
+    # Of package scope, not session: while Playwright runs, no other test of this process could call `asyncio.run`.
     with sync_playwright() as playwright, playwright.chromium.launch(executable_path=PROGRAM) as launched:
         yield launched
 
 
 @contextlib.contextmanager
 def _opened(browser: Browser, address: str) -> Iterator[tuple[Page, list[str]]]:
-    """The page at an address in a fresh browser profile, and a list of its faults, which grows with them."""
+    """Open an address in a fresh browser profile; yield the page and the list of its faults, which grows with them."""
     with browser.new_page() as page:
         faults: list[str] = []
         page.on("console", lambda said: faults.append(said.text) if said.type in ("error", "warning") else None)
@@ -51,14 +51,14 @@ def _opened(browser: Browser, address: str) -> Iterator[tuple[Page, list[str]]]:
 
 @pytest.fixture
 def open_page(browser: Browser, addresses: dict[str, str]) -> Iterator[Open]:
-    """Opens a page by its name, afresh, for tests that do something with it; see `_opened`."""
+    """A function that opens a page by its name, for tests that interact with the page; see `_opened`."""
     with contextlib.ExitStack() as pages:
         yield lambda name: pages.enter_context(_opened(browser, addresses[name]))
 
 
 @pytest.fixture(scope="package")
 def show_page(browser: Browser, addresses: dict[str, str]) -> Iterator[Open]:
-    """Shows a page by its name, with everything unfolded, to tests that look at it: opened once; see `_opened`."""
+    """A function that gives a page by its name, unfolded and opened only once, to tests that read it; see `_opened`."""
     with contextlib.ExitStack() as pages:
 
         @functools.cache
@@ -74,7 +74,7 @@ def show_page(browser: Browser, addresses: dict[str, str]) -> Iterator[Open]:
 def addresses(
     reported_template: Path, champions_template: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, str]]:
-    """Where each page is, by the name that the tests give it."""
+    """The address of each page, by the name that the tests give the page."""
     folder = tmp_path_factory.mktemp("pages")
     with contextlib.ExitStack() as running:
         blood, mars = (
@@ -91,7 +91,7 @@ def addresses(
 
 @contextlib.contextmanager
 def _served(task: str, champions: Path, finished: Path, folder: Path) -> Iterator[str]:
-    """The site of a task's champion, with a model card that has everything in it; without MLflow behind it."""
+    """Serve the site of a task's champion with a complete model card but without MLflow; yield its address."""
     champion = folder / task
     shutil.copytree(champions / paths.champion(task), champion)
     shutil.copy(finished / paths.champion(task) / CARD, champion)
@@ -110,13 +110,13 @@ def _served(task: str, champions: Path, finished: Path, folder: Path) -> Iterato
 
 
 def _drift(champions: Path, folder: Path) -> Path:
-    """The page of a drift in blood images that are darker than those of the training."""
+    """Return the path of the drift page of blood images that are darker than the training images."""
     shutil.copytree(champions, folder)
     with contextlib.chdir(folder):
         images, balanced = np.load(paths.images("blood")), pd.read_parquet(paths.balance_manifest("blood"))
         looks = describe(images[balanced["id"]])
         files.write_table(paths.balance_manifest("blood"), balanced.join(looks))
         np.save("dark.npy", images // 8)
-        with pytest.raises(SystemExit):  # by its exit code the command tells of the drift
+        with pytest.raises(SystemExit):  # the command's exit code reports the drift
             cli.main(["drift", "blood", "dark.npy"])
         return Path("data/drift/blood/index.html").absolute()

@@ -13,7 +13,7 @@ from tests import balanced_project, finished_project
 from tests.browser.conftest import NAMES, PROGRAM, Open
 
 if PROGRAM is None:
-    # of the whole file: the end of pytest's output has one line on it
+    # skips the whole file at once, so that pytest's summary has a single line about it
     pytest.skip(f"no page was opened, for no browser is installed: {', '.join(NAMES)}", allow_module_level=True)
 
 pytestmark = pytest.mark.browser
@@ -30,7 +30,7 @@ WIDTHS = (390, 768, 1280)  # a telephone, a tablet, a laptop
 
 
 def tables(page: Page, within: str = "body") -> list[Any]:
-    """Per table its header's words and its rows' words."""
+    """Return each table as rows, the header first, and each row as the texts of its cells."""
     found: list[Any] = page.locator(f"{within} table").evaluate_all(
         """tables => tables.map(table => [...table.rows].map(row => [...row.cells].map(cell => cell.innerText)))"""
     )
@@ -57,7 +57,7 @@ def test_no_page_scrolls_sideways(name: str, show_page: Open) -> None:
 
 
 def luminance(colour: str) -> float:
-    """Of WCAG 2: 0 for black, 1 for white; of CSS' rgb(r, g, b)."""
+    """Return the relative luminance (WCAG 2; 0 for black, 1 for white) of a colour in the CSS form rgb(r, g, b)."""
     shares = np.array([float(each) for each in re.findall(r"[\d.]+", colour)[:3]]) / 255
     linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
     return float(linear @ [0.2126, 0.7152, 0.0722])
@@ -107,7 +107,7 @@ def test_the_drift_page_says_which_numbers_drifted(show_page: Open) -> None:
 
 
 def picture() -> FilePayload:
-    """A file as a visitor chooses it."""
+    """Return a PNG file as a visitor chooses it for upload."""
     stream = io.BytesIO()
     Image.new("RGB", (32, 32), (200, 90, 120)).save(stream, "png")
     return {"name": "cell.png", "mimeType": "image/png", "buffer": stream.getvalue()}
@@ -182,7 +182,7 @@ def test_a_text_file_is_refused_in_a_sentence(open_page: Open) -> None:
     expect(page.locator("#error")).to_have_text(re.compile(r"^The file is no jpg, png.*\.$"))
     expect(page.locator("#result")).to_be_hidden()
     assert [re.sub(r".*status of", "", fault) for fault in faults] == [" 400 (Bad Request)"]
-    # and the page goes on
+    # the page still takes the next file
     page.set_input_files("#file", picture())
     expect(page.locator("#answer")).to_be_visible()
     expect(page.locator("#error")).to_be_hidden()

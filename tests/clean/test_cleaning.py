@@ -38,7 +38,7 @@ def clean_mars(images: Images, masks: Images, settings: params.Clean = SETTINGS)
 @pytest.mark.parametrize(
     ("labels", "expected"),
     [
-        # labels of the copies of one picture; reasons of them
+        # labels of the copies of one picture, and the reason to drop each copy
         ([0], [""]),
         ([0, 0], ["", "exact_duplicate"]),
         ([0, 0, 0, 0], [""] + 3 * ["exact_duplicate"]),
@@ -95,7 +95,7 @@ def test_like_frames_stay_if_their_masks_differ(rows_that_differ: int, reason: s
 
 
 def paste(images: Images) -> Images:
-    """An object over a twelfth of each picture."""
+    """Paste a bright object over a thirteenth of each picture."""
     pasted = images.copy()
     pasted[:, 8:24, 20:30] = 230
     return pasted
@@ -103,7 +103,7 @@ def paste(images: Images) -> Images:
 
 def test_members_of_a_repeated_mask_go_only_if_they_show_what_was_pasted() -> None:
     pictures, masks = textures(MARS, 30), random_masks(30)
-    masks[:10], masks[10:20] = masks[0], masks[10]  # two groups: pasted over, and plain
+    masks[:10], masks[10:20] = masks[0], masks[10]  # two groups with a mask each: objects are pasted into the first
     pictures[:9] = paste(pictures[:9])
     table = clean_mars(pictures, masks)
     assert table["reason"].tolist() == 9 * ["repeated_mask"] + 21 * [""]
@@ -124,7 +124,7 @@ def test_a_constant_mask_is_never_suspicious() -> None:
 @pytest.mark.parametrize("odd", ["black", "white", "red", "static"])
 def test_odd_pictures_go_and_a_rare_stain_stays(odd: str) -> None:
     images = textures(BLOOD, 40)
-    images[30:] = images[30:] // 2 + np.array([0, 20, 60], np.uint8)  # ten of another stain
+    images[30:] = images[30:] // 2 + np.array([0, 20, 60], np.uint8)  # ten pictures of another stain
     oddities = {
         "black": np.zeros((48, 48, 3)),
         "white": np.full((48, 48, 3), 255),
@@ -162,7 +162,7 @@ def test_a_set_of_nothing_but_defects_is_dropped_as_a_whole() -> None:
 
 
 def decided(*rows: tuple[str, int]) -> pd.DataFrame:
-    """Decisions on rows 0, 1, …: (reason, duplicate_of)."""
+    """Return the decisions on rows 0, 1, … from their (reason, duplicate_of)."""
     reasons, twins = zip(*rows, strict=True)
     return pd.DataFrame(
         {"id": range(len(rows)), "keep": [r == "" for r in reasons], "reason": reasons, "duplicate_of": twins}
@@ -205,7 +205,7 @@ def test_table_names_each_reason() -> None:
 
 @pytest.fixture
 def raw_blood(project: Path, edit: Edit) -> Path:
-    """The raw form of 40 pictures, one of them twice, in a project that declares them."""
+    """A project that declares a small blood task and holds 40 raw pictures of it, two of them equal."""
     for key, value in {"classes": list(BLOOD.classes), "height": 48, "width": 48}.items():
         edit(f"tasks.blood.{key}", value)
     images = textures(BLOOD, 40)
@@ -237,7 +237,7 @@ def test_stage_names_a_damaged_file(
 
 def test_stage_keeps_the_decisions_if_a_class_is_cleaned_away(raw_blood: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = pd.read_parquet(paths.raw_manifest("blood")).assign(label=0)
-    manifest.loc[[0, 39], "label"] = [1, 2]  # one picture under the only labels of two classes
+    manifest.loc[[0, 39], "label"] = [1, 2]  # two copies of one picture are all that two classes have
     files.write_table(paths.raw_manifest("blood"), manifest)
     monkeypatch.setattr(sys, "argv", ["clean", "blood"])
     told = r"cleaning drops every image of 2 classes \(of 'b' 1 by conflicting_duplicate; of 'c' 1 by conflicting_dup"

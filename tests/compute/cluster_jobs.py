@@ -1,4 +1,4 @@
-"""Jobs for tests/compute/test_cluster.py: nodes import them."""
+"""Jobs for tests/compute/test_cluster.py, in a module that the nodes import."""
 
 import os
 import signal
@@ -11,14 +11,14 @@ from terracyte.compute import Ask
 
 
 def look(number: int, ask: Ask) -> tuple[str, int, list[int], str]:
-    """The folder, what was answered, the rows of `images.npy`, and what stands in `deep/text`."""
+    """Return the working folder, the answer to `ask`, the row sums of `images.npy`, and the content of `deep/text`."""
     time.sleep(1)
     rows = np.load("images.npy", mmap_mode="r").sum(axis=1).tolist()
     return str(Path.cwd()), ask(number), rows, Path("deep/text").read_text()
 
 
 def count(number: int, ask: Ask) -> int:
-    """Tell each step of four."""
+    """Report each of four steps, half a second apart."""
     for step in range(4):
         time.sleep(0.5)
         ask(step)

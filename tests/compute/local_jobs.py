@@ -1,4 +1,4 @@
-"""Jobs for tests/compute/test_local.py: worker processes import them, so that this module imports little."""
+"""Jobs for tests/compute/test_local.py; worker processes import this module, so it imports little itself."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ def square(number: int, ask: Ask) -> tuple[int, int]:
 
 
 def die_once(trace: Path, ask: Ask) -> str:
-    """Be killed the first time."""
+    """Kill its own process the first time, and return "done" the next."""
     if not trace.exists():
         trace.touch()
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Two Ray nodes on this machine, each with its own processes, so that one of them can be lost."""
+"""Two Ray nodes on this machine, each with its own processes, so that a test can kill one of them."""
 
 import os
 import secrets
@@ -16,7 +16,7 @@ import psutil
 
 from tests.conftest import ROOT, wait_for
 
-# What nodes and drivers must have in common; it is read when ray is imported.
+# Settings that nodes and drivers must share; Ray reads them when it is imported.
 AUTHENTICATION = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 os.environ.update(AUTHENTICATION)
 
@@ -34,14 +34,14 @@ def free_ports(count: int) -> list[int]:
 
 
 class Node:
-    """A node: the process group of `ray start --block`, and whatever it has started."""
+    """A Ray node: the process of `ray start --block` and all processes that it has started."""
 
     def __init__(self, folder: Path, name: str, *arguments: str) -> None:
         self.folder = folder / name
         self.folder.mkdir()
         command = [str(Path(sys.executable).with_name("ray")), "start", "--block", *arguments]
         command += ["--num-cpus=1", f"--object-store-memory={_STORE}", "--disable-usage-stats"]
-        # nodes know neither the project's folder nor its code; a lost one is noticed within seconds
+        # a node has neither the project's folder nor its code; the cluster notices a lost node within seconds
         environment = {
             **{name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
             **AUTHENTICATION,
@@ -66,7 +66,7 @@ class Node:
         return any(self.folder.glob("terracyte/*/data/checkpoints/*/*/epoch_*"))
 
     def kill(self) -> None:
-        """Lose the node: every process of it, at once."""
+        """Kill all processes of the node at once, as if its machine was lost."""
         if self.process.poll() is None:
             for process in self.processes():
                 process.send_signal(signal.SIGKILL)
@@ -74,11 +74,11 @@ class Node:
 
 
 class Cluster:
-    """A head, where drivers are, and a worker.
+    """A cluster of a head node, to which drivers connect, and a worker node.
 
     Attributes:
-        address, client: of the cluster, for drivers of this machine and for those that come in from outside.
-        nodes: head and worker.
+        address, client: the cluster's address for drivers on this machine, and for drivers from outside.
+        nodes: all nodes that were started, lost ones too; the head is the first.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -95,14 +95,14 @@ class Cluster:
     def start(self) -> None:
         """Start both nodes."""
         (self._folder / "code").mkdir()
-        # what the tests' own jobs need; `terracyte` itself goes along
+        # the modules of the tests' own jobs; drivers upload `terracyte` themselves
         shutil.copytree(ROOT / "tests", self._folder / "code" / "tests")
         client = self.client.rpartition(":")[2]
         self._add("--head", f"--port={self._port}", f"--ray-client-server-port={client}")
         self.add_worker()
 
     def add_worker(self) -> None:
-        """Start a node in place of one that was lost."""
+        """Start a worker, the first one or in place of a lost one."""
         self._add(f"--address={self.address}")
 
     def _add(self, *arguments: str) -> None:
@@ -114,7 +114,7 @@ class Cluster:
 
 @contextmanager
 def started() -> Iterator[Cluster]:
-    # Ray's sockets lie below it, and their paths must be short
+    # Ray's sockets lie below this folder, and the paths of sockets must be short
     folder = Path(tempfile.mkdtemp(prefix="ray-"))
     cluster = Cluster(folder)
     try:

@@ -1,4 +1,4 @@
-"""A Ray cluster of two nodes for real, one of which is lost in the midst of the work: `make test-cluster`."""
+"""A real Ray cluster of two nodes, one of which is lost in the middle of the work: `make test-cluster`."""
 
 import importlib.util
 import subprocess
@@ -41,7 +41,7 @@ def nodes() -> Iterator[Cluster]:
 
 @pytest.fixture
 def cluster(nodes: Cluster) -> Cluster:
-    """Two nodes, whatever the tests before have done to them."""
+    """A cluster of two running nodes, even if an earlier test has killed one."""
     if nodes.worker.process.poll() is not None:
         nodes.add_worker()
     return nodes
@@ -140,7 +140,7 @@ def test_a_search_goes_on_when_a_node_is_lost(cluster: Cluster, edit: Edit) -> N
     study = trials.open_study(params.load(), "mars")
     jobs = Counter(each.user_attrs["job"] for each in study._study.get_trials(deepcopy=False))
     assert jobs == dict.fromkeys(range(TRIALS), 1)
-    # wherever a trial ran, and however often it was begun: its score is what its values score here
+    # the same values have the same score here, wherever a trial ran and however often it was restarted
     for trial in outcome["trials"][:2]:
         training = trials.training(params.load(), "mars", trial["values"], params.load().tune["mars"].seed, "again")
         again = trials.run(TrialJob(trial["number"], training), lambda epoch: False)
@@ -177,7 +177,7 @@ def test_a_training_comes_home_the_same_when_a_node_is_lost(cluster: Cluster, ed
 
 
 def recorded() -> Counter[tuple[str, str]]:
-    """MLflow's finished runs by seed and kind of record, each with a model and a whole curve."""
+    """Count MLflow's runs by seed and kind of record; all must be finished and have a whole loss curve (2 epochs)."""
     from terracyte.tracking.client import all_runs, connected, experiment_id
 
     with connected() as client:

@@ -1,4 +1,4 @@
-"""Jobs in processes: all results, no job lost to a killed process, nothing left running."""
+"""Jobs in worker processes: all return their results, killed processes lose no job, and none is left running."""
 
 import multiprocessing
 import os
@@ -106,7 +106,7 @@ def test_processes_end_with_a_killed_parent(tmp_path: Path) -> None:
 
 
 def packed(inputs: Inputs) -> tuple[Bundle, list[Any]]:
-    """A bundle, and what was stored."""
+    """Return the bundle of the inputs, and the values that it has put in the store."""
     sent: list[Any] = []
 
     def put(value: Any) -> int:
@@ -134,7 +134,7 @@ def test_a_bundle_brings_files_folders_and_rows(project: Path, monkeypatch: pyte
     kept = np.array([True, False, False, True, False, True])
     assert (found[kept] == images[kept]).all()
     assert not found[~kept].any()
-    # a node unpacks it once
+    # a node unpacks a bundle only once: the second time it needs nothing from the store
     sent.clear()
     assert bundle.unpack("node", sent.__getitem__) == folder
     bundle.remove("node")

@@ -1,4 +1,4 @@
-"""The cores that a process may use, on a machine of at least one and in made-up control groups."""
+"""The number of cores that a process may use, on a mocked machine with made-up control groups."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from terracyte.core import cores
 
 @pytest.fixture(autouse=True)
 def eight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine of eight cores, of which the process may run on all, and made-up control groups."""
+    """Mock a machine with eight cores, all of which the process may use, and its control groups."""
     monkeypatch.setattr(cores, "_CGROUPS", tmp_path)
     monkeypatch.setattr(cores, "_OWN", tmp_path / "own")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)

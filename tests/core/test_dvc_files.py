@@ -1,4 +1,4 @@
-"""What a killed DVC leaves of its own files is mended; what is whole stays as it is."""
+"""DVC's own files are repaired after DVC was killed; intact files stay as they are."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ LAST = FIRST.replace("fetch", "train@a").replace("    outs", "    deps:\n    - p
 
 @pytest.fixture
 def lock(tmp_path: Path) -> Path:
-    """dvc.lock of an experiment in a DVC repository, to be written."""
+    """The path of dvc.lock, not written yet, for an experiment in a DVC repository."""
     (tmp_path / ".dvc/tmp").mkdir(parents=True)
     (tmp_path / "experiment").mkdir()
     return tmp_path / "experiment/dvc.lock"
@@ -50,7 +50,7 @@ def test_nothing_is_left_of_a_piece_without_a_whole_entry(lock: Path, piece: str
     [
         HEAD + FIRST + LAST,
         HEAD + FIRST + "  last:\n    cmd: one without outputs\n",
-        HEAD + "<<<<<<< ours\n" + FIRST + "=======\n" + LAST + ">>>>>>> theirs\n",  # DVC says what is wrong
+        HEAD + "<<<<<<< ours\n" + FIRST + "=======\n" + LAST + ">>>>>>> theirs\n",  # DVC itself reports the conflict
     ],
 )
 def test_what_no_kill_has_cut_stays(lock: Path, text: str) -> None:
@@ -66,7 +66,7 @@ def test_half_a_list_of_locks_goes(lock: Path) -> None:
 
 
 def test_a_run_that_was_not_recorded_leaves_no_folder(lock: Path) -> None:
-    """An empty one makes DVC fail."""
+    """DVC fails if the folder of a run is empty."""
     recorded, begun = (lock.parents[1] / ".dvc/cache/runs/ab" / name for name in ("abc", "abd"))
     recorded.mkdir(parents=True)
     begun.mkdir()

@@ -1,4 +1,4 @@
-"""Atomic writes and errors: whole or not at all, one line and exit code 2."""
+"""Atomic writes, which finish or change nothing, and errors, which are one line and exit code 2."""
 
 import errno
 import os
@@ -77,7 +77,7 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(list(tmp_path.iterdir())) == 2
     assert (folder / "a").read_text() == "newer"
     monkeypatch.undo()
-    with files.atomic_folder(folder):  # removes what the one before could not
+    with files.atomic_folder(folder):  # also removes what the previous write could not
         pass
     assert list(tmp_path.iterdir()) == [folder]
 
@@ -145,7 +145,7 @@ def test_arrays_are_the_same_bytes_at_any_time_and_in_any_python(tmp_path: Path)
     with zipfile.ZipFile(tmp_path / "a.npz") as archive:
         assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         assert {(entry.create_version, entry.extract_version) for entry in archive.infolist()} == {(45, 45)}
-        # Python before 3.11.4 has other versions, and sizes in the header
+        # the zipfile of Python before 3.11.4 writes other versions here, and the sizes
         header = (tmp_path / "a.npz").read_bytes()[:26]
     assert (header[4], header[18:]) == (45, b"\xff" * 8)
     read = files.read_arrays(tmp_path / "a.npz")
@@ -179,7 +179,7 @@ with files.atomic(Path({str(tmp_path)!r}, "a.json")), files.atomic_folder(Path({
         process.stdout.readline()
         write_both(tmp_path)
         temporaries = {path.name.rpartition("-")[0] for path in tmp_path.glob(".*")}
-        assert temporaries == {".a.partial", ".raw.partial"}  # their process is alive
+        assert temporaries == {".a.partial", ".raw.partial"}  # kept: the process that writes them is alive
         process.kill()
     write_both(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "raw"]
@@ -202,7 +202,7 @@ guarded(main)
         assert process.stdout
         process.stdout.readline()
         files.remove_abandoned(tmp_path)
-        assert len(list(tmp_path.iterdir())) == 2  # their process is alive
+        assert len(list(tmp_path.iterdir())) == 2  # kept: the process that writes them is alive
         process.terminate()
         _, said = process.communicate()
     assert (process.returncode, said) == (143, b"ended by SIGTERM\n")
@@ -308,13 +308,13 @@ def test_better_advice_takes_the_place_of_the_general_one(tmp_path: Path) -> Non
 
 
 def damaged(path: Path) -> list[bytes]:
-    """Nothing, the first half of a sound file, and what Git leaves of a conflict."""
+    """Return damaged contents of a file: empty, cut in half (CSV: invalid UTF-8), and with a Git conflict."""
     table = pd.DataFrame({"id": range(100)})
     files.write_json(path.with_suffix(".json"), table["id"].tolist())
     files.write_table(path.with_suffix(".parquet"), table)
     files.write_arrays(path.with_suffix(".npz"), {"id": table["id"].to_numpy()})
     np.save(path.with_suffix(".npy"), table["id"].to_numpy())
-    if path.suffix == ".csv":  # half of one is one, too
+    if path.suffix == ".csv":  # half of a CSV file is a valid one
         return [b"", b"<<<<<<< HEAD\nid\n", b"id\n\xff\n"]
     sound = path.read_bytes()
     path.unlink()

@@ -1,4 +1,4 @@
-"""What a command has started ends with it."""
+"""Processes that a command has started end when the command ends."""
 
 import signal
 import subprocess

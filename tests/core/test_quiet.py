@@ -1,4 +1,4 @@
-"""Native chatter is dropped, Python's own words are not."""
+"""Messages of native libraries are dropped; Python's own output is not."""
 
 import json
 import os
@@ -50,7 +50,7 @@ def test_there_is_one_thread_but_for_who_wants_all_cores_and_what_the_user_says(
 
 
 def in_a_new_process(code: str, **variables: str) -> str:
-    """What Python prints, on either stream."""
+    """Run the code in a new Python process, and return what it prints to stdout and stderr."""
     result = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, **variables}, capture_output=True, text=True, check=False
     )
@@ -70,7 +70,7 @@ errors.guarded(main)
 
 
 def test_keras_is_what_the_project_needs_it_to_be(tmp_path: Path) -> None:
-    """Its own settings file changes no network; what it need not import can be imported later."""
+    """Keras' own settings file changes no network, and modules left out of its import can be imported later."""
     settings = {"floatx": "float16", "epsilon": 0.1, "image_data_format": "channels_first", "backend": "tensorflow"}
     (tmp_path / "keras.json").write_text(json.dumps(settings))
     code = """

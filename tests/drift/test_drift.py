@@ -1,4 +1,4 @@
-"""Drift: flagged where images are damaged, silent where they are not, honest where there are few."""
+"""Drift is flagged for damaged images and not for sound ones; few images show only large differences."""
 
 import dataclasses
 import errno
@@ -123,7 +123,7 @@ def test_held_back_images_pass_and_damaged_ones_are_flagged(task: Task) -> None:
 
 
 class Bright:
-    """A champion that tells images by their brightness."""
+    """A network that classifies images by their brightness."""
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         level = images.mean(axis=(1, 2, 3))
@@ -142,7 +142,7 @@ def champion(task: Task) -> predictor.Predictor:
 def test_the_champion_is_asked_about_images_that_it_does_not_know(task: Task, champion: predictor.Predictor) -> None:
     outcome = examine(task, [validation(task, count=15)], champion, SETTINGS)
     assert not outcome.drifted
-    # the fifteen that came in are themselves of the validation split: they are not compared with themselves
+    # the 15 examined images are in the validation split; the reference leaves them out
     assert outcome.validation == 15
     names = {finding.name for finding in outcome.findings}
     assert {"brightness", "confidence", "unlikeness", "probability of basophil"} <= names
@@ -206,7 +206,7 @@ def test_an_experiment_is_compared_with_its_own_images(
     outside.mkdir()
     np.save(outside / "dark.npy", validation(task, "brightness_down")[1])
     (tmp_path / "dvc.yaml").touch()
-    paths.champion("blood").mkdir()  # as `promote` leaves it where no row has become champion
+    paths.champion("blood").mkdir()  # `promote` leaves an empty folder if no row becomes champion
     monkeypatch.chdir(outside)
     assert run("dark.npy", "--experiment", "..") == 3
     assert (tmp_path / "data/drift/blood/summary.json").exists()

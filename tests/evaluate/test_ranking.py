@@ -19,7 +19,7 @@ def task(request: pytest.FixtureRequest) -> Task:
 
 
 def runs(task: Task, *scores: float) -> Runs:
-    """One run per seed; what else it holds says the opposite."""
+    """Return one run per seed with its score, and with another score that ranks the runs the other way round."""
     return {seed: {f"val_{task.selection}": score, "val_other": 1 - score} for seed, score in enumerate(scores)}
 
 

@@ -1,4 +1,4 @@
-"""Scores of made-up predictions whose right answers are known, and the stage with a real, tiny model."""
+"""Scores of made-up predictions, whose correct values are known, and the stage with a real, tiny model."""
 
 import dataclasses
 import json
@@ -25,7 +25,7 @@ from tests.conftest import TASKS, Edit
 
 @pytest.fixture
 def settings(finished: Path) -> Params:
-    """Of a finished project."""
+    """The parameters of a finished project."""
     return params.load()
 
 
@@ -34,7 +34,7 @@ def make(name: str) -> Task:
 
 
 def logits_of(task: Task, shown: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]") -> predictions.Kept:
-    """What is kept of a model that is sure of the labels `shown`."""
+    """Return what a task keeps of the logits of a model that is sure of the labels `shown`."""
     return task.decode(30.0 * np.eye(len(task.classes))[shown])
 
 
@@ -76,7 +76,7 @@ def test_mars_never_predicts_background_but_the_course_let_it(settings: Params) 
     assert (kept["prediction"] == 1).all()
     assert (kept["free"] == 0).all()
     scores = task.scores(truth, kept)
-    # soil 2 of 3, bedrock 0 of 1; for the course nothing but wrong background
+    # IoU: soil 2 of 3, bedrock 0 of 1; the course allows background, which is predicted everywhere
     assert scores["mean_iou"] == pytest.approx((2 / 3 + 0) / 2)
     assert scores["course_mean_iou"] == 0
     assert scores["pixel_accuracy"] == pytest.approx(2 / 3)
@@ -207,7 +207,7 @@ def test_the_stage_predicts_with_the_saved_model(
         kernel, offset = np.zeros((3, 8), np.float32), np.zeros(8, np.float32)
         kernel[:, 1], kernel[:, 2], offset[2] = 1 / 3, -1 / 3, bias
         for seed in settings.seeds:
-            # the first seed's bias is 40 lower: together they change their mind at a brightness 10 lower
+            # the first seed's bias is 40 lower: its brightness threshold is 20 lower, that of both seeds together 10
             offset[2] = bias - 40 * (seed == 0)
             model.get_layer("logits").set_weights([kernel, offset])
             write_model(paths.model("blood", "blood-cnn", seed), model)
@@ -252,7 +252,7 @@ def test_the_stage_predicts_masks(settings: Params, edit: Edit, monkeypatch: pyt
 
     from terracyte.models.serialization import write_model
 
-    # The logit of class 3 is a pixel's brightness, that of background higher still, that of class 2 constant.
+    # The logit of class 3 is a pixel's brightness, that of background twice the brightness, that of class 2 constant.
     images = keras.Input((32, 32, 1))
     model = keras.Model(images, keras.layers.Conv2D(5, 1, name="logits")(images))
     model.get_layer("logits").set_weights([np.array([[[[2, 0, 0, 1, 0]]]]), np.array([0, 0, 100, 0, 0])])
@@ -266,7 +266,7 @@ def test_the_stage_predicts_masks(settings: Params, edit: Edit, monkeypatch: pyt
     np.testing.assert_array_equal(kept["prediction"], np.where(pixels > 100, 3, 2))
     assert set(np.unique(kept["free"])) == {0, 2}
 
-    # with corruptions, the same network sees a copy of each image under each, and masks stay as they are
+    # with corruptions, the same network also predicts a copy of each image under each, against the same masks
     names = ["noise", "contrast_down", "motion_blur"]
     edit("tasks.mars.corruptions", names)
     finished_project.configure("mars")
@@ -285,7 +285,7 @@ def test_the_stage_predicts_masks(settings: Params, edit: Edit, monkeypatch: pyt
         seen = np.where(pixels > 100, 3, 2)
         np.testing.assert_array_equal(shifted["shift_prediction"][:, column], seen, err_msg=name)
         np.testing.assert_array_equal(shifted["shift_free"][:, column], np.where(pixels >= 50, 0, 2), err_msg=name)
-        # of classes 1 to 4, each pixel of which is somewhere; 1 and 4 are never predicted
+        # of classes 1 to 4, all of which occur in the masks; 1 and 4 are never predicted
         hits = [((seen == k) & (truth == k)).sum() for k in range(1, 5)]
         unions = [(((seen == k) | (truth == k)) & (truth > 0)).sum() for k in range(1, 5)]
         ious.append(np.mean(np.divide(hits, unions)))

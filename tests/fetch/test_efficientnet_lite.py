@@ -1,4 +1,4 @@
-"""Weights out of packages: read without PyTorch, nothing but tensors, and the network computes what they promise."""
+"""Weights from packages are read without PyTorch, only as tensors, and a network with them classifies a photo."""
 
 import importlib.util
 import pickle
@@ -15,7 +15,7 @@ from terracyte.fetch import efficientnet_lite, torch_file
 from terracyte.models.efficientnet_lite import SIZES
 from tests.hostile.corpus.torch_files import CASES, file, tensor
 
-PALACE = 698  # of ImageNet's classes
+PALACE = 698  # the number of this class in ImageNet
 
 
 @pytest.mark.parametrize(

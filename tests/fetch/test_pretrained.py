@@ -1,4 +1,4 @@
-"""Pretrained weights: found, downloaded, checked, or told in one line."""
+"""Pretrained weights are found or downloaded, and checked; any failure is one line."""
 
 import contextlib
 import hashlib
@@ -26,7 +26,7 @@ BACKBONE: dict[str, Any] = {"architecture": "mobilenet_v3", "size": "small", "mi
 
 @pytest.fixture(scope="session")
 def real(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A file of weights that belongs to the backbone."""
+    """The content of a weights file that fits the backbone."""
     keras = pytest.importorskip("keras")
     file = tmp_path_factory.mktemp("weights") / "any.weights.h5"
     keras.applications.MobileNetV3Small(minimalistic=True, include_top=False, weights=None).save_weights(file)
@@ -35,7 +35,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture(autouse=True)
 def offline(project: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two rows; nothing answers: the port of the address is one that nobody serves."""
+    """Declare two rows, and a download address at whose port nothing answers."""
     edit("rows", {NAME: "blood", "mars-unet_1": "mars"})
     edit("override", {})
     monkeypatch.setattr(pretrained, "_SERVER", "http://127.0.0.1:9")

@@ -1,9 +1,9 @@
-"""Random inputs for each reader, for as long as one likes: `make fuzz SECONDS=600`, or
+"""Feed random inputs to each reader for as long as you like: `make fuzz SECONDS=600`, or
 
     python -m tests.hostile.fuzz READER… [--seconds 600] [--seed 0] [--case 17]
 
-Each case follows from the seed and its number, and is read in a child process that may take a gigabyte and some seconds
-for it. What ends with anything but a reading or a refusal of one line is told, with the command that repeats it.
+The seed and the number of a case determine its input. A child process reads it, within a gigabyte and some seconds.
+A case that is neither read nor refused with one line is reported, with the command that repeats it.
 """
 
 import argparse
@@ -24,12 +24,12 @@ from tests.hostile.guard import bounded, outcome
 from tests.hostile.readers import READERS, Reader, remove
 
 _LIMIT = 20.0  # seconds for a case
-_MOST_TOLD = 20  # findings of a reader, which repeat themselves
+_MOST_TOLD = 20  # findings per reader; more would mostly repeat these
 _COMMAND = "python -m tests.hostile.fuzz"
 
 
 def main() -> None:
-    """Fuzz; the exit code is 1 where something was found."""
+    """Fuzz the readers; exit with 1 if anything was found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("readers", nargs="*", metavar="READER", help=f"of {', '.join(READERS)}; all of them")
     parser.add_argument("--seconds", type=float, default=600, help="for each reader (600)")
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def _fuzz(name: str, seed: int, seconds: float) -> int:
-    """Tell what a reader does with random inputs, and give back how many findings there were."""
+    """Print the findings of a reader with random inputs, and return their number."""
     known = _seeds(READERS[name])
     findings, cases, end = dict[str, int](), 0, time.monotonic() + seconds
     while time.monotonic() < end and len(findings) < _MOST_TOLD:
@@ -60,7 +60,7 @@ def _fuzz(name: str, seed: int, seconds: float) -> int:
 
 
 def _watch(name: str, seed: int, first: int, end: float, folder: Path, known: list[bytes]) -> tuple[int, str]:
-    """Read cases from the first one on in a child process; how far it came, and what ended it before the time."""
+    """Read cases from `first` on in a child process; return the next case and what ended it early, or ""."""
     receiving, sending = os.pipe()
     child = os.fork()
     if not child:
@@ -85,8 +85,8 @@ def _watch(name: str, seed: int, first: int, end: float, folder: Path, known: li
 
 
 def _read_cases(name: str, seed: int, case: int, folder: Path, known: list[bytes], sending: int) -> None:
-    """In the child: a dot for each case that ends as it should, and a line for the first that does not."""
-    for stream in (1, 2):  # libtiff talks, too
+    """In the child, send a dot for each case that ends as it should, and a line for the first that does not."""
+    for stream in (1, 2):  # native libraries such as libtiff print, too
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
     warnings.simplefilter("error")
     warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -101,11 +101,11 @@ def _read_cases(name: str, seed: int, case: int, folder: Path, known: list[bytes
 
 
 def _read_one(name: str, seed: int, case: int, folder: Path, known: list[bytes]) -> str:
-    """What is wrong with the reading of a case; "" for nothing."""
+    """Read a case; return what is wrong with its outcome, or "" if nothing is."""
     path = _write(READERS[name], seed, case, folder, known)
     try:
         outcome(READERS[name].read, path)
-    except BaseException as error:  # all of it is what is looked for
+    except BaseException as error:  # any other error is a finding
         return _place_of(error)
     if Path("pwned").exists() or path.with_name("pwned").exists():
         return "it ran what the file says"
@@ -131,7 +131,7 @@ def _seeds(reader: Reader) -> list[bytes]:
 
 
 def _repeat(name: str, seed: int, case: int) -> None:
-    """Read a case in this process, which shows its traceback, and leave its file."""
+    """Read a case in this process, so that its traceback is shown, and keep its file."""
     folder = Path(tempfile.mkdtemp())
     path = _write(READERS[name], seed, case, folder, _seeds(READERS[name]))
     print(path, flush=True)
@@ -142,7 +142,7 @@ def _repeat(name: str, seed: int, case: int) -> None:
 
 
 def _place_of(error: BaseException) -> str:
-    """Type and place of an error: cases that end alike are one finding."""
+    """Return the type, place and message of an error; cases with the same ones are one finding."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if "/terracyte/" in frame.filename] or frames
     last = frames[-1]

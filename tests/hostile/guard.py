@@ -1,4 +1,4 @@
-"""What holds for every input: a reading, or a refusal of one line; and no more time and memory than it is worth."""
+"""What must hold for every input: it is read or refused with one line, within bounds of time and memory."""
 
 import os
 import resource
@@ -13,20 +13,20 @@ from terracyte.core.errors import InputError, one_line
 from terracyte.ingest.sources.pictures import UnreadableError
 
 MEMORY = 2**30  # bytes that a reader may take for a file of less than 10 MB
-# The pool of pyarrow's own takes a gigabyte of address space at its first use.
+# pyarrow's default memory pool takes a gigabyte of address space at its first use.
 pyarrow.set_memory_pool(pyarrow.system_memory_pool())
 
 _LONGEST_LINE = 2100  # characters
 
 
 def outcome(read: Callable[[Path], object], path: Path) -> str:
-    """The line of a refusal; "" where the reader reads. Everything else passes through: it would be a traceback."""
+    """Return the line of a refusal, or "" if the input is read. Other errors pass: users would see a traceback."""
     try:
         read(path)
     except (InputError, UnreadableError) as error:
         line = one_line(str(error))
     except OSError as error:
-        if error.filename is None:  # the line would name no file
+        if error.filename is None:  # a line for the user would name no file
             raise
         line = one_line(f"{error.filename}: {error.strerror}")
     else:
@@ -38,7 +38,7 @@ def outcome(read: Callable[[Path], object], path: Path) -> str:
 
 @contextmanager
 def bounded(memory: int = MEMORY) -> Iterator[None]:
-    """Refuse memory beyond what the process has and `memory` bytes more."""
+    """Limit the process to the memory that it has now and `memory` bytes more."""
     before = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (_in_use() + memory, before[1]))
     try:

@@ -1,4 +1,4 @@
-"""Random changes of files: of their bytes, and of what stands in them, so that no checksum stops all of it."""
+"""Random changes of files: of their bytes, and of their content with valid checksums, lest all be rejected early."""
 
 import io
 import random
@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.hostile.corpus import CORPUS, archives, pictures
 from tests.hostile.corpus.trees import classes, masked
 
-_LARGEST_SEED = 300_000  # bytes of a file that is changed
+_LARGEST_SEED = 300_000  # bytes; larger files of the corpus are not changed
 _NUMBERS = (0, 1, 2, 7, 8, 127, 128, 255, 256, 32767, 32768, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**64 - 1)
 _TOKENS = {
     "yaml": "null true [] {} .nan .inf -1 1e999 !!int !!float !!set &a *a << ? - : | > % @ \\ \" ' # ~ 0x 0o 1_0 "
@@ -26,7 +26,7 @@ Content = bytes
 
 
 def seeds(family: str, name: str) -> list[Content]:
-    """Files from which changes start: the corpus' own small ones, and sound ones."""
+    """Return the files from which changes start: the small ones of the corpus, and sound ones."""
     found = list(_sound(family))
     with tempfile.TemporaryDirectory() as folder:
         for number, build in enumerate(CORPUS[family].values()):
@@ -39,7 +39,7 @@ def seeds(family: str, name: str) -> list[Content]:
 
 
 def changed(family: str, known: list[Content], draw: random.Random) -> Content:
-    """One of the known files with some changes."""
+    """Return one of the known files with random changes."""
     if family == "npz" and draw.random() < 0.7:
         return _repacked(known, draw)
     content = bytearray(draw.choice(known))
@@ -56,7 +56,7 @@ def changed(family: str, known: list[Content], draw: random.Random) -> Content:
 
 
 def change_tree(root: Path, draw: random.Random, files: list[Content]) -> None:
-    """A folder of the corpus, or a sound one, in which some files are replaced by changed pictures."""
+    """Build a folder of the corpus, or a sound one, and replace some of its pictures by changed ones."""
     build = draw.choice([*CORPUS["tree"].values(), classes, classes, masked, masked])
     build(root)
     found = [path for path in root.rglob("*.png") if path.is_file()][:200] if root.is_dir() else []
@@ -80,7 +80,7 @@ def _sound(family: str) -> list[Content]:
 
 
 def _repacked(known: list[Content], draw: random.Random) -> Content:
-    """An .npz file whose members are changed, and packed as they ought to be."""
+    """Return a valid .npz archive of changed members."""
     members = {}
     for name, content in archives.whole().items():
         raw = content if isinstance(content, bytes) else archives.array(content)
@@ -96,7 +96,7 @@ def _repacked(known: list[Content], draw: random.Random) -> Content:
 
 
 def _place(content: bytearray, draw: random.Random) -> int:
-    """Somewhere, more often near the beginning, where the headers are."""
+    """Return a random position, more often near the beginning, where the headers are."""
     end = len(content) if draw.random() < 0.5 else min(len(content), 400)
     return draw.randrange(end + 1)
 
@@ -128,7 +128,7 @@ def _insert(content: bytearray, draw: random.Random) -> None:
 
 
 def _digits(content: bytearray, draw: random.Random) -> None:
-    """Another number where a number is written."""
+    """Replace a digit by another number, a truth value, None or nothing."""
     digits = [place for place, each in enumerate(content[:2000]) if 48 <= each <= 57]
     if digits:
         place = draw.choice(digits)
@@ -142,7 +142,7 @@ _CHANGES: tuple[Callable[[bytearray, random.Random], None], ...] = (
 
 def _insert_token(content: bytearray, draw: random.Random, tokens: list[str]) -> None:
     place = draw.randrange(len(content) + 1)
-    if draw.random() < 0.5:  # in the place of a word
+    if draw.random() < 0.5:  # replace the rest of a word
         end = place
         while end < len(content) and chr(content[end]).isalnum():
             end += 1
@@ -157,7 +157,7 @@ def _splice(content: bytearray, other: Content, draw: random.Random) -> None:
 
 
 def _checksums_renewed(content: bytes) -> bytes:
-    """A PNG whose chunks have the checksums of what they hold now."""
+    """Return the PNG with the checksums of its chunks recomputed."""
     stream, made = io.BytesIO(content[8:]), [content[:8]]
     while len(head := stream.read(8)) == 8:
         length = struct.unpack(">I", head[:4])[0]

@@ -1,4 +1,4 @@
-"""Every reader of foreign input, behind one form: a path goes in, and all of it is read."""
+"""Every reader of foreign input, behind one interface: it takes a path and reads all that is there."""
 
 import copy
 import dataclasses
@@ -47,12 +47,12 @@ COLOURS = Source(
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
-    """A reader.
+    """A reader of one family of inputs.
 
     Attributes:
-        family: of the inputs that it is given, see `corpus`.
-        name: of the file or folder that it reads, whose suffix decides for some.
-        read: reads it.
+        family: the family of the inputs that it is given, see `corpus`.
+        name: the name of the file or folder that it reads; some readers depend on its suffix.
+        read: the function that reads a path.
     """
 
     family: str
@@ -61,19 +61,19 @@ class Reader:
 
 
 def picture(path: Path) -> None:
-    """A photo, as three tasks see it."""
+    """Read a photo for each of three tasks; refuse it if one of them does."""
     refusals = []
     for task in (BLOOD, DEEP, PADDED):
         try:
             resize_image(task, load_image(task, path).picture)
         except UnreadableError as error:
-            refusals.append(str(error))  # the error itself holds the picture
+            refusals.append(str(error))  # not the error itself, which would keep the picture in memory
     if refusals:
         raise UnreadableError(refusals[0])
 
 
 def mask(path: Path) -> None:
-    """A mask of numbers, or else of colours, over a photo of its size that EXIF turns."""
+    """Read a mask, once as numbers and once as colours, for a photo of its size that EXIF rotates."""
     for source in (NUMBERS, COLOURS):
         coding = masks.coding(MARS, source)
         read = masks.load_mask(coding, path)
@@ -85,7 +85,7 @@ def mask(path: Path) -> None:
 
 
 def looked_at(path: Path) -> None:
-    """A picture as `terracyte new` looks at it."""
+    """Read a picture as `terracyte new` does."""
     with decoding(path):
         pass
     new_pictures._values(path)
@@ -93,12 +93,12 @@ def looked_at(path: Path) -> None:
 
 
 def upload(path: Path) -> None:
-    """A picture that is sent to the server."""
+    """Read a picture as the server reads an upload."""
     uploads.decode(BLOOD, path.read_bytes() if path.is_file() else b"")
 
 
 def predicted(task: Task) -> Callable[[Path], None]:
-    """What `terracyte predict` and `terracyte drift` read."""
+    """Return a function that reads all images as `terracyte predict` and `terracyte drift` do."""
 
     def read(path: Path) -> None:
         for _ in inputs.read(task, path, 4, resize=True).batches:
@@ -108,7 +108,7 @@ def predicted(task: Task) -> Callable[[Path], None]:
 
 
 def ingested(task: Task, kind: Any, **options: Any) -> Callable[[Path], None]:
-    """A source as `ingest` reads it, into a folder that is thrown away."""
+    """Return a function that reads a source as `ingest` does, into a temporary folder."""
 
     def read(path: Path) -> None:
         source = Source(source=kind, path=str(path), **options)
@@ -120,7 +120,7 @@ def ingested(task: Task, kind: Any, **options: Any) -> Callable[[Path], None]:
 
 
 def downloaded(path: Path) -> None:
-    """A downloaded file of MedMNIST, whatever its checksum."""
+    """Read a downloaded file of MedMNIST without a check of its checksum."""
     task = Classification("blood", dataclasses.replace(BLOOD.spec, height=32, width=32))
     index = path.with_suffix(".yaml")
     index.write_text("64: {url: http://localhost/x.npz, md5: x}")
@@ -130,21 +130,21 @@ def downloaded(path: Path) -> None:
 
 
 def surveyed_array(path: Path) -> None:
-    """An .npz file as `terracyte new` looks at it."""
+    """Read an .npz file as `terracyte new` does."""
     found = stacks.look(path)
     survey.describe(found)
     found.read(BLOOD if found.in_colour else PADDED)
 
 
 def surveyed_folder(path: Path) -> None:
-    """A folder as `terracyte new` looks at it."""
+    """Read a folder as `terracyte new` does."""
     found = new_pictures.look(path, None, None, None, None)
     survey.describe(found)
     found.read(BLOOD)
 
 
 def surveyed_sheet(path: Path) -> None:
-    """A CSV file of labels as `terracyte new` looks at it, beside pictures that it names."""
+    """Read a CSV file of labels as `terracyte new` does, next to three pictures that it may name."""
     with _pictures_beside(path):
         new_pictures.look(path.parent, None, path, None, None)
 
@@ -160,19 +160,19 @@ def _pictures_beside(path: Path) -> Iterator[None]:
 
 
 def labels(path: Path) -> None:
-    """A CSV file of labels, as the folder source reads it."""
+    """Read a CSV file of labels as the folder source does."""
     listing.listed_samples(BLOOD, Source(source="folder", path="x", class_of={"x": None}), path.parent, path.name)
 
 
 def splits(path: Path) -> None:
-    """CSV files of splits and of groups."""
+    """Read a CSV file as one of groups and as one of splits."""
     columns.header(path)
     columns.declared_groups(path.parent, path.name, "site", ["a.png", "b.png"])
     columns.declared_splits(path.parent, path.name, "split", ["a.png", "b.png"])
 
 
 def experiment_of(name: str) -> Callable[[Path], object]:
-    """params.yaml or experiment.yaml, beside the root's other one, which is read once."""
+    """Return a reader of params.yaml or experiment.yaml, with the root's copy of the other file, which is read once."""
 
     def read(path: Path) -> object:
         def known(file: Path) -> Any:
@@ -191,7 +191,7 @@ def _root_settings() -> dict[str, Any]:
 
 
 def recipe(path: Path) -> None:
-    """The sample's recipe."""
+    """Read a recipe of the sample, and draw its first batch."""
     spec = _root_params().tasks["blood"]
     batches = sample.read(Classification("blood", spec), Source(source="sample", path=str(path)))
     for _ in itertools.islice(batches, 1):
@@ -204,7 +204,7 @@ def _root_params() -> params.Params:
 
 
 def weights(path: Path) -> None:
-    """Pretrained weights of a small network, as those of a backbone are read."""
+    """Read pretrained weights into a small network, as a backbone's are read."""
     from terracyte.models.transfer import _load_weights
 
     _load_weights(_network(), path)
@@ -220,7 +220,7 @@ def _network() -> Any:
 
 
 def index(path: Path) -> None:
-    """MedMNIST's index."""
+    """Read an index of MedMNIST."""
     medmnist._index_entry(path, 128)
 
 
@@ -262,7 +262,7 @@ READERS = {
 
 
 def remove(path: Path) -> None:
-    """Whatever lies there."""
+    """Remove the file, link or folder at the path, if there is one."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     elif os.path.lexists(path):

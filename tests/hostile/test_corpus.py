@@ -1,4 +1,4 @@
-"""The corpus: each of its inputs is read, or refused with one line, in seconds and a gigabyte."""
+"""Each input of the corpus is read, or refused with one line, within seconds and a gigabyte."""
 
 import contextlib
 import subprocess
@@ -13,7 +13,7 @@ from tests.hostile.corpus.writing import Build
 from tests.hostile.guard import bounded, outcome, timed
 from tests.hostile.readers import READERS
 
-# Those that see the most of a family's inputs; the others share most of their code, and take minutes in all.
+# The readers that process most of a family's inputs; the others share most of their code, and take minutes in all.
 FIRST = (
     "picture",
     "mask",
@@ -28,12 +28,12 @@ FIRST = (
 )
 _SECONDS = 10.0  # for one input
 
-# Pillow's remarks on metadata, which the command line does not show either
+# Pillow's warnings about metadata, which the command line does not show either
 pytestmark = pytest.mark.filterwarnings(r"ignore::UserWarning:PIL\..*", r"ignore::RuntimeWarning:PIL\..*")
 
 
 def findings(reader: str, cases: Mapping[str, Build], folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """What ends neither with a reading nor with a refusal, by its name."""
+    """Return the cases that are neither read nor refused, and what happens instead."""
     found, read, name = {}, READERS[reader].read, READERS[reader].name
     for case, build in cases.items():
         path = folder / case / name
@@ -48,7 +48,7 @@ def findings(reader: str, cases: Mapping[str, Build], folder: Path, monkeypatch:
         if Path("pwned").exists():
             found[case] = "it ran what the file says"
         monkeypatch.chdir(folder)
-        # pytest removes old folders with Python's rmtree, which the deepest of these break
+        # pytest removes old folders with Python's rmtree, which fails on the deepest of these
         subprocess.run(["rm", "-rf", case], check=True)
     return found
 
@@ -71,7 +71,7 @@ def test_the_corpus_is_large() -> None:
 
 
 def test_sound_inputs_are_read(tmp_path: Path) -> None:
-    """A reader that refuses everything would pass all else."""
+    """A reader that refuses everything would pass all other tests."""
     for reader, case in (("new-folder", "sound-classes"), ("folder", "sound-classes"), ("folder-masks", "sound-masks")):
         CORPUS["tree"][case](tmp_path / reader)
         assert outcome(READERS[reader].read, tmp_path / reader) == ""
@@ -83,7 +83,7 @@ def test_sound_inputs_are_read(tmp_path: Path) -> None:
 
 
 def test_the_bounds_hold(tmp_path: Path) -> None:
-    """What takes too much memory or time fails: without that, all of this would prove nothing."""
+    """Too much memory or time is an error; if it were not, the other tests would prove nothing."""
     with pytest.raises(MemoryError), bounded(2**26):
         bytes(2**28)
     with pytest.raises(TimeoutError), timed(0.01):

@@ -1,4 +1,4 @@
-"""What fuzzing found that no file of the corpus shows."""
+"""Errors that fuzzing found and that no file of the corpus shows."""
 
 import io
 from pathlib import Path
@@ -32,7 +32,7 @@ def test_thumbnails_grow_in_batches_that_memory_holds(tmp_path: Path, monkeypatc
 
 
 def test_a_refused_picture_is_not_held(tmp_path: Path) -> None:
-    """Its error is kept until all pictures are read, and what was raised would keep the pixels."""
+    """Its error is kept until all pictures are read, and the traceback of a raised error would keep the pixels."""
     noise("RGBA").save(tmp_path / "x.png")
     outcome = folder._load(BLOOD, Source(source="folder", path="x"), None, Sample(image=tmp_path / "x.png"))
     assert isinstance(outcome, UnreadableError)

@@ -1,4 +1,4 @@
-"""Properties of the readers, for inputs that Hypothesis thinks of."""
+"""Properties of the readers, for inputs that Hypothesis generates."""
 
 import copy
 import csv
@@ -32,7 +32,7 @@ from tests.pictures import BLOOD
 
 pytestmark = pytest.mark.filterwarnings(r"ignore::UserWarning:PIL\..*")
 
-# Few letters, of all kinds that matter: Hypothesis takes seconds to gather all of Unicode.
+# A few characters of all kinds that matter: Hypothesis takes seconds to collect all of Unicode.
 LETTERS = "abZ01.,;:/\\ \t\n\r\0\x1b\x7f\xa0\u00e9e\u0301\u202e\u2028\ud800\udfff\U0001f9ea\"'{}[]"
 TEXTS = st.text(LETTERS, max_size=9)
 CELLS = st.text(LETTERS.replace("\ud800", "").replace("\udfff", ""), max_size=8)
@@ -44,7 +44,7 @@ NUMBERS = arrays.integer_dtypes() | arrays.unsigned_integer_dtypes() | arrays.fl
 
 
 def refusal(read: Callable[[], object]) -> str | None:
-    """The line of a refusal; None where it is read."""
+    """Return the line of a refusal, or None if the input is read."""
     try:
         read()
     except (InputError, UnreadableError) as error:
@@ -62,7 +62,7 @@ def test_a_message_is_one_line_that_a_terminal_shows(text: str) -> None:
 
 
 def places(content: Any, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The ways to all values within a value."""
+    """Return the paths, of keys and indices, to all values within a nested value."""
     inner = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
     return [place for key, value in inner for place in ((*above, key), *places(value, (*above, key)))]
 

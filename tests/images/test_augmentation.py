@@ -1,4 +1,4 @@
-"""Augmentation: masks follow exactly, labels mix by area, nothing else happens, Keras' formulas are met."""
+"""Augmentation: masks follow their images, labels mix by area, only configured changes occur, Keras' formulas hold."""
 
 import itertools
 import random as python_random
@@ -37,7 +37,7 @@ def random(seed: int = 0) -> np.random.Generator:
 
 
 def batch(size: int = 8, height: int = 32, width: int = 32) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Masks of blocks of classes 0-4, and images of the same blocks, 50 grey levels per class."""
+    """Return images and masks of 8x8 blocks of classes 0-4; the grey level of class k is 50 k."""
     masks = random(7).integers(0, 5, (size, height // 8, width // 8)).repeat(8, axis=1).repeat(8, axis=2)
     return (50 * masks[..., None]).astype(np.uint8), masks.astype(np.uint8)
 
@@ -47,7 +47,7 @@ def colourful(size: int = 6, channels: int = 3, low: float = 0, high: float = 25
 
 
 def changed_by(change: Any, images: NDArray[np.float32], *arguments: Any) -> NDArray[np.float32]:
-    """A copy of the images, changed in place."""
+    """Apply a change that works in place to a copy of the images, and return the copy."""
     changed = images.copy()
     change(changed, *arguments)
     return changed
@@ -139,7 +139,7 @@ def test_a_mirror_comes_before_a_turn() -> None:
     turns = geometry.rotations_and_zooms(16, 0.5, 0.2, random(1))
     at_once, _ = geometry.warp(images, None, mirrors @ turns)
     one_by_one, _ = geometry.warp(geometry.warp(images, None, mirrors)[0], None, turns)
-    # OpenCV before 5 takes positions to 1/32 of a pixel
+    # OpenCV before 5 rounds positions to 1/32 of a pixel
     np.testing.assert_allclose(at_once, one_by_one, atol=12)
 
 
@@ -155,7 +155,7 @@ def test_masks_follow_turns() -> None:
     turned, followed = geometry.warp(images.astype(np.float32), masks, transforms)
     assert followed is not None
     assert set(np.unique(followed)) <= set(range(5))
-    # bilinear and nearest sampling may part only where classes meet
+    # bilinear and nearest-neighbour sampling may differ only where classes meet
     inside = np.array([[(window == window[0, 0]).all() for window in _windows(mask)] for mask in followed])
     centres = followed[:, 1:-1, 1:-1].reshape(16, -1)
     grey = turned[:, 1:-1, 1:-1, 0].reshape(16, -1)
@@ -305,7 +305,7 @@ def test_colour_follows_the_formulas_of_keras() -> None:
     changed = images.copy()
     for image, scaled, turned in zip(changed, factor, turn, strict=True):
         appearance._shift_hue(image, scaled, turned)
-    # value range 1: that of the layer's saturation
+    # the layer clips the saturation, not the pixels, to its value range
     saturation = keras.layers.RandomSaturation(1.0, value_range=(0, 1), data_format="channels_last")
     expected = saturation.transform_images(keras.ops.convert_to_tensor(images), {"factor": factor})
     hue = keras.layers.RandomHue(1.0, data_format="channels_last")
@@ -383,9 +383,9 @@ def test_erasing_covers_up_to_so_many_boxes() -> None:
     covered = (changed_by(mixing.erase, images, 1.0, 4, random()) != images)[..., 0]
     counts = [ndimage.label(one)[1] for one in covered]
     assert max(counts) == 4
-    # a quarter are drawn as single ones, others touch or overlap
+    # a quarter of the images get one box; the boxes of others may touch or overlap
     assert 0.25 < np.mean(np.array(counts) == 1) < 0.6
-    # together as large as one: a third of the image at most
+    # all boxes together are as large as a single box would be: a third of the image at most
     assert covered.mean(axis=(1, 2)).min() > 0
     assert covered.mean(axis=(1, 2)).max() < 0.36
 
@@ -395,7 +395,7 @@ def test_half_of_several_boxes_are_noise_about_the_images_colours() -> None:
     images[:, ::2] = 140
     erased = changed_by(mixing.erase, images, 1.0, 2, random())
     values = [after[(after != 100) & (after != 140)] for after in erased]
-    # as drawn: a box of one colour holds one value, noise as many as pixels
+    # a box of one colour has one value, a box of noise about as many values as pixels
     assert 0.35 < np.mean([len(np.unique(one)) > 2 for one in values]) < 0.75
     noise = np.concatenate([one for one in values if len(np.unique(one)) > 2])
     assert noise.mean() == pytest.approx(120, abs=1)
@@ -452,7 +452,7 @@ def test_regions_are_smooth_and_cover_any_share() -> None:
     assert regions.max() == 1
     covered = regions.mean(axis=(1, 2))
     assert covered.min() < 0.1 < 0.4 < np.median(covered) < 0.6 < 0.9 < covered.max()
-    # from nothing to all takes pixels, not an edge
+    # a region fades in over several pixels: it has no sharp edge
     assert max(np.abs(np.diff(regions, axis=axis)).max() for axis in (1, 2)) < 0.6
 
 
@@ -498,7 +498,7 @@ def test_a_batch_is_mixed_in_one_way() -> None:
         changed, shares = either(images, np.eye(8, dtype=np.float32), random(seed))
         whole = (changed == changed.round()).all()
         kinds["kept" if (shares == np.eye(8)).all() else "cut" if whole else "blended"] += 1
-    # a box may be empty, or an image its own partner
+    # about 60 of each; fewer where boxes are empty or images their own partners
     assert 30 < kinds["cut"] < 80
     assert 40 < kinds["blended"] < 80
 
@@ -547,7 +547,7 @@ def test_sharpness_leaves_flat_borders_alone() -> None:
 
 
 def test_augmix_of_no_strength_only_stretches_contrast() -> None:
-    # black and white pixels in each channel: nothing to stretch either
+    # black and white pixels in each channel leave the contrast nothing to stretch
     images = colourful().round()
     images[:, 0, 0], images[:, 0, 1] = 0, 255
     mixed = policy.augmix(images, 0.0, random())

@@ -1,4 +1,4 @@
-"""The two copies under shift: dealt evenly, the same whoever asks, and unlike each other."""
+"""The test and validation copies under shift: dealt evenly, reproducible, and independent of each other."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def test_each_severity_of_each_corruption_gets_a_fifth_of_the_images() -> None:
     assert severities.shape == (1003, 11)
     for column in severities.T:
         assert set(np.bincount(column, minlength=6)[1:]) == {200, 201}
-    # dealt anew for each corruption
+    # each corruption deals its severities anew
     assert len({column.tobytes() for column in severities.T}) == 11
 
 
@@ -75,7 +75,7 @@ def test_the_validation_copy_deals_the_named_corruptions_and_severities_evenly(
     copies.validation_copy(images, np.arange(8 * len(names)), names)
     assert {dealt.count(pair) for pair in dealt} == {2}
     assert {name for name, _ in dealt} == set(names)
-    # none of the test copy's strengths
+    # none of them is a severity of the test copy
     assert {severity for _, severity in dealt} == {1.5, 2.5, 3.5, 4.5}
 
 

@@ -1,4 +1,4 @@
-"""Each corruption damages, the more the severer; on a drawn cell."""
+"""Each corruption damages a drawn cell, and damages it more at a higher severity."""
 
 from pathlib import Path
 
@@ -67,12 +67,12 @@ def test_stains_of_the_validation_copy_are_others_and_grow_as_well() -> None:
     assert changes == sorted(changes)
     assert 5 < changes[0] < 0.6 * changes[4]
     assert not any(np.array_equal(washed(3, seed), damaged("stain", 3, seed)) for seed in range(8))
-    # dye only takes light
+    # dye only absorbs light
     assert all((washed(5, seed) <= cell() + 1.0).all() for seed in range(8))
 
 
 def test_dye_follows_the_law_of_beer_and_lambert() -> None:
-    """Twice the density lets the square of the share of light pass."""
+    """At twice the density, the share of light that passes is squared."""
     white = np.full((32, 32, 3), 1, np.float32)
     thin, thick = (
         _dye(white, np.full((32, 32, 1), density, np.float32), np.random.default_rng(0)) for density in (0.5, 1.0)
@@ -86,7 +86,7 @@ def test_brightness_and_contrast_go_where_they_say() -> None:
     assert damaged("brightness_down", 3).mean() < mean - 20
     assert damaged("contrast_up", 1).std() > 1.1 * spread
     assert damaged("contrast_down", 3).std() == pytest.approx(0.42 * spread, rel=0.02)
-    # Halfway between two severities lies half of each.
+    # A severity halfway between two has the mean of their strengths.
     assert damaged("contrast_down", 3.5).std() == pytest.approx(0.36 * spread, rel=0.02)
 
 
@@ -107,7 +107,7 @@ def test_blur_spreads_a_point_and_keeps_its_light(name: str) -> None:
     assert shown.max() < 250
     y, x = np.nonzero(shown[..., 0])
     assert (y.mean(), x.mean()) == pytest.approx((20, 20), abs=0.5)
-    # An even image has nothing to blur, up to its border.
+    # Blur leaves a uniform image unchanged, its border included.
     even = np.full((30, 50, 3), 77, np.uint8)
     np.testing.assert_array_equal(damaged(name, 5, image=even), even)
 
@@ -129,7 +129,7 @@ def test_pixelation_shows_few_big_pixels() -> None:
 
 
 def contour(name: str, severity: float, channels: int, seed: int) -> int:
-    """By how many pixels a corruption moves the contour between two halves of an image, along its whole length."""
+    """Return by how many pixels a corruption moves the contour between an image's two sides, averaged over its rows."""
     column = 24 + seed
     right = np.arange(64) >= column
     image = np.where(right, 190, 60).astype(np.uint8)[None, :, None].repeat(64, axis=0).repeat(channels, axis=-1)
@@ -142,6 +142,6 @@ def contour(name: str, severity: float, channels: int, seed: int) -> int:
 @pytest.mark.parametrize("severity", [3, 5])
 @pytest.mark.parametrize("name", [name for name in CORRUPTIONS if name != "stain"])
 def test_contours_stay_but_under_pixelation(name: str, severity: int, channels: int) -> None:
-    """So what masks say stays true, and pixelation is refused where there are masks; stains are transparent."""
+    """So masks stay true; pixelation is refused for tasks with masks. Stains are left out, as they are transparent."""
     moved = {contour(name, severity, channels, seed) for seed in range(12)}
     assert (moved == {0}) == (name != "pixelation")

@@ -50,7 +50,7 @@ def test_no_and_few_hashes_have_no_pairs() -> None:
 
 def test_the_join_is_taken_where_it_is_faster() -> None:
     assert [hamming._best_parts(n, 11) is None for n in (10, 2_000, 1_000_000)] == [True, True, False]
-    # far hashes are neighbours of too many
+    # within 24 bits, hashes have too many neighbours for the join to be faster
     assert hamming._best_parts(1_000_000, 24) is None
 
 
@@ -74,7 +74,7 @@ def find(images: Images, correlation: float = 0.8) -> Pairs:
 
 
 def crops(down: int, right: int) -> Images:
-    """Two crops of one slide, the second `down` and `right` of the first, and four other pictures."""
+    """Return two crops of one slide, the second `down` and `right` pixels from the first, and four other pictures."""
     slide = textures(classification(BLOOD.classes, (144, 144, 3)), 1, seed=3)[0]
     pair = [slide[48 + y : 96 + y, 48 + x : 96 + x] for y, x in ((0, 0), (down, right))]
     return np.concatenate([pair, textures(BLOOD, 4, seed=4)])
@@ -139,7 +139,7 @@ def test_approximate_search_finds_copies(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def crowd(*others: list[float]) -> NDArray[np.float32]:
-    """Ten equal grey histograms, and others given by their first levels."""
+    """Return ten equal grey histograms and the others, which are given by their first levels."""
     shares = np.zeros((10 + len(others), 32), np.float32)
     shares[:10, 20] = 1
     for row, values in enumerate(others, 10):

@@ -1,4 +1,4 @@
-"""Running an experiment, on two rows of which each is a stage that copies its source."""
+"""`terracyte repro`, on an experiment of two rows, whose stage `train` copies a source file."""
 
 import errno
 import os
@@ -60,7 +60,7 @@ def main():
 guarded(main)
 """
 
-# as the command does, but without the files of an experiment
+# what the command does, but without the checks of an experiment's files
 COMMAND = """
 from pathlib import Path
 from terracyte.core.errors import guarded
@@ -154,14 +154,14 @@ def test_an_interrupted_run_brings_its_outputs_back_and_leaves_no_process(
 
 @pytest.fixture
 def side_by_side(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Of each process that trains seeds side by side, how many at a time, and the rows."""
+    """Arguments of each process that trains seeds side by side: how many at a time, and the rows."""
     asked: list[list[str]] = []
 
     def call(command: list[str], folder: Path, environment: dict[str, str], *, restarts: bool = False) -> int:
         if command[1:3] != ["-m", "terracyte.repro.seeds"]:
             return subprocess.run(command, cwd=folder, env=environment, check=False).returncode
         asked.append(command[3:])
-        return 2  # whose failure the stage meets, too
+        return 2  # a failure here is left to the stage
 
     monkeypatch.setattr("terracyte.core.processes.call", call)
     return asked
@@ -202,7 +202,7 @@ def test_what_rows_that_are_named_read_is_made_before(project: Path, monkeypatch
 
 
 def test_stages_import_the_code_that_runs_dvc(rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not that of another clone, which may be installed."""
+    """They must not import the code of another clone, which may be installed."""
     (tmp_path / "other/terracyte").mkdir(parents=True)
     (tmp_path / "other/terracyte/__init__.py").write_text("raise ImportError")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "other"))
@@ -258,7 +258,7 @@ with dvc.keeping_outputs(pathlib.Path()):
     with dvc.keeping_outputs(rows):
         assert outputs(rows) == SOUND
         (rows / "metrics/b.json").unlink()
-    with dvc.keeping_outputs(rows):  # what a run that succeeded removed stays away
+    with dvc.keeping_outputs(rows):  # what a successful run removed stays removed
         assert outputs(rows).keys() == SOUND.keys() - {"metrics/b.json"}
 
 

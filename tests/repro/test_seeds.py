@@ -1,4 +1,4 @@
-"""Seeds side by side: what they leave is what the stage would have made, and it makes nothing of it anew."""
+"""Seeds trained side by side: the stage makes the same outputs of them as alone, and trains nothing again."""
 
 import shutil
 import sys
@@ -25,7 +25,7 @@ ROW = "mars-unet_1"
 
 @pytest.fixture(autouse=True)
 def two_seeds(project: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A row of two small networks, whose record and processes are not of interest here."""
+    """Prepare a row of two small networks, without a record in MLflow."""
     monkeypatch.setattr(tracking, "training_run", lambda *_, **__: nullcontext(MagicMock()))
     monkeypatch.setattr(tracking, "has_finished", lambda _: False)
     balanced_project.write(project)
@@ -37,7 +37,7 @@ def two_seeds(project: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Jobs of processes, which run in this one."""
+    """What `compute.run` was asked for: labels of the jobs, which it runs in this process, and number of workers."""
     seen = SimpleNamespace(labels=[], workers=0)
 
     def run(function: Any, jobs: list[seeds.Job], where: params.Compute, inputs: compute.Inputs) -> Iterator[Any]:
@@ -55,7 +55,7 @@ def train_ahead(monkeypatch: pytest.MonkeyPatch, *rows: str) -> None:
 
 
 def train_row() -> dict[str, bytes]:
-    """What the stage makes of the row."""
+    """Train the row as the stage does; return the outputs' contents by path."""
     from terracyte.train.variant import train_row
 
     settings = params.load()
@@ -100,10 +100,10 @@ def test_a_training_that_fails_is_left_to_the_stage(asked: SimpleNamespace, monk
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("seeds", [0]),  # nothing to share out
-        ("compute.engine", "ray"),  # which trains seeds side by side by itself
-        ("compute.workers", 1),  # for memory's sake
-        ("compute.data_parallel", True),  # a training has all devices
+        ("seeds", [0]),  # a single training
+        ("compute.engine", "ray"),  # the stage itself trains seeds side by side on Ray
+        ("compute.workers", 1),  # chosen to save memory
+        ("compute.data_parallel", True),  # each training uses all devices
     ],
 )
 def test_what_gains_nothing_is_left_to_the_stage(

@@ -144,7 +144,7 @@ def test_bad_input_is_one_line(repository: Path) -> None:
     paths.scores("blood", "blood-cnn").write_text("{")
     with pytest.raises(InputError, match=r"blood-cnn\.json is no JSON"):
         results.gather(BLOOD, revision.working_tree())
-    # the comment says it, too
+    # the comment reports it, too
     with pytest.raises(InputError):
         retraining.retrain("elsewhere", [Path()])
     text = (retraining.OUTPUT / "comment.md").read_text(encoding="utf-8")

@@ -1,6 +1,6 @@
 """Retraining as CI does it, without GitHub: a bare repository, a DVC remote, and a fresh clone each time.
 
-Minutes: `pytest -m slow tests/retrain/test_pipeline.py`.
+It takes minutes: `pytest -m slow tests/retrain/test_pipeline.py`.
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ class Team:
     folder: Path
 
     def clone(self, branch: str) -> Path:
-        """A fresh clone, on a new branch where it is not `main`."""
+        """Make a fresh clone, on a new branch unless it is `main`."""
         clone = self.folder / f"clone-{branch}"
         run(["git", "clone", "--quiet", str(self.origin), str(clone)], self.folder)
         if branch != "main":
@@ -60,7 +60,7 @@ def commit(folder: Path, message: str) -> None:
 
 
 def draw(folder: Path, first: int, count: int) -> None:
-    """Blotches of the class's colour, no two alike; every sixth lies in the wrong folder: no score is perfect."""
+    """Draw blotches of each class's colour, no two alike; every sixth is in a wrong folder: no score is perfect."""
     for label, name in enumerate(CLASSES):
         (folder / name).mkdir(parents=True, exist_ok=True)
         for number in range(first, first + count):
@@ -76,7 +76,7 @@ def shrink(content: Any) -> None:
     content["variants"] = {name: content["variants"][name] for name in KEPT}
     content["variants"]["blood-cnn"]["change"] = {}
     content["evaluate"]["bootstrap"] = 50
-    # so small a network does not mind its manners
+    # so small a network would fail the behaviour tests
     content["promote"]["blood"].update(flip_agreement=0.0, brightness_agreement=0.0)
     content["report"].update(examples=2, hardest=2, contact_sheet=4)
     for task, tune in content["tune"].items():
@@ -112,7 +112,7 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Team:
 
 
 def retrained(clone: Path, *options: str, expected: int = 0) -> dict[str, Any]:
-    """The summary, and the variants that were trained here; it changed no champion unless asked to."""
+    """Retrain; return the summary and the stages that trained here. Without --promote no champion may change."""
     champions = sorted((clone / paths.METRICS).glob("*/promotion.json"))
     before = [path.read_bytes() for path in champions]
     said = run([sys.executable, "-m", "terracyte.cli", "retrain", "--base", "origin/main", *options], clone, expected)
@@ -132,7 +132,7 @@ def test_no_change_runs_nothing(team: Team) -> None:
     clone = team.clone("same")
     summary = retrained(clone)
     assert summary["changed"] == summary["trained"] == []
-    assert not (clone / paths.models("blood", "blood-cnn")).exists()  # nothing was fetched that nothing needs
+    assert not (clone / paths.models("blood", "blood-cnn")).exists()  # outputs that nothing needs are not fetched
     assert "no stage ran" in comment(clone)
     assert run(["git", "status", "--porcelain"], clone) == ""
 
@@ -151,7 +151,7 @@ def test_a_changed_variant_is_one_training_and_none_for_the_next_clone(team: Tea
     assert summary["trained"] == ["train@blood-cnn"]
     assert "**1 training** (`blood-cnn`)" in comment(clone)
     assert [stage for stage in summary["changed"] if stage.startswith("evaluate@")] == ["evaluate@blood-cnn"]
-    # the run cache went with it: whoever has the same change trains nothing
+    # the run cache was pushed, too: a clone with the same change trains nothing
     other = team.clone("wider-again")
     shutil.copy(clone / paths.PARAMS, other / paths.PARAMS)
     assert retrained(other)["trained"] == []
@@ -184,7 +184,7 @@ def test_champions_are_promoted_on_main_alone(team: Team) -> None:
     assert {"promote@blood", "promote@mars", "report@blood"} <= set(summary["changed"])
     assert files.read_json(clone / paths.promotion("blood"))["champion"]["variant"] == "blood-cnn"
     commit(clone, "results")
-    # from here on it is the promoted champion that the gate holds on to
+    # from here on the gate protects the promoted champion
     run(["git", "push", "--quiet", "origin", "main"], clone)
     branch = team.clone("without-champion")
     edit(branch / paths.PARAMS, lambda content: content["variants"].pop("blood-cnn"))

@@ -35,7 +35,7 @@ target.write_text(source.read_text())
 
 @pytest.fixture
 def real(tmp_path: Path) -> Path:
-    """An experiment in a sub-folder of a repository with a remote; the root folder is one, too."""
+    """An experiment in a sub-folder of a repository with a remote; the root folder is an experiment, too."""
     git("init", "--quiet", folder=tmp_path)
     dvc.run("init", "--quiet", folder=tmp_path)
     dvc.run("remote", "add", "--default", "storage", str(tmp_path / "storage"), folder=tmp_path)
@@ -59,7 +59,7 @@ def test_what_changed_is_read_from_the_lock(
     assert pipeline.finish(real, pull=True) == ["promote"]
     pipeline.push(real)
 
-    # what is only missing is neither fetched nor run
+    # an output that is only missing is neither fetched nor made again
     for file in ("data/scores", "data/champion"):
         (real / file).unlink()
     assert pipeline.finish(real, pull=True) == []
@@ -139,7 +139,7 @@ def retrainable(finished: Path) -> Path:
 def test_what_was_finished_before_a_failure_is_pushed(retrainable: Path) -> None:
     with pytest.raises(InputError, match="failed to reproduce 'evaluate'"):
         retraining.retrain("HEAD", [Path()])
-    # what a clone without a cache gets, and without running it
+    # a clone without a cache gets the outputs without running the stage
     for name in ("model", "scores", "dvc.lock"):
         (retrainable / name).unlink()
     shutil.rmtree(".dvc/cache")

@@ -1,4 +1,4 @@
-"""The quick reader of requests reads the usual ones exactly, and leaves all others."""
+"""The fast reader of requests reads usual ones exactly, and leaves all others to MLflow."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ SHAPE = (2, 3, 1)
 
 
 def images(count: int) -> Any:
-    """Whole numbers of all lengths."""
+    """Return images (n, h, w, c) whose pixels have one, two or three digits."""
     return np.array([0, 7, 10, 99, 100, 255] * count).reshape(count, *SHAPE)
 
 

@@ -43,7 +43,7 @@ JSON = "application/json"
 
 
 class Site:
-    """The application without a socket in between."""
+    """The application, called without a socket."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -51,7 +51,7 @@ class Site:
     def ask(
         self, method: str, path: str, body: bytes = b"", kind: str = JSON, host: str = "127.0.0.1"
     ) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body of an answer."""
+        """Send a request; return the status, headers and body of the answer."""
         headers = [(b"host", host.encode()), (b"content-type", kind.encode())]
         scope = {
             "type": "http",
@@ -346,7 +346,7 @@ def test_the_page_learns_what_it_shows(served: tuple[Site, Predictor]) -> None:
 @pytest.mark.parametrize("served", ["blood"], indirect=True)
 @pytest.mark.parametrize("host", ["evil.example", "10.evil.example", "127.0.0.1.evil.example:5001", "0.0.0.0", ""])
 def test_requests_under_a_foreign_name_are_refused(served: tuple[Site, Predictor], host: str) -> None:
-    """As a page's own name that is made to point here (DNS rebinding)."""
+    """An attacker's page could make its own name point to this machine (DNS rebinding)."""
     site, _ = served
     for path in ("/", "/about", "/card", "/ping", "/examples/0"):
         assert site.ask("GET", path, host=host)[0] == 400
@@ -376,7 +376,7 @@ def test_examples_are_validation_images_of_each_class(champions: Path, monkeypat
     for each in shown:
         image = np.asarray(Image.open(io.BytesIO(each.png)))
         assert each.title in titles[(validation == image).all(axis=(1, 2, 3))]
-    # of a champion whose classes are not the checkout's any more, labels say nothing
+    # labels mean nothing to a champion whose classes differ from the checkout's
     assert examples(tasks.of(task.name, dataclasses.replace(task.spec, classes=task.classes[::-1]))) == []
     paths.images("blood").unlink()
     assert examples(task) == []
@@ -457,7 +457,7 @@ def test_servers_answer_by_the_names_of_where_they_listen() -> None:
 
 @pytest.mark.services
 def test_the_server_and_mlflows_own_say_the_same(champions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both for real; ours keeps its memory and ends by Ctrl-C."""
+    """Both are started; our server must not grow in memory, and must end with Ctrl-C."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     folder, model = paths.champion("blood"), Path("model")
     pictures, arrays = serving.requests(folder)
@@ -481,7 +481,7 @@ def test_the_server_and_mlflows_own_say_the_same(champions: Path, monkeypatch: p
 
 
 def answer(port: int, body: bytes) -> Any:
-    """MLflow's answer, as soon as it is there."""
+    """Return the answer to a request; wait until the server is up."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", body, {"content-type": JSON})
     for _ in range(600):
         with contextlib.suppress(ConnectionError, urllib.error.URLError), urllib.request.urlopen(request) as found:

@@ -25,14 +25,14 @@ from terracyte.tasks.task import Task
 from tests import balanced_project
 from tests.conftest import TASKS, Edit
 
-# Validation scores by variant and seed: the second variant is the better one by its mean.
+# Validation scores by variant and seed: by its mean, the second variant is better.
 SCORES = {"weak": (0.1, 0.9), "strong": (0.6, 0.8)}
 BEST = "strong"
 CONFIGS = {
     "blood": Config(architecture="cnn", width=4, depth=1, dropout=0.5, l1=0.0, l2=0.0),
     "mars": Config(architecture="unet", width=4, depth=1, dropout=0.5, l1=0.0, l2=0.0),
 }
-# What the competition's machine lacks: this project, and what it needs beyond TensorFlow.
+# What the competition's machine lacks: this project, and its dependencies beyond TensorFlow.
 ABSENT = ("terracyte", "stages", "tests", "pandas", "scipy", "sklearn", "PIL", "tqdm", "matplotlib", "mlflow", "dvc")
 
 # Runs in a folder that holds the unpacked zip and nothing else; the images lie elsewhere.
@@ -53,11 +53,11 @@ print(json.dumps([part.tolist() for part in labels]))
 
 @pytest.fixture
 def trained(project: Path, edit: Edit) -> Path:
-    """A project with two variants per task that seem to have been trained; their models' archives are empty."""
+    """A project with two variants per task that seem to have been trained; their model files are empty archives."""
     balanced_project.write(project)
     edit("seeds", [0, 1])
     for name in TASKS:
-        edit(f"tune.{name}.trials", 0)  # of variants that are not declared here
+        edit(f"tune.{name}.trials", 0)  # the searches' variants are not declared here
     variants = {f"{task}-{name}": {"task": task, "title": name} for task in TASKS for name in SCORES}
     edit("rows", {name: variant["task"] for name, variant in variants.items()})
     edit("variants", variants)
@@ -79,7 +79,7 @@ def trained(project: Path, edit: Edit) -> Path:
 
 
 def fewer_seeds(edit: Edit) -> None:
-    """Let one seed of each row count."""
+    """Reduce each row to one seed."""
     edit("seeds", [0])
     balanced_project.configure()
 
@@ -89,9 +89,9 @@ def make(name: str) -> Task:
 
 
 def save_best(task: Task, images: NDArray[np.uint8]) -> NDArray[Any]:
-    """Put real models with random weights in the best ones' places; what they predict together, by mean logits.
+    """Write real models with random weights in place of the best row's; return their joint prediction, by mean logits.
 
-    No class is the most probable everywhere, but background where there is one.
+    Biases keep each class from being the most probable everywhere, except background, which must not be predicted.
     """
     from terracyte import models
     from terracyte.models import inference
@@ -117,7 +117,7 @@ def save_best(task: Task, images: NDArray[np.uint8]) -> NDArray[Any]:
 
 
 def noise(task: Task, count: int) -> NDArray[np.uint8]:
-    """(n, h, w, c): images of random colours and contrasts."""
+    """Return images (n, h, w, c) of random colours, with noise."""
     random = np.random.default_rng(1)
     colour = random.uniform(0, 255, (count, 1, 1, task.image_shape[2]))
     pixels = colour + random.normal(0, 40, (count, *task.image_shape))
@@ -125,7 +125,7 @@ def noise(task: Task, count: int) -> NDArray[np.uint8]:
 
 
 def submit(task: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Run the stage; what it says about the submission."""
+    """Run the stage; return its summary of the submission."""
     monkeypatch.setattr(sys, "argv", ["submit", task])
     stage.main()
     summary: dict[str, Any] = files.read_json(paths.submission(task) / "submission.json")

@@ -1,4 +1,4 @@
-"""Shared services for real: a search and trainings on PostgreSQL and an MLflow server, with a worker killed.
+"""Real shared services: a search and trainings on PostgreSQL and an MLflow server, with a worker killed.
 
 Needs PostgreSQL's server (Debian: `apt-get install postgresql`) and the extra `team`: `make test-services`.
 """
@@ -40,7 +40,7 @@ TRIALS, WORKERS = 24, 4
 
 
 def find_server() -> Path:
-    """The folder of PostgreSQL's programs: Debian keeps them out of PATH."""
+    """Return the folder of PostgreSQL's programs: Debian keeps them out of PATH."""
     named = shutil.which("initdb")
     folders = [Path(named).resolve().parent] if named else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not folders or importlib.util.find_spec("pg8000") is None:
@@ -49,7 +49,7 @@ def find_server() -> Path:
 
 
 def as_server(command: Sequence[str]) -> list[str]:
-    """PostgreSQL refuses to be started by root."""
+    """Return the command, run as user `postgres` if this is root: PostgreSQL refuses to be started by root."""
     return ["runuser", "-u", "postgres", "--", *command] if getpass.getuser() == "root" else list(command)
 
 
@@ -73,11 +73,11 @@ class Postgres:
         self._run("pg_ctl", "-D", "data", "-o", options, "-w", "-l", "log", "start")
 
     def stop(self) -> None:
-        """Let it go away as after a crash: connections break, nothing is written any more."""
+        """Stop the server as in a crash: connections break, and nothing more is written."""
         self._run("pg_ctl", "-D", "data", "-m", "immediate", "stop")
 
     def create(self, name: str) -> str:
-        """A new database's address."""
+        """Create a database and return its address."""
         self._run("createdb", "-h", "127.0.0.1", "-p", str(self._port), "-U", "terracyte", name)
         return f"postgresql+pg8000://terracyte@127.0.0.1:{self._port}/{name}"
 
@@ -107,9 +107,9 @@ def balanced(project: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.fixture
 def server(postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An MLflow server whose record is in PostgreSQL; the folder where it keeps artifacts."""
+    """Start an MLflow server whose record is in PostgreSQL; yield the folder where it keeps artifacts."""
     port, folder = free_port(), tmp_path / "artifacts"
-    backend = postgres.create(f"mlflow_{port}")  # each test its own: they share the PostgreSQL server
+    backend = postgres.create(f"mlflow_{port}")  # one per test: all tests share the PostgreSQL server
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", backend, "--workers", "1"]
     command += ["--artifacts-destination", str(folder), "--host", "127.0.0.1", "--port", str(port)]
     address = f"http://127.0.0.1:{port}"
@@ -137,13 +137,13 @@ def start(*command: str) -> "subprocess.Popen[bytes]":
 
 
 def workers_of(process: "subprocess.Popen[bytes]") -> list[psutil.Process]:
-    """Its processes that train."""
+    """Return the child processes that train."""
     children = psutil.Process(process.pid).children()
     return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
 def reconcile(variant: str) -> None:
-    """What the report does for a row of one seed."""
+    """Reconcile the record as the report does, for a row of one seed."""
     (identity,) = row.read("mars", variant).identities
     curves = pd.read_csv(paths.curves("mars", variant)).drop(columns="seed")
     model = paths.model("mars", variant, identity.seed)
@@ -151,7 +151,7 @@ def reconcile(variant: str) -> None:
 
 
 def disconnect(study: tuning.Study) -> None:
-    """Close its connections: the next test to collect garbage would be blamed for them."""
+    """Close the study's connections: else their warning would fail the next test that collects garbage."""
     study._study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
 
 
@@ -185,7 +185,7 @@ def test_trainings_side_by_side_are_recorded_by_a_server(server: Path) -> None:
     runs = client.search_runs([experiment.experiment_id])
     assert sorted(run.info.run_name for run in runs) == ["mars-unet_1-0", "mars-unet_final-0"]
     assert {run.info.status for run in runs} == {"FINISHED"}
-    # the model went through the server: this process knows no folder of it
+    # the model was uploaded through the server: this process does not know its folder
     assert experiment.artifact_location.startswith("mlflow-artifacts:")
     assert len(list(server.rglob("*.keras"))) == 2
     assert not (paths.mlflow() / "mlflow.db").exists()
@@ -194,7 +194,7 @@ def test_trainings_side_by_side_are_recorded_by_a_server(server: Path) -> None:
 def test_a_training_outlives_the_database_and_the_report_completes_its_record(
     postgres: Postgres, server: Path, edit: Edit
 ) -> None:
-    edit("variants.mars-unet_1.change.epochs", 100)  # some seconds
+    edit("variants.mars-unet_1.change.epochs", 100)  # takes some seconds
     balanced_project.configure()
     client = mlflow.MlflowClient(os.environ[store.SERVER])
 

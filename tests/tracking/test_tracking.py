@@ -39,7 +39,7 @@ DATA_HASH = "0123456789abcdef" * 4
 
 @pytest.fixture(autouse=True)
 def trained(project: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty store, and what a training needs to be recorded, and leaves."""
+    """Prepare an empty store, and the files that recording a training needs."""
     monkeypatch.delenv(store.SERVER, raising=False)
     shutil.copytree(migrated, paths.mlflow())
     files.write_json(paths.balance("mars"), {"splits": {"train": {"images": 3}, "test": {"images": 1}}})
@@ -110,7 +110,7 @@ def test_a_killed_training_goes_on_under_its_run() -> None:
         raise KeyboardInterrupt
     assert [run.info.status for run in all_runs()] == ["KILLED"]
     with tracking.training_run(identity(), "") as live:
-        live.log_epoch(1, {"loss": 2.0})  # a resumed training tells its first epochs again
+        live.log_epoch(1, {"loss": 2.0})  # a resumed training reports its first epochs again
         live.log_epoch(2, {"loss": 1.0})
     (run,) = all_runs()
     assert run.info.status == "FINISHED"
@@ -291,7 +291,7 @@ def test_a_broken_database_is_one_line() -> None:
 
 @pytest.fixture
 def locker() -> Iterator["subprocess.Popen[str]"]:
-    """A process that has locked the database until it reads a line."""
+    """A process that keeps the database locked until it reads a line."""
     code = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('BEGIN EXCLUSIVE'); print(1); input()"
     command = [sys.executable, "-u", "-c", code, str(paths.mlflow() / "mlflow.db")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -302,7 +302,7 @@ def locker() -> Iterator["subprocess.Popen[str]"]:
 
 
 def end_when_named(process: "subprocess.Popen[Any]", monkeypatch: pytest.MonkeyPatch) -> None:
-    """End a process once it was found out that it holds the lock, however long that takes on a busy machine."""
+    """End a process once it is found to hold the lock, however long that takes on a busy machine."""
     find = store._users
 
     def find_and_end(file: Path) -> str:
@@ -360,7 +360,7 @@ def test_a_lock_in_the_middle_is_one_line_too(capsys: pytest.CaptureFixture[str]
 
 @pytest.fixture
 def experiment_folder(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder `real` of the project, in which stages/ lies; the working directory."""
+    """The folder `real` of a project that holds stages/; it is the working directory."""
     (project / "stages").mkdir()
     folder = project / "real"
     folder.mkdir()
@@ -420,7 +420,7 @@ def test_reconcile_rebuilds_a_run_that_the_store_lacks() -> None:
     run_id = current["mars-unet_1", 0]
     assert (run.info.run_id, run.info.status, run.info.run_name) == (run_id, "FINISHED", "mars-unet_1-0")
     assert history(run_id, "loss") == [(1, 2.0), (2, 1.0)]
-    assert history(run_id, "val_mean_iou") == [(1, 0.25)]  # NaN is no value
+    assert history(run_id, "val_mean_iou") == [(1, 0.25)]  # NaN is not recorded
     assert (run.data.tags["fingerprint"], run.data.tags["record"]) == (who.fingerprint, "rebuilt")
     (artifact,) = mlflow.MlflowClient().list_artifacts(run_id, "model")
     assert artifact.path == "model/seed_0.keras"
@@ -570,7 +570,7 @@ def test_another_search_supersedes_the_one_before() -> None:
 
 
 def test_no_search_leaves_no_run() -> None:
-    tracking.check("mars")  # makes the experiment
+    tracking.check("mars")  # creates the experiment
     tracking.log_study("mars", {"variant": "mars-unet_final", "trials": [], "chosen": "reference", "values": {}})
     assert all_runs() == []
 
@@ -612,7 +612,7 @@ def test_the_published_steps_are_compared_where_there_are_two() -> None:
 def test_the_ui_answers_by_the_names_of_this_machine_only(
     monkeypatch: pytest.MonkeyPatch, host: str, allowed: bool
 ) -> None:
-    """What MLflow allows unasked has patterns in it, such as `10.*`."""
+    """MLflow's default for --allowed-hosts has patterns such as `10.*`."""
     from mlflow.server.security_utils import is_allowed_host_header  # noqa: TID251
 
     started: list[list[str]] = []
@@ -625,7 +625,7 @@ def test_the_ui_answers_by_the_names_of_this_machine_only(
 
 @pytest.fixture
 def entry() -> Entry:
-    """A model of one seed, and what is known of it."""
+    """An entry of the registry: a model of one seed, and what is recorded about it."""
     keras = pytest.importorskip("keras")
     from terracyte.models.serialization import write_model
 
@@ -647,7 +647,7 @@ def entry() -> Entry:
 
 
 def registered() -> list[tuple[str, str, list[str], str]]:
-    """Version, run, aliases and description of each version."""
+    """Return number, run, aliases and description of each version."""
     client = mlflow.MlflowClient()
     versions = [client.get_model_version("terracyte-mars", each.version) for each in client.search_model_versions()]
     return sorted((str(each.version), each.run_id, sorted(each.aliases), each.description) for each in versions)
@@ -670,7 +670,7 @@ def test_the_champion_is_a_version_that_can_be_loaded_and_knows_its_training(ent
 
 
 def known_of_store(uri: str) -> Any:
-    """All that a store knows, without its own ids, clocks and files' places."""
+    """Return all that a store knows, without its own ids, times and file locations."""
     client = mlflow.MlflowClient(uri, uri)
     experiment = client.get_experiment_by_name("mars").experiment_id
     runs = client.search_runs([experiment], "tags.status != 'superseded'")
@@ -755,18 +755,18 @@ def test_a_refused_candidate_and_a_new_champion_move_the_aliases(entry: Entry) -
         ("1", ["champion"]),
         ("2", ["candidate"]),
     ]
-    # two seeds are one model, and none of their runs is its only source
+    # two seeds make one model: its source is a run of its own, not one seed's
     kinds = {run.info.run_id: run.data.tags["kind"] for run in all_runs()}
     assert kinds[registered()[1][1]] == "candidate"
     shown = np.ones((1, 8, 16, 1), np.float32)
     logits = [mlflow.pyfunc.load_model(f"models:/terracyte-mars@{alias}").predict(shown) for alias in kinds.values()]
     np.testing.assert_allclose(logits[0], logits[1], rtol=1e-5)
-    # later it wins
+    # later the candidate wins
     won = dataclasses.replace(refused, aliases=("champion", "candidate"), description="Better.", card="# New")
     registry.register("mars", [won])
     assert [each[2:] for each in registered()] == [([], "It was the first."), (["candidate", "champion"], "Better.")]
     assert sorted(run.data.tags["status"] for run in all_runs()) == ["current", "superseded"]
-    # nobody is champion any more
+    # there is no champion any more
     registry.register("mars", [refused])
     assert [each[2] for each in registered()] == [[], ["candidate"]]
 
@@ -786,7 +786,7 @@ def test_a_champion_is_registered_as_it_is_served(entry: Entry, champions_templa
     model = mlflow.pyfunc.load_model("models:/terracyte-mars@champion")
     (answer,) = model.predict(np.zeros((1, 32, 32, 1), np.float32))
     assert set(answer) == {"confidence", "unfamiliar", "shares", "mask"}
-    # another calibration makes another champion
+    # another calibration makes another version
     files.write_json(folder / "calibration.json", {"temperature": 3.0})
     registry.register("mars", [whole])
     assert registered()[2][2] == ["candidate", "champion"]

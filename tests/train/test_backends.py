@@ -15,12 +15,12 @@ from tests import balanced_project
 from tests.conftest import ROOT
 from tests.train.test_fit import make
 
-# Gradients' rounding must not decide: no sign of them (Lion), no dropout.
+# Rounding of gradients must not matter: so not Lion, which takes their sign, and no dropout.
 ONE_EPOCH: dict[str, Any] = {"epochs": 1, "optimizer": "adamw", "schedule": "constant", "dropout": 0.0}
-# A GPU rounds the factors of its products to 11 bits. With 8 bits, in bfloat16, losses move by half a per cent.
+# A GPU rounds the factors of products to 11 bits. With 8 bits, in bfloat16, losses change by half a per cent.
 TOLERANCE = 0.01
 
-# What no training imports.
+# Modules that no training imports.
 NOT_NEEDED = ("dvc", "faiss", "great_expectations", "jinja2", "matplotlib", "mlflow", "optuna", "ray", "tensorflow")
 
 
@@ -65,8 +65,8 @@ def test_training_imports_keras_and_little_else() -> None:
     script = (
         "import sys\n"
         "from terracyte.core import quiet\n"
-        "with quiet.importing_keras(): pass\n"  # Keras may bring what its backend needs, be it TensorFlow itself
-        f"sys.modules.update(dict.fromkeys({NOT_NEEDED}))\n"  # None: from here on an import of it fails
+        "with quiet.importing_keras(): pass\n"  # Keras may import what its backend needs, even TensorFlow
+        f"sys.modules.update(dict.fromkeys({NOT_NEEDED}))\n"  # None: importing them fails from here on
         f"import {__name__}, terracyte.train.fit\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -33,7 +33,7 @@ def config(**changed: Any) -> Config:
 
 
 def drawn(rows: Rows, **changed: Any) -> list[int]:
-    """Ids of the images that an epoch shows, in order; noise tells them apart."""
+    """Return the ids of the images that an epoch shows, in order; their noise tells images apart."""
     batches = TrainingBatches(rows, config(**changed), seed=0, epoch=1)
     images = np.concatenate([batches[i][0] for i in range(len(batches))])
     return [int((rows.images == image).all(axis=(1, 2, 3)).argmax()) for image in images]

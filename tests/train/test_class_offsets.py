@@ -1,4 +1,4 @@
-"""Offsets of logits: what is found, and where it goes."""
+"""Offsets of logits: which ones are found, and where they are added."""
 
 from typing import Literal
 

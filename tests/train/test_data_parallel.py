@@ -31,7 +31,7 @@ def balanced(project: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     balanced_project.write(project)
     for task in TASKS:
-        # Lion takes the sign of each gradient: rounding would turn some around
+        # Lion takes the sign of each gradient: rounding would flip some signs
         edit(f"reference.{task}.optimizer", "adamw")
         edit(f"reference.{task}.epochs", 3)
     edit("reference.mars.dropout", 0.2)
@@ -49,7 +49,7 @@ def start(name: str, number: int, **environment: str) -> "subprocess.Popen[bytes
 
 
 def weights(name: str, *trainings: "subprocess.Popen[bytes]") -> tuple[list[Any], dict[str, Any]]:
-    """The model's weights, as TensorFlow reads them, and the record."""
+    """Wait for trainings of a row; return the model's weights, as TensorFlow reads them, and the record."""
     from terracyte.models.serialization import read_model
 
     for number, training in enumerate(trainings):

@@ -54,7 +54,7 @@ def small_backbones() -> Iterator[None]:
 
 
 def make(variant: str, root: Path, on_epoch: OnEpoch, seed: int = 0, **changed: Any) -> Fitting:
-    """A fitting in the working directory's project; its checkpoint lies in `root`."""
+    """Make a fitting in the working directory's project, with its checkpoint in `root`."""
     settings = params.load()
     task = tasks.make(settings.variants[variant].task, settings)
     return Fitting(
@@ -75,7 +75,7 @@ class Finished:
     """A finished training that several tests look at.
 
     Attributes:
-        folder: of the project; the checkpoint lies in its sub-folder `a`.
+        folder: the project's folder; the checkpoint is in its sub-folder `a`.
         fitted: the result.
         seen: the epochs that were reported.
     """
@@ -152,7 +152,7 @@ def test_learns(fit: Fit, variant: str) -> None:
     assert fitted.history[-1]["loss"] < fitted.history[0]["loss"] / 2
     assert best[f"val_{HEADLINES[variant]}"] > 0.6
 
-    # what was added to a class is found and taken back
+    # an offset that was added to a class is found and removed
     task = tasks.make(variant.split("-")[0], params.load())
     name, scored = f"val_{task.selection}", validation_of(task.name)
     class_offsets.add(fitted.model, np.array([0, 0, 0, 3], np.float32))
@@ -166,7 +166,7 @@ def test_half_precision_trains_a_model_of_single_precision(fit: Fit) -> None:
     single, half = fit(name, "single", **changed), fit(name, "half", **changed, precision="bfloat16")
     assert {layer.dtype_policy.name for layer in half.model._flatten_layers()} == {"float32"}
     assert keras.config.dtype_policy().name == "float32"
-    # it was another computation, and one of the same thing
+    # half precision was used, so weights differ, but only slightly
     weights = [np.concatenate([w.ravel() for w in fitted.model.get_weights()]) for fitted in (single, half)]
     difference, size = np.linalg.norm(weights[0] - weights[1]), np.linalg.norm(weights[0])
     assert 0 < difference < 0.1 * size
@@ -205,7 +205,7 @@ def test_a_training_interrupted_in_its_second_phase_goes_on_with_the_same_result
     write_backbone(project)
 
     def keep(epoch: int, values: Epoch) -> None:
-        if epoch == 3:  # what an interruption would leave behind
+        if epoch == 3:  # copy what an interruption would leave behind
             shutil.copytree(project / "whole", project / "killed")
 
     whole = make("blood-cnn", project / "whole", keep, **HALF_TRANSFER).run()
@@ -214,7 +214,7 @@ def test_a_training_interrupted_in_its_second_phase_goes_on_with_the_same_result
 
 
 def assert_goes_on(fit: Fit, project: Path, whole: Fitted, kept: int, config: dict[str, Any]) -> None:
-    """The training in the folder `killed` ended before its next epoch was kept; what is left of it makes the whole."""
+    """Check that the training in folder `killed`, of which epoch `kept` is left, resumes to the same result `whole`."""
     assert [state.name for state in (project / "killed/checkpoint").iterdir()] == [f"epoch_0000{kept}"]
     seen: list[tuple[int, Epoch]] = []
     assert_equal(fit("blood-cnn", "killed", seen, **config), whole)
@@ -310,12 +310,12 @@ def test_tasks_with_corruptions_are_chosen_by_the_mean_with_shift(finished_blood
 
 
 def test_masks_are_scored_under_shift_as_they_are(edit: Edit, project: Path) -> None:
-    """A network that reads each pixel's class off its grey level, which darkening moves to the class below."""
+    """The network tells each pixel's class by its grey level, which darkening moves to the class below."""
     balanced_project.write(project)
     edit("tasks.mars.corruptions", ["brightness_down"])
     images = keras.Input((32, 32, 1))
     network = keras.Model(images, keras.layers.Conv2D(4, 1, name="logits")(images))
-    # logit k is greatest near 60 k + 10: -(x - c)² without its square of x
+    # logit k is greatest near c = 60 k + 10: it is -(x - c)² without the term -x², equal for all k
     centres = 60.0 * np.arange(4) + 10
     network.get_layer("logits").set_weights([2 * centres[None, None, None], -(centres**2)])
     scored = validation_of("mars")
@@ -402,7 +402,7 @@ def test_the_average_forgets_its_beginning_and_is_what_is_kept() -> None:
     average.steps = 102
     layer.set_weights([np.zeros((1, 1))])
     average.on_train_batch_end(1)
-    assert average.weights[0].item() == pytest.approx(0.9)  # looked at again in the 104th step
+    assert average.weights[0].item() == pytest.approx(0.9)  # unchanged: the next update is after step 104
     average.on_train_batch_end(2)
     assert average.weights[0].item() == pytest.approx(0.9 * 0.5**8, rel=1e-4)
     with average.applied():
@@ -429,7 +429,7 @@ def test_phases(project: Path, changed: dict[str, Any], pretrained: bool, expect
 
 def test_the_schedule_spans_all_epochs(finished_blood: Finished) -> None:
     rates = [epoch["learning_rate"] for epoch in finished_blood.fitted.history]
-    # halves of a cosine after a third, two thirds and all of the steps, down to a hundredth
+    # half a cosine, down to a hundredth: the rates after a third, two thirds and all of the steps
     assert rates[-1] == pytest.approx(5e-3 * 0.01, rel=1e-3)
     assert rates[0] > 5e-3 * 0.7 > 5e-3 * 0.3 > rates[1]
 

@@ -130,7 +130,7 @@ each_name = pytest.mark.parametrize("name", ["dice", "lovasz"])
 
 
 def one_hot(mask: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(n, 4), zeros where the mask is 0."""
+    """Return one-hot vectors (n, 4), all zeros where the mask is 0."""
     return np.eye(4, dtype=np.float32)[mask] * (mask > 0)[:, None].astype(np.float32)
 
 
@@ -221,7 +221,7 @@ def test_lovasz_looks_at_one_pixel_of_each_square_of_four() -> None:
         changed[image, row, column, 0] += 1.0
         change = float(loss._overlap(targets, changed)) - float(loss._overlap(targets, logits))
         seen[image, row, column] = abs(change) > 1e-6
-    # in each image the same position of all its squares, and each image another one
+    # the same position in all squares of an image, another one in each image
     squares = seen.reshape(4, 2, 2, 2, 2).transpose(0, 1, 3, 2, 4)
     assert (squares.sum(axis=(3, 4)) == 1).all()
     assert (squares[:, 0, 0] == squares[:, 1, 1]).all()
@@ -236,7 +236,7 @@ def test_class_weights_leave_the_term_alone(name: str) -> None:
         for w in ([0, 1, 1, 1], [0, 1, 5, 9], [1, 1, 1, 1])
     ]
     assert terms[0] == pytest.approx(terms[1], abs=1e-6)
-    # a background that weighs something is a class like the others
+    # a background with a positive weight counts as a class like the others
     assert abs(terms[2] - terms[0]) > 1e-3
 
 

@@ -1,4 +1,4 @@
-"""What data parallelism does without several devices: parts of batches, and what it asks for."""
+"""Data parallelism without several devices: the processes' parts of batches, and refused backends."""
 
 import numpy as np
 import pytest

@@ -26,7 +26,7 @@ from tests.conftest import ROOT, Edit
 
 @pytest.fixture(autouse=True)
 def no_tracking(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
-    """MLflow has tests of its own; creating its store takes seconds."""
+    """Replace MLflow's runs: MLflow has tests of its own, and creating its store takes seconds."""
     from terracyte import tracking
 
     training_run = MagicMock(side_effect=lambda *_, **__: nullcontext(MagicMock()))
@@ -36,7 +36,7 @@ def no_tracking(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
 
 @pytest.fixture
 def quick(project: Path, edit: Edit) -> None:
-    """Networks that TensorFlow has traced soon, for what is the same with any network."""
+    """Prepare networks that TensorFlow traces fast, for tests that hold with any network."""
     balanced_project.write(project)
     for name, value in {"depth": 1, "epochs": 2, "test_time_flips": False, "class_offsets": False}.items():
         edit(f"reference.mars.{name}", value)
@@ -75,7 +75,7 @@ def test_writes_models_curves_and_records(project: Path, edit: Edit, no_tracking
         assert all(record[name] == curve[name][record["best_epoch"] - 1] for name in scores)
     assert records["0"]["fingerprint"] != records["3"]["fingerprint"]
     assert not list(paths.CHECKPOINTS.iterdir())
-    # a record is required as long as nothing is trained
+    # an unusable store is an error only before the first seed is trained
     assert [call.kwargs["required"] for call in no_tracking.call_args_list] == [True, False]
 
 
@@ -120,7 +120,7 @@ def test_finished_seeds_survive(project: Path, edit: Edit, monkeypatch: pytest.M
 
 @pytest.mark.usefixtures("quick")
 def test_twins_keep_their_progress_apart(monkeypatch: pytest.MonkeyPatch, edit: Edit) -> None:
-    """Two variants of one configuration, one of which is trained within an epoch of the other."""
+    """Two variants have one configuration; one is trained right after the other's first checkpoint."""
     edit("variants.mars-twin", {"task": "mars", "title": "twin", "like": "mars-unet_final"})
     edit("rows.mars-twin", "mars")
     balanced_project.configure()

@@ -43,7 +43,7 @@ SPACE = {
 }
 
 
-TRIALS = 3  # where they are pretended; 2 where they are trained
+TRIALS = 3  # where trials are faked; 2 where they are trained
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         balanced_project.write(folder)
         content = yaml_files.read_yaml(paths.PARAMS)
         content["tune"]["mars"].update(trials=TRIALS, space=SPACE, change={"epochs": 3, "patience": 3})
-        # the fewer layers, the sooner TensorFlow has traced them
+        # TensorFlow traces few layers faster
         content["reference"]["mars"].update(depth=1, test_time_flips=False, class_offsets=False)
         write_settings(paths.PARAMS, content)
     return folder
@@ -70,14 +70,14 @@ def balanced(project: Path, template: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def training() -> Training:
-    """The reference's."""
+    """Return the reference's training."""
     return trials.training(params.load(), "mars", {}, 0, "a")
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, scores: dict[str, Any], best: float = 0.9) -> list[Any]:
-    """Let trials and repetitions score as given, without processes: the reference 0.5, the last trial `best`.
+    """Fake trials and repetitions, without processes; return a list that collects their jobs.
 
-    A text in place of a repetition's score is why it failed.
+    The last trial scores `best`, all others 0.5. Repetitions score as in `scores`, or fail with a text given there.
     """
     done: list[Any] = []
 
@@ -103,7 +103,7 @@ def test_a_winner_that_stands_fresh_seeds_is_chosen(monkeypatch: pytest.MonkeyPa
     assert outcome["values"] == outcome["best"]["values"] != {}
     repeats = [job for job in done if isinstance(job, ConfirmationJob)]
     assert {(job.whose, job.training.seed) for job in repeats} == {("reference", 1), ("winner", 1)}
-    # they are not trained a third time
+    # a second search does not train the repetitions again
     assert search.search(params.load(), "mars") == outcome
     assert len([job for job in done if isinstance(job, ConfirmationJob)]) == 2
 
@@ -156,7 +156,7 @@ def test_no_trials_are_no_search(edit: Edit) -> None:
 @pytest.mark.parametrize(("minutes", "begun"), [(0.5, 0), (1.5, 1), (2.5, 2)])
 def test_time_is_a_budget_too(minutes: float, begun: int, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
     done = pretend(monkeypatch, {})
-    # a minute goes by from one look at the clock to the next
+    # a minute passes between one reading of the clock and the next
     monkeypatch.setattr(search, "time", SimpleNamespace(monotonic=itertools.count(step=60).__next__))
     edit("tune.mars.minutes", minutes)
     if begun:
@@ -247,7 +247,7 @@ def test_a_confirmation_that_fails_leaves_the_reference(failed: str, monkeypatch
     assert outcome["confirmation"]["failures"] == {f"{failed} seed 1": "loss of epoch 1 is not finite"}
     told = search_text.note("mars", outcome)
     assert f"a training failed ({failed} seed 1: loss of epoch 1 is not finite): the reference stays." in told
-    # it would fail again
+    # the failed repetition is not repeated: it would fail again
     begun = len(done)
     assert search.search(params.load(), "mars") == outcome
     assert len(done) == begun
@@ -306,7 +306,7 @@ def test_only_a_declared_number_lets_trials_run_side_by_side(
 
 
 def train_here(function: Any, jobs: Any, _: Any, __: Any, answer: Any = no_reply) -> Any:
-    """Stands in for `compute.run`: a process of its own imports Keras for seconds."""
+    """Replace `compute.run`, whose processes would take seconds to import Keras."""
     for job in jobs:
         yield job, function(job, functools.partial(answer, job))
 
@@ -361,7 +361,7 @@ def test_tuned_values_are_what_training_reads(monkeypatch: pytest.MonkeyPatch) -
 
 
 def resolved(name: str) -> Identity:
-    """The first training of a row, as it would be configured now."""
+    """Return the first training of a row, as it would be configured now."""
     return next(row for row in rows.resolve(params.load(), "mars") if row.variant == name).identities[0]
 
 

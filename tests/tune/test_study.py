@@ -39,7 +39,7 @@ def study(name: str = "mars-a", pruner: str = "none", workers: int = 1, seed: in
 
 
 def score(values: Values, report: Callable[[int, float], None]) -> float:
-    """Best at a rate of 0.01."""
+    """Return a score that is best at a learning rate of 0.01, after reporting three epochs."""
     rate = values["learning_rate"]
     assert isinstance(rate, float)
     total = 1 / (1 + abs(rate - 0.01) * 100)
@@ -53,7 +53,7 @@ class PrunedError(Exception):
 
 
 def attempt(record: Study, job: int, objective: Callable[[Values, Callable[[int, float], None]], float]) -> None:
-    """A job from its beginning to its end."""
+    """Run a job until it is complete or pruned."""
     begun = record.begin(job)
 
     def report(epoch: int, score: float) -> None:
@@ -256,6 +256,13 @@ def test_importances_name_what_decides() -> None:
     assert few.importances() == {}
 
 
+def test_where_all_scores_are_alike_no_key_decides() -> None:
+    record = study("alike")
+    for job in range(6):
+        record.begin(job).end(Outcome(state="complete", score=0.5))
+    assert record.importances() == {}
+
+
 def test_numbers_are_remembered() -> None:
     study().remember("trial 3 seed 1", 0.25)
     assert study().remembered("trial 3 seed 1") == 0.25
@@ -277,18 +284,18 @@ def test_a_database_that_lacks_the_study_goes_on_from_the_journal(
     run(study("whole"))
     journal = study()
     run(journal, 6)
-    journal.begin(6).should_prune(1, 0.5)  # its process is killed
+    journal.begin(6).should_prune(1, 0.5)  # then its process is killed
     journal.remember("reference", 0.5)
     monkeypatch.setenv(tuning.STORAGE, f"sqlite:///{project}/studies.db")
     copied = study()
     assert copied.trials() == journal.trials()
     assert copied.remembered("reference") == 0.5
     assert copied.pending(8) == [6, 7]
-    # what comes next is what the journal would have tried
+    # the next trials are those that the journal's study would have tried
     run(copied)
     expected = study_of_journal("whole", monkeypatch)
     assert [trial.values for trial in copied.trials()] == [trial.values for trial in expected]
-    # a database that has the study keeps its own
+    # a database that has the study keeps its own trials
     assert study().trials() == copied.trials()
     assert len(journal.trials()) == 6
 
@@ -364,7 +371,7 @@ def test_an_unusable_address_is_one_line_without_its_password(address: str, monk
 
 def test_a_database_of_another_program_is_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(tuning.STORAGE, f"sqlite:///{project}/mlflow.db")
-    with contextlib.closing(sqlite3.connect("mlflow.db")) as database:  # as MLflow makes it: Alembic's table is its own
+    with contextlib.closing(sqlite3.connect("mlflow.db")) as database:  # as MLflow makes it, with its own Alembic table
         database.execute("create table alembic_version (version_num varchar(32) not null)")
         database.execute("insert into alembic_version values ('1b5f0d9ad7c1')")
         database.commit()
@@ -373,7 +380,7 @@ def test_a_database_of_another_program_is_one_line(project: Path, monkeypatch: p
 
 
 def journal() -> Path:
-    """Of a study with a finished trial and one under way."""
+    """Return the journal of a study with one finished and one running trial."""
     record = study()
     attempt(record, 0, score)
     record.begin(1)
@@ -391,7 +398,7 @@ def test_half_a_line_that_a_kill_has_left_is_no_damage() -> None:
 
 def test_writers_take_turns_and_a_killed_one_blocks_nobody() -> None:
     file = journal()
-    file.with_name(f"{file.name}.lock").symlink_to(file)  # what Optuna's own lock leaves
+    file.with_name(f"{file.name}.lock").symlink_to(file)  # what a kill leaves of Optuna's own lock
     writing = threading.Thread(target=study().remember, args=("a", 1.0))
     with file.open("rb") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
@@ -421,5 +428,5 @@ def test_each_key_is_drawn_by_itself_and_on_its_scale() -> None:
     run(record, trials=9)
     drawn = [trial.values for trial in record.trials()[1:]]
     assert all(values["weight_decay"] != values["learning_rate"] for values in drawn)
-    # a half of them in the mean; on a linear scale none
+    # half of them on average; on a linear scale hardly any
     assert 0 < sum(float(str(values["learning_rate"])) < 1e-3 for values in drawn) < 8

@@ -1,4 +1,4 @@
-"""Each fatal expectation stops with the value named; oddities are recorded; both are on a page."""
+"""Failed fatal expectations stop and name the value; oddities are recorded; both are on a page."""
 
 import functools
 import json
@@ -35,7 +35,7 @@ def settings() -> params.Params:
 
 
 def write(name: str, images: int = 16) -> tuple[Task, pd.DataFrame]:
-    """The raw form of noise pictures without a defect; each holds one class, in turn (mars: and background)."""
+    """Write noise pictures without a defect in raw form; each holds one class, in turn (mars: beside background)."""
     task = tasks.make(name, settings())
     random = np.random.default_rng(0)
     pixels = random.integers(0, 255, (images, *task.image_shape), np.uint8)
@@ -45,7 +45,7 @@ def write(name: str, images: int = 16) -> tuple[Task, pd.DataFrame]:
     manifest = describe(pixels)
     if task.dense:
         masks = random.integers(0, 2, (images, *task.image_shape[:2]), np.uint8) * turn[:, None, None].astype(np.uint8)
-        masks[np.arange(images), 0, np.arange(images)] = turn == 0  # two classes at least, no mask twice
+        masks[np.arange(images), 0, np.arange(images)] = turn == 0  # at least two classes in each mask, no mask twice
         np.save(paths.masks(name), masks)
         manifest = pd.concat([manifest, describe_masks(masks, len(task.classes))], axis=1)
     manifest.insert(0, "id", np.arange(images))
@@ -63,7 +63,7 @@ def cleaned(task: Task, manifest: pd.DataFrame) -> dict[str, Any]:
 
 
 def failures(summary: dict[str, Any]) -> dict[str, int]:
-    """Number of rows by the column of each expectation that does not hold."""
+    """Return the number of unexpected rows, by the column of each expectation that fails."""
     return {each["column"]: each["unexpected_count"] for each in summary["expectations"] if not each["success"]}
 
 
@@ -174,7 +174,7 @@ def test_odd_masks_and_shares_are_recorded() -> None:
     task, manifest = write("mars")
     manifest["mask_constant"] = manifest["id"] == 0
     manifest["mask_hash"] = manifest["mask_hash"].mask(manifest["id"] < 4, "m")
-    # big rock all but vanishes
+    # hardly any big rock is left
     manifest["pixels_0"] += manifest["pixels_4"] - 1
     manifest["pixels_4"] = 1
     summary = raw(task, manifest)

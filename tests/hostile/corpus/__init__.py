@@ -26,4 +26,4 @@ SLOW: Mapping[str, dict[str, Build]] = {
     "json": texts.SLOW_JSON,
     "tree": trees.SLOW,
 }
-"""More of them, which take a second or more to build or to read."""
+"""Further hostile files, which take a second or more to build or to read."""

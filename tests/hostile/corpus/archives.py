@@ -25,7 +25,7 @@ def npy(header: str | bytes, data: bytes = b"", version: tuple[int, int] = (1, 0
 
 
 def described(descr: str, shape: str, order: bool = False, data: bytes = b"") -> bytes:
-    """An .npy file whose header says this, as Python writes it."""
+    """Return an .npy file whose header has these values, in the form that NumPy writes."""
     return npy(f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}\n", data)
 
 
@@ -37,7 +37,7 @@ def array(values: np.ndarray[Any, Any]) -> bytes:
 
 
 def npz(members: Mapping[str, Content], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
-    """An .npz file; bytes are members as they are."""
+    """Return an .npz file of these members; bytes are stored as they are, arrays as .npy files."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", compression) as archive:
         for name, content in members.items():
@@ -47,7 +47,7 @@ def npz(members: Mapping[str, Content], compression: int = zipfile.ZIP_DEFLATED)
 
 @functools.cache
 def _bomb(shape: tuple[int, ...], order: bool = False, compression: int = zipfile.ZIP_DEFLATED) -> bytes:
-    """A member of zeros of that shape, of which the file has a thousandth."""
+    """Return an .npz file of zeros of that shape, hundreds of times smaller than its arrays."""
     stream, size = io.BytesIO(), int(np.prod(shape, dtype=object))
     with zipfile.ZipFile(stream, "w", compression, compresslevel=1) as archive:
         for key in ("images", "training_set"):
@@ -67,14 +67,14 @@ MASKS = np.tile(np.repeat(np.arange(3, dtype=np.uint8), 22)[:64], (6, 32, 1))
 
 
 def whole(**changes: Content) -> dict[str, Content]:
-    """Members that every reader understands some of."""
+    """Return sound members, some of them for each reader, with these changes."""
     pairs = np.stack([_GREY, MASKS], axis=1)
     sound: dict[str, Content] = {"images": _PIXELS, "labels": _LABELS, "training_set": pairs, "test_set": _GREY}
     return {f"{name}.npy": content for name, content in (sound | changes).items()}
 
 
 def _everywhere(content: Content) -> Callable[[], bytes]:
-    """The same array as images, as labels, as masks, and as all else."""
+    """Return a function that makes an .npz file with the same array as images, labels, masks and all else."""
     names = ("images", "labels", "masks", "training_set", "test_set", *(f"train_{n}" for n in ("images", "labels")))
     return lambda: npz({f"{name}.npy": content for name in names})
 
@@ -102,7 +102,7 @@ def _object(values: Any) -> np.ndarray[Any, Any]:
 
 
 class _Touches:
-    """What a pickle would run: it leaves a file behind."""
+    """An object whose pickle, when loaded, runs code that creates the file `pwned`."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Path.touch, (Path("pwned"),)
@@ -184,12 +184,24 @@ def _changed(old: bytes, new: bytes) -> Callable[[], bytes]:
     return lambda: npz(whole(), zipfile.ZIP_STORED).replace(old, new)
 
 
+def _renamed() -> bytes:
+    """Return an archive whose directory gives each member another name than the member's own header."""
+    stream = io.BytesIO(npz(whole()))
+    with zipfile.ZipFile(stream, "a") as archive:
+        members = archive.infolist()
+        names = archive.namelist()
+        archive.writestr("note.txt", b"")  # makes it write the directory again
+        for member, name in zip(members, names[1:] + names[:1], strict=False):
+            member.filename = name
+    return stream.getvalue()
+
+
 def _twice() -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr("images.npy", array(_PIXELS))
-        archive.filelist[0].filename = "labels.npy"  # a second entry for the same bytes
-        archive.NameToInfo["labels.npy"] = archive.filelist[0]
+    """Return an archive whose directory lists each member twice, with the same bytes."""
+    stream = io.BytesIO(npz(whole()))
+    with zipfile.ZipFile(stream, "a") as archive:
+        archive.writestr("note.txt", b"")  # makes it write the directory again
+        archive.filelist += archive.filelist
     return stream.getvalue()
 
 
@@ -204,7 +216,7 @@ def _encrypted() -> bytes:
 
 
 def _compressed_nonsense(kind: int) -> bytes:
-    """Members that claim a compression that their bytes do not have."""
+    """Return an .npz file whose members claim a compression that their bytes do not have."""
     content = bytearray(npz(whole(), zipfile.ZIP_STORED))
     for mark, place in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
         start = 0
@@ -219,7 +231,7 @@ def _many_members() -> bytes:
 
 
 def _wrong_size() -> bytes:
-    """The directory says that the images unpack to 3 GB."""
+    """Return an .npz file whose directory says that the images unpack to 3 GiB."""
     content = bytearray(npz(whole()))
     place = content.find(b"PK\x01\x02")
     content[place + 24 : place + 28] = struct.pack("<I", 3 * 2**30)
@@ -251,6 +263,7 @@ NPZ: dict[str, Build] = {
     "names-with-nul": written(_changed(b"images.npy", b"ima\0es.npy")),
     "names-with-escape": written(lambda: npz({"\x1b[2Jimages.npy": _PIXELS, "labels.npy": _LABELS})),
     "name-of-kilobytes": written(lambda: npz({"a" * 60_000 + "images.npy": _PIXELS, "labels.npy": _LABELS})),
+    "member-renamed": written(_renamed),
     "members-twice": written(_twice),
     "members-in-thousands": written(_many_members),
     "size-told-wrong": written(_wrong_size),
@@ -269,7 +282,7 @@ NPZ: dict[str, Build] = {
     "images-thin": written(_images(np.zeros((6, 1, 30_000, 3), np.uint8))),
     "images-7-channels": written(_images(np.zeros((6, 48, 48, 7), np.uint8))),
 }
-"""Those of gigabytes are in `SLOW`."""
+"""Archives that take less than a second to read; those that expand to gigabytes are in `SLOW`."""
 
 SLOW: dict[str, Build] = {
     "bomb-of-images": written(functools.partial(_bomb, (20_000, 48, 48, 3))),

@@ -24,7 +24,7 @@ def noise(mode: str = "RGB", size: tuple[int, int] = (_EDGE, _EDGE)) -> Image.Im
 
 
 def saved(picture: Image.Image, kind: str, **options: Any) -> bytes:
-    """A picture's file."""
+    """Return the content of a picture's file."""
     stream = io.BytesIO()
     picture.save(stream, kind, **options)
     return stream.getvalue()
@@ -36,13 +36,13 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def png(width: int, height: int, *chunks: bytes, bits: int = 8, colour: int = 0) -> bytes:
-    """A PNG that claims a size, whatever it holds."""
+    """Return a PNG that claims a size, whatever pixels its chunks hold."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + chunk(b"IEND", b"")
 
 
 def _bomb(width: int, height: int, channels: int = 1, colour: int = 0) -> bytes:
-    """A valid PNG of zeros, thousands of times smaller than its pixels."""
+    """Return a valid PNG of zeros, a thousand times smaller than its pixels."""
     packer, row = zlib.compressobj(9), bytes(width * channels + 1)
     packed = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
     return png(width, height, chunk(b"IDAT", packed), colour=colour)
@@ -56,7 +56,7 @@ def _with_exif(tag: int, kind: int, count: int, value: bytes) -> bytes:
 
 
 def _tiff(*entries: tuple[int, int, int, int], data: bytes = b"", big: bool = False) -> bytes:
-    """A TIFF of one directory: tag, type, count, value of each entry."""
+    """Return a TIFF with one directory, whose entries are (tag, type, count, value)."""
     body = b"".join(struct.pack("<HHII", *entry) for entry in entries)
     head = struct.pack("<2sHI", b"II", 43 if big else 42, 8)
     return head + struct.pack("<H", len(entries)) + body + struct.pack("<I", 0) + data
@@ -170,7 +170,7 @@ CASES: dict[str, Build] = {
     "svg-bomb-named-png": written(b'<!DOCTYPE s [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><svg>&b;</svg>'),
     "zip-named-png": written(b"PK\x05\x06" + bytes(18)),
 }
-"""Those that may take seconds to decode are in `SLOW`."""
+"""Pictures that are decoded quickly; those that may take seconds are in `SLOW`."""
 
 SLOW: dict[str, Build] = {
     "png-bomb-grey": written(functools.partial(_bomb, 30_000, 5000)),
@@ -181,7 +181,7 @@ SLOW: dict[str, Build] = {
     "tiff-bomb-16-bits": written(lambda: saved(Image.new("I;16", (2**13, 2**13)), "TIFF", compression="tiff_lzw")),
     "tiff-bomb-floats": written(lambda: saved(Image.new("F", (2**13, 2**13)), "TIFF", compression="tiff_lzw")),
 }
-"""One of more pixels than are read, and valid ones of as many."""
+"""A picture with more pixels than the limit, and valid ones with as many pixels as the limit allows."""
 
 
 def _changed(content: bytes, old: bytes, new: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Hostile YAML and JSON, and Parquet that is none."""
+"""Hostile YAML and JSON files, and damaged Parquet files."""
 
 import io
 import json
@@ -12,14 +12,14 @@ from tests.hostile.corpus.writing import Build, anywhere, written
 
 
 def _bomb(levels: int, width: int = 9) -> str:
-    """Aliases of aliases: `width ** levels` texts, of which the file holds a handful."""
+    """Return a small YAML file of aliases of aliases, which stand for `width ** levels` texts."""
     lines = [f"a0: &a0 [{', '.join(['lol'] * width)}]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * width)}]" for n in range(1, levels)]
     return "\n".join(lines) + "\n"
 
 
 def _with(line: str) -> Build:
-    """The root's file of that name, with one line more."""
+    """Return a builder of a copy of the root's file of the same name, with one line more."""
 
     def build(path: Path) -> None:
         path.write_bytes(_sound(path) + line.encode())
@@ -28,7 +28,7 @@ def _with(line: str) -> Build:
 
 
 def _instead(old: str, new: str) -> Build:
-    """The root's params.yaml or experiment.yaml with a value replaced where it has it."""
+    """Return a builder of a copy of the root's file of the same name, with the first `old`, if any, replaced."""
 
     def build(path: Path) -> None:
         path.write_bytes(_sound(path).replace(old.encode(), new.encode("utf-8", "surrogatepass"), 1))

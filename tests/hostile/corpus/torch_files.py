@@ -37,7 +37,7 @@ def tensor(
     key: str = "0",
     kind: bytes = _named("torch", "FloatStorage"),
 ) -> bytes:
-    """Opcodes that make a tensor of a storage."""
+    """Return the pickle opcodes that make a tensor from a storage."""
     storage = _tuple(_text("storage"), kind, _text(key), _text("cpu"), _number(count), b"N") + b"Q"
     sizes, steps = (_tuple(*map(_number, each)) for each in (shape, strides))
     return (

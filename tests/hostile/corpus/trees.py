@@ -1,4 +1,4 @@
-"""Hostile folders of pictures: links, names, depths, and what lies where pictures are due."""
+"""Hostile folders of pictures: links, names, depths, and other things in place of pictures."""
 
 import os
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from PIL import Image
 from tests.hostile.corpus import pictures
 from tests.hostile.corpus.writing import Build, written
 
-_DEPTH = 1100  # deeper than Python's functions may nest
+_DEPTH = 1100  # beyond Python's recursion limit
 
 
 def _grey(value: int, size: tuple[int, int] = (8, 8)) -> Image.Image:
@@ -36,7 +36,7 @@ def masked(root: Path) -> None:
 
 
 def _in(change: Callable[[Path], object], *folders: str) -> Build:
-    """A sound folder with a change in some of its folders."""
+    """Return a builder of a sound folder with a change in some of its subfolders."""
 
     def build(path: Path) -> None:
         (masked if "images" in folders else classes)(path)
@@ -47,7 +47,7 @@ def _in(change: Callable[[Path], object], *folders: str) -> Build:
 
 
 def _everywhere(change: Callable[[Path], object]) -> dict[str, Build]:
-    """The change among the pictures of a class, and among images and masks."""
+    """Return builders of two cases: the change in a class's folder, and in the folders of images and masks."""
     return {"class": _in(change, "a"), "masks": _in(change, "images", "masks")}
 
 
@@ -56,7 +56,7 @@ def _deep(folder: Path) -> None:
     os.chdir(folder)
     try:
         for _ in range(_DEPTH):
-            Path("d").mkdir()  # a path of that length could not be named
+            Path("d").mkdir()  # step by step: with `parents`, mkdir would recurse too deep
             os.chdir("d")
         _grey(1).save("deep.png")
     finally:
@@ -64,7 +64,7 @@ def _deep(folder: Path) -> None:
 
 
 def _diamonds(folder: Path) -> None:
-    """Each folder has two links to the next: 2 ** 24 ways to the last one."""
+    """Make 24 folders, each with two links to the next: 2 ** 23 paths lead to the last one."""
     for number in range(24):
         (folder / f".d{number}").mkdir()
     for number in range(23):
@@ -126,7 +126,7 @@ def _socket(path: Path) -> None:
     import socket
 
     before = Path.cwd()
-    os.chdir(path.parent)  # the name of a socket may have 108 bytes
+    os.chdir(path.parent)  # a socket's path may have 108 bytes at most
     try:
         with socket.socket(socket.AF_UNIX) as made:
             made.bind(path.name)
@@ -135,7 +135,7 @@ def _socket(path: Path) -> None:
 
 
 def _changed(make: Callable[[Path], None], *changes: Callable[[Path], object]) -> Build:
-    """A folder, and what is changed in it."""
+    """Return a builder that makes a folder and applies changes to it."""
 
     def build(path: Path) -> None:
         make(path)

@@ -9,11 +9,11 @@ import numpy as np
 from tests.hostile.corpus.writing import Build, anywhere, written
 
 _LAYER = "layers/dense/vars"
-_SHAPES = ((4, 3), (3,))  # of the kernel and the bias of the network that reads them
+_SHAPES = ((4, 3), (3,))  # of the kernel and the bias of the network in `readers.weights`
 
 
 def _file(*changes: Callable[[Any], None]) -> bytes:
-    """A sound file for `readers.weights`, changed."""
+    """Return a sound file for `readers.weights` with these changes."""
     import h5py
 
     stream = io.BytesIO()
@@ -27,7 +27,7 @@ def _file(*changes: Callable[[Any], None]) -> bytes:
 
 
 def _kernel(**options: Any) -> Callable[[], bytes]:
-    """The kernel is another dataset."""
+    """Return a function that makes a file whose kernel is a dataset with these options."""
 
     def change(file: Any) -> None:
         del file[f"{_LAYER}/0"]
@@ -37,7 +37,7 @@ def _kernel(**options: Any) -> Callable[[], bytes]:
 
 
 def _link(target: Callable[[], Any]) -> Callable[[], bytes]:
-    """The kernel is a link."""
+    """Return a function that makes a file whose kernel is a link."""
 
     def change(file: Any) -> None:
         del file[f"{_LAYER}/0"]

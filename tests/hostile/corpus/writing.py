@@ -1,4 +1,4 @@
-"""What the families share: how a case is declared."""
+"""How cases are declared in all families."""
 
 import os
 from collections.abc import Callable
@@ -9,7 +9,7 @@ Build = Callable[[Path], None]
 
 
 def written(content: bytes | Callable[[], bytes]) -> Build:
-    """A file of these bytes, which are made when they are needed."""
+    """Return a builder of a file of these bytes; a function is called only when the file is written."""
 
     def build(path: Path) -> None:
         path.write_bytes(content if isinstance(content, bytes) else content())
@@ -18,7 +18,7 @@ def written(content: bytes | Callable[[], bytes]) -> Build:
 
 
 def anywhere() -> dict[str, Build]:
-    """What may lie in the place of any file."""
+    """Return cases that may take the place of any file."""
     return {
         "empty": written(b""),
         "folder-for-file": lambda path: path.mkdir(),
