@@ -9,8 +9,8 @@ from terracyte.rendering import formats
 _ALONE = "the candidate only has to pass its own tests."
 
 _FACTS = {
-    checks.CHAMPION_LOST: ("The champion {champion} is lost: {folder} is empty, and no row has the same trainings."),
-    checks.OTHER_CHAMPION: "{folder} holds {found}, not {champion} of the record, which cannot be made again.",
+    checks.CHAMPION_LOST: "The champion {champion} is lost: {folder} is empty, and no row has the same trainings.",
+    checks.OTHER_CHAMPION: "{folder} holds {found}, not the recorded champion {champion}, which cannot be rebuilt.",
     checks.NO_CHAMPION: f"There is no champion to compare with: {_ALONE}",
     checks.OTHER_CLASSES: f"The champion {{champion}} cannot be compared (its classes were {{classes}}): {_ALONE}",
     checks.OTHER_SHAPE: (
@@ -72,16 +72,16 @@ def _class_drop(check: Check) -> str:
 
 def _agreement(check: Check) -> str:
     if check.figures["figure"] is None:
-        return "Mirror images are not tried: the reference's flip is none."
+        return "Mirror images are not tested: the reference's flip is none."
     images = "Mirror images" if check.name == checks.FLIPS else "Slightly darker and lighter images"
     figure, least = check.figures["figure"], check.figures["bound"]
     decimals = 1 if check.passed else formats.telling_apart(figure, least)
     kept, bound = (formats.percent(share, decimals) for share in (figure, least))
-    return f"{images} keep {kept} % of the decisions ({'' if check.passed else 'not '}at least {bound})."
+    return f"{images} keep {kept} % of the decisions ({'' if check.passed else 'must be '}at least {bound})."
 
 
 def _difference(check: Check) -> str:
     if check.figures["figure"] is None:
         return "Alone or in a batch, an image's outputs are not finite."
-    bound = f"{'' if check.passed else 'not '}at most {check.figures['bound']:g}"
+    bound = f"{'' if check.passed else 'must be '}at most {check.figures['bound']:g}"
     return f"Alone and in a batch, an image's outputs differ by {check.figures['figure']:g} ({bound})."

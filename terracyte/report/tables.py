@@ -84,7 +84,7 @@ def document(task: Task, table: pd.DataFrame, settings: Evaluate) -> str:
     """Return the text of `metrics/<task>/ablation.md`: all tables, the meaning of the columns, the search's outcome."""
     parts = [_markdown(results(task, table))]
     if names := ", ".join(f"`{name}`" for name in fallen_back(table)):
-        parts.append(f"**Random weights in place of pretrained ones, which were not to be had: {names}.**")
+        parts.append(f"**Random weights in place of pretrained ones, which were not available: {names}.**")
     search = search_text.note(task.name, files.read_json(paths.tuning(task.name), search_text.FORM))
     parts += [*map(_escaped, marks(table)), note(table, settings), search]
     parts.append(f"<details><summary>{task.name}: further scores, each class, origin of each row</summary>")

@@ -96,7 +96,7 @@ def test_behaviour_tests_find_the_fault(project: Path, edit: Edit, name: str, fa
         assert wording.sentence(found[-1]) == "Alone or in a batch, an image's outputs are not finite."
     if not fault:
         unflipped = behaviour.examine(task, model, images, "none", bounds)
-        assert wording.sentence(unflipped[0]) == "Mirror images are not tried: the reference's flip is none."
+        assert wording.sentence(unflipped[0]) == "Mirror images are not tested: the reference's flip is none."
         assert unflipped[1:] == found[1:]
 
 

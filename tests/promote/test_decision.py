@@ -288,7 +288,7 @@ def test_who_does_not_behave_is_no_champion_even_where_there_is_none(monkeypatch
     found = {**BEHAVIOUR, "flips": {"passed": False, "figure": 0.5, "bound": 0.9}}
     monkeypatch.setattr(behaviour, "examine", lambda *_: checks.from_record(found))
     record = promote("blood-cnn")
-    assert record["against"] == ["Mirror images keep 50.0 % of the decisions (not at least 90.0)."]
+    assert record["against"] == ["Mirror images keep 50.0 % of the decisions (must be at least 90.0)."]
     assert (record["promoted"], record["champion"]) == (False, {"variant": None})
     assert list(paths.champion("blood").iterdir()) == []
     before = state()
@@ -359,7 +359,7 @@ def test_a_folder_that_takes_the_place_of_a_lost_champion_is_told(edit: Edit) ->
     declare(edit, {name: each for name, each in finished_project.VARIANTS.items() if name != "blood-cnn"})
     record = promote("blood-baseline")
     assert (record["champion"]["variant"], record["against"]) == ("blood-baseline", [])
-    assert "holds blood-baseline, not blood-cnn of the record, which cannot be made again" in record["reasons"][0]
+    assert "holds blood-baseline, not the recorded champion blood-cnn, which cannot be rebuilt" in record["reasons"][0]
     assert decide() == record
 
 
@@ -536,8 +536,8 @@ def test_the_card_tells_data_scores_limits_and_how_it_was_chosen() -> None:
     assert text.startswith("# Blood: a network\n")
     for expected in (
         f"hash `{about['data_hash']}`",
-        "No decision on which a person's health or safety depends may rest on it.",
-        "it knows nothing of real ones",
+        "It must not be used for decisions on which a person's health or safety depends.",
+        "its scores say nothing about real ones",
         "| recall, basophil |",
         "| stain |",
         "- passed: Mirror images keep 95.0 % of the decisions (at least 90.0).",

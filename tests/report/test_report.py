@@ -69,7 +69,7 @@ def test_masks_under_shift_have_columns_tables_and_a_chart(logged: list[Any], ed
     assert "Mean IoU under each corruption, mean of its severities, %" in text
     assert "mean IoU by corruption, worst to best: mars-baseline" in page("mars")
     card = (paths.champion("mars") / "card.md").read_text()
-    assert "images of another origin may differ otherwise" in card
+    assert "images from other sources may differ in other ways" in card
 
 
 def test_masks_without_a_background_are_reported_whole(logged: list[Any], edit: Edit) -> None:
@@ -77,7 +77,7 @@ def test_masks_without_a_background_are_reported_whole(logged: list[Any], edit: 
     made_again("mars")
     assert "iou_background" in ablation("mars")["mars-unet"]
     card = (paths.champion("mars") / "card.md").read_text()
-    assert "which class it shows: background, soil, bedrock, sand, big rock.\n" in card
+    assert "as one of: background, soil, bedrock, sand, big rock.\n" in card
 
 
 def made_again(name: str) -> None:
@@ -160,7 +160,7 @@ def test_random_weights_in_place_of_pretrained_ones_are_told_everywhere() -> Non
     starts = [{**start, "initialisation": NOT_TO_BE_HAD} for start in resolved["starts"]]
     files.write_json(config, {**resolved, "starts": starts})
     report("blood")
-    told = "Random weights in place of pretrained ones, which were not to be had: "
+    told = "Random weights in place of pretrained ones, which were not available: "
     assert f"{told}<code>blood-transfer</code>." in page("blood")
     assert f"{told}`blood-transfer`." in paths.ablation_markdown("blood").read_text(encoding="utf-8")
     assert ablation("blood")["blood-transfer"]["initialisation"] == "random (ImageNet not to be had)"
@@ -297,7 +297,8 @@ def test_the_page_says_where_a_given_split_leaked(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(files, "read_json", lambda path, form=object: read(path, form) | added.get(path, {}))
     report("blood")
     text = " ".join(page("blood").split())
-    assert "3 groups were in several of its splits, and each moved to the most protected one: 5 images." in text
+    assert "3 groups were in several of its splits; their images were moved to the most protected one" in text
+    assert "one of these (5 images). Cleaning" in text
     assert "dropped 2 copies of images in another split. It has no validation: 12 images were cut from train." in text
 
 
