@@ -23,7 +23,7 @@ _IMAGES = 256  # per turn, in at least three batches
 def main() -> None:
     """Measure, and print what was found as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("task", help="a name of params.yaml: tasks")
+    parser.add_argument("task", help="name of a task in params.yaml")
     parser.add_argument("--model", type=Path, help="folder of the champion (data/TASK/champion)")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16, 64], help="images at a time (1 16 64)")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each side, of which the fastest counts (5)")

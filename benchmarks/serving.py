@@ -39,7 +39,7 @@ Request = tuple[str, str, bytes]
 def main() -> None:
     """Measure, and print what was found as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("task", help="a name of params.yaml: tasks")
+    parser.add_argument("task", help="name of a task in params.yaml")
     parser.add_argument("--model", type=Path, help="folder of the champion (data/TASK/champion)")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 8], help="at once (1 4 8)")
     parser.add_argument("--seconds", type=float, default=15, help="of each load (15)")

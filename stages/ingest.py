@@ -8,7 +8,7 @@ from terracyte.core.errors import guarded
 def main() -> None:
     """Replace the task's raw form; on any error the previous one stays."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("task", help="a name of params.yaml: tasks")
+    parser.add_argument("task", help="name of a task in params.yaml")
     name = parser.parse_args().task
     # Imported here: `--help` needs none of it.
     from terracyte import compute, params, tasks

@@ -1,4 +1,4 @@
-"""promote: the best variant by validation becomes champion, if it beats the present one and behaves."""
+"""promote: the best variant by validation becomes champion, if it beats the present one and passes its tests."""
 
 import argparse
 
@@ -8,7 +8,7 @@ from terracyte.core.errors import guarded
 def main() -> None:
     """Decide about one task's champion."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("task", help="a name of params.yaml: tasks")
+    parser.add_argument("task", help="name of a task in params.yaml")
     name = parser.parse_args().task
     # Imported here: `--help` needs none of it.
     from terracyte import params, tasks

@@ -8,7 +8,7 @@ from terracyte.core.errors import guarded
 def main() -> None:
     """Replace the submission of one task; on any error the previous one stays."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("task", help="a name of params.yaml: tasks")
+    parser.add_argument("task", help="name of a task in params.yaml")
     parser.add_argument("--variant", help="submit this variant; the others need not be trained")
     arguments = parser.parse_args()
     # Imported here: `--help` needs none of it.

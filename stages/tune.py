@@ -8,7 +8,7 @@ from terracyte.core.errors import InputError, guarded
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("task", help="a name of params.yaml: tasks")
+    parser.add_argument("task", help="name of a task in params.yaml")
     task = parser.parse_args().task
     # Imported here: `--help` needs none of it.
     from terracyte import params, tracking

@@ -1,4 +1,4 @@
-"""validate: check the raw data; a broken requirement stops the pipeline, an oddity is recorded and left to clean."""
+"""validate: check the raw data; a broken requirement stops the pipeline, an oddity is recorded and left to `clean`."""
 
 import argparse
 
@@ -8,7 +8,7 @@ from terracyte.core.errors import guarded
 def main() -> None:
     """Judge the raw form of one task."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("task", help="a name of params.yaml: tasks")
+    parser.add_argument("task", help="name of a task in params.yaml")
     name = parser.parse_args().task
     # Imported here: `--help` needs none of it.
     from terracyte import params, tasks

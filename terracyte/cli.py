@@ -27,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(arguments: Sequence[str] | None) -> None:
     parser = argparse.ArgumentParser(
-        prog="terracyte", description="Image challenges as one pipeline: before, after and beside `dvc repro`."
+        prog="terracyte",
+        description="Image challenges as one pipeline: commands to run before, after and alongside `dvc repro`.",
     )
     chosen = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, path in COMMANDS.items():

@@ -71,7 +71,7 @@ def test_a_folder_that_is_no_experiment_is_refused(
         cli.main([*command, "--experiment", "data"])
     assert end.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == "error: --experiment is 'data', which is no experiment: name a folder in which dvc.yaml lies"
+    assert line == "error: --experiment is 'data', which is not an experiment: name a folder with a dvc.yaml"
 
 
 def test_predict_uses_the_experiments_champion_and_the_users_paths(

@@ -86,13 +86,13 @@ def describe(found: dict[str, Any]) -> str:
     """Format what `summarise` returned: a line on leaking groups, then, if any, on dropped copies and on cut splits."""
     moved = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in found["moved"].items())
     lines = [
-        f"given split: {found['leaking_groups']} groups of alike images were in several splits"
-        + (f"; each moved to the most protected one: {moved}" if moved else "")
+        f"given split: {found['leaking_groups']} groups of similar images were in several splits"
+        + (f"; each was moved to the most protected one: {moved}" if moved else "")
     ]
     if found["copies_dropped"]:
         lines.append(f"given split: cleaning dropped {found['copies_dropped']} copies of images in another split")
     for name, count in found["cut_from_train"].items():
-        lines.append(f"given split: it has no {name}; {count} images were cut from train")
+        lines.append(f"given split: there is no {name}, so {count} images were cut from train")
     return "\n".join(lines)
 
 
@@ -100,9 +100,9 @@ def _require_training(task: Task, rows: pd.DataFrame, training: NDArray[np.bool_
     before, left = int((rows[COLUMN] == "train").sum()), int(training.sum())
     if left < (1 - _MOST_LOST) * before:
         raise InputError(
-            f"{task.name}: {before - left} of {before} images given for train are like ones given for validation or "
-            f"test: where they are not, raise 'balance.{task.name}.group_correlation'; or let `balance` make a split: "
-            f"'balance.{task.name}.split: own' in params.yaml"
+            f"{task.name}: {before - left} of {before} images given for train are similar to ones given for validation "
+            f"or test: if these are really different, raise 'balance.{task.name}.group_correlation'; or let `balance` "
+            f"make its own split: 'balance.{task.name}.split: own' in params.yaml"
         )
 
 
@@ -113,12 +113,12 @@ def _require_classes(task: Task, rows: pd.DataFrame, splits: NDArray[np.str_]) -
         if absent:
             before = counts[(rows[COLUMN] == name).to_numpy()][:, task.classes.index(absent[0])] > 0
             why = (
-                f"its {before.sum()} images are like ones in a more protected split: where they are not, raise "
-                f"'balance.{task.name}.group_correlation'"
+                f"its {before.sum()} images are similar to ones in a more protected split: if these are really "
+                f"different, raise 'balance.{task.name}.group_correlation'"
                 if before.any()
                 else "add images of that class there"
             )
             raise InputError(
-                f"{task.name}: the given {name} split holds no '{absent[0]}' ({why}); or let `balance` make a split: "
-                f"'balance.{task.name}.split: own' in params.yaml"
+                f"{task.name}: the given {name} split holds no '{absent[0]}' ({why}); or let `balance` make its own "
+                f"split: 'balance.{task.name}.split: own' in params.yaml"
             )

@@ -89,8 +89,8 @@ def assign_folds(task: Task, rows: pd.DataFrame, groups: NDArray[np.int64], sett
     few = _rare_classes(task, rows, numbers, settings.folds)
     if few:
         raise InputError(
-            f"{task.name}: each of {settings.folds} folds needs a group of every class, and outside the test split "
-            f"{', '.join(few)}: lower 'balance.{task.name}.folds' in params.yaml, or add images"
+            f"{task.name}: each of {settings.folds} folds needs a group of images of every class, but outside the test "
+            f"split {', '.join(few)}: lower 'balance.{task.name}.folds' in params.yaml, or add images"
         )
     shares = np.full(settings.folds, 1 / settings.folds)
     return _share_out(rows, numbers, _parts(task, rows, numbers), shares, settings.seed)
@@ -124,7 +124,7 @@ def _shares(task: Task, settings: Balance, names: Sequence[str]) -> NDArray[np.f
     if held_out > _MOST_HELD_OUT:
         raise InputError(
             f"params.yaml: 'balance.{task.name}.validation' and 'test' add up to {held_out:g}; "
-            f"together they may take {_MOST_HELD_OUT:g} at most"
+            f"their sum must be at most {_MOST_HELD_OUT:g}"
         )
     held = [getattr(settings, name) for name in names[1:]]
     return np.array([1 - sum(held), *held])
@@ -134,9 +134,9 @@ def _require_enough_groups(task: Task, kept: pd.DataFrame, groups: NDArray[np.in
     few = _rare_classes(task, kept, groups, splits)
     if few:
         raise InputError(
-            f"{task.name}: each of {splits} splits needs a group of every class, and {', '.join(few)}: add some, "
-            f"merge or leave out such a class ('sources.{task.name}.class_of' in experiment.yaml), or, where images "
-            f"are grouped that are not alike, raise 'balance.{task.name}.group_correlation'"
+            f"{task.name}: each of {splits} splits needs a group of images of every class, but {', '.join(few)}: add "
+            f"images, merge or leave out such a class ('sources.{task.name}.class_of' in experiment.yaml), or, if "
+            f"dissimilar images share a group, raise 'balance.{task.name}.group_correlation'"
         )
 
 
@@ -145,7 +145,7 @@ def _rare_classes(task: Task, rows: pd.DataFrame, groups: NDArray[np.int64], lea
     holds = task.class_counts(rows) > 0
     found = {k: len(np.unique(groups[holds[:, k]])) for k in task.scored_classes}
     return [
-        f"'{task.classes[k]}' has {int(holds[:, k].sum())} images in {count} groups"
+        f"'{task.classes[k]}' has only {int(holds[:, k].sum())} images in {count} groups"
         for k, count in found.items()
         if count < least
     ]

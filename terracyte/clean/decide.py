@@ -69,11 +69,11 @@ def require_classes(task: Task, table: pd.DataFrame) -> None:
     files.write_text(path, table.to_csv(index=False))
     counts = {k: table.loc[holds[:, k], "reason"].value_counts() for k in lost}
     told = "; ".join(
-        f"of '{task.classes[k]}' {', '.join(f'{count} by {rule}' for rule, count in counts[k].items())}" for k in lost
+        f"'{task.classes[k]}': {', '.join(f'{count} by {rule}' for rule, count in counts[k].items())}" for k in lost
     )
     raise InputError(
-        f"{task.name}: cleaning drops every image of {len(lost)} classes ({told}): look at {path}, and change what "
-        f"these rules go by ('clean.{task.name}' in params.yaml), add images, or take the classes out"
+        f"{task.name}: cleaning drops every image of {len(lost)} classes ({told}): look at {path}, and change the "
+        f"settings of these rules ('clean.{task.name}' in params.yaml), add images, or remove the classes"
     )
 
 

@@ -93,11 +93,14 @@ def connected(compute: Compute) -> Iterator[None]:
     except Exception as error:  # Ray also raises plain ones, such as for a node that does not start in time
         message = " ".join(str(error).split())[:200]
         if address is None:
-            raise InputError(f"a Ray cluster of this machine's own does not start ({message})") from error
-        where = f"params.yaml: 'compute.address' {address}" if compute.address else f"{_ADDRESS} {address}"
+            raise InputError(
+                f"cannot start a Ray cluster on this machine ({message}): fix the cause, or set 'compute.engine' in "
+                "params.yaml to local"
+            ) from error
+        where = f"params.yaml: 'compute.address' is {address}" if compute.address else f"{_ADDRESS} is {address}"
         raise InputError(
-            f"{where}: there is no Ray cluster ({message}): start it, correct the address, or leave it out for one on "
-            "this machine"
+            f"{where}, but connecting to that Ray cluster failed ({message}): start it, correct the address, or leave "
+            "the address out to start a cluster on this machine"
         ) from error
     try:
         yield
@@ -121,7 +124,8 @@ def _import_ray() -> Any:
         import ray
     except ImportError as error:
         raise InputError(
-            "params.yaml: 'compute.engine' is ray, which is not installed: pip install -e '.[ray]', or choose local"
+            "params.yaml: 'compute.engine' is ray, which is not installed: run `pip install -e '.[ray]'`, or choose "
+            "local"
         ) from error
     return ray
 

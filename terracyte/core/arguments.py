@@ -12,14 +12,14 @@ def add_experiment(parser: argparse.ArgumentParser) -> None:
         "--experiment",
         type=experiment,
         metavar="FOLDER",
-        help="folder of the experiment, such as real (the one that bears the task's name, or the current one)",
+        help="folder of the experiment, such as real (default: the one named like the task, else the current one)",
     )
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Declare `--model`, the champion to use, and `--sha256`, the hash of its model.keras if no dvc.lock lists it."""
-    parser.add_argument("--model", type=Path, help="folder of the champion (FOLDER/data/TASK/champion)")
-    parser.add_argument("--sha256", help="of its model.keras, where no dvc.lock knows it: a folder from elsewhere")
+    parser.add_argument("--model", type=Path, help="folder of the champion (default: FOLDER/data/TASK/champion)")
+    parser.add_argument("--sha256", help="SHA-256 of its model.keras, if it is from elsewhere: no dvc.lock records it")
 
 
 def of_task(asked: Path | None, task: str) -> Path:
@@ -37,5 +37,5 @@ def experiment(text: str) -> Path:
     """
     folder = Path(text)
     if not (folder / "dvc.yaml").is_file():
-        raise InputError(f"--experiment is {text!r}, which is no experiment: name a folder in which dvc.yaml lies")
+        raise InputError(f"--experiment is {text!r}, which is not an experiment: name a folder with a dvc.yaml")
     return folder

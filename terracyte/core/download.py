@@ -57,7 +57,7 @@ def _name(url: str) -> str:
     except ValueError:
         name = ""
     if name in ("", ".."):
-        raise InputError(f"'{url}' is no address of a file: give one as in https://host/folder/name")
+        raise InputError(f"'{url}' is not the URL of a file: use one like https://host/folder/name")
     return name
 
 

@@ -148,4 +148,4 @@ def _piped(arguments: tuple[str, ...], folder: Path) -> dict[str, Any]:
 
 def _failure(arguments: tuple[str, ...], lines: list[str]) -> InputError:
     said = [line.strip() for line in lines if line.strip()]
-    return InputError(f"`dvc {arguments[0]}` failed: {said[-1] if said else 'it said nothing'}")
+    return InputError(f"`dvc {arguments[0]}` failed: {said[-1] if said else 'it printed no message'}")

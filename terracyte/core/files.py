@@ -196,9 +196,9 @@ def read_csv(path: Path) -> pd.DataFrame:
     with _reading(path):
         text = path.read_text(encoding="utf-8")
         if has_conflict(text):  # pandas would take the conflict markers for values
-            raise ValueError("git left a merge conflict in it")
+            raise ValueError("it has an unresolved git merge conflict")
         if (columns := 1 + text.partition("\n")[0].count(",")) > _MOST_COLUMNS:  # pandas would take minutes
-            raise ValueError(f"its first line names {columns} columns")
+            raise ValueError(f"its first line has {columns} columns; at most {_MOST_COLUMNS} are read")
         return pd.read_csv(io.StringIO(text))
 
 
@@ -248,7 +248,7 @@ def read_arrays(path: Path, keys: Sequence[str] = ()) -> dict[str, NDArray[Any]]
     with _reading(path), path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
         stream.seek(0)
         if stream.read(2) != b"PK":  # zipfile would skip any bytes before the archive
-            raise ValueError("it begins as no .npz file does")
+            raise ValueError("it does not begin like an .npz file")
         arrays = {name.removesuffix(".npy"): npy.read_member(archive, name) for name in archive.namelist()}
         if lacking := [key for key in keys if key not in arrays]:
             raise ValueError(f"it lacks '{lacking[0]}'")

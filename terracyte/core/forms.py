@@ -20,20 +20,25 @@ def check(value: object, form: Form, place: str = "") -> None:
         _check_object(value, form, place)
     elif isinstance(form, list):
         if not isinstance(value, list) or len(form) not in (1, len(value)):
-            raise ValueError(f"'{place}' is {value!r}, no list" + (f" of {len(form)}" if len(form) > 1 else ""))
+            length = f" of {len(form)}" if len(form) > 1 else ""
+            raise ValueError(f"{_named(place)} is {value!r}, not a list{length}")
         for number, each in enumerate(value):
             check(each, form[number if len(form) > 1 else 0], f"{place}[{number}]")
     elif not isinstance(value, form) or (isinstance(value, bool) and form == NUMBER):
         names = [each.__name__ for each in (form if isinstance(form, tuple) else (form,))]
-        raise ValueError(f"'{place}' is {value!r}, no {' or '.join(names)}")
+        raise ValueError(f"{_named(place)} is {value!r}, not {' or '.join(names)}")
 
 
 def _check_object(value: object, form: Mapping[Any, Form], place: str) -> None:
     if not isinstance(value, dict):
-        raise ValueError(f"'{place}' is {value!r}, no JSON object" if place else "it is no JSON object")
+        raise ValueError(f"{_named(place)} is {value!r}, not a JSON object")
     inner = dict.fromkeys(value, form[str]) if str in form else form
     for name, each in inner.items():
         where = f"{place}.{name}" if place else name
         if name not in value:
             raise ValueError(f"it lacks '{where}'")
         check(value[name], each, where)
+
+
+def _named(place: str) -> str:
+    return f"'{place}'" if place else "it"

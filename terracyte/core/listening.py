@@ -15,7 +15,7 @@ _EVERYWHERE = "0.0.0.0"  # all of this machine's addresses
 
 def add_host(parser: argparse.ArgumentParser) -> None:
     """Declare `--host`."""
-    parser.add_argument("--host", default=HOST, help=f"address of this machine to listen on ({HOST}: for itself alone)")
+    parser.add_argument("--host", default=HOST, help=f"address to listen on (default: {HOST}, for this machine only)")
 
 
 def names(host: str) -> list[str]:
@@ -47,9 +47,11 @@ def listen(host: str, port: int) -> socket.socket:
         listener.listen()  # from here on the port is taken; early requests wait
     except (OSError, OverflowError) as error:
         listener.close()
-        why = error.strerror if isinstance(error, OSError) else "ports end at 65535"
+        why = error.strerror if isinstance(error, OSError) else "ports are 0 to 65535"
         if isinstance(error, socket.gaierror) or (isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL):
-            raise InputError(f"--host is {host!r}, no IPv4 address of this machine ({why})") from error
+            raise InputError(
+                f"--host is {host!r}, which is not an IPv4 address of this machine ({why}): correct it, or leave it out"
+            ) from error
         raise InputError(f"port {port} of {host} cannot be used ({why}): choose another, as in --port 5002") from error
     return listener
 
@@ -66,7 +68,8 @@ def warn(host: str) -> None:
     """Print a warning if other machines can reach a server on `host`."""
     if not is_local(host):
         print(
-            f"warning: {host}: whoever reaches it may use this server, without account or encryption", file=sys.stderr
+            f"warning: {host}: anyone who can reach this address can use the server; it has no login and no encryption",
+            file=sys.stderr,
         )
 
 

@@ -36,5 +36,5 @@ def held_out_fold(manifest: pd.DataFrame, seed: int) -> int:
     """
     folds = int(manifest["fold"].max()) + 1
     if folds < 1:
-        raise InputError("params.yaml: a row with 'folds' needs 'balance.<task>.folds' of 2 or more")
+        raise InputError("params.yaml: 'balance.<task>.folds' must be 2 or more for a row with 'folds'")
     return seed % folds

@@ -56,6 +56,6 @@ def details(content: Any, name: str) -> dict[str, Any]:
     """
     held = content.get(_DETAILS) if isinstance(content, dict) else None
     if not (isinstance(held, list) and len(held) == 1 and isinstance(held[0], dict)):
-        raise InputError(f"{name} has no list '{_DETAILS}' of one entry: it is from another version; make it again")
+        raise InputError(f"{name}: '{_DETAILS}' is not a list of one entry: it is from another version; make it again")
     found: dict[str, Any] = held[0]
     return found

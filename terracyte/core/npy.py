@@ -54,10 +54,10 @@ def read_header(stream: IO[bytes]) -> Header:
     """
     version = np.lib.format.read_magic(stream)
     if version not in _VERSIONS:
-        raise ValueError(f"its format has the version {version[0]}.{version[1]}")
+        raise ValueError(f"its format version {version[0]}.{version[1]} is unknown")
     length = stream.read(2 if version == (1, 0) else 4)
     if (count := int.from_bytes(length, "little")) > _LONGEST_HEADER:
-        raise ValueError(f"its header has {count} bytes")
+        raise ValueError(f"its header has {count} bytes; at most {_LONGEST_HEADER} are read")
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     try:
         with warnings.catch_warnings():
@@ -65,10 +65,10 @@ def read_header(stream: IO[bytes]) -> Header:
             shape, fortran, dtype = read(io.BytesIO(length + stream.read(count)))
     # what Python's parser and NumPy raise on a malformed header
     except (SyntaxError, TypeError, RecursionError, MemoryError, tokenize.TokenError) as error:
-        raise ValueError("its header is none") from error
+        raise ValueError("its header is damaged") from error
     header = Header(shape, dtype, bool(fortran))
     if any(type(length) is not int or length < 0 for length in shape) or header.size >= _LARGEST:
-        raise ValueError("its header promises an impossible shape")
+        raise ValueError("its header declares an impossible shape")
     return header
 
 
@@ -85,7 +85,7 @@ def mapped(path: Path) -> NDArray[Any]:
     if header.dtype.hasobject:
         raise ValueError("it holds objects, which are never unpickled")
     if path.stat().st_size < start + header.size:
-        raise ValueError(f"it ends before the numbers of its shape {header.shape}")
+        raise ValueError(f"it is too short for its shape {header.shape}")
     order: Any = "F" if header.fortran else "C"
     # not NumPy's `open_memmap`, which reads the header again, and warns of headers by Python 2
     return np.memmap(path, header.dtype, "r", start, header.shape, order)
@@ -105,7 +105,7 @@ def member(archive: zipfile.ZipFile, name: str) -> Iterator[tuple[Header, IO[byt
     with archive.open(entry) as stream:
         header = read_header(stream)
         if header.size > min(entry.file_size, _HIGHEST_RATIO * (entry.compress_size + 1)):
-            raise ValueError(f"'{name}' ends before the numbers of its shape {header.shape}")
+            raise ValueError(f"'{name}' is too short for its shape {header.shape}")
         yield header, stream
 
 

@@ -11,4 +11,4 @@ def require_file(path: Path) -> None:
         ValueError: the path is one of these.
     """
     if path.exists() and not (stat.S_ISREG(path.stat().st_mode) or path.is_dir()):
-        raise ValueError("it is a pipe, a socket or a device, no file")
+        raise ValueError("it is a pipe, a socket or a device, not a file")

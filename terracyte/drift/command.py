@@ -11,7 +11,7 @@ from terracyte.core import paths
 from terracyte.core.arguments import add_experiment, add_model, of_task
 from terracyte.core.errors import InputError
 
-HELP = "compare incoming images with those of the training; exit code 3 where they differ"
+HELP = "compare incoming images with the training images; exit code 3 if they differ"
 
 DRIFT = 3  # exit code; crashes (1) and bad input (2) have others
 
@@ -20,12 +20,12 @@ _BATCH = 64
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("task", help="a name of params.yaml: tasks")
+    parser.add_argument("task", help="name of a task in params.yaml")
     parser.add_argument("input", type=Path, help="folder of pictures, picture, .npz or .npy")
     add_experiment(parser)
-    parser.add_argument("--output", type=Path, help="folder of page and summary (FOLDER/data/drift/TASK)")
+    parser.add_argument("--output", type=Path, help="folder for page and summary (FOLDER/data/drift/TASK)")
     add_model(parser)
-    parser.add_argument("--skip-unreadable", action="store_true", help="pass over damaged pictures")
+    parser.add_argument("--skip-unreadable", action="store_true", help="skip unreadable pictures and list them")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -53,12 +53,12 @@ def run(arguments: argparse.Namespace) -> None:
     if champion is not None and champion.task.image_shape != task.image_shape:
         theirs, ours = ("x".join(map(str, each.image_shape)) for each in (champion.task, task))
         raise InputError(
-            f"the champion in {folder} is of images of {theirs} (height x width x channels), {task.name}'s are {ours} "
-            f"now: run `dvc repro promote@{task.name}`, or name another one with --model"
+            f"the champion in {folder} is for images of {theirs} (height x width x channels), but {task.name}'s are "
+            f"{ours} now: run `dvc repro promote@{task.name}`, or name another champion with --model"
         )
     output = arguments.output or experiment / paths.DATA / "drift" / task.name
     if (output / "index.html").exists() and not (output / "summary.json").exists():
-        raise InputError(f"{output / 'index.html'} is none of drift's pages: name another folder with --output")
+        raise InputError(f"{output / 'index.html'} was not written by drift: name another folder with --output")
     found = inputs.read(task, arguments.input, _BATCH, resize=True, skip_unreadable=arguments.skip_unreadable)
     batches = ((batch.names, batch.images) for batch in found.batches)
     outcome = examine(task, batches, champion, settings.drift, experiment)

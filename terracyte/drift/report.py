@@ -58,16 +58,16 @@ class Report:
             return f"No drift found in {_images(self.images)}: {self.bound}"
         named = ", ".join(f"{each.name} ({_direction(each)})" for each in found[:_NAMED])
         more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-        of = f"{len(found)} of {len(self.findings)} numbers"
-        return f"Drift in {_images(self.images)}: {of} are distributed differently, first of all {named}{more}."
+        of = f"{len(found)} of {len(self.findings)} statistics"
+        return f"Drift in {_images(self.images)}: {of} are distributed differently, most of all {named}{more}."
 
     @property
     def bound(self) -> str:
         """The end of a sentence on the smallest distance that would have been noticed in every statistic."""
         least = max((finding.noticed for finding in self.findings), default=1.0)
         if least >= 1:
-            return "so few show no difference at all, however large; give more."
-        return f"with so many, a distance below {least:.2f} (of 1) may stay unseen."
+            return "so few images cannot show a difference, however large; give more."
+        return f"with so many, a distance below {least:.2f} (of 1) may go unnoticed."
 
 
 def summary(report: Report) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def _images(count: int) -> str:
 
 def _direction(finding: Finding) -> str:
     if np.isclose(finding.before, finding.after):
-        return "spread otherwise"
+        return "spread differently"
     return "higher" if finding.after > finding.before else "lower"
 
 

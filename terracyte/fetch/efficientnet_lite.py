@@ -52,7 +52,7 @@ def convert(size: str, folder: Path) -> Path:
         raise ConnectionError(f"the package {package.replace('_', '-')} is not installed")
     source = Path(spec.origin).parent / name
     if not source.exists() or file_hash(source) != checksum:
-        raise InputError(f"{source} is missing or damaged: install {package.replace('_', '-')} 0.1.0 anew")
+        raise InputError(f"{source} is missing or damaged: reinstall {package.replace('_', '-')} 0.1.0")
     network = SIZES[size](include_top=False, weights=None, input_shape=(224, 224, 3))
     assign(network, torch_file.read(source))
     rename(network)  # the file holds the layers' names

@@ -97,7 +97,7 @@ def _needs_weights(config: Config, change: Mapping[str, object], name: str) -> b
     if not has_backbone and change.get("weights", "none") != "none":
         raise InputError(
             f"params.yaml: 'variants.{name}.change.weights' is {config.weights}, but {config.architecture} has no"
-            f" pretrained backbone: remove it, or choose {' or '.join(_FAMILIES)}, or an 'encoder' for a unet"
+            f" pretrained backbone: remove it, or set 'architecture' to {' or '.join(_FAMILIES)}, or a unet's 'encoder'"
         )
     return has_backbone and config.weights != "none"
 
@@ -110,10 +110,10 @@ def _choose(settings: Params, name: str, config: Config, unpacked: Path) -> tupl
         return _imagenet(settings, config, unpacked), IMAGENET
     except ConnectionError as error:
         place = Path(settings.experiment.weights) / f"{backbone(config)}_imagenet_notop.weights.h5"
-        missing = f"{name}: ImageNet weights of {backbone(config)} could not be had ({error})"
+        missing = f"{name}: the ImageNet weights of {backbone(config)} are not available ({error})"
         if config.weights == "imagenet":
-            raise InputError(f"{missing}: place them at {place}, or change 'weights'") from error
-        print(f"{missing} and are not at {place}: it starts from random weights", flush=True)
+            raise InputError(f"{missing}: place them at {place}, or change 'weights' in params.yaml") from error
+        print(f"{missing}, nor are they at {place}: training starts from random weights", flush=True)
         return None, NOT_TO_BE_HAD
 
 
@@ -135,7 +135,7 @@ def _imagenet(settings: Params, config: Config, unpacked: Path) -> Path:
 
         return efficientnet_lite.convert(config.size, unpacked)
     if wanted not in PUBLISHED:
-        raise InputError(f"params.yaml: there is no backbone {wanted}; there are {', '.join(PUBLISHED)}")
+        raise InputError(f"params.yaml: unknown backbone {wanted}; it must be one of {', '.join(PUBLISHED)}")
     path, checksum = PUBLISHED[wanted]
     url = f"{_SERVER}/{path}"
     if not (paths.downloads() / Path(path).name).exists():

@@ -35,7 +35,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     except FileNotFoundError as error:
         raise InputError(f"{path} is missing") from error
     except _DAMAGE as error:
-        raise InputError(f"{path} holds no plain tensors of PyTorch, or is damaged ({error})") from error
+        raise InputError(f"{path} is not a PyTorch file of plain tensors, or is damaged ({error})") from error
 
 
 def _read(stream: BinaryIO, size: int) -> dict[str, np.ndarray]:
@@ -78,7 +78,7 @@ class _Unpickler(pickle.Unpickler):
         if key not in self.storages:
             self._left -= size * dtype.itemsize
             if size < 0 or self._left < 0:
-                raise ValueError(f"a storage has {size} values, which the file has not")
+                raise ValueError(f"a storage has {size} values, which the file does not hold")
             self.storages[key] = np.zeros(size, dtype)
         return self.storages[key]
 
@@ -93,6 +93,6 @@ def _tensor(
     """
     steps = [step * (size - 1) for step, size in zip(strides, shape, strict=True)]
     if min([offset, *steps]) < 0 or offset + sum(steps) >= storage.size:
-        raise ValueError("a tensor reaches out of its storage")
+        raise ValueError("a tensor reaches beyond its storage")
     strides_in_bytes = [step * storage.itemsize for step in strides]
     return np.lib.stride_tricks.as_strided(storage[offset:], shape, strides_in_bytes, writeable=False)

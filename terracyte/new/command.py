@@ -15,19 +15,21 @@ from terracyte.core.errors import InputError
 if TYPE_CHECKING:
     from terracyte.new.survey import Survey
 
-HELP = "write an experiment for labelled images of your own"
+HELP = "write an experiment for your own labelled images"
 _NAME = re.compile(r"(?!(true|false|null)$)[a-z][a-z0-9_]*", re.IGNORECASE)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("name", metavar="NAME", help="of the experiment's folder, which is made here, and of its task")
+    parser.add_argument("name", metavar="NAME", help="the name of the new task and of its folder, which is made here")
     parser.add_argument("images", metavar="IMAGES", type=Path, help="the folder of the images, or an .npz file")
-    parser.add_argument("--masks", type=Path, metavar="DIR", help="the masks, named as the images")
-    parser.add_argument("--labels", type=Path, metavar="FILE.csv", help="the classes: columns file, label")
-    parser.add_argument("--groups", metavar="COLUMN", help="column of groups.csv, or of --labels")
+    parser.add_argument("--masks", type=Path, metavar="DIR", help="the folder of the masks, named like their images")
+    parser.add_argument("--labels", type=Path, metavar="FILE.csv", help="the classes: columns file and label")
+    parser.add_argument("--groups", metavar="COLUMN", help="the column of groups, in groups.csv or the --labels file")
     parser.add_argument(
-        "--split", metavar="COLUMN", help="column of splits.csv, or of --labels; there: split by default"
+        "--split",
+        metavar="COLUMN",
+        help="the column of given splits, in splits.csv or the --labels file (there, split is the default)",
     )
 
 
@@ -43,8 +45,8 @@ def run(arguments: argparse.Namespace) -> None:
     name = arguments.name
     if not _NAME.fullmatch(name):
         raise InputError(
-            f"NAME is {name!r}: use letters, digits and underscores, a letter first, and no true, false or null of "
-            "YAML's: it names files and metrics"
+            f"NAME is {name!r}: it names files and metrics, so it must be letters, digits and underscores, start with "
+            "a letter, and not be YAML's true, false or null"
         )
     if not Path("stages").is_dir():
         raise InputError("there is no stages/ here: run this in the project's folder")
@@ -66,5 +68,5 @@ def _look(arguments: argparse.Namespace) -> "Survey":
         return pictures.look(images, *(getattr(arguments, name) for name in options))
     given = [f"--{name}" for name in options if getattr(arguments, name) is not None]
     if given:
-        raise InputError(f"{given[0]} is for folders of pictures, and {images} is an .npz file: leave it out")
+        raise InputError(f"{given[0]} is for folders of pictures, but {images} is an .npz file: leave the option out")
     return stacks.look(images)

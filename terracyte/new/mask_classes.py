@@ -28,8 +28,8 @@ def count(counts: Counts, values: NDArray[np.integer[Any]], path: Path) -> None:
         counts.update(dict(zip(different, pixels, strict=True)))
     if max(len(counts), len(different)) > _MOST_VALUES:
         raise InputError(
-            f"{path}: masks hold more than {_MOST_VALUES} different values: are they photos, or smoothed? "
-            "A mask has one value for each class"
+            f"{path}: masks hold more than {_MOST_VALUES} different values, as photos and smoothed masks do: save "
+            "masks with one value for each class"
         )
 
 
@@ -47,7 +47,8 @@ def meaning(counts: Counts, in_colour: bool) -> tuple[dict[str, float], dict[str
     ignored = ignored if ignored in numbers else None
     scored = [number for number in numbers if number != ignored]
     if len(scored) < 2:
-        raise InputError(f"masks hold nothing but {', '.join(map(str, numbers))}: at least two classes are needed")
+        found = ", ".join(str(colour(number) if in_colour else number) for number in numbers)
+        raise InputError(f"masks hold only the value {found}: at least two classes are needed")
     if in_colour:
         colours = [colour(code) for code in scored]
         names = ["colour {}-{}-{}".format(*each) for each in colours]

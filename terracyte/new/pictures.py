@@ -57,20 +57,20 @@ def look(
         InputError: the folder has no layout that is supported, or holds fewer than two classes.
     """
     if not images.is_dir():
-        raise InputError(f"{images} is no folder: name the folder of the images, or an .npz file")
+        raise InputError(f"{images} is not a folder: give the folder of the images, or an .npz file")
     if labels is not None:
         if masks is not None:
-            raise InputError("--labels has classes of whole images, --masks of pixels: leave one of them out")
+            raise InputError("--labels gives a class to each image, --masks to each pixel: leave one of them out")
         return _classification(images, labels, group_column, split_column)
     parts = [images, *split_folders(images, UNLABELLED)]
     if masks is None and any((part / _IMAGES).is_dir() and (part / _MASKS).is_dir() for part in parts):
         return _segmentation(images, _IMAGES, _MASKS, group_column, split_column)
     if masks is not None:
         if not masks.is_dir():
-            raise InputError(f"{masks} is no folder: name the folder of the masks")
+            raise InputError(f"{masks} is not a folder: give the folder of the masks")
         root = Path(os.path.commonpath([images.resolve(), masks.resolve()]))
         if root in (images.resolve(), masks.resolve()):
-            raise InputError(f"one of {images} and {masks} lies in the other: put them side by side")
+            raise InputError(f"{images} and {masks} are the same folder, or one is in the other: put them side by side")
         ours, theirs = (folder.resolve().relative_to(root).as_posix() for folder in (images, masks))
         return _segmentation(root, ours, theirs, group_column, split_column)
     return _classification(images, None, group_column, split_column)
@@ -79,22 +79,23 @@ def look(
 def _classification(root: Path, labels: Path | None, group_column: str | None, split_column: str | None) -> Survey:
     _require_own(root.resolve())
     if labels is not None and not labels.is_file():
-        raise InputError(f"{labels} is no file: name a CSV file with the columns file and label")
+        raise InputError(f"{labels} is not a file: give a CSV file with the columns file and label")
     if labels is not None and root.resolve() != labels.parent.resolve():
-        raise InputError(f"{labels} does not lie in {root}: put it there, with file names as seen from there")
+        raise InputError(f"{labels} is not in {root}: move it there, with file names relative to that folder")
     # a column `split` that names no split is ignored
     if labels is not None and split_column is None and _SPLIT in columns.header(labels):
         split_column = _SPLIT if any(map(split_of, columns.read(labels, _SPLIT).values())) else None
     named, odd = _in_folders(root) if labels is None else (_in_sheet(root, labels), [])
     if not named and labels is not None:
-        raise InputError(f"{labels} names no picture: it needs a line for each")
+        raise InputError(f"{labels} lists no pictures: add a line for each")
     if not named:
         raise InputError(
-            f"{root} holds no folder of {KINDS} for each class, no images/ with masks/, and there is no CSV"
+            f"{root} holds neither a folder of {KINDS} files for each class nor images/ and masks/: arrange it in one "
+            "of these ways, or give --labels or --masks"
         )
     counts = collections.Counter(label for _, label, _ in named)
     if len(counts) < 2:
-        raise InputError(f"{root} holds one class only, '{next(iter(counts))}': at least two are needed")
+        raise InputError(f"{root} holds only one class, '{next(iter(counts))}': at least two are needed")
     classes = sorted(counts)
     paths = [path for path, _, _ in named]
     sheet, own = labels.name if labels else None, [split for _, _, split in named]
@@ -156,7 +157,8 @@ def _require_own(root: Path) -> None:
     """Refuse a folder that contains the project: DVC would track its own outputs as inputs."""
     if Path().resolve().is_relative_to(root):
         raise InputError(
-            f"DVC would watch all of {root}, this project included: put the images into a folder of their own"
+            f"{root} contains this project, which DVC would track with the images: put the images into a folder of "
+            "their own"
         )
 
 
@@ -168,21 +170,21 @@ def _in_folders(root: Path) -> tuple[list[tuple[Path, str, str]], list[str]]:
     ]
     if splits and not folders:
         raise InputError(
-            f"{root} holds {shown([part.name for part in splits])}: splits, and in them there must be a folder for "
-            "each class, or images/ and masks/"
+            f"{root} holds the splits {shown([part.name for part in splits])}: there must be a folder for each class, "
+            "or images/ and masks/, in each of them"
         )
     class_parents(root, splits)
     called = {folder.name.casefold(): folder for folder, _ in folders}
     pair = [[called[name] for name in sorted(names & called.keys())] for names in (_OF_IMAGES, _OF_MASKS)]
     if all(pair):
         (images, *_), (masks, *_) = pair
-        raise InputError(f"{images} and {masks} look like images and masks, no classes: give {images} --masks {masks}")
+        raise InputError(f"{images} and {masks} look like images and masks, not classes: give {images} --masks {masks}")
     files = [(path, folder.name, split) for folder, split in folders for path in walk(folder)]
     named = [each for each in files if each[0].suffix.lower() in SUFFIXES]
     others = [path.relative_to(root).as_posix() for path, *_ in files if path.suffix.lower() not in SUFFIXES]
     empty = sorted({folder.name for folder, _ in folders} - {label for _, label, _ in named})
-    refused = [f"files that are no {KINDS}: {shown(others)}"] * bool(others)
-    return named, refused + [f"folders without a picture, which are no classes: {shown(empty)}"] * bool(empty)
+    refused = [f"files that are not {KINDS}: {shown(others)}"] * bool(others)
+    return named, refused + [f"folders without pictures, which cannot be classes: {shown(empty)}"] * bool(empty)
 
 
 def _in_sheet(root: Path, labels: Path) -> list[tuple[Path, str, str]]:
@@ -213,7 +215,7 @@ def _not_read(root: Path, sheet: str | None, group_column: str | None, split_col
 def _headers(paths: Sequence[Path]) -> tuple[dict[tuple[int, int], int], dict[str, int], int, list[str]]:
     """Count pictures by size and by mode; return both, the largest bit depth, and what cannot be read."""
     if not paths:
-        raise InputError("there are no images with masks: images/ and masks/ are empty, or no names agree")
+        raise InputError("there are no images with masks: a folder is empty, or no mask has the name of an image")
     sizes: collections.Counter[tuple[int, int]] = collections.Counter()
     modes: collections.Counter[str] = collections.Counter()
     most, refused = 1, []
@@ -226,7 +228,7 @@ def _headers(paths: Sequence[Path]) -> tuple[dict[tuple[int, int], int], dict[st
         except UnreadableError as error:
             refused.append(str(error))
     if not sizes:
-        raise InputError(f"none of {len(paths)} files can be read, first: {refused[0]}")
+        raise InputError(f"none of {len(refused)} files can be read; the first: {refused[0]}")
     return dict(sizes), dict(modes), most, refused[:_SHOWN]
 
 
@@ -234,7 +236,7 @@ def _mask_values(samples: Sequence[Sample]) -> tuple[mask_classes.Counts, bool, 
     """Return the number of pixels of each value, whether values are colours, and what cannot be read.
 
     Raises:
-        InputError: masks are of different kinds, or have different palettes, or see `mask_classes.count`.
+        InputError: no mask can be read, masks are of different kinds or palettes, or see `mask_classes.count`.
     """
     counts: mask_classes.Counts = collections.Counter()
     kinds: dict[str, Path] = {}
@@ -252,13 +254,15 @@ def _mask_values(samples: Sequence[Sample]) -> tuple[mask_classes.Counts, bool, 
             continue
         height, width = values.shape
         if sorted(size) != sorted((width, height)):  # EXIF may rotate one of the two
-            refused.append(f"{path} has {width}x{height} pixels, its image {size[0]}x{size[1]}")
+            refused.append(f"{path} has {width}x{height} pixels, but its image {size[0]}x{size[1]}")
         kinds.setdefault(kind, path)
         if len(kinds) > 1:
             told = " and ".join(f"{first} holds {kind}" for kind, first in kinds.items())
-            raise InputError(f"{told}: save all masks in one way")
+            raise InputError(f"{told}: save all masks in the same way")
         palettes.require_same(path, colours)
         mask_classes.count(counts, values, path)
+    if not counts:
+        raise InputError(f"no pair of image and mask can be read; the first: {refused[0]}")
     return counts, _COLOURS in kinds, refused[:_SHOWN]
 
 
@@ -270,10 +274,12 @@ def _values(path: Path) -> tuple[NDArray[np.int32], str, Painted]:
                 f"{path} is a {LOSSY[picture.format]}, whose compression alters the values of masks: save "
                 "them as png, or write the experiment by hand, with mask_values and snap_masks"
             )
+        if picture.mode == "LA":
+            raise InputError(f"{path} is grey with transparency: save masks without transparency")
         if len(picture.getbands()) > 1:
             return packed(opaque_rgb(picture, path)), _COLOURS, {}
         if picture.mode == "F":
-            raise InputError(f"{path} holds numbers with a point, and values of masks are whole: save it as png")
+            raise InputError(f"{path} holds decimal numbers, but the values of masks must be whole: save it as png")
         values = np.asarray(picture).astype(np.int32)
         return values, "single bits" if picture.mode == "1" else "numbers", painted(picture, values)
 
@@ -291,10 +297,12 @@ def _read(paths: Sequence[Path], task: Task) -> NDArray[np.uint8]:
         except UnreadableError as error:
             refused.append(str(error))
     if not images:
-        raise InputError(f"none of {len(refused)} pictures can be used, first: {refused[0]}")
+        raise InputError(f"none of {len(refused)} pictures can be used; the first: {refused[0]}")
     if refused:
         told = "; ".join(refused[:_SHOWN])
-        tqdm.write(f"note: ingest would refuse {len(refused)} of {len(paths)} pictures: {told}", file=sys.stderr)
+        tqdm.write(
+            f"note: ingest would refuse at least {len(refused)} of {len(paths)} pictures: {told}", file=sys.stderr
+        )
     return np.stack(images)
 
 

@@ -108,8 +108,8 @@ def propose(name: str, found: Survey) -> Proposal:
         pretrained_minutes=max(round(pretrained_epochs * images / pretrained_per_minute), 1),
         reasons={
             "size": why_size,
-            "epochs": f"{steps} steps; {_STEPS} would be enough, {_MINUTES} minutes of a core here, about {speed:g} "
-            f"times as fast as a server's, allow {affordable} epochs; fewer than {_FEWEST_EPOCHS} are never proposed",
+            "epochs": f"{steps} steps ({_STEPS} are enough); one core here, about {speed:g} times as fast as a "
+            f"server's, does {affordable} epochs in {_MINUTES} minutes; at least {_FEWEST_EPOCHS} are proposed",
         },
     )
 
@@ -119,12 +119,12 @@ def describe(proposed: Proposal) -> str:
     spec, copies, group = proposed.spec, proposed.clean.near_duplicate_correlation, proposed.balance.group_correlation
     lines = [
         ("proposed size", f"{spec.width}x{spec.height}, {spec.channels} channels: {proposed.reasons['size']}"),
-        ("proposed epochs", f"{proposed.epochs} of batches of {proposed.batch_size}: {proposed.reasons['epochs']}"),
+        ("proposed epochs", f"{proposed.epochs}, with batches of {proposed.batch_size}: {proposed.reasons['epochs']}"),
         (
             "a row takes about",
-            f"{proposed.minutes} min of one core, the pretrained one {proposed.pretrained_minutes}",
+            f"{proposed.minutes} min on one core, the pretrained row {proposed.pretrained_minutes} min",
         ),
-        ("near duplicates", f"correlate by {copies} or more, a group by {group} (measured)"),
+        ("near duplicates", f"correlate by {copies} or more, images of a group by {group} or more (measured)"),
     ]
     if spec.pixel_range:
         lines.append(("pixel values", f"{spec.pixel_range[0]:g} becomes 0, {spec.pixel_range[1]:g} becomes 255"))
@@ -139,5 +139,5 @@ def _size(found: Survey) -> tuple[int, int, str]:
     rounded = [
         int(np.clip(_MULTIPLE * int(scale * edge / _MULTIPLE + 0.5), _SMALLEST, _LARGEST)) for edge in (height, width)
     ]
-    why = f"the median picture has {width:.0f}x{height:.0f}, edges are multiples of {_MULTIPLE} from {_SMALLEST}"
-    return rounded[0], rounded[1], f"{why} to {_LARGEST} (more is for a GPU)"
+    why = f"the median picture has {width:.0f}x{height:.0f} pixels; edges are multiples of {_MULTIPLE} from {_SMALLEST}"
+    return rounded[0], rounded[1], f"{why} to {_LARGEST} (larger ones are for a GPU)"

@@ -46,7 +46,9 @@ def look(path: Path) -> Survey:
     labels = [_labels(pair.targets) for pair in found]
     numbers, amounts = np.unique(np.concatenate(labels), return_counts=True)
     if not 2 <= len(numbers) <= _MOST_CLASSES:
-        raise InputError(f"{path}: the labels have {len(numbers)} different values; 2 to {_MOST_CLASSES} are classes")
+        raise InputError(
+            f"{path}: the labels have {len(numbers)} different values; there must be 2 to {_MOST_CLASSES} classes"
+        )
     named = {f"{number}": f"class {number}" for number in numbers.tolist()}
     return Survey(
         kind="classification",
@@ -70,7 +72,9 @@ def _forms(found: Sequence[Pair]) -> tuple[dict[tuple[int, int], int], dict[str,
         sizes[images.shape[2], images.shape[1]] += len(images)
         modes[_MODES[channels]] += len(images)
     if len(modes) > 1:
-        raise InputError(f"{found[0].images.path}: some images are grey and some in colour; give all the same channels")
+        raise InputError(
+            f"{found[0].images.path}: some images are grey and some in colour; give all the same number of channels"
+        )
     return dict(sizes), dict(modes)
 
 

@@ -97,19 +97,19 @@ def too_few(classes: Sequence[str], labels: Iterable[int], splits: Iterable[str]
     counts = collections.Counter(zip(splits, labels, strict=True))
     given = [name for name in SPLITS if any(split == name for split, _ in counts)]
     if not given:
-        few = [f"'{name}' has {counts['', label]}" for label, name in enumerate(classes) if counts["", label] < 3]
-        told = f"each of {len(SPLITS)} splits needs an image of every class, and {', '.join(few)}"
+        few = [f"'{name}' has only {counts['', label]}" for label, name in enumerate(classes) if counts["", label] < 3]
+        told = f"each of {len(SPLITS)} splits needs an image of every class, but {', '.join(few)}"
     else:
         needed = dict.fromkeys(given, 1) | {"train": 1 + len(SPLITS) - len(given)}
         few = [
-            f"{split} has {counts[split, label]} of '{name}'"
+            f"{split} has only {counts[split, label]} of '{name}'"
             for split, least in needed.items()
             for label, name in enumerate(classes)
             if counts[split, label] < least
         ]
-        told = f"each split needs an image of every class, and {', '.join(few)}"
-    advice = "add some, or name the class under 'class_of' in experiment.yaml, and take it out of 'classes'"
-    own = "" if not given else "; or let `balance` make a split: 'split: own' in params.yaml"
+        told = f"each split, also one cut from train, needs an image of every class, but {', '.join(few)}"
+    advice = "add images, or merge or drop the class ('class_of' in experiment.yaml) and remove it from 'classes'"
+    own = "" if not given else "; or let `balance` make its own split: 'split: own' in params.yaml"
     return [f"{told}: {advice}{own}"] if few else []
 
 
@@ -128,7 +128,7 @@ def describe(found: Survey) -> str:
     ]
     forms = [alike_form(name) for name in found.classes]
     if alike := [f"'{name}'" for name in found.classes if forms.count(alike_form(name)) > 1]:
-        advice = "if they mean one class, name it under 'class_of' in experiment.yaml, and shorten 'classes'"
+        advice = "if they mean one class, merge them with 'class_of' in experiment.yaml, and keep one in 'classes'"
         lines.append(("look at", f"{', '.join(alike)} are alike: {advice}"))
     if found.splits:
         cut = "".join(f"; {name} will be cut from train" for name in found.cut)
@@ -136,11 +136,11 @@ def describe(found: Survey) -> str:
     if found.values:
         lines.append(("masks hold", ", ".join(f"{value} for {name}" for name, value in found.values.items())))
     if found.ignored is not None:
-        lines.append(("not labelled", f"{found.ignored} in masks, read as: nobody knows"))
+        lines.append(("not labelled", f"{found.ignored} in masks: pixels of unknown class"))
     if found.group_column:
         lines.append(("groups", f"the column {found.group_column}"))
     if found.not_read:
-        advice = "--groups and --split name a column, of --labels or of groups.csv and splits.csv"
+        advice = "--groups and --split choose a column of the --labels file, or of groups.csv and splits.csv"
         lines.append(("not read", f"{', '.join(found.not_read)}; {advice}"))
     lines += [("refused", problem) for problem in found.refused]
     return "\n".join(f"{name:30}{text}" for name, text in lines)

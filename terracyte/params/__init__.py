@@ -143,7 +143,7 @@ class Params(_Blocks):
         takes_tuned = change.pop("tuned", None)
         where = f"variants.{name}.change"
         if takes_tuned not in (None, False):
-            raise InputError(f"'{where}.tuned' can only be false: variants are tuned anyway")
+            raise InputError(f"'{where}.tuned' must be false or left out: variants use the tuned values by default")
         if member is not None:
             where = f"variants.{name}.members[{member}]"
         check_keys(change, reference, where)
@@ -185,8 +185,8 @@ def _check_code(root: Path) -> None:
     own, imported = root / "terracyte/__init__.py", Path(terracyte.__file__)
     if own.exists() and not own.samefile(imported):
         raise InputError(
-            f"Python imports {imported.parent}, but the experiment's code is {own.resolve().parent}: "
-            f"`pip install -e {root.resolve()}` into an environment of its own, or set PYTHONPATH={root.resolve()}"
+            f"Python imports {imported.parent}, but the experiment's code is {own.resolve().parent}: run "
+            f"`pip install -e {root.resolve()}` in a separate environment, or set PYTHONPATH={root.resolve()}"
         )
 
 
@@ -201,7 +201,9 @@ def _checked(content: object, experiment: Experiment) -> Params:
     for task, tune in params.tune.items():
         if tune.trials:
             if not tune.variant:
-                raise InputError(f"'tune.{task}.variant' is missing, and 'trials' is {tune.trials}: name whom to train")
+                raise InputError(
+                    f"'tune.{task}.variant' is missing, but 'trials' is {tune.trials}: name a variant to train"
+                )
             check_value(tune.variant, _variants_of(params, task), f"tune.{task}.variant")
             tune.check(params.reference[task], params.change(tune.variant), f"tune.{task}")
             params.trial(task, {})
@@ -213,7 +215,7 @@ def _checked(content: object, experiment: Experiment) -> Params:
 
 
 _NAME = re.compile(r"[^\W_][\w+-]*")  # a dot separates names in DVC's parameters and in `override`
-_LEAST = dict.fromkeys(("validate", "clean", "balance", "tune", "promote"), ": `{}` takes what fits the images")
+_LEAST = dict.fromkeys(("validate", "clean", "balance", "tune", "promote"), " (`{}` uses values that fit the images)")
 
 
 def _check_tasks(params: Params) -> None:
@@ -244,7 +246,7 @@ def _check_variant(params: Params, name: str, variant: Variant) -> None:
         params.config(name, member=member)
         if member is not None and "folds" in variant.members[member]:
             raise InputError(
-                f"'variants.{name}.members[{member}].folds': all members have folds, or none: say it in 'change'"
+                f"'variants.{name}.members[{member}].folds' is not allowed: set it for all members, in 'change'"
             )
 
 
@@ -252,14 +254,14 @@ def _check_likeness(params: Params, name: str) -> None:
     chain = [name]
     while (like := params.variants[chain[-1]].like) is not None:
         if like in chain:
-            raise InputError(f"'variants.{name}.like' goes round in a circle: {' → '.join([*chain, like])}")
+            raise InputError(f"'variants.{name}.like' is circular: {' → '.join([*chain, like])}; remove one of them")
         check_value(like, params.variants, f"variants.{chain[-1]}.like")
         chain.append(like)
 
 
 def _check_seeds(seeds: tuple[int, ...], where: str) -> None:
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**31:
-        raise InputError(f"'{where}' is {list(seeds)}; it must list different numbers from 0 on, below 2**31")
+        raise InputError(f"'{where}' is {list(seeds)}; it must list different whole numbers from 0 to 2**31 - 1")
 
 
 def _check_experiment(params: Params) -> None:
@@ -271,18 +273,21 @@ def _check_experiment(params: Params) -> None:
         if task != params.variants[name].task:
             raise InputError(f"'rows.{name}' is {task!r}, but the variant's task is {params.variants[name].task!r}")
         if task not in experiment.sources:
-            raise InputError(f"'rows.{name}' is of task {task}, which 'sources' has none for: add one, or leave it out")
+            raise InputError(f"'rows.{name}' needs 'sources.{task}', which is missing: add it, or remove the row")
         if params.config(name).folds and not params.balance[task].folds:
             where = f"balance.{task}.folds"
             raise InputError(
-                f"row {name} has 'folds', but '{where}' of params.yaml is 0: set that to 5, or leave both out"
+                f"row {name} has 'folds', but '{where}' of params.yaml is 0: set it to 5, say, or remove 'folds' from "
+                "the variant"
             )
         other = params.variants[name].compared_with
         if other is not None and other not in experiment.rows:
-            raise InputError(f"'rows.{name}' is compared with {other}, which is no row here: add it, or leave out both")
+            raise InputError(
+                f"'rows.{name}' is compared with {other}, which is not in 'rows': add it, or remove this row"
+            )
     for task in experiment.sources:
         if task not in experiment.rows.values():
-            raise InputError(f"'rows' has none of task {task}: add one, or take its source out")
+            raise InputError(f"'rows' has no row for task {task}: add one, or remove 'sources.{task}'")
 
 
 def _variants_of(params: Params, task: str) -> list[str]:

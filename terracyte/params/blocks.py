@@ -59,17 +59,17 @@ class TaskSpec:
         if self.pixel_range is not None and not self.pixel_range[0] < self.pixel_range[1]:
             raise InputError(f"'tasks.<task>.pixel_range' is {list(self.pixel_range)}; the lower end must come first")
         if len(set(self.classes)) < len(self.classes):
-            raise InputError(f"'tasks.<task>.classes' is {list(self.classes)}; each name may stand there once")
+            raise InputError(f"'tasks.<task>.classes' is {list(self.classes)}; each name must appear only once")
         self._check_names()
         if self.background is not None and self.background not in self.classes:
-            raise InputError(f"'tasks.<task>.background' is {self.background!r}, which is none of the classes")
+            raise InputError(f"'tasks.<task>.background' is {self.background!r}, which is not one of the classes")
         if self.background is not None and self.kind == "classification":
-            raise InputError("'tasks.<task>.background' is for segmentation; leave it out")
+            raise InputError("'tasks.<task>.background' is only for segmentation; leave it out")
         self._check_corruptions()
         if self.fit == "pad" and self.kind == "segmentation" and self.background is None:
             raise InputError(
-                "'tasks.<task>.fit' is 'pad', and the bars that it adds would have no class: name one as 'background', "
-                "which counts nowhere, or take 'crop' or 'stretch'"
+                "'tasks.<task>.fit' is 'pad', but the bars that it adds need a class: name one as 'background', "
+                "which is never scored, or use 'crop' or 'stretch'"
             )
         if len(self.classes) - (self.background is not None) < 2:
             raise InputError(
@@ -83,15 +83,19 @@ class TaskSpec:
         columns = dict[str, str]()
         for name in self.classes:
             if "|" in name or not name.isprintable() or not name.strip():
-                raise InputError(f"'tasks.<task>.classes' has {name!r}: tables need names of letters, without '|'")
+                raise InputError(
+                    f"'tasks.<task>.classes' has {name!r}: names must be printable, not blank, without '|'"
+                )
             other = columns.setdefault(name.replace(" ", "_"), name)
             if other != name:
-                raise InputError(f"'tasks.<task>.classes' has {other!r} and {name!r}, one column in tables: rename one")
+                raise InputError(
+                    f"'tasks.<task>.classes' has {other!r} and {name!r}, which are one column in tables: rename one"
+                )
 
     def _check_corruptions(self) -> None:
         names = self.corruptions
         if len(set(names)) < len(names):
-            raise InputError(f"'tasks.<task>.corruptions' is {list(names)}; each name may stand there once")
+            raise InputError(f"'tasks.<task>.corruptions' is {list(names)}; each name must appear only once")
         for name in names:
             if name in _OF_COLOURS and self.channels == 1:
                 raise InputError(f"'tasks.<task>.corruptions' has '{name}', which needs 3 channels; leave it out")

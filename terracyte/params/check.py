@@ -11,7 +11,7 @@ from terracyte.core import paths
 from terracyte.core.arguments import add_experiment
 from terracyte.core.errors import InputError
 
-HELP = "say what is wrong in an experiment's files or missing, before DVC starts"
+HELP = "find mistakes and missing files in an experiment before DVC starts"
 
 
 def check(folder: Path) -> None:
@@ -27,16 +27,16 @@ def check(folder: Path) -> None:
     experiment = params.load(folder).experiment
     file, root = folder / paths.EXPERIMENT, folder / experiment.root
     if not (root / "stages").is_dir():
-        raise InputError(f"{file}: 'root' is {experiment.root!r}, where no stages/ lies: name the project's folder")
+        raise InputError(f"{file}: 'root' is {experiment.root!r}, which has no stages/: name the project's folder")
     if (folder / "dvc.yaml").read_bytes() != (root / "dvc.yaml").read_bytes():
-        raise InputError(f"{folder / 'dvc.yaml'} is not {root / 'dvc.yaml'}: copy it, the stages are defined once")
+        raise InputError(f"{folder / 'dvc.yaml'} differs from {root / 'dvc.yaml'}: replace it with a copy of that file")
     if not (folder / experiment.weights).is_dir():
-        raise InputError(f"{file}: 'weights' is {experiment.weights!r}, which is no folder: make it, or name another")
+        raise InputError(f"{file}: 'weights' is {experiment.weights!r}, which is not a folder: create or correct it")
     for task, source in experiment.sources.items():
         if not (folder / source.path).exists():
             raise InputError(
                 f"{file}: 'sources.{task}.path' is {source.path!r}, which does not exist; "
-                f"name what the source '{source.source}' shall read"
+                f"name what the source '{source.source}' should read"
             )
 
 

@@ -76,21 +76,22 @@ class Source:
             readers = _READ_BY.get(field.name, (self.source,))
             if self.source not in readers and getattr(self, field.name) not in (field.default, {}):
                 raise InputError(
-                    f"'sources.<task>.{field.name}' says something to {' and '.join(readers)} only, and the source is "
+                    f"'sources.<task>.{field.name}' applies only to {' and '.join(readers)}, but the source is "
                     f"'{self.source}': remove the key"
                 )
         for key in ("labels", "images", "masks"):
             path = PurePath(getattr(self, key) or "")
             if path.is_absolute() or ".." in path.parts:
                 raise InputError(
-                    f"'sources.<task>.{key}' is '{path}', which DVC would not watch: put it into the folder 'path'"
+                    f"'sources.<task>.{key}' is '{path}'; it must be relative to the folder 'path' and inside it: DVC "
+                    "watches only that"
                 )
         declared = [value for values in self.mask_values.values() for value in values_of(values)]
         for value in [*declared, self.ignore]:
             if isinstance(value, int) and not -(2**31) <= value < 2**31:
                 raise InputError(f"a value in 'sources.<task>' is {value}; masks hold numbers of 32 bits at most")
             if isinstance(value, tuple) and not all(0 <= channel <= 255 for channel in value):
-                raise InputError(f"a colour in 'sources.<task>' is {list(value)}; red, green and blue lie in 0-255")
+                raise InputError(f"a colour in 'sources.<task>' is {list(value)}; red, green and blue must be 0 to 255")
 
 
 def values_of(declared: MaskValues) -> list[MaskValue]:
@@ -137,7 +138,8 @@ def _bracketed(numbers: tuple[int, ...]) -> MaskValue:
     if len(numbers) == 1:
         return numbers[0]
     raise InputError(
-        f"'sources.<task>.mask_values' has {list(numbers)} within a list; it must be one number or red, green and blue"
+        f"'sources.<task>.mask_values' has the inner list {list(numbers)}; it must hold one number, or red, green and "
+        "blue"
     )
 
 
@@ -156,7 +158,7 @@ def overridden(blocks: Mapping[str, Any], override: Mapping[str, object]) -> dic
             node = node[block]
             if not isinstance(node, Mapping):
                 raise InputError(
-                    f"'override.{path}' leads into '{place}', which holds no names but {node!r}: shorten it"
+                    f"'override.{path}' names a key in '{place}', which has none: it is {node!r}; shorten the path"
                 )
             check_keys([key], node, f"override.{place}")
             block, place = key, f"{place}.{key}"

@@ -34,7 +34,7 @@ def check(path: Path) -> bool:
     recorded = next((output.get("md5") for output in outputs if output.get("path") == wanted), None)
     if recorded is not None and recorded != md5(path):
         raise InputError(
-            f"{path} is not what {LOCK} says: bring it back with `dvc checkout {path}`, or make it with `dvc repro`"
+            f"{path} differs from {LOCK}: restore it with `dvc checkout {path}`, or make it again with `dvc repro`"
         )
     return recorded is not None
 
@@ -55,7 +55,7 @@ def stages(folder: Path) -> dict[str, Any]:
     with files.advising(f"restore it with `git checkout {lock}`"):
         text = files.read_text(lock)
     if files.has_conflict(text):
-        raise InputError(f"{lock}: git left a merge conflict in it: choose between its two sides")
+        raise InputError(f"{lock} has an unresolved git merge conflict: keep one of its two sides")
     try:
         content = YAML(typ="safe").load(text)  # with libyaml, as there are thousands of lines
     except YAMLError:

@@ -94,7 +94,7 @@ def naming(file: str | None) -> Iterator[None]:
 
 def _hint(given: object, allowed: Sequence[str]) -> str:
     near = difflib.get_close_matches(str(given), allowed, n=1)
-    return f"did you mean '{near[0]}'?" if near else f"allowed: {', '.join(allowed)}"
+    return f"did you mean '{near[0]}'?" if near else f"allowed: {', '.join(allowed) or 'none'}"
 
 
 def _join(where: str, name: str) -> str:
@@ -102,13 +102,16 @@ def _join(where: str, name: str) -> str:
 
 
 def _mapping(value: object, where: str) -> Mapping[str, object]:
+    if value is None and not where:
+        raise InputError("the file is empty; it must be a mapping of names to values")
     if not isinstance(value, Mapping):
-        raise _mistyped(where or "the file", value, "a mapping of names to values")
+        raise _mistyped(where, value, "a mapping of names to values")
     return value
 
 
 def _mistyped(path: str, value: object, expected: str) -> InputError:
-    return InputError(f"'{path}' is {value!r} ({type(value).__name__}); it must be {expected}")
+    place = f"'{path}'" if path else "the file"
+    return InputError(f"{place} is {value!r} ({type(value).__name__}); it must be {expected}")
 
 
 def _convert(hint: Any, value: object, path: str) -> Any:

@@ -123,14 +123,14 @@ class Tune:
             if key in fixed:
                 raise InputError(
                     f"'{place}' is searched, but variants.{self.variant}.change or {where}.change fixes "
-                    f"it at {fixed[key]!r}: take it out of one of them"
+                    f"it at {fixed[key]!r}: remove it from one of the two"
                 )
             if key not in reference:
-                raise InputError(f"'{place}' is searched, and the reference has no '{key}': add its value there")
+                raise InputError(f"'{place}' is searched, but the reference has no '{key}': add its value there")
             if not dimension.holds(reference[key]):
                 raise InputError(
-                    f"'{place}' is {dimension}, which leaves out the reference's {reference[key]!r}: "
-                    "the first trial is the reference, so take it in"
+                    f"'{place}' is {dimension}, which excludes the reference's {reference[key]!r}: "
+                    "include it, as the first trial is the reference"
                 )
             before.append(key)
 
@@ -139,7 +139,9 @@ def _check_when(dimension: Dimension, space: Mapping[str, Dimension], place: str
     for key, values in dimension.when.items():
         for value in values:
             if not space[key].holds(value):
-                raise InputError(f"'{place}.when.{key}' has {value!r}, which the search never gives '{key}'")
+                raise InputError(
+                    f"'{place}.when.{key}' has {value!r}, which is not in the search space of '{key}': correct it"
+                )
 
 
 def _check_form(dimension: Dimension, place: str) -> None:
@@ -148,7 +150,7 @@ def _check_form(dimension: Dimension, place: str) -> None:
         raise InputError(f"'{place}' must have either low and high, or choices")
     if dimension.choices is not None:
         if len(set(map(repr, dimension.choices))) < max(2, len(dimension.choices)):
-            raise InputError(f"'{place}.choices' is {dimension}; it must list at least two different values")
+            raise InputError(f"'{place}.choices' is {dimension}; it must list two or more values, each only once")
         return
     low, high = dimension.bounds
     if low >= high:

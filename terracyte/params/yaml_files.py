@@ -32,7 +32,7 @@ def read_yaml(path: Path) -> Any:
             )
         return parse_yaml(path.read_text(encoding="utf-8"), path)
     except FileNotFoundError as error:
-        raise InputError(f"{path} is missing: run in an experiment's folder, where dvc.yaml lies") from error
+        raise InputError(f"{path} is missing: run this in an experiment's folder, which has a dvc.yaml") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not valid YAML: it is not UTF-8 text") from error
     except ValueError as error:
@@ -62,14 +62,14 @@ def parse_yaml(text: str, path: Path) -> Any:
         from terracyte.core import files
 
         if files.has_conflict(text):
-            raise InputError(f"{path}: git left a merge conflict in it: choose between its two sides") from error
+            raise InputError(f"{path} has an unresolved git merge conflict: keep one of its two sides") from error
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
         raise InputError(f"{path}{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
     except RecursionError as error:
         raise InputError(f"{path}: not valid YAML: it is nested too deeply") from error
     except _OF_VALUES as error:
-        raise InputError(f"{path}: not valid YAML: a value is none of its kind: {error}") from error
+        raise InputError(f"{path}: not valid YAML: a value does not fit its type: {error}") from error
 
 
 def _check(root: "Node", path: Path) -> None:
@@ -86,8 +86,8 @@ def _check(root: "Node", path: Path) -> None:
             waiting += [(node, True), *((child, False) for child in _children(node))]
         if sizes.get(id(node), 0) > _MOST_NODES:
             raise InputError(
-                f"{path} line {node.start_mark.line + 1}: aliases (*name) stand for themselves here, or for more than "
-                f"{_MOST_NODES} values: write out what is meant"
+                f"{path} line {node.start_mark.line + 1}: aliases (*name) contain themselves here, or expand to more "
+                f"than {_MOST_NODES} values: write the values out"
             )
 
 
@@ -102,6 +102,6 @@ def _check_text(node: "Node", path: Path) -> None:
         return
     where = f"{path} line {node.start_mark.line + 1}"
     if "\0" in node.value or any("\ud800" <= each <= "\udfff" for each in node.value):
-        raise InputError(f"{where}: a text holds a character that no file can have (NUL or half a surrogate pair)")
+        raise InputError(f"{where}: a text has an invalid character (NUL or half a surrogate pair): remove it")
     if str(node.tag).endswith(":int") and len(node.value) > _LONGEST_NUMBER:
         raise InputError(f"{where}: a number has {len(node.value)} digits; at most {_LONGEST_NUMBER} are read")

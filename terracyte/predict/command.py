@@ -6,19 +6,21 @@ from pathlib import Path
 
 from terracyte.core.arguments import add_experiment, add_model, of_task
 
-HELP = "predict images: a table, and where pixels are classified colour overlays"
+HELP = "predict images: write a table, and for segmentation also colour overlays"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("task", help="a name of params.yaml: tasks")
+    parser.add_argument("task", help="name of a task in params.yaml")
     parser.add_argument("input", type=Path, help="folder of pictures, picture, .npz or .npy")
     add_experiment(parser)
-    parser.add_argument("--output", type=Path, required=True, help="a .csv, or a new folder (of pixels with overlays)")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="a .csv file, or a new folder (for segmentation, with overlays)"
+    )
     add_model(parser)
-    parser.add_argument("--batch", type=_positive, default=64, help="images per step (64); no result depends on it")
+    parser.add_argument("--batch", type=_positive, default=64, help="images per step (64); does not change the results")
     parser.add_argument("--resize", action="store_true", help="scale pictures of other sizes instead of refusing them")
-    parser.add_argument("--skip-unreadable", action="store_true", help="pass over damaged pictures and list them")
+    parser.add_argument("--skip-unreadable", action="store_true", help="skip unreadable pictures and list them")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -57,12 +59,12 @@ def run(arguments: argparse.Namespace) -> None:
     for reason in found.unreadable:
         print(f"skipped: {reason}", file=sys.stderr)
     if found.left_out:
-        count, why = len(found.left_out), "no pictures or overlays of an earlier prediction"
-        print(f"note: {count} files left out, {why}: {shown(found.left_out)}", file=sys.stderr)
+        count, why = len(found.left_out), "not pictures, or overlays of an earlier prediction"
+        print(f"note: {count} files left out ({why}): {shown(found.left_out)}", file=sys.stderr)
     print(f"{arguments.output}: {predicted} images, {unfamiliar} of them unlike the training images")
 
 
 def _positive(text: str) -> int:
     if not (text.isdecimal() and 1 <= int(text) <= 4096):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 to 4096")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 4096")
     return int(text)

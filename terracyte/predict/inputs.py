@@ -86,7 +86,7 @@ def read(task: Task, path: Path, batch_size: int, *, resize: bool = False, skip_
     if suffix in (".npz", ".npy"):
         member, layout = (_npz if suffix == ".npz" else _npy)(task, path)
         return Input(total=len(member), batches=_array_batches(member, layout, batch_size))
-    raise InputError(f"{path} is none of a folder, {KINDS}, .npz and .npy")
+    raise InputError(f"{path} is not a supported file: name a folder, a picture ({KINDS}), an .npz or an .npy")
 
 
 def _pictures(task: Task, path: Path, batch_size: int, resize: bool, skip_unreadable: bool) -> Input:
@@ -99,8 +99,8 @@ def _pictures(task: Task, path: Path, batch_size: int, resize: bool, skip_unread
         # walked twice, so that no list of all pictures is in memory
         root, total, found = path, sum(1 for _ in _walk(path, left_out)), _walk(path, [])
         if not total:
-            others = f", but {shown(left_out)}" if left_out else ""
-            raise InputError(f"{path} holds no {KINDS}{others}: name the folder of the pictures")
+            others = f", only {shown(left_out)}" if left_out else ""
+            raise InputError(f"{path} holds no pictures ({KINDS}) to predict{others}: name the folder of the pictures")
     batches = _picture_batches(task, root, found, batch_size, resize, unreadable if skip_unreadable else None)
     return Input(total=total, batches=batches, left_out=left_out, unreadable=unreadable)
 
@@ -140,7 +140,7 @@ def _picture_batches(
                 names, images, regions = zip(*((name, *decoded) for name, decoded in readable), strict=True)
                 yield Batch(list(names), np.stack(images), list(regions))
     if skipped and not any_readable:
-        raise InputError(f"no picture can be read: {shown(skipped)}")
+        raise InputError(f"none of the pictures can be read: {shown(skipped)}")
 
 
 def _decode(task: Task, resize: bool, path: Path) -> tuple[NDArray[np.uint8], Region] | UnreadableError:
@@ -185,9 +185,11 @@ def _npy(task: Task, path: Path) -> tuple[Member, _Layout]:
     try:
         array = npy.mapped(path)
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} is damaged, or no array of plain numbers ({error})") from error
+        raise InputError(f"{path} is damaged, or not an array of plain numbers ({error})") from error
     if array.dtype.kind not in "iuf" or not array.size:
-        raise InputError(f"{path} is {array.dtype} {array.shape}: it must hold integers or floats, at least one image")
+        raise InputError(
+            f"{path} is {array.dtype} {array.shape}: it must hold at least one image, as integers or floats"
+        )
     height, width, channels = task.image_shape
     layouts: dict[tuple[int, ...], _Layout] = {task.image_shape: lambda rows: rows}
     if channels == 1:
@@ -215,7 +217,7 @@ def _checked(task: Task, member: Member, layouts: dict[tuple[int, ...], _Layout]
     """Return an array with the layout for its shape; refuse other shapes."""
     if member.shape[1:] not in layouts:
         wanted = " or ".join(f"(n, {', '.join(map(str, shape))})" for shape in layouts)
-        raise InputError(f"{member.where} has shape {member.shape}, {task.name} images are {wanted}")
+        raise InputError(f"{member.where} has shape {member.shape}: for {task.name} it must be {wanted}")
     return member, layouts[member.shape[1:]]
 
 

@@ -49,8 +49,8 @@ def check(folder: Path, sha256: str | None) -> None:
     found = file_hash(model) if model.is_file() else "missing"
     if sha256 is None:
         raise InputError(
-            f"{folder} is no output that a dvc.lock knows (SHA-256 of its {MODEL}: {found}): if it comes from "
-            f"somebody whom you trust, give --sha256 as they tell it"
+            f"{folder} is not recorded in any dvc.lock (SHA-256 of its {MODEL}: {found}): if you trust whoever "
+            "made it, pass --sha256 with the hash that they tell you"
         )
     if sha256.lower() != found:
-        raise InputError(f"{model} has not the SHA-256 that --sha256 gives, but {found}: get the model again")
+        raise InputError(f"the SHA-256 of {model} is not the one given with --sha256, but {found}: get the model again")

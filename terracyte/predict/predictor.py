@@ -122,7 +122,10 @@ def read(folder: Path, task: str | None = None) -> Predictor:
         network = _compiled(folder / MODEL, image_shape)
         some = network(np.zeros((1, *image_shape), np.float32)).shape[-1]
         if some != len(record["classes"]):
-            raise InputError(f"{folder / MODEL} knows {some} classes, {folder / RECORD} {len(record['classes'])}")
+            raise InputError(
+                f"{folder / MODEL} has {some} classes, but {folder / RECORD} lists {len(record['classes'])}: "
+                "get the folder again"
+            )
     return Predictor(
         task=task_of(record),
         record=record,

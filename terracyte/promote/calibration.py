@@ -93,7 +93,7 @@ def write(task: Task, model: Path, path: Path, folds: Sequence[int] = ()) -> Non
     parts = list(_observations(task, model, folds))
     if not any(len(truth) for _, truth in parts):
         raise InputError(
-            f"{paths.raw(task.name)}: no validation image that {model} never saw has a class that is scored"
+            f"{paths.raw(task.name)}: no validation image that {model} has not seen shows a scored class: add some"
         )
     logits, truth = (np.concatenate(each) for each in zip(*parts, strict=True))
     files.write_json(path, {"split": "validation", **measure(logits, truth)})
@@ -107,7 +107,7 @@ def read(path: Path) -> float:
     """
     temperature = float(files.read_json(path, {"temperature": forms.NUMBER})["temperature"])
     if not 0 < temperature < math.inf:
-        raise InputError(f"{path}: the temperature is {temperature:g}, no positive number")
+        raise InputError(f"{path}: 'temperature' is {temperature:g}, but must be positive and finite")
     return temperature
 
 

@@ -46,7 +46,7 @@ def prediction(seed: int) -> str:
 
 def restoring(folder: Path) -> AbstractContextManager[None]:
     """Advise to restore the folder if one of its files cannot be used: made again, it would hold another model."""
-    return files.advising(f"bring it back with `dvc checkout {folder}`, or delete the folder and run `dvc repro`")
+    return files.advising(f"restore it with `dvc checkout {folder}`, or delete the folder and run `dvc repro`")
 
 
 def read_record(folder: Path, task: str | None = None) -> dict[str, Any]:
@@ -67,7 +67,9 @@ def read_record(folder: Path, task: str | None = None) -> dict[str, Any]:
     of_task = record["task"]
     task_of(record)  # raises if the record describes no valid task
     if task not in (None, of_task):
-        raise InputError(f"{folder} is the champion of {of_task}, not of {task}: name the folder of {task}'s")
+        raise InputError(
+            f"{folder} holds the champion of {of_task}, not of {task}: name the folder of {task}'s champion"
+        )
     return record
 
 
@@ -80,7 +82,7 @@ def read_decision(task: str) -> dict[str, Any]:
     path = paths.promotion(task)
     history = [{"candidate": str, **_DECIDED}]
     form = {"champion": {"variant": (str, type(None))}, "candidate": _TRAININGS, **_DECIDED, "history": history}
-    with files.advising(f"restore it with `git checkout {path}`: it holds the decisions before"):
+    with files.advising(f"restore it with `git checkout {path}`: it holds the earlier decisions"):
         decided: dict[str, Any] = files.read_json(path, {**form, "checks": dict})
         if decided["champion"]["variant"] is not None:
             files.read_json(path, {"champion": WITH_REASONS})

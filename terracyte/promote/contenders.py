@@ -84,7 +84,7 @@ def of_variant(task: Task, settings: Params, rows: pd.DataFrame, name: str) -> C
     path = paths.scores(task.name, name)
     scores = metric_files.read(path) if path.exists() else {"fingerprints": {}}
     if scores["fingerprints"] != row.fingerprints:
-        raise InputError(f"{path} is missing or of other trainings: run `dvc repro evaluate@{name}`")
+        raise InputError(f"{path} is missing or belongs to other trainings: run `dvc repro evaluate@{name}`")
     return Contender(
         about=describe(task, settings, row, training, scores),
         models=tuple(paths.model(task.name, name, seed) for seed in row.seeds),

@@ -128,7 +128,9 @@ def read(path: Path, channels: int) -> NoveltyDetector:
     for name, shape in shapes.items():
         array = found[name]
         if array.shape != shape or array.dtype != np.float64 or not np.isfinite(array).all():
-            raise InputError(f"{path}: {name!r} is {array.dtype} {array.shape}, not finite float64 of shape {shape}")
+            raise InputError(
+                f"{path}: {name!r} is {array.dtype} {array.shape}, but must be finite float64 of shape {shape}"
+            )
     return NoveltyDetector(**{name: found[name] for name in shapes})
 
 

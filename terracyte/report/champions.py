@@ -18,15 +18,15 @@ def outcome(task: Task) -> dict[str, Any]:
     Raises:
         InputError: nothing was decided yet, or the champion's folder does not hold the champion of this decision.
     """
-    command = f"run `dvc repro promote@{task.name}`"
+    command = f"`dvc repro promote@{task.name}`"
     path, folder = paths.promotion(task.name), paths.champion(task.name)
     if not path.exists():
-        raise InputError(f"{path} is missing: {command}")
+        raise InputError(f"{path} is missing: run {command}")
     decided = read_decision(task.name)
     about = folder / RECORD
     found = read_record(folder) if about.exists() else {"variant": None}
     if found != decided["champion"]:
-        raise InputError(f"{folder} does not hold the champion of {path}: `dvc checkout {folder}`, or {command}")
+        raise InputError(f"{folder} does not hold the champion of {path}: run `dvc checkout {folder}` or {command}")
     return decided
 
 
@@ -68,7 +68,9 @@ def _refused(task: Task, decided: Mapping[str, Any]) -> Entry:
     path = paths.training(task.name, about["variant"])
     trained = metric_files.read(path, {str: {"fingerprint": str}}) if path.exists() else {}
     if [trained.get(str(seed), {}).get("fingerprint") for seed in about["seeds"]] != about["fingerprints"]:
-        raise InputError(f"{paths.promotion(task.name)} is of other trainings: run `dvc repro promote@{task.name}`")
+        raise InputError(
+            f"{paths.promotion(task.name)} belongs to other trainings: run `dvc repro promote@{task.name}`"
+        )
     head = f"Candidate, refused: `{about['variant']}`, which validated best."
     models = tuple(paths.model(task.name, about["variant"], seed) for seed in about["seeds"])
     return Entry(aliases=(CANDIDATE,), about=about, models=models, description=_listed(head, decided["reasons"]))

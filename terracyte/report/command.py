@@ -9,14 +9,14 @@ from terracyte.core.arguments import add_experiment
 
 PORT = 5000
 
-HELP = "open MLflow's record of the runs on this machine"
+HELP = "show MLflow's record of the runs in the browser"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add_experiment(parser)
     listening.add_host(parser)
-    parser.add_argument("--port", type=int, default=PORT, help=f"to listen on ({PORT})")
+    parser.add_argument("--port", type=int, default=PORT, help=f"port to listen on ({PORT})")
 
 
 def run(arguments: argparse.Namespace) -> None:

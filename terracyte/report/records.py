@@ -150,7 +150,7 @@ def _check_confusions(counts: Counts, scores: Mapping[str, Any], row: Row, stage
     """Refuse confusion matrices of other scores: differences and tests must belong to the scores beside them."""
     path = paths.confusions(row.task, row.variant)
     if counts.shape[:2] != (len(row.seeds), scores["groups"]):
-        raise InputError(f"{path}: its seeds and groups are not those of the scores: run `dvc repro {stage}`")
+        raise InputError(f"{path}: its seeds or groups do not match the scores: run `dvc repro {stage}`")
     for seed, counted in zip(row.seeds, counts.sum(axis=1), strict=True):
         if not np.array_equal(counted, scores["seeds"].get(str(seed), {}).get("confusion")):
-            raise InputError(f"{path}: seed {seed} is not that of the scores: run `dvc repro {stage}`")
+            raise InputError(f"{path}: seed {seed} does not match the scores: run `dvc repro {stage}`")

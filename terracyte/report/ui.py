@@ -51,7 +51,7 @@ def _serve(host: str, port: int) -> None:
     allowed = ["--allowed-hosts", ",".join(hosts), "--cors-allowed-origins", ",".join(origins)]
     code = processes.call([sys.executable, "-m", *command, *allowed, "--workers", "1"])
     if code:
-        raise InputError(f"`mlflow ui` ended with exit code {code}: what it said stands above")
+        raise InputError(f"`mlflow ui` ended with exit code {code}: see its messages above")
 
 
 def pages(task: Task, experiment: str, published: Sequence[str]) -> dict[str, str]:

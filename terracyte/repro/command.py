@@ -8,7 +8,7 @@ from pathlib import Path
 
 from terracyte.core.arguments import add_experiment
 
-HELP = "run what is out of date of an experiment, several rows or seeds at a time"
+HELP = "run an experiment's outdated stages, several rows or seeds at a time"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("targets", nargs="*", help="stages, such as evaluate@blood-cnn (all)")
     add_experiment(parser)
     parser.add_argument(
-        "--workers", type=_workers, default="auto", help="rows, or seeds of few rows, at a time (auto: one per core)"
+        "--workers", type=_workers, default="auto", help="rows at a time, or seeds if rows are few (auto: one per core)"
     )
 
 
@@ -38,5 +38,5 @@ def _workers(text: str) -> int | str:
     if text == "auto":
         return text
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: it must be auto, or a number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is neither auto nor a whole number from 1")
     return int(text)

@@ -36,9 +36,9 @@ def reproduce(folder: Path, workers: int, targets: Sequence[str] = ()) -> None:
         with dvc.keeping_outputs(folder):
             done = _run_targets(folder, workers, targets) if targets else _run_all(folder, workers)
             if not done:
-                raise InputError("a stage failed, as said above; the outputs before it are back")
+                raise InputError("a stage failed, see above; its previous outputs are restored")
     except KeyboardInterrupt as error:
-        raise KeyboardInterrupt("the outputs of unfinished stages are those of before") from error
+        raise KeyboardInterrupt("the previous outputs of unfinished stages are restored") from error
 
 
 def _is_current(folder: Path) -> bool:

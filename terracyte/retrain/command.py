@@ -12,7 +12,7 @@ from pathlib import Path
 
 from terracyte.core.arguments import experiment
 
-HELP = "retrain what a change makes out of date; exit code 3 where the results got worse"
+HELP = "retrain what a change makes out of date; exit code 3 if the results got worse"
 
 STOPPED = 3  # an exit code that neither a crash nor bad input gives
 

@@ -45,7 +45,9 @@ class Results:
         for name, bounds in found.items():
             two = isinstance(bounds, list) and len(bounds) == 2
             if not two or not all(isinstance(bound, int | float) and math.isfinite(bound) for bound in bounds):
-                raise InputError(f"the interval of {variant}'s {name} is {bounds}: evaluate it again with `dvc repro`")
+                raise InputError(
+                    f"the interval of {variant}'s {name} is {bounds}, not two numbers: evaluate again with `dvc repro`"
+                )
         return {name: (bounds[0], bounds[1]) for name, bounds in found.items()}
 
 

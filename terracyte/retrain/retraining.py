@@ -89,11 +89,11 @@ def _pushing(repository: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        print("pushing what was finished", file=sys.stderr, flush=True)
+        print("pushing the finished outputs", file=sys.stderr, flush=True)
         try:
             pipeline.push(repository)
         except Exception as error:  # whatever DVC raises: the first failure is the one to report
-            print(f"warning: DVC's remote may lack what was finished: {one_line(masked(str(error)))}", file=sys.stderr)
+            print(f"warning: DVC's remote may lack finished outputs: {one_line(masked(str(error)))}", file=sys.stderr)
         raise
     pipeline.push(repository)
 

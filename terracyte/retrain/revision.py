@@ -20,8 +20,8 @@ def common_commit(base: str, folder: Path = Path()) -> str:
     """
     found = git.run("merge-base", "--end-of-options", base, "HEAD", folder=folder)
     if found is None:
-        advice = "fetch it (in CI: check out with the whole history), or name another one with --base"
-        raise InputError(f"git finds no commit that {base!r} and HEAD share: {advice}")
+        advice = "fetch the revision (in CI: check out the whole history), or name another one with --base"
+        raise InputError(f"git finds no commit that {base!r} and HEAD have in common: {advice}")
     return found.strip()
 
 
@@ -35,7 +35,7 @@ def at(commit: str, folder: Path = Path()) -> Read:
         # `./` makes git look from the folder in which it runs, not from the repository's root
         text = git.run("show", f"{commit}:./{path.as_posix()}", folder=folder) if listed else None
         if text is None:
-            raise InputError(f"git cannot read {path} of {commit[:12]}, as in a partial clone: fetch the whole history")
+            raise InputError(f"git cannot read {path} at {commit[:12]} (a partial clone?): fetch the whole history")
         return text
 
     return read
@@ -61,4 +61,4 @@ def parsed(read: Read, path: Path) -> Any:
     try:
         return None if text is None else json.loads(text)
     except json.JSONDecodeError as error:
-        raise InputError(f"{path} is no JSON ({error}): make it again with `dvc repro`") from error
+        raise InputError(f"{path} is not valid JSON ({error}): make it again with `dvc repro`") from error

@@ -49,9 +49,9 @@ def problem(images: NDArray[Any]) -> str | None:
     if len(images) > LARGEST_BATCH:
         return f"the batch has {len(images)} images: send at most {LARGEST_BATCH}"
     if not np.isfinite(images).all():
-        return "a pixel is not a finite number: pixels lie in 0-255"
+        return "a pixel is not a finite number: pixels must be in 0-255"
     if images.min() < 0 or images.max() > 255:
-        return f"the pixels lie in {images.min():g} to {images.max():g}: they must lie in 0-255"
+        return f"the pixels range from {images.min():g} to {images.max():g}: they must be in 0-255"
     if images.max() <= 1 and (images != np.rint(images)).any():
-        return "the pixels lie in 0-1: they must lie in 0-255"
+        return "the pixels are in 0-1: scale them to 0-255"
     return None

@@ -16,10 +16,10 @@ PORT = 5001
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("task", help="a name of params.yaml: tasks")
+    parser.add_argument("task", help="name of a task in params.yaml")
     add_experiment(parser)
     listening.add_host(parser)
-    parser.add_argument("--port", type=int, default=PORT, help=f"to listen on ({PORT}); 0 takes a free one")
+    parser.add_argument("--port", type=int, default=PORT, help=f"port to listen on ({PORT}); 0 chooses a free one")
     add_model(parser)
 
 

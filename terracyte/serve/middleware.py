@@ -25,14 +25,14 @@ _TOO_LONG = "integer string conversion"  # part of Python's error about an integ
 _FORM = 'the request must be {"inputs": [image, ...]} with at least one image'
 # Part of one of MLflow's error messages → the sentence that replaces it.
 _MEANINGS = {
-    "valid JSON": f"the request is no valid JSON: {_FORM}",
+    "valid JSON": f"the request is not valid JSON: {_FORM}",
     "exactly one of the input fields": _FORM,
     "One of ": _FORM,
     "model signature": _FORM,
     "pandas": _FORM,
-    "inhomogeneous": "the images, or the rows of one, differ in length",
-    "could not convert": "a pixel is no number: pixels lie in 0-255",
-    "too large to convert": "a pixel is no number: pixels lie in 0-255",
+    "inhomogeneous": "the images, or the rows of an image, differ in length: send images of one size",
+    "could not convert": "a pixel is not a number: pixels must be in 0-255",
+    "too large to convert": "a pixel is not a number: pixels must be in 0-255",
 }
 
 _HEADERS = {
@@ -81,7 +81,7 @@ class PlainErrors:
             return refusal(_FORM, 400)
         except Exception as error:  # the client gets JSON, the terminal gets the traceback
             if _TOO_LONG in str(error):
-                return refusal("a pixel is a number of thousands of digits: pixels lie in 0-255", 400)
+                return refusal("a pixel has thousands of digits: pixels must be in 0-255", 400)
             traceback.print_exc(file=sys.stderr)
             return refusal("the server failed; its terminal says why", 500)
         status = sent[0]["status"]

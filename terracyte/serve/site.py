@@ -89,7 +89,7 @@ class _Site:
 
     async def card(self, _: Request) -> Response:
         if not self._card.exists():
-            return refusal("there is no card", 404)
+            return refusal("the champion has no model card", 404)
         text = _MARKDOWN.render(self._card.read_text("utf-8"))
         return HTMLResponse(_CARD.format(self._predictor.task.name, text))
 

@@ -44,7 +44,7 @@ def decode(task: Task, content: bytes) -> Upload:
         InputError: the file is no readable picture, or too large.
     """
     if not content:
-        raise InputError(f"the file is empty: choose a {KINDS}")
+        raise InputError(f"the file is empty: choose a {KINDS} file")
     try:
         picture = load_image(task, _NAME, io.BytesIO(content), _LARGEST_PICTURE).picture
     except UnreadableError as error:

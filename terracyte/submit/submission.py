@@ -61,5 +61,5 @@ def describe(task: Task, summary: dict[str, Any]) -> str:
     """Return one line about what `write` returned."""
     place = paths.submission(task.name) / summary["file"]
     if summary.get("images") == 0:
-        return f"{place} holds its header only: the source has no images without masks ({paths.unlabelled(task.name)})"
+        return f"{place} holds only a header: the source has no images without masks ({paths.unlabelled(task.name)})"
     return f"{place}: {summary['variant']}, seed {' '.join(map(str, summary['seeds']))}"

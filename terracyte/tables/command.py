@@ -14,7 +14,9 @@ HELP = "write the ablation tables again from metrics/ alone, in a clone without 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("tasks", nargs="*", metavar="TASK", help="names of params.yaml: tasks (all of the experiment)")
+    parser.add_argument(
+        "tasks", nargs="*", metavar="TASK", help="names of tasks in params.yaml (all of the experiment)"
+    )
     add_experiment(parser)
 
 

@@ -71,12 +71,12 @@ def experiment_id(client: "MlflowClient", task: str) -> str:
         command = f"mlflow experiments restore --experiment-id {found.experiment_id}"
         address = masked(store.uri())
         raise InputError(
-            f"MLflow's experiment {name!r} is deleted: bring it back with `MLFLOW_TRACKING_URI={address} {command}`"
+            f"MLflow's experiment {name!r} is deleted: restore it with `MLFLOW_TRACKING_URI={address} {command}`"
         )
     if location is not None and found.artifact_location != location:
         folder = store.database().parent
-        advice = f"move the project back, or rename {folder}: a new one is made from DVC's outputs"
-        raise InputError(f"{folder} was made in another folder ({found.artifact_location}): {advice}")
+        advice = f"move the project back, or rename {folder}; a new one is then made from DVC's outputs"
+        raise InputError(f"{folder} was made when the project was elsewhere ({found.artifact_location}): {advice}")
     return str(found.experiment_id)
 
 

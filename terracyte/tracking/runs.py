@@ -95,8 +95,8 @@ class LiveRun:
         # any error of store, network or disk: the training is worth more than its record
         except Exception as error:
             if self._complete:
-                message = f"warning: MLflow failed ({one_line(error)}); training goes on, the report records it"
-                print(message, file=sys.stderr)
+                what = "training continues, and the stage report will record it"
+                print(f"warning: MLflow failed ({one_line(error)}); {what}", file=sys.stderr)
             self._complete = False
             end = time.monotonic()
             self._paused_until = end + _PAUSE * (end - start)
@@ -123,7 +123,8 @@ def training_run(
     except (InputError, OSError) as error:
         if required:
             raise
-        print(f"warning: {identity.variant} seed {identity.seed}: {error}; the report records it", file=sys.stderr)
+        what = f"{identity.variant} seed {identity.seed}: {error}"
+        print(f"warning: {what}; the stage report will record it", file=sys.stderr)
         live = LiveRun(None)
     try:
         yield live

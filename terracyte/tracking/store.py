@@ -117,7 +117,7 @@ def advice() -> str:
     """Return what to do about an unusable store; none of the steps loses a record."""
     if is_server():
         return f"start the server, correct the address (docs/team.md), or unset {SERVER}"
-    return f"see whether the disk is full; a database that is broken can be renamed ({database()}): a new one is made"
+    return f"check whether the disk is full; if the database is damaged, rename {database()}: a new one is made"
 
 
 def in_use() -> InputError:
@@ -133,8 +133,8 @@ def _migrate(file: Path) -> None:
     if result.returncode:
         # the error message ends where SQLAlchemy links an explanation
         said = result.stderr.partition("(Background on this error")[0].strip().splitlines()
-        problem = said[-1] if said else f"it ended with {result.returncode}, without a word"
-        raise InputError(f"{database()} cannot be made or migrated ({problem}): {advice()}")
+        problem = said[-1] if said else f"exit code {result.returncode}, no message"
+        raise InputError(f"{database()} cannot be created or migrated ({problem}): {advice()}")
 
 
 def _wait_until_writable() -> None:

@@ -49,9 +49,9 @@ def search(settings: Params, task: str) -> Record:
         trials = study.trials()
         best = best_of(trials)
         if best is None:
-            other = "all were pruned" if trials else "the time was over before one had begun"
+            other = "all were pruned" if trials else "the time limit passed before the first began; raise 'minutes'"
             failure = next((each.failure for each in trials if each.failure), other)
-            raise InputError(f"tune.{task}: none of {len(trials)} trials came to a score: {failure}")
+            raise InputError(f"tune.{task}: none of {len(trials)} trials got a score: {failure}")
         confirmation = _confirm(settings, task, study, best)
     _check_unchanged(settings, task, study)
     better = _is_confirmed(confirmation)
@@ -169,7 +169,7 @@ def _check_unchanged(settings: Params, task: str, study: Study) -> None:
     if now.tune.get(task) != settings.tune[task] or trial.study_name(now, task) != study.name:
         raise InputError(
             f"tune.{task}: params.yaml, experiment.yaml or data were changed during the search: run it again "
-            "(its trials are kept)"
+            "(finished trials are kept, and used again for the same settings and data)"
         )
 
 
@@ -192,5 +192,5 @@ def _exclusive(task: str) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise InputError(f"tune.{task}: another process is searching already: wait for it, or end it") from error
+            raise InputError(f"tune.{task}: another process is already searching: wait for it, or stop it") from error
         yield

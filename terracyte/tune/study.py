@@ -335,7 +335,7 @@ def _journal(file: Path) -> "JournalStorage":
     try:
         return JournalStorage(JournalFileBackend(str(file), lock))
     except (ValueError, KeyError, TypeError, AssertionError) as error:
-        raise InputError(f"{file} is damaged ({error}): move it away, and the search begins anew") from error
+        raise InputError(f"{file} is damaged ({error}): move it away, and the search starts over") from error
 
 
 class _JournalLock:
@@ -374,8 +374,8 @@ def _storage_errors() -> Iterator[None]:
 def _unusable(error: Exception) -> InputError:
     message = " ".join(_without_password(str(error)).split())[:200]
     return InputError(
-        f"the storage of studies cannot be used ({message}): check {STORAGE}, which needs a database of its own, or "
-        f"unset it to keep studies in {paths.STUDIES}"
+        f"the storage of studies cannot be used ({message}): check the environment variable {STORAGE}, "
+        f"which needs a database of its own, or unset it to keep studies in {paths.STUDIES}"
     )
 
 

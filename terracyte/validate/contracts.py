@@ -149,7 +149,7 @@ def _targets(task: Task) -> list[Expected]:
 
 
 def _statistics() -> list[Expected]:
-    again = "the images were not described in full: run ingest again"
+    again = "the manifest is incomplete: run ingest again"
     return [
         Expected(f"{name} is known for each image", "ExpectColumnValuesToNotBeNull", {"column": name}, again)
         for name in STATISTICS

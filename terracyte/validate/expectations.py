@@ -80,7 +80,7 @@ def describe(summary: Mapping[str, Any]) -> str:
 def _failure(outcome: Mapping[str, Any]) -> str:
     first = outcome["examples"][0]
     count = f"{outcome['unexpected_count']} of {outcome['rows']}"
-    return f"not so for {count}, first {first['value']!r} in {first['row']!r}"
+    return f"does not hold for {count}, first {first['value']!r} in {first['row']!r}"
 
 
 def _validate(task: str, suite: str, rows: int, tables: Iterable[Table]) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def _refusal(table: Table, outcomes: Iterable[Mapping[str, Any]]) -> str | None:
     """The first fatal failure in words, or None."""
     for contract, outcome in zip(table.contracts, outcomes, strict=True):
         if contract.advice is not None and not outcome["success"]:
-            return f"{table.name}: '{contract.sentence}' is {_failure(outcome)}: {contract.advice}"
+            return f"{table.name}: '{contract.sentence}' {_failure(outcome)}: {contract.advice}"
     return None
 
 

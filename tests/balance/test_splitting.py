@@ -110,8 +110,13 @@ def test_splits_follow_contents_and_seed_not_the_order_of_rows() -> None:
 @pytest.mark.parametrize(
     ("labels", "groups", "changes", "message"),
     [
-        ([0] * 40 + [1] * 40 + [2] * 2, range(82), {}, "'c' has 2 images in 2 groups: add some"),
-        ([0] * 40 + [1] * 40 + [2] * 20, [*range(80), *[80] * 20], {}, "'c' has 20 images in 1 groups: add some"),
+        ([0] * 40 + [1] * 40 + [2] * 2, range(82), {}, "'c' has only 2 images in 2 groups: add images"),
+        (
+            [0] * 40 + [1] * 40 + [2] * 20,
+            [*range(80), *[80] * 20],
+            {},
+            "'c' has only 20 images in 1 groups: add images",
+        ),
         ([0, 1, 2] * 20, range(60), {"validation": 0.4, "test": 0.3}, "add up to 0.7"),
         ([0, 1, 2] * 20, [*[0] * 51, *range(1, 10)], {}, "60 kept images in groups of up to 51 cannot be split"),
         ([0, 2, 0, 1, 0, 1, 2, 2, 1], [5, 2, 3, 1, 0, 3, 3, 4, 2], {}, "validation split would hold no 'c'"),
@@ -224,7 +229,9 @@ def test_test_has_no_fold_and_without_folds_nothing_has() -> None:
 
 def test_too_many_folds_are_refused() -> None:
     settings = dataclasses.replace(SETTINGS, folds=4)
-    with pytest.raises(InputError, match=r"of 4 folds.*'c' has 3 images in 3 groups: lower 'balance\.blood\.folds'"):
+    with pytest.raises(
+        InputError, match=r"of 4 folds.*'c' has only 3 images in 3 groups: lower 'balance\.blood\.folds'"
+    ):
         assign_folds(BLOOD, labelled([0] * 9 + [1] * 9 + [2] * 3), np.arange(21), settings)
     with pytest.raises(InputError, match="folds' is 1"):
         dataclasses.replace(SETTINGS, folds=1)
@@ -332,15 +339,15 @@ def test_train_alone_is_split_as_if_nothing_was_given() -> None:
             ["train"] * 3 + ["validation"] * 3 + ["test"] * 3,
             None,
             [0, 1, 2, 3, 4, 5, 6, 7, 2],
-            "the given train split holds no 'c' .its 1 images are like ones in a more protected split",
+            "the given train split holds no 'c' .its 1 images are similar to ones in a more protected split",
         ),
         (
             ["train"] * 6 + ["test"] * 3,
             None,
             [0, 0, 1, 1, 2, 3, 0, 1, 4],
-            "4 of 6 images given for train are like ones given for validation or test",
+            "4 of 6 images given for train are similar to ones given for validation or test",
         ),
-        (["train"] * 3 + ["test"] * 3, None, None, "each of 2 splits needs a group of every class"),
+        (["train"] * 3 + ["test"] * 3, None, None, "each of 2 splits needs a group of images of every class"),
     ],
 )
 def test_a_given_split_that_cannot_be_kept_is_refused(
@@ -377,7 +384,7 @@ def test_no_group_is_in_two_splits_where_a_split_is_given_that_leaks() -> None:
     }
     assert [split["images"] for split in summary["splits"].values()] == [30, 30, 58]
     assert describe(summary).splitlines()[-2:] == [
-        "given split: 20 groups of alike images were in several splits; each moved to the most protected one: "
+        "given split: 20 groups of similar images were in several splits; each was moved to the most protected one: "
         "18 train to test, 20 validation to test",
         "given split: cleaning dropped 2 copies of images in another split",
     ]
@@ -393,7 +400,7 @@ def test_what_is_cut_from_train_is_counted_and_is_no_leak() -> None:
     assert summary["given"] == {
         "leaking_groups": 0, "moved": {}, "cut_from_train": {"validation": cut}, "copies_dropped": 0
     }  # fmt: skip
-    assert "it has no validation; 15 images were cut from train" in describe(summary)
+    assert "there is no validation, so 15 images were cut from train" in describe(summary)
 
 
 def test_a_given_split_may_be_passed_over() -> None:

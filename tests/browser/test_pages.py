@@ -179,7 +179,7 @@ def test_a_text_file_is_refused_in_a_sentence(open_page: Open) -> None:
     page, faults = open_page("serving of blood")
     page.set_input_files("#file", {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"a cell, I think"})
     expect(page.locator("#error")).to_be_visible()
-    expect(page.locator("#error")).to_have_text(re.compile(r"^The file is no jpg, png.*\.$"))
+    expect(page.locator("#error")).to_have_text(re.compile(r"^The file is not a jpg, png.*\.$"))
     expect(page.locator("#result")).to_be_hidden()
     assert [re.sub(r".*status of", "", fault) for fault in faults] == [" 400 (Bad Request)"]
     # the page still takes the next file

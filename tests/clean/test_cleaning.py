@@ -240,7 +240,7 @@ def test_stage_keeps_the_decisions_if_a_class_is_cleaned_away(raw_blood: Path, m
     manifest.loc[[0, 39], "label"] = [1, 2]  # two copies of one picture are all that two classes have
     files.write_table(paths.raw_manifest("blood"), manifest)
     monkeypatch.setattr(sys, "argv", ["clean", "blood"])
-    told = r"cleaning drops every image of 2 classes \(of 'b' 1 by conflicting_duplicate; of 'c' 1 by conflicting_dup"
+    told = r"cleaning drops every image of 2 classes \('b': 1 by conflicting_duplicate; 'c': 1 by conflicting_dup"
     with pytest.raises(InputError, match=told):
         clean.main()
     assert not paths.clean_manifest("blood").exists()

@@ -195,6 +195,6 @@ def test_a_cluster_out_of_reach_is_one_line(
     if where == "RAY_ADDRESS":
         monkeypatch.setenv(where, address)
     given = Compute(engine="ray", address=None if where == "RAY_ADDRESS" else address)
-    with pytest.raises(InputError, match=f"{where} {address}: there is no Ray cluster") as caught:
+    with pytest.raises(InputError, match=f"{where} is {address}, but connecting to that Ray cluster failed") as caught:
         list(compute.run(cluster_jobs.count, [1], given, Inputs()))
     assert "\n" not in str(caught.value)

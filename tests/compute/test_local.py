@@ -153,7 +153,9 @@ def test_images_of_the_test_split_stay_at_home(task: str, project: Path) -> None
 
 def test_an_engine_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(InputError, match=r"'compute.engine' is ray, which is not installed: pip install -e '.\[ray\]'"):
+    with pytest.raises(
+        InputError, match=r"'compute.engine' is ray, which is not installed: run `pip install -e '.\[ray\]'`"
+    ):
         list(compute.run(square, [1], Compute(engine="ray"), Inputs()))
 
 

@@ -257,13 +257,13 @@ def test_a_missing_or_damaged_file_is_one_line_with_the_command_that_makes_it(
 @pytest.mark.parametrize(
     ("content", "form", "problem"),
     [
-        ("[1]", dict, r"'' is \[1\], no dict"),
-        ("[1]", {"a": object}, r"it is no JSON object"),
+        ("[1]", dict, r"it is \[1\], not dict"),
+        ("[1]", {"a": object}, r"it is \[1\], not a JSON object"),
         ('{"b": 1}', {"b": int, "a": int}, r"it lacks 'a'"),
         ('{"a": {"b": {}}}', {"a": {str: {"c": str}}}, r"it lacks 'a\.b\.c'"),
-        ('{"a": [1, true]}', {"a": [forms.NUMBER]}, r"'a\[1\]' is True, no int or float"),
-        ('{"a": [1]}', {"a": [int, int]}, r"'a' is \[1\], no list of 2"),
-        ('{"a": null}', {"a": {str: int}}, r"'a' is None, no JSON object"),
+        ('{"a": [1, true]}', {"a": [forms.NUMBER]}, r"'a\[1\]' is True, not int or float"),
+        ('{"a": [1]}', {"a": [int, int]}, r"'a' is \[1\], not a list of 2"),
+        ('{"a": null}', {"a": {str: int}}, r"'a' is None, not a JSON object"),
     ],
 )
 def test_json_of_another_form_is_damaged(content: str, form: object, problem: str, tmp_path: Path) -> None:
@@ -281,13 +281,15 @@ def test_an_archive_without_an_array_is_damaged(tmp_path: Path) -> None:
 
 def test_a_merge_conflict_in_the_middle_of_a_table_is_no_value(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("seed,loss\n0,1.5\n<<<<<<< HEAD\n0,1.25\n=======\n0,1.75\n>>>>>>> other\n")
-    with pytest.raises(InputError, match=r"a\.csv is damaged \(git left a merge conflict in it\): delete it"):
+    with pytest.raises(InputError, match=r"a\.csv is damaged \(it has an unresolved git merge conflict\): delete it"):
         files.read_csv(tmp_path / "a.csv")
 
 
 def test_a_table_of_a_million_columns_is_refused_before_pandas_reads_it(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("," * 999_999)
-    with pytest.raises(InputError, match=r"a\.csv is damaged \(its first line names 1000000 columns\): delete it"):
+    with pytest.raises(
+        InputError, match=r"a\.csv is damaged \(its first line has 1000000 columns; at most 10000 are read\): delete it"
+    ):
         files.read_csv(tmp_path / "a.csv")
 
 

@@ -26,5 +26,5 @@ def test_dvc_shows_the_headline_only(tmp_path: Path) -> None:
 def test_a_file_of_another_version_is_named(tmp_path: Path, content: object) -> None:
     path = tmp_path / "scores.json"
     files.write_json(path, content)
-    with pytest.raises(InputError, match=r"scores\.json has no list 'details' of one entry"):
+    with pytest.raises(InputError, match=r"scores\.json: 'details' is not a list of one entry"):
         metric_files.read(path)

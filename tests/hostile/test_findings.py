@@ -41,5 +41,5 @@ def test_a_refused_picture_is_not_held(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["http://[", "", "http://localhost", "http://localhost/.."])
 def test_an_address_without_a_file_is_refused(url: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no address of a file"):
+    with pytest.raises(InputError, match="is not the URL of a file"):
         download.fetch(url, "0" * 32, tmp_path)

@@ -204,7 +204,7 @@ def refuse_row(value: float, row: int = 4, dtype: type = np.float64) -> Change:
         pytest.param(refuse_row(-1, dtype=np.int8), "holds the pixel value -", id="negative integer"),
         pytest.param(lambda x: x[:, :16], "has shape (6, 16, 32, 3); it must be (n, 32, 32, 3)", id="wrong size"),
         pytest.param(lambda x: x[..., 0], "has shape (6, 32, 32); it must be (n, 32, 32, 3)", id="wrong axes"),
-        pytest.param(lambda x: x[:5], "'labels' has shape (6,), 'images' (5, 32, 32, 3)", id="differ in number"),
+        pytest.param(lambda x: x[:5], "'labels' has shape (6,), but 'images' has (5, 32, 32, 3)", id="unequal number"),
         pytest.param(lambda x: x[:0], "'images' has shape (0, 32, 32, 3): it is empty", id="empty"),
         pytest.param(lambda x: x > 9, "'images' has type bool", id="bool"),
         pytest.param(lambda x: x.astype(object), "'images' is an object array, which is never unpickled", id="object"),
@@ -310,7 +310,7 @@ def test_a_damaged_file_is_refused(
     blood(images=images, labels=labels)
     file = Path("blood.npz")
     file.write_bytes(damage(file.read_bytes()))
-    assert "blood.npz is truncated, damaged or no .npz file" in refusal("blood")
+    assert "blood.npz is truncated, damaged or not an .npz file" in refusal("blood")
 
 
 def test_an_array_shorter_than_its_header_is_refused(

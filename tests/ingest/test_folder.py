@@ -103,7 +103,7 @@ def test_unreadable_files_are_skipped_and_named(
     truncated.write_bytes(truncated.read_bytes()[:-40])
     assert ingest("blood")[1]["label"].tolist() == [0, 0, 1, 2, 2]
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("warning: cells: 2 unreadable files left out: cells/Basophil/notes.txt is no jpg, png")
+    assert line.startswith("warning: cells: 2 unreadable files left out: cells/Basophil/notes.txt is not a jpg, png")
     assert "cells/EOSINOPHIL/b.png is damaged" in line
 
 
@@ -151,7 +151,7 @@ def test_sixteen_bits_of_a_colour_are_refused(blood: None, edit: Edit, refusal: 
     )
     Path("cells/Basophil/b.png").write_bytes(png)
     edit("tasks.blood.pixel_range", [0, 4095])
-    assert "cells/Basophil/b.png has 16 bits per channel of a colour" in refusal("blood")
+    assert "cells/Basophil/b.png has 16 bits per channel, allowed only in grey pictures" in refusal("blood")
 
 
 def test_transparent_pixels_are_refused_or_flattened(blood: None, edit: Edit, ingest: Ingest, refusal: Refusal) -> None:
@@ -203,8 +203,14 @@ def test_labels_may_stand_in_a_csv(blood: None, declare: Declare, ingest: Ingest
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
-        ("Basophil/b.png,basofil\n", "'Basophil/b.png' has the label 'basofil', which is none of basophil, eosinophil"),
-        ("Basophil/c.png,basophil\n", "cells/labels.csv names 'Basophil/c.png', which is missing; add or remove"),
+        (
+            "Basophil/b.png,basofil\n",
+            "'Basophil/b.png' has the unknown label 'basofil'; it must be one of basophil, eosinophil",
+        ),
+        (
+            "Basophil/c.png,basophil\n",
+            "cells/labels.csv names 'Basophil/c.png', which is missing; add what is missing or remove",
+        ),
         (
             "Basophil/b.png,basophil\nBasophil/b.png,eosinophil\n",
             "'Basophil/b.png' has the label 'basophil' in line 2 and 'eosinophil' in line 3",
@@ -247,7 +253,8 @@ def test_what_dvc_does_not_watch_is_refused(
     blood: None, declare: Declare, refusal: Refusal, key: str, path: str
 ) -> None:
     declare("blood", source="folder", path="cells", **{key: path})
-    assert f"'sources.<task>.{key}' is '{path}', which DVC would not watch" in refusal("blood")
+    expected = f"'sources.<task>.{key}' is '{path}'; it must be relative to the folder 'path' and inside it"
+    assert expected in refusal("blood")
 
 
 def test_only_unreadable_files_are_no_images(blood: None, declare: Declare, refusal: Refusal) -> None:
@@ -259,7 +266,7 @@ def test_only_unreadable_files_are_no_images(blood: None, declare: Declare, refu
 
 def test_a_missing_folder_is_named(declare: Declare, refusal: Refusal) -> None:
     declare("blood", source="folder", path="nowhere")
-    assert "nowhere is no folder" in refusal("blood")
+    assert "nowhere is not a folder" in refusal("blood")
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="its file names are always UTF-8")
@@ -271,7 +278,7 @@ def test_a_name_that_is_not_utf_8_is_shown(blood: None, refusal: Refusal) -> Non
 def test_unknown_and_missing_classes_are_named(blood: None, refusal: Refusal) -> None:
     Path("cells/Basophil").rename("cells/Basofil")
     line = refusal("blood")
-    assert "cells has no folder for the classes basophil and folders of no class: Basofil" in line
+    assert "cells has no folder for the classes basophil and folders of unknown classes: Basofil" in line
 
 
 @pytest.mark.parametrize(
@@ -331,8 +338,9 @@ def test_a_csv_beside_splits_and_other_pictures_is_told_to_be_all(
     declare("blood", source="folder", path="cells", labels="labels.csv")
     assert ingest("blood")[1]["label"].tolist() == [0, 1, 2]
     said = capsys.readouterr().err
-    assert "cells/labels.csv: left out: 3 pictures without a line: EOSINOPHIL/a.JPG, immature_granulocyte/a.JPG" in said
-    assert "cells: folders called train give no split beside a CSV file: a column of it can" in said
+    unlisted = "EOSINOPHIL/a.JPG, immature_granulocyte/a.JPG"
+    assert f"cells/labels.csv: left out: 3 pictures that it does not list: {unlisted}" in said
+    assert "cells: the folders train do not count as splits, since a CSV file gives the labels" in said
 
 
 def test_folders_may_be_merged_and_left_out(blood: None, declare: Declare, ingest: Ingest, refusal: Refusal) -> None:
@@ -384,7 +392,7 @@ def test_a_file_in_two_groups_is_refused(blood: None, declare: Declare, refusal:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (None, "cells/groups.csv is missing; write it, or take its name out of experiment.yaml"),
+        (None, "cells/groups.csv is missing; create it, or remove the setting in experiment.yaml"),
         ("file,site\n", "cells/groups.csv lacks the column 'patient'; it has file, site"),
         ("file,patient\nBasophil/a.JPG,1\n", "no row for 5 of 6 images, first 'Basophil/b.png'"),
     ],
@@ -427,7 +435,7 @@ def test_pictures_without_masks_are_kept_apart_by_name(mars: None, ingest: Inges
 def test_an_unreadable_picture_without_mask_is_refused(mars: None, refusal: Refusal) -> None:
     save("terrain/unlabelled/a.png", grey(1, channels=1))
     Path("terrain/unlabelled/b.png").write_bytes(b"text")
-    assert "terrain/unlabelled/b.png is no jpg, png" in refusal("mars")
+    assert "terrain/unlabelled/b.png is not a jpg, png" in refusal("mars")
 
 
 @pytest.mark.parametrize("absent", ["images", "masks"])
@@ -439,14 +447,14 @@ def test_an_absent_folder_is_named(mars: None, refusal: Refusal, absent: str) ->
 def test_files_without_a_partner_are_named(mars: None, refusal: Refusal) -> None:
     Path("terrain/masks/sol_1.png").rename("terrain/masks/sol_3.png")
     line = refusal("mars")
-    assert "1 of terrain/images without a partner of the same name in terrain/masks: sol_1.png" in line
+    assert "1 files in terrain/images without a partner of the same name in terrain/masks: sol_1.png" in line
 
 
 def test_names_that_differ_by_a_suffix_are_shown_from_both_sides(mars: None, refusal: Refusal) -> None:
     for stem in ("sol_1", "sol_2"):
         Path(f"terrain/masks/{stem}.png").rename(f"terrain/masks/{stem}_mask.png")
     line = refusal("mars")
-    assert "2 of terrain/images without a partner of the same name in terrain/masks: sol_1.png, sol_2.png" in line
+    assert "2 files in terrain/images without a partner of the same name in terrain/masks: sol_1.png, sol_2.png" in line
     assert "in terrain/images: sol_1_mask.png, sol_2_mask.png" in line
 
 
@@ -456,9 +464,9 @@ def test_what_has_no_partner_may_be_skipped(
     declare("mars", source="folder", path="terrain", unreadable="skip")
     Path("terrain/masks/sol_1.png").rename("terrain/masks/sol_3.png")
     assert ingest("mars")[1]["name"].tolist() == ["images/sol_2.png"]
-    errors = capsys.readouterr().err
-    assert "left out: 1 of terrain/images without a partner of the same name in terrain/masks: sol_1.png" in errors
-    assert "left out: 1 of terrain/masks without a partner of the same name in terrain/images: sol_3.png" in errors
+    said = capsys.readouterr().err
+    assert "left out: 1 files in terrain/images without a partner of the same name in terrain/masks: sol_1.png" in said
+    assert "left out: 1 files in terrain/masks without a partner of the same name in terrain/images: sol_3.png" in said
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="it knows one form of a name only")
@@ -478,7 +486,7 @@ def test_two_files_of_one_name_are_refused(mars: None, refusal: Refusal) -> None
     [
         (mask(0, 4), "sol_1.png", "masks/sol_1.png holds 4 in 512 pixels, first at row 0, column 16"),
         (mask(0, 1, size=64), "sol_1.png", "masks/sol_1.png has 64x64 pixels, its image 32x32"),
-        (grey(1), "sol_1.png", "masks/sol_1.png is a colour picture (RGB)"),
+        (grey(1), "sol_1.png", "masks/sol_1.png is not a grey picture of whole numbers, but RGB"),
         (mask(0, 1), "sol_1.jpg", "masks/sol_1.jpg is a jpg"),
     ],
     ids=["unknown class", "another size", "colour", "jpg"],
@@ -516,7 +524,7 @@ def test_folders_of_splits_give_each_image_its_split_test_first(
     assert manifest["declared_split"].tolist() == ["test"] * 6 + ["validation"] * 4 + ["train"] * 6
     assert manifest["label"].tolist() == [0, 0, 1, 1, 2, 2, 1, 1, 2, 2, 0, 0, 1, 1, 2, 2]
     assert manifest["name"].iloc[[0, 6]].tolist() == ["TEST/Basophil/a.JPG", "val/EOSINOPHIL/a.JPG"]
-    assert "cells gives a split (train 6, validation 4, test 6), which `balance` keeps" in capsys.readouterr().err
+    assert "cells already has a split (train 6, validation 4, test 6), which `balance` keeps" in capsys.readouterr().err
 
 
 def test_a_source_without_a_split_has_no_column_of_it(blood: None, ingest: Ingest) -> None:
@@ -573,7 +581,7 @@ def test_a_folder_beside_splits_is_refused(blood: None, refusal: Refusal) -> Non
     Path("parted").rename("cells")
     Path("cells/__MACOSX").mkdir()  # zips from a Mac contain this folder, which is ignored
     Path("cells/extra").mkdir()
-    assert "cells holds the splits test, train, and extra, which is none" in refusal("blood")
+    assert "cells holds the splits test, train, but also folders that are not splits: extra" in refusal("blood")
 
 
 def test_a_picture_in_no_split_is_refused(mars: None, refusal: Refusal) -> None:
@@ -582,7 +590,8 @@ def test_a_picture_in_no_split_is_refused(mars: None, refusal: Refusal) -> None:
             Path(f"terrain/{kind}/{split}").mkdir()
             Path(f"terrain/{kind}/{stem}.png").rename(f"terrain/{kind}/{split}/{stem}.png")
         shutil.copy(f"terrain/{kind}/train/sol_1.png", f"terrain/{kind}/stray.png")
-    assert "terrain/images/stray.png lies in none of test, train: move it into one of them" in refusal("mars")
+    line = refusal("mars")
+    assert "terrain/images/stray.png is in none of the split folders test, train: move it into one of them" in line
 
 
 def test_pictures_beside_class_folders_are_named(
@@ -590,14 +599,14 @@ def test_pictures_beside_class_folders_are_named(
 ) -> None:
     save("cells/loose.png", grey(7))
     assert len(ingest("blood")[1]) == 6
-    assert "cells: left out: 1 pictures beside the folders of the classes: loose.png" in capsys.readouterr().err
+    assert "cells: left out: 1 pictures beside the class folders: loose.png" in capsys.readouterr().err
 
 
 def test_a_split_of_pictures_without_classes_is_refused(blood: None, refusal: Refusal) -> None:
     shutil.move("cells", "train")
     shutil.move("train", "cells/train")
     save("cells/test/1.png", grey(7))
-    assert "cells/test holds 1 pictures and no folder for each class" in refusal("blood")
+    assert "cells/test holds 1 pictures but no class folders" in refusal("blood")
 
 
 def test_links_to_folders_are_named_as_dvc_does_not_look_there(
@@ -607,7 +616,7 @@ def test_links_to_folders_are_named_as_dvc_does_not_look_there(
     Path("cells/Basophil").symlink_to(Path("elsewhere").resolve())
     assert len(ingest("blood")[1]) == 6
     said = capsys.readouterr().err
-    assert "links to folders, whose changes DVC does not see: Basophil; after one, run `dvc repro --force" in said
+    assert "DVC does not see changes behind links to folders: Basophil; after a change, run `dvc repro --force" in said
 
 
 def test_a_split_without_a_partner_folder_is_refused(mars: None, refusal: Refusal) -> None:

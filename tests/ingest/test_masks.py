@@ -123,7 +123,7 @@ def test_a_number_in_two_colours_is_refused(refused: Any, read: Any) -> None:
         picture.putpalette([channel for place in order for channel in colours[place]])
         write(picture, stem)
     first, second = "terrain/masks/a.png", "terrain/masks/b.png"
-    assert f"the value 1 is the colour [0, 130, 180] in {second} and [220, 20, 60] in {first}" in refused()
+    assert f"the value 1 is the colour [0, 130, 180] in {second} but [220, 20, 60] in {first}" in refused()
     np.testing.assert_array_equal(read(mask_values=COLOURS), [stripes(3, 1, 0, 2)] * 2)
 
 
@@ -169,7 +169,7 @@ def test_values_that_no_class_has_are_named(refused: Any) -> None:
     write(stripes(0, 128, 255, 7))
     line = refused(mask_values={"soil": 255, "bedrock": 128, "big rock": 8, "background": 0})
     assert "holds 7 in 256 pixels, first at row 0, column 24" in line
-    assert "(all masks hold 0, 7, 128, 255)" in line
+    assert "(the masks together hold 0, 7, 128, 255)" in line
 
 
 @pytest.mark.parametrize(
@@ -178,23 +178,26 @@ def test_values_that_no_class_has_are_named(refused: Any) -> None:
         ({"mask_values": {"soil": 1}}, "'sources.mars.mask_values' has no value for bedrock, big rock"),
         ({"mask_values": {"sol": 1}}, "'sources.mars.mask_values.sol' is unknown; did you mean 'soil'"),
         ({"mask_values": {**COLOURS, "soil": 3}}, "'sources.mars' mixes numbers and colours"),
-        ({"mask_values": {"soil": 1, "bedrock": 1, "big rock": 2}}, "the value 1 means two things"),
-        ({"ignore": 3}, "the value 3 means two things"),
+        ({"mask_values": {"soil": 1, "bedrock": 1, "big rock": 2}}, "the value 1 stands for two classes"),
+        ({"ignore": 3}, "the value 3 stands for two classes"),
         ({"snap_masks": True}, "'sources.mars.snap_masks' needs 'mask_values'"),
         ({"mask_values": {**COLOURS, "soil": [0, 0, 256]}}, "a colour in 'sources.<task>' is [0, 0, 256]"),
         ({"mask_values": {"soil": "red"}}, "'sources.mars.mask_values.soil' is 'red' (str)"),
         ({"mask_values": {"soil": [1, "red"]}}, "'sources.mars.mask_values.soil[1]' is 'red' (str)"),
         ({"mask_values": {"soil": [1, [2]]}}, "'sources.mars.mask_values.soil[0]' is 1 (int); it must be a list"),
         ({"mask_values": {"soil": []}}, "'sources.<task>.mask_values' has an empty list"),
-        ({"mask_values": {"soil": [[]]}}, "'sources.<task>.mask_values' has [] within a list"),
-        ({"mask_values": {"soil": [[1, 2], [3]]}}, "has [1, 2] within a list; it must be one number or red, green"),
+        ({"mask_values": {"soil": [[]]}}, "'sources.<task>.mask_values' has the inner list []"),
+        ({"mask_values": {"soil": [[1, 2], [3]]}}, "has the inner list [1, 2]; it must hold one number, or red, green"),
         ({"mask_values": {**COLOURS, "soil": [[0, 0, 256]]}}, "a colour in 'sources.<task>' is [0, 0, 256]"),
-        ({"mask_values": {"soil": [1, 2], "bedrock": [3, 2], "big rock": 4}}, "the value 2 means two things"),
+        ({"mask_values": {"soil": [1, 2], "bedrock": [3, 2], "big rock": 4}}, "the value 2 stands for two classes"),
         (
             {"mask_values": {"soil": [1, 2, 3], "bedrock": 4, "big rock": 5}},
-            "a list of three numbers is one colour: three values of a class are [[3], [4], [5]]",
+            "a list of three numbers is one colour: write three values of a class as [[3], [4], [5]]",
         ),
-        ({"mask_values": COLOURS}, "terrain/masks/a.png is grey, and 'mask_values' beside the path names colours"),
+        (
+            {"mask_values": COLOURS},
+            "terrain/masks/a.png is grey, but 'mask_values' in experiment.yaml declares colours",
+        ),
     ],
 )
 def test_declarations_that_cannot_be_meant_are_refused(refused: Any, declared: dict[str, Any], expected: str) -> None:
@@ -207,7 +210,7 @@ def test_grey_masks_of_any_depth_have_no_colours(refused: Any, mode: str, suffix
     write(stripes(0, 1, 2, 3))
     Path("terrain/masks/a.png").unlink()
     Image.new(mode, (SIZE, SIZE)).save(f"terrain/masks/a{suffix}")
-    assert f"terrain/masks/a{suffix} is grey, and 'mask_values'" in refused(mask_values=COLOURS, snap_masks=True)
+    assert f"terrain/masks/a{suffix} is grey, but 'mask_values'" in refused(mask_values=COLOURS, snap_masks=True)
 
 
 def turned(orientation: int) -> Image.Exif:
@@ -264,13 +267,13 @@ def test_erased_pixels_of_a_colour_mask_are_no_class(refused: Any) -> None:
     colours[:4, :4, 3] = 0
     write(Image.fromarray(colours))
     values = {"soil": [220, 0, 0], "bedrock": [0, 1, 0], "big rock": [0, 0, 1], "background": [0, 0, 0]}
-    assert "terrain/masks/a.png has transparent pixels, whose colours nobody has seen" in refused(mask_values=values)
+    assert "terrain/masks/a.png has transparent pixels, whose colours are invisible" in refused(mask_values=values)
 
 
 def test_where_nothing_tells_a_setting_does(read: Any, refused: Any) -> None:
     write_turned((SIZE, SIZE), 3, stripes(0, 1, 2, 3))
     line = refused()
-    assert "terrain/masks/a.png tells nothing of EXIF" in line
+    assert "terrain/masks/a.png is not turned by EXIF, but its image is (orientation 3)" in line
     assert "'sources.mars.masks_follow' in experiment.yaml to stored" in line
     Path("data/mars/raw/images.npy").unlink()
     np.testing.assert_array_equal(read(masks_follow="stored")[0], stripes(3, 2, 1, 0))

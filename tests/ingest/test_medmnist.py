@@ -214,7 +214,7 @@ def test_mars_has_no_medmnist(declare: Declare, refusal: Refusal) -> None:
 def test_an_index_without_the_size_is_refused(declare: Declare, refusal: Refusal) -> None:
     Path("index.yaml").write_text("128: {url: x, md5: y}\n")
     declare("blood", source="medmnist", path="index.yaml", download_size=64)
-    assert "index.yaml must give 'url' and 'md5' of the edge length 64" in refusal("blood")
+    assert "index.yaml must give 'url' and 'md5' for images of 64x64 pixels" in refusal("blood")
 
 
 @pytest.mark.parametrize("size", [64, 128, 224])

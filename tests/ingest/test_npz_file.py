@@ -73,17 +73,17 @@ def test_floats_of_no_scale_are_refused(blood: None, refusal: Refusal) -> None:
     bright[3, 0, 0, 0] = 1.0000001
     others = {f"{split}_images": np.full((CUTS[split], SIZE, SIZE, 3), 0.5) for split in ("test", "val")}
     save(**medmnist(train_images=bright, **others))
-    assert "1.0000001 at most, neither 0-1 nor 0-255: clip it to 0-1" in refusal("blood")
+    assert "up to 1.0000001, neither in 0-1 nor in 0-255: clip them to 0-1" in refusal("blood")
 
 
 def test_splits_of_two_scales_are_refused(blood: None, refusal: Refusal) -> None:
     save(**medmnist(train_images=np.full((6, SIZE, SIZE, 3), 0.5)))
-    assert "'train_images' holds floats in 0-1, other splits whole numbers" in refusal("blood")
+    assert "'train_images' holds floats in 0-1, but other splits hold whole numbers" in refusal("blood")
 
 
 def test_a_pair_of_no_split_is_refused(blood: None, refusal: Refusal) -> None:
     save(**medmnist(), holdout_images=np.zeros((2, SIZE, SIZE, 3)), holdout_labels=np.zeros(2))
-    assert "cells.npz holds 'holdout_images' with labels, named by no split" in refusal("blood")
+    assert "cells.npz holds 'holdout_images' with labels, but the name is not of a split" in refusal("blood")
 
 
 def test_labels_may_mean_other_classes_or_none(blood: None, declare: Declare, ingest: Ingest) -> None:
@@ -125,8 +125,8 @@ def test_grey_images_with_masks(mars: None, declare: Declare, ingest: Ingest) ->
             "holds the arrays pictures; needed: images and labels",
         ),
         (medmnist(images=pixels(3, SIZE, SIZE, 3)), "needed: images and labels, or such a pair for each split"),
-        (medmnist(test_labels=np.arange(2)), "'test_labels' has 2 entries, 'test_images' 3; one each is needed"),
-        (medmnist(test_labels=np.zeros((3, 14))), "'test_labels' has shape (3, 14), 'test_images' (3, "),
+        (medmnist(test_labels=np.arange(2)), "'test_labels' has 2 entries, but 'test_images' has 3; each image needs"),
+        (medmnist(test_labels=np.zeros((3, 14))), "'test_labels' has shape (3, 14), but 'test_images' has (3, "),
         (medmnist(val_images=pixels(3, SIZE, SIZE)), "'val_images' has shape (3, 32, 32); it must be (n, n, n, 3)"),
         (medmnist(val_labels=np.array([0, 1, 5])), "val_images[2]: the label is 5"),
         (
@@ -154,14 +154,14 @@ def test_the_advice_fits_the_masks_of_all_splits(mars: None, refusal: Refusal) -
     of_test = np.where(of_train == 10, 255, 0)
     images = pixels(2, SIZE, SIZE)
     save(train_images=images, train_masks=of_train, test_images=images, test_masks=of_test.astype(np.uint8))
-    assert "all masks hold 0, 10, 20, 30, 255" in refusal("mars")
+    assert "the masks together hold 0, 10, 20, 30, 255" in refusal("mars")
 
 
 def test_a_fraction_in_a_mask_is_refused(mars: None, refusal: Refusal) -> None:
     masks = np.ones((4, SIZE, SIZE))
     masks[2, 0, 0] = 1.5
     save(images=pixels(4, SIZE, SIZE), masks=masks)
-    assert "[2]' holds 1.5; classes are whole numbers" in refusal("mars")
+    assert "[2]' holds 1.5; classes must be whole numbers" in refusal("mars")
 
 
 def test_a_header_of_a_later_version_is_read(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_header_of_a_later_version_is_read(tmp_path: Path) -> None:
 def test_a_label_without_a_meaning_is_refused(blood: None, declare: Declare, refusal: Refusal) -> None:
     save(**medmnist())
     declare("blood", source="npz", path="cells.npz", class_of={"0": "basophil", "1": "eosinophil"})
-    assert "holds the label 2, which means no class" in refusal("blood")
+    assert "holds the label 2, which has no class" in refusal("blood")
 
 
 def test_a_missing_file_is_named(blood: None, refusal: Refusal) -> None:

@@ -171,7 +171,7 @@ def test_a_split_in_folders_is_shown_and_kept_but_for_a_leak(
     assert split_counts(found) == {"train": 39, "test": 12, "validation": 8}
     assert (found["split"] == "test").equals(found["declared_split"] == "test")
     assert (summary["given"]["copies_dropped"], summary["given"]["cut_from_train"]) == (1, {"validation": 8})
-    assert "it has no validation; 8 images were cut from train" in capsys.readouterr().out
+    assert "there is no validation, so 8 images were cut from train" in capsys.readouterr().out
 
 
 def test_a_split_of_images_with_masks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -253,7 +253,8 @@ def test_a_given_split_that_lacks_a_class_is_told(capsys: pytest.CaptureFixture[
     class_folders("train/a", "train/b", "test/a")
     made()
     printed = capsys.readouterr().out
-    assert "each split needs an image of every class, and test has 0 of 'b': add some" in printed
+    assert "each split, also one cut from train, needs an image of every class, but test has only 0 of 'b'" in printed
+    assert "': add images" in printed
     assert "'split: own' in params.yaml" in printed
 
 
@@ -335,12 +336,12 @@ def test_what_ingest_and_balance_will_refuse_is_said(capsys: pytest.CaptureFixtu
     save("pictures/many/c1.png", noise(0, 40, 60, 4))
     made()
     printed, noted = capsys.readouterr()
-    assert "refused                       files that are no jpg, png, bmp" in printed
+    assert "refused                       files that are not jpg, png, bmp" in printed
     assert ": many/Thumbs.db\n" in printed
-    assert "folders without a picture, which are no classes: empty\n" in printed
+    assert "folders without pictures, which cannot be classes: empty\n" in printed
     assert "pictures/many/c1.png has transparent pixels" in noted
-    assert "refused                       pictures/many/c0.png is no jpg, png" in printed
-    assert "each of 3 splits needs an image of every class, and 'few' has 2" in printed
+    assert "refused                       pictures/many/c0.png is not a jpg, png" in printed
+    assert "each of 3 splits needs an image of every class, but 'few' has only 2" in printed
     shutil.rmtree("pictures")
     segmentation([0, 1])
     Path("pictures/masks/f0.png").write_bytes(b"text")
@@ -348,9 +349,9 @@ def test_what_ingest_and_balance_will_refuse_is_said(capsys: pytest.CaptureFixtu
     save("pictures/masks/f2.png", np.zeros((8, 8), np.uint8))
     made(name="other")
     printed = capsys.readouterr().out
-    assert "pictures/masks/f0.png is no jpg, png" in printed
-    assert "pictures/masks/f2.png has 8x8 pixels, its image 32x48" in printed
-    assert "1 of pictures/images without a partner of the same name in pictures/masks: f1.png" in printed
+    assert "pictures/masks/f0.png is not a jpg, png" in printed
+    assert "pictures/masks/f2.png has 8x8 pixels, but its image 32x48" in printed
+    assert "1 files in pictures/images without a partner of the same name in pictures/masks: f1.png" in printed
 
 
 def test_shares_of_classes_are_expected_as_validate_measures_them() -> None:
@@ -370,33 +371,39 @@ def test_masks_of_two_kinds_are_refused(capsys: pytest.CaptureFixture[str]) -> N
         save(f"pictures/masks/f{number}.png", indexed)
     line = refused(capsys)
     assert (
-        "the value 1 is the colour [0, 130, 180] in pictures/masks/f5.png and [220, 20, 60] in pictures/masks" in line
+        "the value 1 is the colour [0, 130, 180] in pictures/masks/f5.png but [220, 20, 60] in pictures/masks" in line
     )
     shutil.rmtree("pictures")
     class_folders("Images", "Labels")
-    assert "no classes: give pictures/Images --masks pictures/Labels" in refused(capsys)
+    assert "not classes: give pictures/Images --masks pictures/Labels" in refused(capsys)
     segmentation([0, 255])
     save("pictures/masks/f0.png", noise(0, 48, 32, 4))
     assert "pictures/masks/f0.png has transparent pixels" in refused(capsys)
+    save("pictures/masks/f0.png", Image.new("LA", (32, 48)))
+    assert "pictures/masks/f0.png is grey with transparency: save masks without" in refused(capsys)
 
 
 def test_what_cannot_become_one_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     Path("pictures").mkdir()
-    assert "pictures holds no folder of jpg, png" in refused(capsys)
+    assert "pictures holds neither a folder of jpg, png" in refused(capsys)
     class_folders("train", "test")
-    assert "pictures holds test, train: splits, and in them there must be a folder for each class" in refused(capsys)
+    assert "pictures holds the splits test, train: there must be a folder for each class" in refused(capsys)
     np.savez("pictures/a.npz", images=noise(0, 4, 32, 32), labels=np.zeros((4, 14)))
     assert "'labels' has shape (4, 14); one label per image" in refused(capsys, images="pictures/a.npz")
     np.savez("pictures/a.npz", images=noise(0, 4, 32, 32), labels=np.zeros(4))
-    assert "the labels have 1 different values; 2 to 1000 are classes" in refused(capsys, images="pictures/a.npz")
+    assert "the labels have 1 different values; there must be 2 to 1000 classes" in refused(
+        capsys, images="pictures/a.npz"
+    )
     np.savez("pictures/a.npz", images=noise(0, 4, 32, 32, 4), labels=np.arange(4))
     assert "it must be (n, h, w), (n, h, w, 1) or (n, h, w, 3)" in refused(capsys, images="pictures/a.npz")
     assert "--groups is for folders" in refused(capsys, "--groups", "patient", images="pictures/a.npz")
     shutil.rmtree("pictures")
     class_folders("only")
-    assert "pictures holds one class only, 'only'" in refused(capsys)
+    assert "pictures holds only one class, 'only'" in refused(capsys)
     Path("masks").mkdir()
-    assert "this project included: put the images into a folder" in refused(capsys, "--masks", "masks")
+    assert "contains this project, which DVC would track with the images: put the images into a folder" in refused(
+        capsys, "--masks", "masks"
+    )
     for name in ("my-cells", "True"):
         assert f"NAME is '{name}'" in refused(capsys, name=name)
     assert "stages exists already and stays as it is" in refused(capsys, name="stages")
@@ -408,13 +415,24 @@ def test_what_cannot_become_one_is_refused(capsys: pytest.CaptureFixture[str]) -
     assert "pictures/masks/f0.jpg is a jpg, whose compression alters" in refused(capsys)
 
 
+def test_masks_of_one_class_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    segmentation([7, 7])
+    assert "masks hold only the value 7: at least two classes are needed" in refused(capsys)
+    segmentation([0, 0], mask_of=lambda mask: Image.new("RGB", mask.shape[::-1], (255, 0, 0)))
+    assert "masks hold only the value [255, 0, 0]: at least two classes are needed" in refused(capsys)
+
+
 def test_what_no_picture_can_be_read_of_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     class_folders("a", "b", shape=(40, 40, 4))
-    assert "none of 12 pictures can be used, first: pictures/a/c0.png has transparent pixels" in refused(capsys)
+    assert "none of 12 pictures can be used; the first: pictures/a/c0.png has transparent pixels" in refused(capsys)
     shutil.rmtree("pictures")
     for folder in ("images", "masks"):
         Path("pictures", folder).mkdir(parents=True)
     assert "there are no images with masks" in refused(capsys)
+    segmentation([0, 1])
+    for path in Path("pictures/masks").iterdir():
+        path.write_bytes(b"no picture")
+    assert "no pair of image and mask can be read; the first: pictures/masks/f0.png" in refused(capsys)
 
 
 def test_labels_in_a_csv_that_cannot_be_meant_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -425,10 +443,10 @@ def test_labels_in_a_csv_that_cannot_be_meant_are_refused(capsys: pytest.Capture
         sheet.write_text(text)
         return refused(capsys, "--labels", str(sheet), *options)
 
-    assert "pictures/l.csv names no picture" in said("file,label\n")
+    assert "pictures/l.csv lists no pictures" in said("file,label\n")
     assert "names 'a/x.png', which is missing in pictures" in said("file,label\na/x.png,a\n")
     assert "'a/c0.png' has no label" in said("file,label\na/c0.png,\n")
-    assert "--masks of pixels: leave one of them out" in said("file,label\na/c0.png,a\n", "--masks", "pictures/a")
+    assert "--masks to each pixel: leave one of them out" in said("file,label\na/c0.png,a\n", "--masks", "pictures/a")
     split = "file,label,split\na/c0.png,a,train\nb/c0.png,b,tset\n"
     assert "'b/c0.png' has the split 'tset'" in said(split)
     rows = "".join(f"{name}/c{number}.png,{name}\n" for name in "ab" for number in range(6))
@@ -463,4 +481,4 @@ def test_size_depth_epochs_and_minutes_follow_from_the_images(
     assert (spec.height, spec.width, reference["depth"]) == (32, 128, 2)
     # 8 of 12 images are for training; 17.2 images of 32x128 pixels are trained in a minute
     assert (reference["epochs"], reference["weight_averaging"]) == (17, 0.9)
-    assert "a row takes about             8 min of one core" in capsys.readouterr().out
+    assert "a row takes about             8 min on one core" in capsys.readouterr().out

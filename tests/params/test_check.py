@@ -32,8 +32,8 @@ def test_a_sound_experiment_passes(experiment: Path) -> None:
             r"'sources\.mars\.path' is 'nowhere/mars\.npz', which does not exist; name what the source 'challenge'",
         ),
         ("variants.mars-unet_1.change.flipp", "none", r"'variants\.mars-unet_1\.change\.flipp' is unknown; .* 'flip'"),
-        ("weights", "nowhere", "'weights' is 'nowhere', which is no folder"),
-        ("root", "nowhere", r"'root' is 'nowhere', where no stages/ lies"),
+        ("weights", "nowhere", "'weights' is 'nowhere', which is not a folder"),
+        ("root", "nowhere", r"'root' is 'nowhere', which has no stages/"),
     ],
 )
 def test_what_is_missing_or_misspelt_is_named(
@@ -50,7 +50,9 @@ def test_an_experiment_has_the_stages_of_the_root(experiment: Path) -> None:
     for name in ("params.yaml", "experiment.yaml"):
         (folder / name).write_text((experiment / name).read_text().replace("root: .", "root: .."))
     (folder / "dvc.yaml").write_text("stages: {}\n")
-    with pytest.raises(InputError, match=r"mine/dvc\.yaml is not .*: copy it, the stages are defined once"):
+    with pytest.raises(
+        InputError, match=r"mine/dvc\.yaml differs from .*/dvc\.yaml: replace it with a copy of that file"
+    ):
         check(folder)
 
 

@@ -28,13 +28,17 @@ UNLABELLED = {"kind": "segmentation", "classes": ["a", "b"], "height": 32, "widt
         ("sources.moon", {"source": "sample", "path": "x"}, "experiment.yaml: 'sources.moon' is unknown"),
         ("rows.blood-cn", "blood", "experiment.yaml: 'rows.blood-cn' is unknown; did you mean 'blood-cnn'?"),
         ("rows.blood-cnn", "mars", "'rows.blood-cnn' is 'mars', but the variant's task is 'blood'"),
-        ("rows", {"blood-cnn": "blood"}, "'rows' has none of task mars: add one, or take its source out"),
+        ("rows", {"blood-cnn": "blood"}, "'rows' has no row for task mars: add one, or remove 'sources.mars'"),
         (
             "sources",
             {"mars": {"source": "sample", "path": "x"}},
-            "'rows.blood-baseline' is of task blood, which 'sources' has none for: add one, or leave it out",
+            "'rows.blood-baseline' needs 'sources.blood', which is missing: add it, or remove the row",
         ),
-        ("variants.mars-unet_2.compared_with", "mars-unet_folds", "is compared with mars-unet_folds, which is no row"),
+        (
+            "variants.mars-unet_2.compared_with",
+            "mars-unet_folds",
+            "is compared with mars-unet_folds, which is not in 'rows'",
+        ),
         ("override", {"clean.mars": {}}, "experiment.yaml: 'override.clean' is unknown; allowed: seeds, reference"),
         ("override", {"reference.moon": {}}, "experiment.yaml: 'override.reference.moon' is unknown"),
         ("override", {"reference.mars": {"widht": 1}}, "experiment.yaml: 'reference.mars.widht' is unknown; did you"),
@@ -47,7 +51,7 @@ UNLABELLED = {"kind": "segmentation", "classes": ["a", "b"], "height": 32, "widt
         ("validate.mars.brightness", [1, 300], "'validate.mars.brightness' is 300"),
         ("balance.mars.weight_power", float("nan"), "it must be a finite number"),
         ("balance.mars", None, "'balance.mars' is None"),
-        ("seeds", [0, 0], "'seeds' is [0, 0]; it must list different numbers from 0 on"),
+        ("seeds", [0, 0], "'seeds' is [0, 0]; it must list different whole numbers from 0 to 2**31 - 1"),
         ("seeds", [], "'seeds' is []"),
         ("cleen", {}, "'cleen' is unknown; did you mean 'clean'?"),
         ("variants.mars-unet_1.task", "moon", "'variants.mars-unet_1.task' is 'moon'; allowed: blood, mars"),
@@ -57,13 +61,13 @@ UNLABELLED = {"kind": "segmentation", "classes": ["a", "b"], "height": 32, "widt
             "blood-cnn",
             "'variants.mars-unet_1.like' is 'blood-cnn'; allowed: mars-baseline",
         ),
-        ("variants.mars-unet_1.like", "mars-unet_2", "goes round in a circle: mars-unet_1 → mars-unet_2 → mars-unet_1"),
+        ("variants.mars-unet_1.like", "mars-unet_2", "is circular: mars-unet_1 → mars-unet_2 → mars-unet_1"),
         ("variants.mars-unet_1.seeds", [1, 1], "'variants.mars-unet_1.seeds' is [1, 1]"),
-        ("tasks.mars.background", "sky", "'tasks.<task>.background' is 'sky', which is none of the classes"),
+        ("tasks.mars.background", "sky", "'tasks.<task>.background' is 'sky', which is not one of the classes"),
         ("tasks.mars.classes", ["background", "soil"], "at least two must be scored"),
-        ("tasks.mars.classes", ["background", "soil", "soil"], "each name may stand there once"),
-        ("tasks.mars.classes", ["background", "ig|band", "soil"], "has 'ig|band': tables need names"),
-        ("tasks.mars.classes", ["background", "a b", "a_b"], "has 'a b' and 'a_b', one column in tables"),
+        ("tasks.mars.classes", ["background", "soil", "soil"], "each name must appear only once"),
+        ("tasks.mars.classes", ["background", "ig|band", "soil"], "has 'ig|band': names must be printable, not blank"),
+        ("tasks.mars.classes", ["background", "a b", "a_b"], "has 'a b' and 'a_b', which are one column in tables"),
         ("variants.mars-unet_1.title", "one\ntwo", "it must be one line"),
         ("variants.mars-unet_1.marked", "one\ntwo", "it must be one line"),
         ("variants._x", {"task": "mars", "title": "out"}, "a task or variant is called '_x'"),
@@ -81,12 +85,16 @@ UNLABELLED = {"kind": "segmentation", "classes": ["a", "b"], "height": 32, "widt
             1,
             "'tasks.<task>.corruptions' has 'saturation', which needs 3 channels; leave it out",
         ),
-        ("tasks.blood.corruptions", ["noise", "noise"], "is ['noise', 'noise']; each name may stand there once"),
-        ("tasks.mars", {**UNLABELLED, "fit": "pad"}, "'tasks.<task>.fit' is 'pad', and the bars that it adds would"),
-        ("tasks.blood.background", "platelet", "is for segmentation"),
+        ("tasks.blood.corruptions", ["noise", "noise"], "is ['noise', 'noise']; each name must appear only once"),
+        (
+            "tasks.mars",
+            {**UNLABELLED, "fit": "pad"},
+            "'tasks.<task>.fit' is 'pad', but the bars that it adds need a class",
+        ),
+        ("tasks.blood.background", "platelet", "is only for segmentation"),
         ("tasks.blood.corruptions", ["fog"], "'tasks.blood.corruptions[0]' is 'fog'"),
         ("variants.mars-unet_1.change.dropout", 2.0, "'variants.mars-unet_1.change.dropout' is 2.0"),
-        ("variants.mars-unet_1.change.tuned", True, "'variants.mars-unet_1.change.tuned' can only be false"),
+        ("variants.mars-unet_1.change.tuned", True, "'variants.mars-unet_1.change.tuned' must be false or left out"),
         ("tune.mars.variant", "blood-cnn", "'tune.mars.variant' is 'blood-cnn'; allowed: mars-baseline"),
         ("tune.mars.minutes", 0, "'tune.mars.minutes' is 0.0 (float); it must be between 0.01 and 100000"),
         ("tune.mars.change.epoch", 3, "'tune.mars.change.epoch' is unknown; did you mean 'epochs'?"),
@@ -95,13 +103,13 @@ UNLABELLED = {"kind": "segmentation", "classes": ["a", "b"], "height": 32, "widt
         ("tune.mars.space.width", {"choices": [16, 32]}, "'tune.mars.space.width' is unknown"),
         ("tune.mars.space.dropout", {"low": 0.0}, "'tune.mars.space.dropout' must have either low and high, or"),
         ("tune.mars.space.dropout", {"low": 0.5, "high": 0.1}, "is 0.5 to 0.1; low must be below high"),
-        ("tune.mars.space.dropout", {"low": 0.4, "high": 0.5}, "which leaves out the reference's 0.3"),
+        ("tune.mars.space.dropout", {"low": 0.4, "high": 0.5}, "which excludes the reference's 0.3"),
         ("tune.mars.space.dropout", {"low": 0.0, "high": 2}, "'tune.mars.space.dropout' is 2.0 (float); it must be"),
         ("tune.mars.space.schedule.choices", ["cosine", "cosin"], "'tune.mars.space.schedule' is 'cosin' (str); it"),
-        ("tune.mars.space.dropout", {"choices": [0.1]}, "must list at least two different values"),
+        ("tune.mars.space.dropout", {"choices": [0.1]}, "must list two or more values, each only once"),
         ("tune.mars.space.dropout", {"choices": [0.1, [1]]}, "'tune.mars.space.dropout.choices[1]' is [1]"),
         ("tune.mars.space.dropout.when", {"dropout": [0.1]}, "'tune.mars.space.dropout.when.dropout' is unknown"),
-        ("tune.mars.space.weight_decay.when", {"beta_1": [5]}, "has 5, which the search never gives 'beta_1'"),
+        ("tune.mars.space.weight_decay.when", {"beta_1": [5]}, "has 5, which is not in the search space of 'beta_1'"),
         ("tune.mars.space.l1", {"low": 0.0, "high": 0.1, "scale": "log"}, "on a log scale it must be above 0"),
         (
             "tune.mars.change.dropout",
@@ -118,27 +126,35 @@ UNLABELLED = {"kind": "segmentation", "classes": ["a", "b"], "height": 32, "widt
             [{}, {"widht": 3}],
             "'variants.mars-unet_1.members[1].widht' is unknown; did you mean 'width'?",
         ),
-        ("variants.mars-unet_1.members", [{"folds": True}], "all members have folds, or none: say it in 'change'"),
+        (
+            "variants.mars-unet_1.members",
+            [{"folds": True}],
+            "members[0].folds' is not allowed: set it for all members, in 'change'",
+        ),
         ("compute.workers", 0, "'compute.workers' is 0"),
         ("compute.workers", "all", "'compute.workers' is 'all' (str); it must be a whole number or auto"),
-        ("seeds", [2**31], "'seeds' is [2147483648]; it must list different numbers from 0 on, below 2**31"),
+        ("seeds", [2**31], "'seeds' is [2147483648]; it must list different whole numbers from 0 to 2**31 - 1"),
         ("tasks.mars.channels", 1.0, "'tasks.mars.channels' is 1.0 (float); it must be one of 1, 3"),
         ("balance.mars.weight_power", 10**400, "(int); it must be a number"),
         ("variants./x", {"task": "mars", "title": "out"}, "a task or variant is called '/x'"),
-        ("sources.mars.mask_values", {"soil": 1}, "'sources.<task>.mask_values' says something to folder and npz only"),
+        ("sources.mars.mask_values", {"soil": 1}, "'sources.<task>.mask_values' applies only to folder and npz"),
         (
             "sources.mars",
             {"source": "npz", "path": "a.npz", "split_column": "split"},
-            "'sources.<task>.split_column' says something to folder only, and the source is 'npz': remove the key",
+            "'sources.<task>.split_column' applies only to folder, but the source is 'npz': remove the key",
         ),
         (
             "sources.mars",
             {"source": "npz", "path": "a.npz", "ignore": 2**70},
             f"is {2**70}; masks hold numbers of 32 bits at most",
         ),
-        ("tune.mars.space.hue", {"low": 0, "high": 0.1}, "is searched, and the reference has no 'hue': add its value"),
-        ("override", {"seeds.0": 1}, "'override.seeds.0' leads into 'seeds', which holds no names but [0]: shorten it"),
-        ("override", {"variants.mars-unet_1.title.a": 1}, "leads into 'variants.mars-unet_1.title', which holds no"),
+        ("tune.mars.space.hue", {"low": 0, "high": 0.1}, "is searched, but the reference has no 'hue': add its value"),
+        ("override", {"seeds.0": 1}, "'override.seeds.0' names a key in 'seeds', which has none: it is [0]; shorten"),
+        (
+            "override",
+            {"variants.mars-unet_1.title.a": 1},
+            "names a key in 'variants.mars-unet_1.title', which has none",
+        ),
     ],
 )
 def test_a_bad_parameter_is_named(edit: Edit, path: str, value: Any, expected: str) -> None:
@@ -161,7 +177,9 @@ def test_a_task_s_block_may_be_empty_but_not_absent(edit: Edit, block: str) -> N
     edit("override", {})  # its trials would need a variant, which an empty `tune` block lacks
     whole, before = params.read_yaml(Path("params.yaml"))[block], getattr(params.load(), block)["mars"]
     edit(block, {"mars": whole["mars"]})
-    with pytest.raises(InputError, match=rf"params\.yaml: '{block}\.blood' is missing; add it: `{{}}` takes what fits"):
+    with pytest.raises(
+        InputError, match=rf"params\.yaml: '{block}\.blood' is missing; add it \(`{{}}` uses values that fit"
+    ):
         params.load()
     edit(block, {"mars": whole["mars"], "blood": {}})
     found = getattr(params.load(), block)
@@ -171,7 +189,7 @@ def test_a_task_s_block_may_be_empty_but_not_absent(edit: Edit, block: str) -> N
 
 def test_a_search_needs_a_variant(edit: Edit) -> None:
     edit("tune.blood", {"trials": 3})
-    with pytest.raises(InputError, match=r"'tune\.blood\.variant' is missing, and 'trials' is 3"):
+    with pytest.raises(InputError, match=r"'tune\.blood\.variant' is missing, but 'trials' is 3: name a variant"):
         params.load()
 
 
@@ -187,14 +205,14 @@ def test_a_block_may_say_a_part(edit: Edit) -> None:
     ("content", "expected"),
     [
         ("a:\n  b: [1,", "params.yaml line 2: not valid YAML"),
-        ("<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> b\n", "params.yaml: git left a merge conflict in it: choose"),
-        ("- 1\n", "'the file' is [1] (list)"),
-        ("", "'the file' is None"),
-        ("a: 2001-13-45\n", "params.yaml: not valid YAML: a value is none of its kind: month must be in 1..12"),
-        ("a: !!int x\n", "params.yaml: not valid YAML: a value is none of its kind: invalid literal"),
+        ("<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> b\n", "params.yaml has an unresolved git merge conflict: keep"),
+        ("- 1\n", "params.yaml: the file is [1] (list); it must be a mapping"),
+        ("", "params.yaml: the file is empty; it must be a mapping"),
+        ("a: 2001-13-45\n", "params.yaml: not valid YAML: a value does not fit its type: month must be in 1..12"),
+        ("a: !!int x\n", "params.yaml: not valid YAML: a value does not fit its type: invalid literal"),
         ("\na: " + "9" * 5000, "params.yaml line 2: a number has 5000 digits; at most 40 are read"),
-        ('a: "\\0"\n', "params.yaml line 1: a text holds a character that no file can have"),
-        ("a: &a [*a]\n", "params.yaml line 1: aliases (*name) stand for themselves here"),
+        ('a: "\\0"\n', "params.yaml line 1: a text has an invalid character (NUL or"),
+        ("a: &a [*a]\n", "params.yaml line 1: aliases (*name) contain themselves here"),
         ("a: " + "[" * 600, "params.yaml: not valid YAML: it is nested too deeply"),
         ("a: 1\n" * 2**18, "params.yaml has 1310720 bytes; at most 262144 are read"),
     ],
@@ -214,13 +232,13 @@ def test_the_code_of_another_clone_is_refused(project: Path) -> None:
     other.mkdir()
     params.load()  # a folder of that name without __init__.py may be an experiment
     (other / "__init__.py").touch()
-    expected = f"Python imports {ROOT}/terracyte, but the experiment's code is {other}: `pip install -e {project}`"
+    expected = f"Python imports {ROOT}/terracyte, but the experiment's code is {other}: run `pip install -e {project}`"
     with pytest.raises(InputError, match=expected):
         params.load()
 
 
 def test_no_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"params\.yaml is missing: run in an experiment's folder"):
+    with pytest.raises(InputError, match=r"params\.yaml is missing: run this in an experiment's folder"):
         params.load(tmp_path)
 
 

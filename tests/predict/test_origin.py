@@ -49,7 +49,7 @@ def refused(champions: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 def test_a_model_that_is_not_the_recorded_one_is_not_loaded(refused: Refused, command: list[str]) -> None:
     model = paths.champion("blood") / MODEL
     model.write_bytes(model.read_bytes() + b"\0")
-    assert "data/blood/champion is not what dvc.lock says: bring it back with `dvc checkout" in refused(*command)
+    assert "data/blood/champion differs from dvc.lock: restore it with `dvc checkout" in refused(*command)
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
@@ -79,7 +79,7 @@ def test_models_are_submitted_by_hand_only_as_recorded(
     model = next(folder.iterdir())
     model.write_bytes(model.read_bytes() + b"\0")
     monkeypatch.delenv("DVC_STAGE", raising=False)
-    with pytest.raises(InputError, match=f"{folder} is not what dvc.lock says"):
+    with pytest.raises(InputError, match=f"{folder} differs from dvc.lock"):
         submission.write(task, settings, tmp_path, "blood-cnn")
 
 
@@ -94,7 +94,7 @@ def test_a_folder_s_hash_is_dvc_s(tmp_path: Path) -> None:
     assert lock.check(tmp_path / "out")
     assert not lock.check(tmp_path / "out/Z")
     (tmp_path / "out/Z").rename(tmp_path / "out/Y")
-    with pytest.raises(InputError, match="is not what"):
+    with pytest.raises(InputError, match=r"differs from dvc\.lock"):
         lock.check(tmp_path / "out")
     # truncated entries, as a killed DVC leaves them
     pieces: list[Any] = [None, [{"path": "out"}], [{}]]

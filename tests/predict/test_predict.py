@@ -234,7 +234,7 @@ def test_unreadable_pictures_are_refused_or_skipped(capsys: pytest.CaptureFixtur
     for name in readable:
         Path("in", name).unlink()
     shutil.rmtree("out")
-    assert "no picture can be read: " in refused(capsys, "blood", Path("in"), "--skip-unreadable")
+    assert "none of the pictures can be read: " in refused(capsys, "blood", Path("in"), "--skip-unreadable")
 
 
 def test_what_is_no_picture_is_told_and_what_is_hidden_is_not(capsys: pytest.CaptureFixture[str]) -> None:
@@ -242,25 +242,25 @@ def test_what_is_no_picture_is_told_and_what_is_hidden_is_not(capsys: pytest.Cap
     Path("in/notes.txt").touch()
     save(Path("in/.hidden/x.png"), image("blood"))
     assert len(predict("blood", Path("in"))) == 2
-    assert "1 files left out, no pictures or overlays of an earlier prediction: notes.txt" in capsys.readouterr().err
+    assert "1 files left out (not pictures, or overlays of an earlier prediction): notes.txt" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("given", "says"),
     [
         ("nowhere", "nowhere is missing"),
-        ("empty", "empty holds no jpg, png"),
-        ("text", "holds no jpg, png, bmp, tif or webp, but notes.txt"),
-        ("notes.txt", "none of a folder, jpg, png, bmp, tif or webp, .npz and .npy"),
+        ("empty", "empty holds no pictures (jpg, png"),
+        ("text", "holds no pictures (jpg, png, bmp, tif or webp) to predict, only notes.txt"),
+        ("notes.txt", "name a folder, a picture (jpg, png, bmp, tif or webp), an .npz or an .npy"),
         ("mars.npz", "needed: images"),
-        ("other.npz", "has shape (2, 8, 8, 3), blood images are (n, 32, 32, 3)"),
-        ("other.npy", "has shape (2, 8, 8, 3), blood images are (n, 32, 32, 3)"),
+        ("other.npz", "has shape (2, 8, 8, 3): for blood it must be (n, 32, 32, 3)"),
+        ("other.npy", "has shape (2, 8, 8, 3): for blood it must be (n, 32, 32, 3)"),
         ("nan.npy", "holds the pixel value nan"),
         ("large.npy", "holds the pixel value 300"),
-        ("words.npy", "must hold integers or floats"),
-        ("objects.npy", "no array of plain numbers"),
+        ("words.npy", "must hold at least one image, as integers or floats"),
+        ("objects.npy", "not an array of plain numbers"),
         ("half.npy", "is damaged"),
-        ("broken.npz", "broken.npz is truncated, damaged or no .npz file"),
+        ("broken.npz", "broken.npz is truncated, damaged or not an .npz file"),
     ],
 )
 def test_refuses_in_one_line(capsys: pytest.CaptureFixture[str], given: str, says: str) -> None:
@@ -284,7 +284,7 @@ def test_refuses_in_one_line(capsys: pytest.CaptureFixture[str], given: str, say
 def test_refuses_without_a_champion_or_with_anothers(capsys: pytest.CaptureFixture[str]) -> None:
     given = folder("blood")
     other = refused(capsys, "blood", given, "--model", str(paths.champion("mars")))
-    assert "is the champion of mars, not of blood" in other
+    assert "holds the champion of mars, not of blood" in other
     assert "holds no champion" in refused(capsys, "blood", given, "--model", "nowhere")
     assert "'sources.blod' is unknown; did you mean 'blood'?" in refused(capsys, "blod", given)
     (paths.champion("blood") / champion.NOVELTY).unlink()
@@ -363,7 +363,7 @@ def test_links_are_followed_and_earlier_overlays_passed_over(capsys: pytest.Capt
     capsys.readouterr()
     second = predict("mars", given, output="out2")
     assert list(second["image"]) == list(first["image"])
-    assert "left out, no pictures or overlays of an earlier prediction: " in capsys.readouterr().err
+    assert "left out (not pictures, or overlays of an earlier prediction): " in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="its file names are always UTF-8")
@@ -387,12 +387,12 @@ def test_files_of_two_champions_are_no_champion(capsys: pytest.CaptureFixture[st
         return found
 
     for temperature in (b"NaN", b"0", b"-1", b"Infinity"):
-        assert "no positive number" in said(champion.CALIBRATION, b'{"temperature": %s}' % temperature)
+        assert "must be positive and finite" in said(champion.CALIBRATION, b'{"temperature": %s}' % temperature)
     other = (paths.champion("mars") / champion.NOVELTY).read_bytes()
     assert "'mean_colours' is float64" in said(champion.NOVELTY, other)
     record = files.read_json(ours / champion.RECORD)
     more = {**record, "classes": [*record["classes"], "another"]}
-    assert "model.keras knows 4 classes, data/blood/champion/champion.json 5" in said(
+    assert "model.keras has 4 classes, but data/blood/champion/champion.json lists 5" in said(
         champion.RECORD, json.dumps(more).encode()
     )
 
@@ -423,7 +423,7 @@ def test_a_damaged_file_of_a_champion_is_one_line(
     champions.record("blood")  # otherwise the error would be that the champion changed
     said = refused(capsys, "blood", folder("blood"))
     assert said.startswith(f"error: data/blood/champion/{name} ")
-    assert "bring it back with `dvc checkout data/blood/champion`" in said
+    assert "restore it with `dvc checkout data/blood/champion`" in said
 
 
 def test_rows_are_named_by_their_place_in_the_whole_array(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -478,7 +478,7 @@ def test_other_classes_or_sizes_cannot_be_compared(edit: Edit, path: str, value:
         (lambda: paths.promotion("blood").write_text("<<<<<<<"), "git checkout metrics/blood/promotion.json"),
         (
             lambda: files.write_json(paths.promotion("blood"), {"champion": 1}),
-            "promotion.json is damaged ('champion' is 1, no JSON object",
+            "promotion.json is damaged ('champion' is 1, not a JSON object",
         ),
         (lambda: drop(paths.promotion("blood"), "candidate", "fingerprints"), "it lacks 'candidate.fingerprints'"),
         (lambda: drop(paths.promotion("blood"), "champion", "reasons"), "it lacks 'champion.reasons'"),

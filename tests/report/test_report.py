@@ -231,7 +231,7 @@ def test_a_champion_that_the_record_does_not_name_is_refused() -> None:
 def test_a_candidate_that_was_trained_anew_meanwhile_is_not_registered() -> None:
     runs = metric_files.read(paths.training("mars", "mars-baseline"))
     metric_files.write(paths.training("mars", "mars-baseline"), {}, {"0": {**runs["0"], "fingerprint": "f" * 64}})
-    with pytest.raises(InputError, match=r"promotion.json is of other trainings: run `dvc repro promote@mars`"):
+    with pytest.raises(InputError, match=r"promotion.json belongs to other trainings: run `dvc repro promote@mars`"):
         champions.register(tasks.make("mars", params.load()))
 
 
@@ -366,14 +366,14 @@ BAD_STATES: list[tuple[str, Callable[[Edit], None], str]] = [
     ("blood", remove(paths.balance_manifest("blood")), "run `dvc repro balance@blood`"),
     ("mars", widen, "seed 0, 1 does not belong to the present params and data: run `dvc repro train@mars-baseline`"),
     ("blood", reseed, "seed 2 does not belong to the present params and data: run `dvc repro train@blood-baseline`"),
-    ("blood", forget_all, "'rows' has none of task blood"),
+    ("blood", forget_all, "'rows' has no row for task blood"),
     ("mars", misshape, r"mars-unet\.json: in 'details', it lacks 'mean\.mean_iou': make it again with `dvc repro`"),
-    ("mars", lose_a_seed, "its seeds and groups are not those of the scores: run `dvc repro evaluate@mars-unet`"),
+    ("mars", lose_a_seed, "its seeds or groups do not match the scores: run `dvc repro evaluate@mars-unet`"),
     ("mars", lose_the_epochs, "its seeds are not those of the row: run `dvc repro train@mars-unet`"),
     ("mars", lose_a_column, "has no column 'val_loss': run `dvc repro train@mars-unet`"),
     ("mars", empty(paths.tuning("mars")), "it lacks 'trials'"),
     ("mars", empty(paths.validation("mars")), "it lacks 'suite'"),
-    ("mars", rescore, "seed 1 is not that of the scores: run `dvc repro evaluate@mars-unet`"),
+    ("mars", rescore, "seed 1 does not match the scores: run `dvc repro evaluate@mars-unet`"),
 ]
 
 

@@ -118,7 +118,7 @@ def test_all_stages_run_and_no_row_twice(rows: Path, capfd: pytest.CaptureFixtur
 def test_a_failing_row_brings_its_outputs_back_and_the_other_row_goes_on(rows: Path) -> None:
     (rows / "a").write_text("2")
     (rows / "b").write_text("bad")
-    with pytest.raises(InputError, match="a stage failed, as said above"):
+    with pytest.raises(InputError, match="a stage failed, see above"):
         reproduce(rows, workers=2)
     assert outputs(rows) == {"data/a": "2", "data/b": "1", "metrics/a.json": "2", "metrics/b.json": "1"}
 
@@ -127,7 +127,7 @@ def test_a_failing_row_brings_its_outputs_back_and_the_other_row_goes_on(rows: P
     ("number", "to_all", "code", "last_words"),
     [
         # a terminal sends Ctrl-C to all of its processes; make hands SIGTERM to the command alone
-        (signal.SIGINT, True, 130, "interrupted: the outputs of unfinished stages are those of before"),
+        (signal.SIGINT, True, 130, "interrupted: the previous outputs of unfinished stages are restored"),
         (signal.SIGTERM, False, 143, None),
     ],
 )

@@ -139,10 +139,10 @@ def test_an_experiment_in_a_folder_has_results_of_its_own(repository: Path) -> N
 
 
 def test_bad_input_is_one_line(repository: Path) -> None:
-    with pytest.raises(InputError, match="no commit that 'elsewhere' and HEAD share"):
+    with pytest.raises(InputError, match="no commit that 'elsewhere' and HEAD have in common"):
         revision.common_commit("elsewhere")
     paths.scores("blood", "blood-cnn").write_text("{")
-    with pytest.raises(InputError, match=r"blood-cnn\.json is no JSON"):
+    with pytest.raises(InputError, match=r"blood-cnn\.json is not valid JSON"):
         results.gather(BLOOD, revision.working_tree())
     # the comment reports it, too
     with pytest.raises(InputError):
@@ -162,7 +162,7 @@ def test_what_git_cannot_read_is_not_taken_for_absent(repository: Path) -> None:
     scores = paths.scores("blood", "blood-cnn")
     blob = git("rev-parse", f"HEAD:{scores}")
     (Path(".git/objects") / blob[:2] / blob[2:]).unlink()  # as in a partial clone whose remote is out of reach
-    with pytest.raises(InputError, match=r"git cannot read .*blood-cnn\.json of .*: fetch the whole history"):
+    with pytest.raises(InputError, match=r"git cannot read .*blood-cnn\.json at .*: fetch the whole history"):
         results.gather(BLOOD, revision.at("HEAD"))
 
 

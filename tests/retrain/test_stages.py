@@ -85,7 +85,7 @@ def test_a_failure_is_told_by_the_last_line_of_dvc(real: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("<<<<<<< HEAD\nstages: {}\n=======\n>>>>>>> main\n", r"dvc\.lock: git left a merge conflict in it"),
+        ("<<<<<<< HEAD\nstages: {}\n=======\n>>>>>>> main\n", r"dvc\.lock has an unresolved git merge conflict"),
         ("", r"dvc\.lock is damaged: restore it with `git checkout"),
         ("stages: []", r"dvc\.lock is damaged"),
     ],
@@ -162,7 +162,7 @@ def test_the_first_failure_is_told_where_the_push_fails_too(
     with pytest.raises(type(failure)) as caught:
         retraining.retrain("HEAD", [Path()])
     assert caught.value is failure
-    assert "warning: DVC's remote may lack what was finished: no http://me:***@host\n" in capsys.readouterr().err
+    assert "warning: DVC's remote may lack finished outputs: no http://me:***@host\n" in capsys.readouterr().err
     (left,) = (file.read_text() for file in retraining.OUTPUT.iterdir())
     told = "a stage failed" if isinstance(failure, InputError) else "It was ended from outside, or crashed."
     assert left == comment.failure("HEAD", told)

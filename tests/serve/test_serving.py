@@ -156,9 +156,9 @@ def test_mlflows_other_addresses_are_there(served: tuple[Site, Predictor]) -> No
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        (b"", "no valid JSON"),
-        (b"{", "no valid JSON"),
-        (b"\xff", "no valid JSON"),
+        (b"", "not valid JSON"),
+        (b"{", "not valid JSON"),
+        (b"\xff", "not valid JSON"),
         (b"[1]", "the request must be"),
         (b"3", "the request must be"),
         (b"{}", "the request must be"),
@@ -168,7 +168,7 @@ def test_mlflows_other_addresses_are_there(served: tuple[Site, Predictor]) -> No
         (b'{"inputs": []}', "the request must be"),
         (b'{"inputs": "cell.png"}', "the request must be"),
         (b"[" * 100_000, "the request must be"),
-        (b'{"inputs": [[[["a"]]]]}', "a pixel is no number"),
+        (b'{"inputs": [[[["a"]]]]}', "a pixel is not a number"),
         (b'{"inputs": [[1, 2], [1]]}', "differ in length"),
         (b'{"inputs": 5}', "does not match expected shape (-1, 32, 32, 3)"),
         (b'{"inputs": [[[[1, 2, 3]]]]}', "Shape of input (1, 1, 1, 3) does not match expected shape (-1, 32, 32, 3)"),
@@ -186,9 +186,9 @@ def test_refuses_what_is_no_batch_of_images(served: tuple[Site, Predictor], body
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda images: images + 300, "they must lie in 0-255"),
-        (lambda images: -1 - images, "they must lie in 0-255"),
-        (lambda images: images / 255, "lie in 0-1"),
+        (lambda images: images + 300, "they must be in 0-255"),
+        (lambda images: -1 - images, "they must be in 0-255"),
+        (lambda images: images / 255, "the pixels are in 0-1"),
         (lambda images: images[0], "does not match expected shape"),
         (lambda images: images[:, :16], "does not match expected shape"),
         (lambda images: images[..., :1], "does not match expected shape"),
@@ -257,8 +257,8 @@ def test_the_page_shows_what_of_a_picture_was_predicted(
     ("file", "says"),
     [
         (b"", "the file is empty"),
-        (b"no picture", "no jpg, png, bmp, tif or webp"),
-        (png(kind="gif"), "no jpg, png, bmp, tif or webp"),
+        (b"no picture", "not a jpg, png, bmp, tif or webp"),
+        (png(kind="gif"), "not a jpg, png, bmp, tif or webp"),
         (png()[:60], "the file is damaged"),
         (png(mode="I;16"), "more than 8 bits"),
         (png(mode="RGBA"), "transparent pixels"),
@@ -312,7 +312,7 @@ def test_what_fails_in_the_server_is_one_sentence_and_a_traceback_in_its_termina
     status, answer = site.json("POST", "/invocations", b"{}")
     assert (status, answer) == (500, {"error": "the server failed; its terminal says why"})
     assert "ZeroDivisionError: secret" in capsys.readouterr().err
-    assert site.json("GET", "/card") == (404, {"error": "there is no card"})
+    assert site.json("GET", "/card") == (404, {"error": "the champion has no model card"})
 
 
 def test_the_page_asks_nobody_else(served: tuple[Site, Predictor]) -> None:
@@ -382,7 +382,9 @@ def test_examples_are_validation_images_of_each_class(champions: Path, monkeypat
     assert examples(task) == []
 
 
-@pytest.mark.parametrize(("host", "says"), [("", "--host is empty"), ("192.0.2.1", "'192.0.2.1', no IPv4 address of")])
+@pytest.mark.parametrize(
+    ("host", "says"), [("", "--host is empty"), ("192.0.2.1", "'192.0.2.1', which is not an IPv4 address of")]
+)
 def test_a_host_of_another_machine_is_told_in_one_line(
     champions: Path, capsys: pytest.CaptureFixture[str], host: str, says: str
 ) -> None:
@@ -396,7 +398,7 @@ def test_a_port_in_use_is_told_in_one_line(champions: Path, capsys: pytest.Captu
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        for port, why in ((str(taken.getsockname()[1]), "Address already in use"), ("70000", "ports end at 65535")):
+        for port, why in ((str(taken.getsockname()[1]), "Address already in use"), ("70000", "ports are 0 to 65535")):
             with pytest.raises(SystemExit) as exit_:
                 cli.main(["serve", "blood", "--port", port])
             assert exit_.value.code == 2
@@ -442,7 +444,7 @@ def test_listening_elsewhere_than_on_this_machine_alone_is_a_warning(
     with pytest.raises(SystemExit):
         cli.main(["serve", "blood", "--host", host, "--port", "0"])
     said = capsys.readouterr().err
-    assert ("warning: 0.0.0.0: whoever reaches it may use this server" in said) == warned
+    assert ("warning: 0.0.0.0: anyone who can reach this address can use the server" in said) == warned
 
 
 def test_servers_answer_by_the_names_of_where_they_listen() -> None:

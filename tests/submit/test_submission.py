@@ -208,7 +208,7 @@ def test_without_images_the_csv_is_its_header(
     summary = submit("mars", monkeypatch)
     assert summary["images"] == 0
     (line,) = capsys.readouterr().out.splitlines()
-    assert "data/mars/submission/mars.csv holds its header only" in line
+    assert "data/mars/submission/mars.csv holds only a header" in line
     (header,) = (paths.submission("mars") / "mars.csv").read_text().splitlines()
     assert header.split(",") == ["id", *map(str, range(8192))]
 

@@ -214,7 +214,7 @@ def test_a_training_outlives_the_database_and_the_report_completes_its_record(
         postgres.start()
     said = [line for line in Path("mars-unet_1.log").read_text().splitlines() if line.startswith("warning")]
     assert len(said) == 1
-    assert "training goes on, the report records it" in said[0]
+    assert "training continues, and the stage report will record it" in said[0]
     (broken,) = runs()
     trained = pd.read_csv(paths.curves("mars", "mars-unet_1"))["epoch"].tolist()
     assert len(epochs(broken)) < len(trained)

@@ -61,7 +61,7 @@ def test_each_seed_of_a_row_with_folds_holds_out_another_fold(settings: params.P
 def test_folds_must_be_there(settings: params.Params) -> None:
     manifest = files.read_table(paths.balance_manifest("blood"))
     files.write_table(paths.balance_manifest("blood"), manifest.assign(fold=-1))
-    with pytest.raises(InputError, match=r"needs 'balance\.<task>\.folds' of 2 or more"):
+    with pytest.raises(InputError, match=r"'balance\.<task>\.folds' must be 2 or more"):
         read_training(task(settings, "blood"), config(folds=True), 0)
 
 

@@ -162,7 +162,9 @@ def test_time_is_a_budget_too(minutes: float, begun: int, edit: Edit, monkeypatc
     if begun:
         assert len(search.search(params.load(), "mars")["trials"]) == begun
     else:
-        with pytest.raises(InputError, match="none of 0 trials came to a score: the time was over before one had"):
+        with pytest.raises(
+            InputError, match="none of 0 trials got a score: the time limit passed before the first began"
+        ):
             search.search(params.load(), "mars")
     assert len(done) == begun
 
@@ -184,7 +186,7 @@ def test_a_question_of_a_job_that_was_given_up_is_answered_with_stop(monkeypatch
             answers.append(answer(job, (1, 0.5)))
 
     monkeypatch.setattr(compute, "run", run)
-    with pytest.raises(InputError, match=r"none of 3 trials came to a score: its process died 3 times \(signal 9\)"):
+    with pytest.raises(InputError, match=r"none of 3 trials got a score: its process died 3 times \(signal 9\)"):
         search.search(params.load(), "mars")
     assert answers == [True] * 3
 
@@ -233,7 +235,7 @@ def test_settings_that_are_edited_during_a_search_are_told(
     pretend(monkeypatch, {"reference": 0.5, "winner": 0.6})
     settings = params.load()
     edit(path, value)
-    with pytest.raises(InputError, match=r"were changed during the search: run it again \(its trials are kept\)"):
+    with pytest.raises(InputError, match=r"were changed during the search: run it again \(finished trials are kept"):
         search.search(settings, "mars")
     assert len(trials.open_study(settings, "mars").trials()) == TRIALS
 
@@ -268,7 +270,7 @@ def test_a_search_without_a_record_is_kept_and_told(
 
 
 def test_another_process_that_searches_is_not_disturbed() -> None:
-    with search._exclusive("mars"), pytest.raises(InputError, match="another process is searching already"):
+    with search._exclusive("mars"), pytest.raises(InputError, match="another process is already searching"):
         search.search(params.load(), "mars")
 
 

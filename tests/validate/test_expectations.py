@@ -108,7 +108,7 @@ def test_an_absent_class_stops_but_background_may_be_absent(name: str, absent: s
         manifest[["pixels_0", "pixels_4"]] = 0
     else:
         manifest["label"] = manifest["label"].replace(7, 0)
-    with pytest.raises(InputError, match=f"'each class is present' is not so for 1 of .*, first 0 in '{absent}'"):
+    with pytest.raises(InputError, match=f"'each class is present' does not hold for 1 of .*, first 0 in '{absent}'"):
         raw(task, manifest)
 
 

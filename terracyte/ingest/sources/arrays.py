@@ -22,7 +22,7 @@ def expect_shape(member: Member, *shape: int | None) -> None:
         wanted = ", ".join("n" if length is None else str(length) for length in shape)
         raise InputError(
             f"{member.where} has shape {member.shape}; it must be ({wanted}): "
-            "give the matching file, or the height, width and channels of its images in params.yaml"
+            "use the matching file, or set the height, width and channels of its images in params.yaml"
         )
 
 
@@ -45,7 +45,7 @@ def full_scale(member: Member, chunks: Iterable[tuple[int, NDArray[Any]]]) -> fl
     progress = tqdm(chunks, desc=f"range of {member.key}", unit="chunk", disable=None)
     most = max(np.fmax.reduce(chunk, axis=None) for _, chunk in progress)
     if 1 < most <= 2:
-        raise InputError(f"{member.where} holds {most:.8g} at most, neither 0-1 nor 0-255: clip it to 0-1")
+        raise InputError(f"{member.where} has pixels up to {most:.8g}, neither in 0-1 nor in 0-255: clip them to 0-1")
     return 255.0 if most <= 1 else 1.0
 
 
@@ -58,7 +58,7 @@ def whole_numbers(values: NDArray[Any], where: str) -> NDArray[np.int64]:
     with np.errstate(invalid="ignore"):  # NaN and too large values: casting changes them
         whole = values.astype(np.int64)
     if (whole != values).any():
-        raise InputError(f"{where} holds {values[whole != values][0].item():g}; classes are whole numbers")
+        raise InputError(f"{where} holds {values[whole != values][0].item():g}; classes must be whole numbers")
     return whole
 
 
@@ -81,7 +81,7 @@ def to_pixels(member: Member, chunk: NDArray[Any], scale: float, first: int) -> 
         value = chunk[row][bad[row]][0].item()
         raise InputError(
             f"{member.where}: image {first + row} holds the pixel value {value:g}; "
-            f"pixels must lie in 0-255, or as floats all in 0-1"
+            f"pixels must be in 0-255, or all in 0-1 as floats"
         )
     if chunk.dtype.kind != "f":
         return chunk.astype(np.uint8)

@@ -35,7 +35,7 @@ def declared_groups(root: Path, sheet: str | None, column: str | None, names: Se
     empty = sum(group == "" for group in rows)
     if empty:
         print(
-            f"note: {path}: '{column}' is empty for {empty} of {len(names)} images: each is a group of its own",
+            f"note: {path}: '{column}' is empty for {empty} of {len(names)} images: each of these is its own group",
             file=sys.stderr,
         )
     return rows
@@ -86,9 +86,11 @@ def read(path: Path, column: str) -> dict[str, str]:
                 raise InputError(f"{path} lacks the column '{absent[0]}'; it has {found}")
             return _cells(path, column, reader)
     except FileNotFoundError as error:
-        raise InputError(f"{path} is missing; write it, or take its name out of experiment.yaml") from error
+        raise InputError(
+            f"{path} is missing; create it, or remove the setting in experiment.yaml that needs it"
+        ) from error
     except (ValueError, csv.Error) as error:
-        raise InputError(f"{path} is no CSV file in UTF-8: {error}") from error
+        raise InputError(f"{path} is not a CSV file in UTF-8: {error}") from error
 
 
 def header(path: Path) -> list[str]:
@@ -142,8 +144,8 @@ def _cells(path: Path, column: str, reader: "csv.DictReader[str]") -> dict[str, 
             raise InputError(f"{path}: line {reader.line_num} names no file; fill it in or remove the line")
         if file.startswith("/") or ".." in file.split("/"):
             raise InputError(
-                f"{path}: line {reader.line_num} names '{file}', which may lie elsewhere: put it into {path.parent}, "
-                "and name it as seen from there"
+                f"{path}: line {reader.line_num} names '{file}', which may be outside {path.parent}: put the file into "
+                "that folder, and give its path relative to it"
             )
         file = PurePosixPath(file).as_posix()  # without `./`
         if cells.setdefault(file, cell) != cell:

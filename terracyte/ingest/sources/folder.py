@@ -84,7 +84,7 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
     """
     root = Path(source.path)
     if not root.is_dir():
-        raise InputError(f"{root} is no folder; change 'sources.{task.name}.path' in experiment.yaml")
+        raise InputError(f"{root} is not a folder; change 'sources.{task.name}.path' in experiment.yaml")
     listing = _listing(task, source, root)
     given = columns.declared_splits(root, source.labels, source.split_column, _names(root, listing.samples))
     pairs = zip(listing.samples, given, strict=True)
@@ -95,14 +95,14 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
     _warn(root, "hidden", hidden(root))
     if links := linked(root):
         tqdm.write(
-            f"warning: {root}: links to folders, whose changes DVC does not see: {shown(links)}; after one, run "
+            f"warning: {root}: DVC does not see changes behind links to folders: {shown(links)}; after a change, run "
             f"`dvc repro --force --single-item ingest@{task.name}`",
             file=sys.stderr,
         )
     _note_splits(task, root, splits)
     for problem in listing.incomplete:
         if source.unreadable == "refuse":
-            raise InputError(f"{problem}; add or remove them, or {_how_to_skip(task)}")
+            raise InputError(f"{problem}; add what is missing or remove what is left over, or {_how_to_skip(task)}")
         tqdm.write(f"warning: left out: {problem}", file=sys.stderr)
     for note in listing.notes:
         tqdm.write(note, file=sys.stderr)
@@ -149,8 +149,8 @@ def _note_splits(task: Task, root: Path, splits: list[str]) -> None:
     if any(splits):
         given = ", ".join(f"{name} {counts[name]}" for name in SPLITS if counts[name])
         tqdm.write(
-            f"note: {root} gives a split ({given}), which `balance` keeps; 'balance.{task.name}.split: own' in "
-            "params.yaml makes another",
+            f"note: {root} already has a split ({given}), which `balance` keeps; to make a new one, set "
+            f"'balance.{task.name}.split: own' in params.yaml",
             file=sys.stderr,
         )
 
@@ -176,7 +176,10 @@ def _readable(task: Task, source: Source, samples: Sequence[Sample]) -> Iterator
     _warn(Path(source.path), "unreadable", unreadable)
     if moved:
         share = f"{moved / pixels:.2%} of the masks' pixels"
-        tqdm.write(f"note: {source.path}: {moved} values ({share}) became the nearest declared one", file=sys.stderr)
+        tqdm.write(
+            f"note: {source.path}: {moved} values ({share}) were replaced by the nearest declared value",
+            file=sys.stderr,
+        )
 
 
 def _how_to_skip(task: Task) -> str:

@@ -73,10 +73,10 @@ def labelled_samples(task: Task, source: Source, root: Path) -> Listing:
     missing = [name for label, name in enumerate(task.classes) if label not in folders.values()]
     if unknown or missing:
         problems = [f"no folder for the classes {shown(missing)}"] * bool(missing)
-        problems += [f"folders of no class: {shown(unknown)}"] * bool(unknown)
+        problems += [f"folders of unknown classes: {shown(unknown)}"] * bool(unknown)
         raise InputError(
-            f"{root} has {' and '.join(problems)}; a folder has the name of its class in params.yaml, or "
-            f"'sources.{task.name}.class_of' in experiment.yaml says what it means"
+            f"{root} has {' and '.join(problems)}; name each folder like its class in params.yaml, or give its class "
+            f"in 'sources.{task.name}.class_of' in experiment.yaml"
         )
     kept = [(label, folder) for folder, label in folders.items() if label is not None and label != LEFT_OUT]
     return Listing(
@@ -101,12 +101,12 @@ def class_parents(root: Path, splits: dict[Path, str]) -> dict[Path, str]:
         loose = [path.name for path in visible(parent) if path.suffix.lower() in SUFFIXES and not path.is_dir()]
         if loose and parent in splits and not any(path.is_dir() for path in visible(parent)):
             raise InputError(
-                f"{parent} holds {len(loose)} pictures and no folder for each class: sort them into such, or put the "
-                "folder elsewhere"
+                f"{parent} holds {len(loose)} pictures but no class folders: sort the pictures into one folder per "
+                "class, or move this folder elsewhere"
             )
         if loose:
             print(
-                f"warning: {parent}: left out: {len(loose)} pictures beside the folders of the classes: {shown(loose)}",
+                f"warning: {parent}: left out: {len(loose)} pictures beside the class folders: {shown(loose)}",
                 file=sys.stderr,
             )
     return parents
@@ -127,7 +127,9 @@ def listed_samples(task: Task, source: Source, root: Path, sheet: str) -> Listin
         if not cell:
             raise InputError(f"{path}: '{name}' has no label; fill it in, or remove the line")
         if label is None:
-            raise InputError(f"{path}: '{name}' has the label '{cell}', which is none of {', '.join(task.classes)}")
+            raise InputError(
+                f"{path}: '{name}' has the unknown label '{cell}'; it must be one of {', '.join(task.classes)}"
+            )
         if label == LEFT_OUT:
             continue
         if image.exists():
@@ -145,10 +147,12 @@ def _untold(task: Task, source: Source, root: Path, named: set[Path]) -> list[st
         os.path.relpath(path, root) for path in found if path.suffix.lower() in SUFFIXES and path not in named
     )
     splits = sorted(path.name for path in root.iterdir() if path.is_dir() and split_of(path.name))
-    notes = [f"warning: {root / str(source.labels)}: left out: {len(rest)} pictures without a line: {shown(rest)}"]
+    notes = [
+        f"warning: {root / str(source.labels)}: left out: {len(rest)} pictures that it does not list: {shown(rest)}"
+    ]
     return notes * bool(rest) + [
-        f"note: {root}: folders called {shown(splits)} give no split beside a CSV file: a column of it can, which "
-        f"'sources.{task.name}.split_column' names"
+        f"note: {root}: the folders {shown(splits)} do not count as splits, since a CSV file gives the labels; to use "
+        f"a split, name a column of that file in 'sources.{task.name}.split_column' in experiment.yaml"
     ] * (bool(splits) and source.split_column is None)
 
 
@@ -177,7 +181,8 @@ def paired_samples(root: Path, images: str, masks: str) -> Listing:
         return listing
     if "" in splits:
         stray = listing.samples[splits.index("")].image
-        raise InputError(f"{stray} lies in none of {shown([path.name for path in inner])}: move it into one of them")
+        folders = shown([path.name for path in inner])
+        raise InputError(f"{stray} is in none of the split folders {folders}: move it into one of them")
     samples = [dataclasses.replace(each, split=split) for each, split in zip(listing.samples, splits, strict=True)]
     return dataclasses.replace(listing, samples=samples)
 
@@ -200,7 +205,8 @@ def split_folders(root: Path, *others: str) -> dict[Path, str]:
     if len(known) > 1:
         names, strange = ([path.name for path in folders if (path in known) == ours] for ours in (True, False))
         raise InputError(
-            f"{root} holds the splits {shown(names)}, and {shown(strange)}, which is none: move or rename it"
+            f"{root} holds the splits {shown(names)}, but also folders that are not splits: {shown(strange)}; move or "
+            "rename them"
         )
     return {}
 
@@ -213,13 +219,13 @@ def masked_samples(images: Path, masks: Path) -> Listing:
     """
     pictures, of_masks = _by_stem(images), _by_stem(masks)
     lonely = [
-        f"{len(names)} of {ours} without a partner of the same name in {other}: {shown(names)}"
+        f"{len(names)} files in {ours} without a partner of the same name in {other}: {shown(names)}"
         for own, theirs, ours, other in ((pictures, of_masks, images, masks), (of_masks, pictures, masks, images))
         if (names := [own[stem].relative_to(ours).as_posix() for stem in sorted(own.keys() - theirs)])
     ]
     stems = sorted(pictures.keys() & of_masks.keys())
     if lonely and not stems:
-        raise InputError(f"{' and '.join(lonely)}; a mask has the name of its image, up to the suffix")
+        raise InputError(f"{' and '.join(lonely)}; a mask must have the name of its image, except for the suffix")
     return Listing(samples=[Sample(image=pictures[stem], mask=of_masks[stem]) for stem in stems], incomplete=lonely)
 
 
@@ -338,7 +344,10 @@ def alike_form(name: str) -> str:
 
 def _by_stem(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
-        raise InputError(f"{folder} is missing; a source with masks has two folders with equal file names")
+        raise InputError(
+            f"{folder} is missing; a source with masks needs a folder of images and one of masks, with the same "
+            "file names"
+        )
     found: dict[str, Path] = {}
     for path in walk(folder):
         stem = columns.normal(path.relative_to(folder).with_suffix("").as_posix())

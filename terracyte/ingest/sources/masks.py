@@ -72,14 +72,19 @@ def coding(task: Task, source: Source) -> Coding:
     if len(in_colour) > 1:
         raise InputError(
             f"experiment.yaml: '{where}' mixes numbers and colours in 'mask_values' and 'ignore'; a list of three "
-            "numbers is one colour: three values of a class are [[3], [4], [5]]"
+            "numbers is one colour: write three values of a class as [[3], [4], [5]]"
         )
     codes = [_code(value) for value, _ in pairs]
     for first, code in enumerate(codes):
         if code in codes[:first] and pairs[codes.index(code)][1] != pairs[first][1]:
-            raise InputError(f"experiment.yaml: '{where}': the value {_shown(pairs[first][0])} means two things")
+            raise InputError(
+                f"experiment.yaml: '{where}': the value {_shown(pairs[first][0])} stands for two classes; keep one"
+            )
     if source.snap_masks and not source.mask_values:
-        raise InputError(f"experiment.yaml: '{where}.snap_masks' needs 'mask_values': to what should pixels snap?")
+        raise InputError(
+            f"experiment.yaml: '{where}.snap_masks' needs 'mask_values', the values to snap to; add them, or "
+            "remove the key"
+        )
     order = np.argsort(codes, kind="stable")
     return Coding(
         values=np.array(codes, np.int64)[order],
@@ -101,8 +106,8 @@ def load_mask(coding: Coding, path: Path) -> Mask:
     with decoding(path) as (picture, _):
         if picture.format in LOSSY and not coding.snap:
             raise InputError(
-                f"{path} is a {LOSSY[picture.format]}, whose compression alters the values of masks: save it as "
-                "png, or set 'mask_values' and 'snap_masks: true' beside the path, which takes the nearest value"
+                f"{path} is a {LOSSY[picture.format]}, whose compression alters the values of masks: save it as png, "
+                "or set 'mask_values' and 'snap_masks: true' beside 'path' in experiment.yaml to take the nearest value"
             )
         orientation = exif_orientation(picture)
         if coding.in_colour:
@@ -110,8 +115,8 @@ def load_mask(coding: Coding, path: Path) -> Mask:
         values = np.asarray(in_mode(picture, "L") if picture.format in LOSSY else picture)
         if values.ndim != 2 or values.dtype.kind == "f":
             raise InputError(
-                f"{path} is a colour picture ({picture.mode}), and values of masks are numbers: name the colours in "
-                "'mask_values' beside the path, as in {soil: [220, 20, 60]}"
+                f"{path} is not a grey picture of whole numbers, but {picture.mode}: save it as one, or if it is in "
+                "colour, declare its colours in 'mask_values' beside 'path' in experiment.yaml: {soil: [220, 20, 60]}"
             )
         values = values.astype(np.int32)  # Pillow has no larger integers
         if picture.mode == "1":  # programs save both masks of 0 and 255 and masks of 0 and 1 in this mode
@@ -130,11 +135,11 @@ def opaque_rgb(picture: Image.Image, path: Path) -> Image.Image:
     """
     if Image.getmodebase(picture.mode) == "L":
         raise InputError(
-            f"{path} is grey, and 'mask_values' beside the path names colours (as a list of three numbers is one); "
-            "give its values as numbers"
+            f"{path} is grey, but 'mask_values' in experiment.yaml declares colours (a list of three numbers is one); "
+            "declare numbers instead"
         )
     if picture.has_transparency_data and in_mode(picture, "RGBA").getchannel("A").getextrema() != (255, 255):
-        raise InputError(f"{path} has transparent pixels, whose colours nobody has seen: save the mask without")
+        raise InputError(f"{path} has transparent pixels, whose colours are invisible: save it without transparency")
     return in_mode(picture, "RGB")
 
 
@@ -212,14 +217,18 @@ def unknown_values(
     of_all = ", ".join(_named(each, coding.in_colour) for each in everything[: 2 * _SHOWN])
     more = " …" if len(everything) > 2 * _SHOWN else ""
     if coding.declared:
-        return f"{where}; no class in 'sources.{task.name}.mask_values' has it (all masks hold {of_all}{more})"
+        return (
+            f"{where}; add this value to a class in 'sources.{task.name}.mask_values' in experiment.yaml (the masks "
+            f"together hold {of_all}{more})"
+        )
     fitting = readings(task.classes, task.background, everything)
     if not fitting:
         fitting = ["mask_values: {" + ", ".join(f"{name}: VALUE" for name in task.classes[:2]) + ", …}"]
     choice = " or ".join(f"'{each}'" for each in fitting)
     return (
-        f"{where}; classes are numbered 0 ({task.classes[0]}) to {len(task.classes) - 1} ({task.classes[-1]}), and all "
-        f"masks hold {of_all}{more}: say what they mean under 'sources.{task.name}' in experiment.yaml: {choice}"
+        f"{where}; classes are numbered 0 ({task.classes[0]}) to {len(task.classes) - 1} ({task.classes[-1]}), but the "
+        f"masks together hold {of_all}{more}: declare what they mean under 'sources.{task.name}' in experiment.yaml: "
+        f"{choice}"
     )
 
 
@@ -262,8 +271,8 @@ def _meanings(task: Task, source: Source, where: str) -> list[tuple[MaskValue, i
 def _background(task: Task, where: str) -> int:
     if task.background is None:
         raise InputError(
-            f"experiment.yaml: '{where}.ignore' is given, and 'tasks.{task.name}' in params.yaml has no class for such "
-            "pixels: add one to 'classes' (unlabelled, say) and name it as 'background', which counts nowhere"
+            f"experiment.yaml: '{where}.ignore' is set, but 'tasks.{task.name}' in params.yaml has no class for such "
+            "pixels: add one to 'classes' (such as unlabelled) and name it as 'background', which is never scored"
         )
     return task.background
 
@@ -276,9 +285,9 @@ def _follows_stored(source: Source, task: Task, mask: NDArray[Any], photo: Photo
         return stored
     if source.masks_follow is None:
         raise InputError(
-            f"{path} tells nothing of EXIF, by which its image is turned (orientation {photo.orientation}): set "
-            f"'sources.{task.name}.masks_follow' in experiment.yaml to stored (drawn over the pixels as the image "
-            "stores them) or upright (over the image as viewers show it)"
+            f"{path} is not turned by EXIF, but its image is (orientation {photo.orientation}): set "
+            f"'sources.{task.name}.masks_follow' in experiment.yaml to stored (the mask fits the pixels as the image "
+            "stores them) or upright (it fits the image as viewers show it)"
         )
     return source.masks_follow == "stored"
 

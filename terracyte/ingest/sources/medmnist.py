@@ -28,7 +28,7 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
     """
     if task.dense:
         raise InputError(
-            f"experiment.yaml: 'sources.{task.name}.source' is 'medmnist', which has no masks; choose another"
+            f"experiment.yaml: 'sources.{task.name}.source' is 'medmnist', which has no masks; choose another source"
         )
     url, md5 = _index_entry(Path(source.path), source.download_size)
     found = npz_file.pairs(fetch(url, md5, paths.downloads()), "labels")  # the test split first
@@ -45,5 +45,5 @@ def _index_entry(path: Path, size: int) -> tuple[str, str]:
     entry = index.get(size) if isinstance(index, dict) else None
     url, md5 = (entry.get(key) if isinstance(entry, dict) else None for key in ("url", "md5"))
     if not (isinstance(url, str) and isinstance(md5, str)):
-        raise InputError(f"{path} must give 'url' and 'md5' of the edge length {size}")
+        raise InputError(f"{path} must give 'url' and 'md5' for images of {size}x{size} pixels")
     return url, md5

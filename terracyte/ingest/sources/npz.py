@@ -80,7 +80,8 @@ class Member:
         Raises:
             InputError: the file is truncated or damaged, or the array is larger.
         """
-        _check_bytes(self, "whole", _LARGEST_WHOLE // 4, self.dtype.itemsize * math.prod(self.shape))
+        size = self.dtype.itemsize * math.prod(self.shape)
+        _check_bytes(self, "the array", "save it with a smaller type", _LARGEST_WHOLE // 4, size)
         return np.concatenate([rows for _, rows in self.chunks()])
 
 
@@ -119,7 +120,7 @@ def _open(path: Path) -> Iterator[zipfile.ZipFile]:
     except FileNotFoundError as error:
         raise InputError(f"{path} is missing; put it there or change the path in experiment.yaml") from error
     except _DAMAGE as error:
-        raise InputError(f"{path} is truncated, damaged or no .npz file ({error}); copy it again") from error
+        raise InputError(f"{path} is truncated, damaged or not an .npz file ({error}); copy it again") from error
 
 
 def _member(archive: zipfile.ZipFile, path: Path, key: str) -> Member:
@@ -133,16 +134,16 @@ def _member(archive: zipfile.ZipFile, path: Path, key: str) -> Member:
     if math.prod(shape) == 0 or not shape:
         raise InputError(f"{member.where} has shape {shape}: it is empty; at least one image is needed")
     if len(member) > MOST_ROWS:
-        raise InputError(f"{member.where} has {len(member)} rows; at most {MOST_ROWS} are read: give fewer")
-    _check_bytes(member, "row", _LARGEST_ROW, header.size // len(member))
+        raise InputError(f"{member.where} has {len(member)} rows; at most {MOST_ROWS} are allowed: use fewer")
+    _check_bytes(member, "each row", "use smaller images", _LARGEST_ROW, header.size // len(member))
     if header.fortran:
-        _check_bytes(member, "array in Fortran's order, which is read as a whole,", _LARGEST_WHOLE, header.size)
+        _check_bytes(member, "the array, stored in Fortran order,", "save it in C order", _LARGEST_WHOLE, header.size)
     return member
 
 
-def _check_bytes(member: Member, what: str, most: int, size: int) -> None:
+def _check_bytes(member: Member, what: str, advice: str, most: int, size: int) -> None:
     if size > most:
         raise InputError(
-            f"{member.where} has shape {member.shape} and type {member.dtype}: its {what} takes {size >> 20} MiB, "
-            f"and at most {most >> 20} are read: give smaller images, or save them in C's order"
+            f"{member.where} has shape {member.shape} and type {member.dtype}: {what} takes {size >> 20} MiB, but at "
+            f"most {most >> 20} are allowed: {advice}"
         )

@@ -59,7 +59,10 @@ def pairs(path: Path, kind: Kind) -> list[Pair]:
     keys = [key for key, split in splits.items() if split is not None]
     strange = [key for key in splits if key not in keys and key.removesuffix(_IMAGES) + kind in names(path)]
     if strange:
-        raise InputError(f"{path} holds '{strange[0]}' with {kind}, named by no split: rename it to train, val or test")
+        raise InputError(
+            f"{path} holds '{strange[0]}' with {kind}, but the name is not of a split: begin both names with "
+            "train, val or test"
+        )
     if not keys or (len(keys) > 1 and _IMAGES in keys):
         raise InputError(
             f"{path} holds the arrays {', '.join(names(path)) or '(none)'}; needed: images and {kind}, or such a "
@@ -69,7 +72,9 @@ def pairs(path: Path, kind: Kind) -> list[Pair]:
     for key in keys:
         images, targets = members(path, key, key.removesuffix(_IMAGES) + kind)
         if len(images) != len(targets):
-            raise InputError(f"{targets.where} has {len(targets)} entries, '{key}' {len(images)}; one each is needed")
+            raise InputError(
+                f"{targets.where} has {len(targets)} entries, but '{key}' has {len(images)}; each image needs one"
+            )
         made.append(Pair(split=splits[key] or "", images=images, targets=targets))
     return protected_first(made)
 
@@ -131,7 +136,9 @@ def common_scale(found: Sequence[Pair]) -> float:
         return 1.0
     scale = full_scale(floats[0], itertools.chain.from_iterable(images.chunks() for images in floats))
     if scale > 1 and len(floats) < len(found):
-        raise InputError(f"{floats[0].where} holds floats in 0-1, other splits whole numbers: save all in one way")
+        raise InputError(
+            f"{floats[0].where} holds floats in 0-1, but other splits hold whole numbers: save all splits alike"
+        )
     return scale
 
 
@@ -152,8 +159,8 @@ def _require_shapes(task: Task, pair: Pair) -> None:
         expect_shape(pair.targets, *pair.images.shape[:3])
     elif pair.targets.shape not in ((len(pair.images),), (len(pair.images), 1)):
         raise InputError(
-            f"{pair.targets.where} has shape {pair.targets.shape}, '{pair.images.key}' {pair.images.shape}; one label "
-            "per image is needed"
+            f"{pair.targets.where} has shape {pair.targets.shape}, but '{pair.images.key}' has {pair.images.shape}; "
+            "one label per image is needed"
         )
 
 
@@ -168,7 +175,7 @@ def _labels(task: Task, source: Source, member: Member) -> Iterator[Any]:
     meanings = [label_of(task, source, name) for name in called]
     if None in meanings:
         raise InputError(
-            f"{member.where} holds the label {called[meanings.index(None)]}, which means no class: say which one under "
+            f"{member.where} holds the label {called[meanings.index(None)]}, which has no class: give it one in "
             f"'sources.{task.name}.class_of' in experiment.yaml"
         )
     for place in places.tolist():
@@ -179,8 +186,8 @@ def _masks(task: Task, coding: masks.Coding, member: Member, every: Sequence[Mem
     """Yield the classes (h, w) of each mask; an error's advice depends on the values in all arrays of `every`."""
     if coding.in_colour:
         raise InputError(
-            f"{member.where} holds numbers, and 'sources.{task.name}.mask_values' in experiment.yaml names colours; "
-            "give numbers"
+            f"{member.where} holds numbers, but 'sources.{task.name}.mask_values' in experiment.yaml declares colours; "
+            "declare numbers instead"
         )
     for first, chunk in member.chunks():
         for place, mask in enumerate(chunk):

@@ -37,6 +37,6 @@ class Palettes:
             known, first = self._first.setdefault(value, (colour, path))
             if known != colour:
                 raise InputError(
-                    f"the value {value} is the colour {list(colour)} in {path} and {list(known)} in {first}, so that "
-                    "palettes differ: save all masks as RGB, or with one palette"
+                    f"the value {value} is the colour {list(colour)} in {path} but {list(known)} in {first}: save all "
+                    "masks with the same palette, or as RGB"
                 )

@@ -116,7 +116,7 @@ def decoding(path: Path, stream: IO[bytes] | None = None, largest: int = LARGEST
         UnreadableError: the file is a folder, no picture, damaged, of more than `largest` pixels, or of several pages.
     """
     if stream is None and path.is_dir():
-        raise UnreadableError(f"{path} is a folder, no picture")
+        raise UnreadableError(f"{path} is a folder, not a picture")
     with ExitStack() as stack:
         try:
             if stream is None:
@@ -127,13 +127,13 @@ def decoding(path: Path, stream: IO[bytes] | None = None, largest: int = LARGEST
             picture.load()
             _check_decoded(path, picture)
         except UnidentifiedImageError as error:
-            raise UnreadableError(f"{path} is no {KINDS}") from error
+            raise UnreadableError(f"{path} is not a {KINDS}") from error
         except Image.DecompressionBombError as error:
             raise UnreadableError(
-                f"{path} has far more pixels than the {largest / 10**6:.0f} million that are read"
+                f"{path} has far more pixels than the {largest / 10**6:.0f} million that are allowed"
             ) from error
         except PermissionError as error:
-            raise UnreadableError(f"{path} may not be read: {error.strerror}") from error
+            raise UnreadableError(f"{path} cannot be read: {error.strerror}") from error
         except _DAMAGE as error:
             raise UnreadableError(f"{path} is damaged: {error or type(error).__name__}") from error
         yield picture, bits
@@ -143,20 +143,20 @@ def _check_size(path: Path, picture: Image.Image, largest: int) -> None:
     """Refuse too large a picture before any pixel is decoded: a file of kilobytes may claim gigabytes."""
     if picture.width * picture.height > largest:
         raise UnreadableError(
-            f"{path} has {picture.width}x{picture.height} pixels: at most {largest / 10**6:.0f} million are read"
+            f"{path} has {picture.width}x{picture.height} pixels: at most {largest / 10**6:.0f} million are allowed"
         )
     if max(picture.size) > _LONGEST_EDGE:
         raise UnreadableError(
-            f"{path} has {picture.width}x{picture.height} pixels: an edge may have at most {_LONGEST_EDGE}"
+            f"{path} has {picture.width}x{picture.height} pixels: a side may have at most {_LONGEST_EDGE}"
         )
 
 
 def _check_decoded(path: Path, picture: Image.Image) -> None:
     # Some cameras append a second picture to a jpg: viewers show the first one.
     if picture.format in ("TIFF", "WEBP", "PNG") and getattr(picture, "n_frames", 1) > 1:
-        raise UnreadableError(f"{path} has several pages or frames; save the one that is meant")
+        raise UnreadableError(f"{path} has several pages or frames: save the one you need as a single picture")
     if picture.mode in ("P", "PA") and picture.palette is None:
-        raise UnreadableError(f"{path} is damaged: it has numbers of colours, and no colours")
+        raise UnreadableError(f"{path} is damaged: it needs a palette of colours but has none")
     picture.getexif()  # read here, where damaged EXIF is reported
 
 
@@ -178,7 +178,9 @@ def _scaled(task: Task, picture: Image.Image, path: Path, bits: int) -> Image.Im
             f"'tasks.{task.name}.pixel_range: [LOW, HIGH]'"
         )
     if not picture.mode.startswith(("I", "F")):
-        raise UnreadableError(f"{path} has {bits} bits per channel of a colour, which is not read: save it with 8")
+        raise UnreadableError(
+            f"{path} has {bits} bits per channel, allowed only in grey pictures without transparency: save it with 8"
+        )
     low, high = task.spec.pixel_range
     values = np.asarray(picture)
     scaled = np.empty(values.shape, np.uint8)
@@ -186,7 +188,7 @@ def _scaled(task: Task, picture: Image.Image, path: Path, bits: int) -> Image.Im
         with np.errstate(invalid="ignore"):  # NaN is reported below
             shares = (values[start : start + _ROWS].astype(np.float64) - low) / (high - low)
         if np.isnan(shares).any():
-            raise UnreadableError(f"{path} holds a pixel that is no number (NaN): save it without")
+            raise UnreadableError(f"{path} has a pixel that is not a number (NaN): save it without NaN")
         scaled[start : start + _ROWS] = np.rint(255 * shares.clip(0, 1))
     return Image.fromarray(scaled)
 
@@ -197,8 +199,8 @@ def _opaque(task: Task, picture: Image.Image, path: Path) -> Image.Image:
     if layered.getchannel("A").getextrema() != (255, 255):
         if task.spec.transparent == "refuse":
             raise UnreadableError(
-                f"{path} has transparent pixels, whose colours nobody has seen: save it without, or set "
-                f"'tasks.{task.name}.transparent' to flatten in params.yaml, which puts it on white"
+                f"{path} has transparent pixels, whose colours are invisible: save it without transparency, or set "
+                f"'tasks.{task.name}.transparent' to flatten in params.yaml, which puts it on a white background"
             )
         layered = Image.alpha_composite(Image.new("RGBA", layered.size, _WHITE), layered)
     return layered.convert("RGB")
