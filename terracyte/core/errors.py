@@ -31,7 +31,7 @@ class UnusableFileError(InputError):
         advice: what to do about it.
     """
 
-    def __init__(self, problem: str, advice: str) -> None:
+    def __init__(self, problem: str, advice: str = "delete it and run `dvc repro`, which makes it") -> None:
         super().__init__(problem, advice)  # unpickling a worker process's error passes these to the constructor
         self.problem = problem
 

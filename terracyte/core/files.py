@@ -285,5 +285,4 @@ def _reading(path: Path) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
             raise  # no damage but, say, no permission; a read at an impossible offset, which is damage, names no file
         why = "it unpacks to more than memory holds" if isinstance(error, MemoryError) else " ".join(str(error).split())
-        problem = f"{path} is damaged ({why})"
-        raise UnusableFileError(problem, "delete it and run `dvc repro`, which makes it") from error
+        raise UnusableFileError(f"{path} is damaged ({why})") from error

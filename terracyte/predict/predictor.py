@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terracyte.core import quiet
-from terracyte.core.errors import InputError
+from terracyte.core.errors import UnusableFileError
 from terracyte.ingest.sources.resizing import Region
 from terracyte.promote import calibration, novelty
 from terracyte.promote.champion import CALIBRATION, MODEL, NOVELTY, RECORD, read_record, restoring, task_of
@@ -122,9 +122,8 @@ def read(folder: Path, task: str | None = None) -> Predictor:
         network = _compiled(folder / MODEL, image_shape)
         some = network(np.zeros((1, *image_shape), np.float32)).shape[-1]
         if some != len(record["classes"]):
-            raise InputError(
-                f"{folder / MODEL} has {some} classes, but {folder / RECORD} lists {len(record['classes'])}: "
-                "get the folder again"
+            raise UnusableFileError(
+                f"{folder / MODEL} has {some} classes, but {folder / RECORD} lists {len(record['classes'])}"
             )
     return Predictor(
         task=task_of(record),

@@ -15,7 +15,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from terracyte.core import files, forms, paths, quiet
-from terracyte.core.errors import InputError
+from terracyte.core.errors import InputError, UnusableFileError
 from terracyte.metrics import confusion
 from terracyte.tasks.task import Task
 
@@ -107,7 +107,7 @@ def read(path: Path) -> float:
     """
     temperature = float(files.read_json(path, {"temperature": forms.NUMBER})["temperature"])
     if not 0 < temperature < math.inf:
-        raise InputError(f"{path}: 'temperature' is {temperature:g}, but must be positive and finite")
+        raise UnusableFileError(f"{path} has the temperature {temperature:g}, which must be positive and finite")
     return temperature
 
 

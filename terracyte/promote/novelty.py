@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 
 from terracyte.core import files
-from terracyte.core.errors import InputError
+from terracyte.core.errors import UnusableFileError
 from terracyte.images.similarity.histograms import count_levels, smooth
 from terracyte.images.similarity.thumbnails import grey
 from terracyte.images.statistics import STATISTICS, statistics
@@ -128,7 +128,7 @@ def read(path: Path, channels: int) -> NoveltyDetector:
     for name, shape in shapes.items():
         array = found[name]
         if array.shape != shape or array.dtype != np.float64 or not np.isfinite(array).all():
-            raise InputError(
+            raise UnusableFileError(
                 f"{path}: {name!r} is {array.dtype} {array.shape}, but must be finite float64 of shape {shape}"
             )
     return NoveltyDetector(**{name: found[name] for name in shapes})

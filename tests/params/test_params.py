@@ -109,6 +109,7 @@ UNLABELLED = {"kind": "segmentation", "classes": ["a", "b"], "height": 32, "widt
         ("tune.mars.space.dropout", {"choices": [0.1]}, "must list two or more values, each only once"),
         ("tune.mars.space.dropout", {"choices": [0.1, [1]]}, "'tune.mars.space.dropout.choices[1]' is [1]"),
         ("tune.mars.space.dropout.when", {"dropout": [0.1]}, "'tune.mars.space.dropout.when.dropout' is unknown"),
+        ("tune.mars.space.dropout.when", {"cutmix": [0.1]}, "depends on 'cutmix': list 'cutmix' above 'dropout'"),
         ("tune.mars.space.weight_decay.when", {"beta_1": [5]}, "has 5, which is not in the search space of 'beta_1'"),
         ("tune.mars.space.l1", {"low": 0.0, "high": 0.1, "scale": "log"}, "on a log scale it must be above 0"),
         (

@@ -384,6 +384,7 @@ def test_files_of_two_champions_are_no_champion(capsys: pytest.CaptureFixture[st
         champions.record("blood")
         found = refused(capsys, "blood", given)
         (ours / file).write_bytes(before)
+        assert "restore it with `dvc checkout data/blood/champion`" in found
         return found
 
     for temperature in (b"NaN", b"0", b"-1", b"Infinity"):
