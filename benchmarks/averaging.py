@@ -44,7 +44,7 @@ def main() -> None:
         for chosen in itertools.combinations_with_replacement(arguments.rows, size):
             counts = Counter(chosen)
             if all(count <= len(logits[name]) for name, count in counts.items()):
-                scores = " | ".join(f"{100 * score:.1f}" for score in _scores(task, targets, logits, counts))
+                scores = " | ".join(f"{100 * score:.1f}" for score in average(task, targets, logits, counts))
                 print(f"| {' + '.join(f'{count} {name}' for name, count in counts.items())} | {scores} |")
 
 
@@ -71,7 +71,7 @@ def _logits(task: Task, names: list[str]) -> tuple[NDArray[Any], dict[str, list[
     return rows.targets, logits
 
 
-def _scores(
+def average(
     task: Task, targets: NDArray[Any], logits: dict[str, list[NDArray[np.float32]]], counts: Counter[str]
 ) -> NDArray[np.float64]:
     """Return (copies,) headline scores in [0, 1]: means over all choices of `counts` seeds of each row."""
