@@ -1,5 +1,6 @@
 """Two Ray nodes on this machine, each with its own processes, so that a test can kill one of them."""
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -69,7 +70,8 @@ class Node:
         """Kill all processes of the node at once, as if its machine was lost."""
         if self.process.poll() is None:
             for process in self.processes():
-                process.send_signal(signal.SIGKILL)
+                with contextlib.suppress(psutil.NoSuchProcess):  # workers end by themselves when their raylet dies
+                    process.send_signal(signal.SIGKILL)
         self.process.wait()
 
 
