@@ -76,12 +76,13 @@ def pages(task: Task, experiment: str, published: Sequence[str]) -> dict[str, st
 
 
 def _runs(experiment: str, search: str, metric: str) -> str:
-    """Return the address of the list of an experiment's runs that a search finds, highest metric first."""
+    """Return the address of charts of an experiment's runs that a search finds, highest metric first."""
     query = {
         "workflowType": "machine_learning",  # otherwise the side menu is the one for language models
         "searchFilter": search,
         "orderByKey": f"metrics.`{metric}`",
         "orderByAsc": "false",
+        "compareRunsMode": "CHART",  # the list shows no metrics
     }
     return f"/#/experiments/{experiment}/runs?{urlencode(query)}"
 

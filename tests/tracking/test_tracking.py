@@ -586,7 +586,7 @@ def test_the_address_of_the_current_runs_finds_them_best_first() -> None:
 
     def found(page: str) -> list[str]:
         query = dict(parse_qsl(page.partition("?")[2], strict_parsing=True))
-        assert query["orderByAsc"] == "false"
+        assert (query["orderByAsc"], query["compareRunsMode"]) == ("false", "CHART")
         runs = client.search_runs([experiment], query["searchFilter"], order_by=[f"{query['orderByKey']} DESC"])
         return [run.info.run_name for run in runs]
 
