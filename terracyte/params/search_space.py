@@ -118,7 +118,7 @@ class Tune:
         for key, dimension in self.space.items():
             place = f"{where}.space.{key}"
             _check_form(dimension, place)
-            for other in dimension.when.keys() & self.space.keys() - {key, *before}:
+            for other in sorted(dimension.when.keys() & self.space.keys() - {key, *before}):
                 raise InputError(f"'{place}.when' depends on '{other}': list '{other}' above '{key}'")
             check_keys(dimension.when, before, f"{place}.when")
             _check_when(dimension, self.space, place)
