@@ -3,10 +3,11 @@
 Nothing is unpickled, and no memory is allocated for numbers that the file does not hold.
 """
 
+import ast
 import dataclasses
 import io
 import math
-import tokenize
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -59,12 +60,15 @@ def read_header(stream: IO[bytes]) -> Header:
     if (count := int.from_bytes(length, "little")) > _LONGEST_HEADER:
         raise ValueError(f"its header has {count} bytes; at most {_LONGEST_HEADER} are read")
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    text = re.sub(rb"(?<=\d)L(?=[,)])", b" ", stream.read(count))  # Python 2 wrote 10L for 10
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # NumPy warns of headers by Python 2, Python of odd syntax in them
-            shape, fortran, dtype = read(io.BytesIO(length + stream.read(count)))
+            warnings.simplefilter("ignore")  # Python warns of odd syntax
+            # NumPy gives what is no literal to Python's tokenizer, which takes many seconds for some headers
+            ast.literal_eval(text.decode("latin-1"))
+            shape, fortran, dtype = read(io.BytesIO(length + text))
     # what Python's parser and NumPy raise on a malformed header
-    except (SyntaxError, TypeError, RecursionError, MemoryError, tokenize.TokenError) as error:
+    except (SyntaxError, TypeError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError("its header is damaged") from error
     header = Header(shape, dtype, bool(fortran))
     if any(type(length) is not int or length < 0 for length in shape) or header.size >= _LARGEST:
@@ -87,7 +91,7 @@ def mapped(path: Path) -> NDArray[Any]:
     if path.stat().st_size < start + header.size:
         raise ValueError(f"it is too short for its shape {header.shape}")
     order: Any = "F" if header.fortran else "C"
-    # not NumPy's `open_memmap`, which reads the header again, and warns of headers by Python 2
+    # not NumPy's `open_memmap`, which reads the header again in its own way
     return np.memmap(path, header.dtype, "r", start, header.shape, order)
 
 

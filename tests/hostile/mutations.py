@@ -73,7 +73,7 @@ def _sound(family: str) -> list[Content]:
         made += [pictures.saved(small[1], "TIFF", compression=each) for each in ("tiff_lzw", "packbits", "jpeg")]
         return [*made, pictures.saved(pictures.noise("RGBA", (9, 7)), "PNG")] * 3
     if family == "npz":
-        return [archives.npz(archives.whole())] * 20
+        return [archives.npz(archives.whole()), archives.npz(archives.without_masks())] * 10
     if family == "npy":
         return [archives.described("'|u1'", "(2, 48, 48, 3)", data=bytes(2 * 48 * 48 * 3))] * 20
     return []
@@ -81,17 +81,15 @@ def _sound(family: str) -> list[Content]:
 
 def _repacked(known: list[Content], draw: random.Random) -> Content:
     """Return a valid .npz archive of changed members."""
-    members = {}
-    for name, content in archives.whole().items():
+    members, prefix = {}, draw.choice(("", "", "", "", "train_", "val_"))
+    for name, content in (archives.whole() if draw.random() < 0.5 else archives.without_masks()).items():
         raw = content if isinstance(content, bytes) else archives.array(content)
         header = bytearray(raw[:256] if draw.random() < 0.5 else draw.choice(list(archives.HEADERS.values())))
         if draw.random() < 0.7:
             for _ in range(draw.randint(1, 4)):
                 draw.choice(_CHANGES)(header, draw)
         if draw.random() < 0.9:
-            members[name if draw.random() < 0.9 else f"train_{name}"] = bytes(header) + raw[256:]
-    if draw.random() < 0.4:
-        members["masks.npy"] = archives.array(archives.MASKS)
+            members[f"{prefix}{name}"] = bytes(header) + raw[256:]
     return archives.npz(members, draw.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)))
 
 

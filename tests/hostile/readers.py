@@ -16,7 +16,7 @@ from unittest import mock
 import numpy as np
 from PIL import Image
 
-from terracyte import params
+from terracyte import params, tasks
 from terracyte.core import files
 from terracyte.fetch import torch_file
 from terracyte.ingest import raw, sources
@@ -31,9 +31,10 @@ from terracyte.serve import uploads
 from terracyte.tasks import Classification
 from terracyte.tasks.task import Task
 from tests.conftest import ROOT
-from tests.pictures import BLOOD, MARS
+from tests.pictures import BLOOD, MARS, segmentation
 
 DEEP = Classification("deep", dataclasses.replace(BLOOD.spec, pixel_range=(0.0, 65535.0), transparent="flatten"))
+IN_COLOUR = segmentation(MARS.spec.classes, (48, 48, 3))
 PADDED = Classification("padded", dataclasses.replace(BLOOD.spec, channels=1, fit="pad"))
 NUMBERS = Source(source="folder", path="x")
 COLOURS = Source(
@@ -53,11 +54,13 @@ class Reader:
         family: the family of the inputs that it is given, see `corpus`.
         name: the name of the file or folder that it reads; some readers depend on its suffix.
         read: the function that reads a path.
+        sound: an input of the family that it reads to the end.
     """
 
     family: str
     name: str
     read: Callable[[Path], object]
+    sound: str = "sound"
 
 
 def picture(path: Path) -> None:
@@ -72,16 +75,19 @@ def picture(path: Path) -> None:
         raise UnreadableError(refusals[0])
 
 
-def mask(path: Path) -> None:
-    """Read a mask, once as numbers and once as colours, for a photo of its size that EXIF rotates."""
-    for source in (NUMBERS, COLOURS):
-        coding = masks.coding(MARS, source)
-        read = masks.load_mask(coding, path)
-        labels, unknown = masks.class_numbers(coding, read.values)
+def mask(source: Source) -> Callable[[Path], None]:
+    """Return a function that reads a mask of a source, for a photo of its size that EXIF rotates."""
+    coding = masks.coding(MARS, source)
+
+    def read(path: Path) -> None:
+        found = masks.load_mask(coding, path)
+        labels, unknown = masks.class_numbers(coding, found.values)
         if unknown.any() and not coding.snap:
-            masks.unknown_values(MARS, coding, path, read.values, set(np.unique(read.values).tolist()))
+            masks.unknown_values(MARS, coding, path, found.values, set(np.unique(found.values).tolist()))
         photo = dataclasses.replace(load_image(BLOOD, path), orientation=6, stored_size=labels.shape[::-1])
-        resize_mask(MARS, masks.aligned(COLOURS, MARS, labels, read.orientation, photo, path))
+        resize_mask(MARS, masks.aligned(COLOURS, MARS, labels, found.orientation, photo, path))
+
+    return read
 
 
 def looked_at(path: Path) -> None:
@@ -190,12 +196,15 @@ def _root_settings() -> dict[str, Any]:
     return {name: read_yaml(ROOT / name) for name in ("params.yaml", "experiment.yaml")}
 
 
-def recipe(path: Path) -> None:
-    """Read a recipe of the sample, and draw its first batch."""
-    spec = _root_params().tasks["blood"]
-    batches = sample.read(Classification("blood", spec), Source(source="sample", path=str(path)))
-    for _ in itertools.islice(batches, 1):
-        pass
+def recipe(name: str) -> Callable[[Path], None]:
+    """Return a function that reads a recipe of a task's sample, and draws its first batch."""
+
+    def read(path: Path) -> None:
+        task = tasks.of(name, _root_params().tasks[name])
+        for _ in itertools.islice(sample.read(task, Source(source="sample", path=str(path))), 1):
+            pass
+
+    return read
 
 
 @functools.cache
@@ -226,14 +235,15 @@ def index(path: Path) -> None:
 
 READERS = {
     "picture": Reader("picture", "x.png", picture),
-    "mask": Reader("picture", "x.png", mask),
+    "mask": Reader("picture", "x.png", mask(NUMBERS), sound="sound-mask"),
+    "mask-in-colours": Reader("picture", "x.png", mask(COLOURS), sound="sound-mask-in-colours"),
     "new-picture": Reader("picture", "x.png", looked_at),
     "upload": Reader("picture", "x.png", upload),
     "predict-picture": Reader("picture", "x.png", predicted(BLOOD)),
     "challenge-labels": Reader("npz", "x.npz", ingested(BLOOD, "challenge")),
     "challenge-masks": Reader("npz", "x.npz", ingested(MARS, "challenge")),
     "npz-labels": Reader("npz", "x.npz", ingested(BLOOD, "npz")),
-    "npz-masks": Reader("npz", "x.npz", ingested(MARS, "npz")),
+    "npz-masks": Reader("npz", "x.npz", ingested(IN_COLOUR, "npz")),
     "medmnist": Reader("npz", "x.npz", downloaded),
     "new-npz": Reader("npz", "x.npz", surveyed_array),
     "predict-npz": Reader("npz", "x.npz", predicted(BLOOD)),
@@ -247,15 +257,16 @@ READERS = {
     "labels": Reader("sheet", "labels.csv", labels),
     "splits": Reader("sheet", "splits.csv", splits),
     "new-labels": Reader("sheet", "labels.csv", surveyed_sheet),
-    "folder": Reader("tree", "pictures", ingested(BLOOD, "folder")),
-    "folder-skip": Reader("tree", "pictures", ingested(BLOOD, "folder", unreadable="skip")),
-    "folder-masks": Reader("tree", "pictures", ingested(MARS, "folder")),
-    "new-folder": Reader("tree", "pictures", surveyed_folder),
-    "predict-folder": Reader("tree", "pictures", predicted(BLOOD)),
+    "folder": Reader("tree", "pictures", ingested(BLOOD, "folder"), sound="sound-classes"),
+    "folder-skip": Reader("tree", "pictures", ingested(BLOOD, "folder", unreadable="skip"), sound="sound-classes"),
+    "folder-masks": Reader("tree", "pictures", ingested(MARS, "folder"), sound="sound-masks"),
+    "new-folder": Reader("tree", "pictures", surveyed_folder, sound="sound-classes"),
+    "predict-folder": Reader("tree", "pictures", predicted(BLOOD), sound="sound-classes"),
     "params": Reader("yaml", "params.yaml", experiment_of("params.yaml")),
     "experiment": Reader("yaml", "experiment.yaml", experiment_of("experiment.yaml")),
-    "recipe": Reader("yaml", "recipe.yaml", recipe),
-    "index": Reader("yaml", "index.yaml", index),
+    "recipe-blood": Reader("yaml", "blood_sample.yaml", recipe("blood")),
+    "recipe-mars": Reader("yaml", "mars_sample.yaml", recipe("mars")),
+    "index": Reader("yaml", "medmnist.yaml", index),
     "torch": Reader("torch", "x.pth", torch_file.read),
     "weights": Reader("weights", "x.weights.h5", weights),
 }

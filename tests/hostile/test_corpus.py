@@ -34,18 +34,22 @@ pytestmark = pytest.mark.filterwarnings(r"ignore::UserWarning:PIL\..*", r"ignore
 
 def findings(reader: str, cases: Mapping[str, Build], folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Return the cases that are neither read nor refused, and what happens instead."""
-    found, read, name = {}, READERS[reader].read, READERS[reader].name
+    found, read, name, seen = dict[str, str](), READERS[reader].read, READERS[reader].name, set[bytes | str]()
     for case, build in cases.items():
-        path = folder / case / name
-        path.parent.mkdir()
-        monkeypatch.chdir(path.parent)
+        path = folder / case / "given" / name
+        path.parent.mkdir(parents=True)
+        monkeypatch.chdir(folder / case)  # `terracyte new` refuses a folder that holds the project
         build(path)
+        content = path.read_bytes() if path.is_file() else case
+        if content in seen:  # most cases change only one of the YAML files, and leave the others as they are
+            continue
+        seen.add(content)
         try:
             with bounded(), timed(_SECONDS):
                 outcome(read, path)
         except Exception as error:
             found[case] = repr(error)[:300]
-        if Path("pwned").exists():
+        if Path("pwned").exists() or path.with_name("pwned").exists():
             found[case] = "it ran what the file says"
         monkeypatch.chdir(folder)
         # pytest removes old folders with Python's rmtree, which fails on the deepest of these
@@ -70,16 +74,14 @@ def test_the_corpus_is_large() -> None:
     assert {reader.family for reader in READERS.values()} == set(CORPUS)
 
 
-def test_sound_inputs_are_read(tmp_path: Path) -> None:
-    """A reader that refuses everything would pass all other tests."""
-    for reader, case in (("new-folder", "sound-classes"), ("folder", "sound-classes"), ("folder-masks", "sound-masks")):
-        CORPUS["tree"][case](tmp_path / reader)
-        assert outcome(READERS[reader].read, tmp_path / reader) == ""
-    for reader, case in (("splits", "sound"), ("npz-labels", "names-outside"), ("torch", "sound")):
-        folder = tmp_path / reader
-        folder.mkdir()
-        CORPUS[READERS[reader].family][case](folder / READERS[reader].name)
-        assert outcome(READERS[reader].read, folder / READERS[reader].name) == ""
+@pytest.mark.parametrize("reader", READERS)
+def test_each_reader_reads_a_sound_input(reader: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that refuses every input, or gets only those that it refuses at once, would pass all other tests."""
+    known, path = READERS[reader], tmp_path / "given" / READERS[reader].name
+    path.parent.mkdir()
+    monkeypatch.chdir(tmp_path)
+    CORPUS[known.family][known.sound](path)
+    assert outcome(known.read, path) == ""
 
 
 def test_the_bounds_hold(tmp_path: Path) -> None:

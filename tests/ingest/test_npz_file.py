@@ -171,6 +171,14 @@ def test_a_header_of_a_later_version_is_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(member.read(), [[0, 1, 2], [3, 4, 5]])
 
 
+def test_a_header_by_python_2_is_read(tmp_path: Path) -> None:
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (2L, 3L), }\n"
+    with zipfile.ZipFile(tmp_path / "any.npz", "w") as archive:
+        archive.writestr("images.npy", b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header + bytes(range(6)))
+    (member,) = members(tmp_path / "any.npz", "images")
+    np.testing.assert_array_equal(member.read(), [[0, 1, 2], [3, 4, 5]])
+
+
 def test_a_label_without_a_meaning_is_refused(blood: None, declare: Declare, refusal: Refusal) -> None:
     save(**medmnist())
     declare("blood", source="npz", path="cells.npz", class_of={"0": "basophil", "1": "eosinophil"})

@@ -63,20 +63,24 @@ def _bomb(shape: tuple[int, ...], order: bool = False, compression: int = zipfil
 _PIXELS = np.random.default_rng(0).integers(0, 256, (6, 48, 48, 3), dtype=np.uint8)
 _GREY = np.random.default_rng(0).integers(0, 256, (6, 32, 64), dtype=np.uint8)
 _LABELS = np.arange(6) % 3
-MASKS = np.tile(np.repeat(np.arange(3, dtype=np.uint8), 22)[:64], (6, 32, 1))
+_MASKS = np.tile(np.repeat(np.arange(3, dtype=np.uint8), 16), (6, 48, 1))
 
 
 def whole(**changes: Content) -> dict[str, Content]:
     """Return sound members, some of them for each reader, with these changes."""
-    pairs = np.stack([_GREY, MASKS], axis=1)
-    sound: dict[str, Content] = {"images": _PIXELS, "labels": _LABELS, "training_set": pairs, "test_set": _GREY}
+    sound: dict[str, Content] = {"images": _PIXELS, "labels": _LABELS, "masks": _MASKS}
+    sound |= {"training_set": np.stack([_GREY, _GREY % 3], axis=1), "test_set": _GREY}
     return {f"{name}.npy": content for name, content in (sound | changes).items()}
+
+
+def without_masks(**changes: Content) -> dict[str, Content]:
+    """Return sound members that `terracyte new` reads as images with labels, with these changes."""
+    return {name: content for name, content in whole(**changes).items() if name != "masks.npy"}
 
 
 def _everywhere(content: Content) -> Callable[[], bytes]:
     """Return a function that makes an .npz file with the same array as images, labels, masks and all else."""
-    names = ("images", "labels", "masks", "training_set", "test_set", *(f"train_{n}" for n in ("images", "labels")))
-    return lambda: npz({f"{name}.npy": content for name in names})
+    return lambda: npz(dict.fromkeys(whole(), content))
 
 
 def _images(content: Content) -> Callable[[], bytes]:
@@ -84,11 +88,11 @@ def _images(content: Content) -> Callable[[], bytes]:
 
 
 def _labels(content: Content) -> Callable[[], bytes]:
-    return lambda: npz(whole(labels=content))
+    return lambda: npz(without_masks(labels=content))
 
 
 def _masks(content: Content) -> Callable[[], bytes]:
-    return lambda: npz({"images.npy": _GREY, "masks.npy": content, "test_set.npy": _GREY})
+    return lambda: npz(whole(masks=content))
 
 
 def _deep(opening: str, closing: str) -> bytes:
@@ -152,6 +156,7 @@ HEADERS: dict[str, bytes] = {
     "deep-lists": _deep("[", "]"),
     "deep-tuples": _deep("(", ",)"),
     "deep-minus": _deep("-", ""),
+    "spaces-and-a-quote": npy("$" + " " * 9_900 + '"'),  # half a minute for Python's tokenizer
     "long-header": npy(" " * 60_000),
     "header-of-gigabytes": npy(b"{}", version=(2, 0)).replace(struct.pack("<I", 2), struct.pack("<I", 2**32 - 1)),
     "version-9": npy("{}", version=(9, 9)),
@@ -240,6 +245,7 @@ def _wrong_size() -> bytes:
 
 NPZ: dict[str, Build] = {
     **anywhere(),
+    "sound": written(lambda: npz(whole())),
     **{f"header-{name}": written(_everywhere(content)) for name, content in HEADERS.items()},
     **{f"images-{name}": written(_images(values)) for name, values in _ARRAYS.items()},
     **{
@@ -247,7 +253,7 @@ NPZ: dict[str, Build] = {
         for name, values in _ARRAYS.items()
     },
     **{
-        f"masks-{name}": written(_masks(values[:, :32, :1, 0].repeat(64, 2) if values.ndim > 1 else values))
+        f"masks-{name}": written(_masks(values[..., 0] if values.ndim > 1 else values))
         for name, values in _ARRAYS.items()
     },
     "npy-named-npz": written(lambda: array(_PIXELS)),
@@ -277,7 +283,7 @@ NPZ: dict[str, Build] = {
     },
     "labels-too-few": written(_labels(_LABELS[:3])),
     "labels-in-millions": written(_labels(np.full(6, 1_234_567))),
-    "masks-of-another-size": written(_masks(MASKS[:, :5, :5])),
+    "masks-of-another-size": written(_masks(_MASKS[:, :5, :5])),
     "images-1-pixel": written(_images(np.zeros((6, 1, 1, 3), np.uint8))),
     "images-thin": written(_images(np.zeros((6, 1, 30_000, 3), np.uint8))),
     "images-7-channels": written(_images(np.zeros((6, 48, 48, 7), np.uint8))),
@@ -295,6 +301,7 @@ SLOW: dict[str, Build] = {
 
 NPY: dict[str, Build] = {
     **anywhere(),
+    "sound": written(lambda: array(_PIXELS)),
     **{f"header-{name}": written(content) for name, content in HEADERS.items()},
     **{name: written(functools.partial(array, values)) for name, values in _ARRAYS.items()},
     "npz-named-npy": written(lambda: npz(whole())),

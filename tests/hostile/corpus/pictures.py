@@ -101,6 +101,9 @@ def _floats(value: float) -> Callable[[], bytes]:
 
 CASES: dict[str, Build] = {
     **anywhere(),
+    "sound": written(lambda: saved(noise(), "PNG")),
+    "sound-mask": written(lambda: saved(Image.fromarray(np.eye(_EDGE, dtype=np.uint8)), "PNG")),
+    "sound-mask-in-colours": written(lambda: saved(Image.new("RGB", (_EDGE, _EDGE), (220, 20, 60)), "PNG")),
     "png-absurd-size": written(png(2**31 - 1, 2**31 - 1)),
     "png-zero-size": written(png(0, 0)),
     "png-no-pixels": written(png(_EDGE, _EDGE)),

@@ -19,7 +19,7 @@ def _bomb(levels: int, width: int = 9) -> str:
 
 
 def _with(line: str) -> Build:
-    """Return a builder of a copy of the root's file of the same name, with one line more."""
+    """Return a builder of a copy of the repository's file of the same name, with one line more."""
 
     def build(path: Path) -> None:
         path.write_bytes(_sound(path) + line.encode())
@@ -28,7 +28,7 @@ def _with(line: str) -> Build:
 
 
 def _instead(old: str, new: str) -> Build:
-    """Return a builder of a copy of the root's file of the same name, with the first `old`, if any, replaced."""
+    """Return a builder of a copy of the repository's file of the same name, with the first `old`, if any, replaced."""
 
     def build(path: Path) -> None:
         path.write_bytes(_sound(path).replace(old.encode(), new.encode("utf-8", "surrogatepass"), 1))
@@ -38,7 +38,7 @@ def _instead(old: str, new: str) -> Build:
 
 def _sound(path: Path) -> bytes:
     known = ROOT / path.name
-    return known.read_bytes() if known.exists() else b"seed: 1\n"
+    return (known if known.exists() else ROOT / "data" / "sources" / path.name).read_bytes()
 
 
 _VALUES = {
@@ -78,6 +78,7 @@ _VALUES = {
 
 YAML: dict[str, Build] = {
     **anywhere(),
+    "sound": _with(""),
     "nothing": written(b"# nothing\n"),
     "scalar": written(b"just a text\n"),
     "list": written(b"- a\n- b\n"),
@@ -135,6 +136,17 @@ YAML: dict[str, Build] = {
         f"mask-value-{name}": _instead("{source: sample,", f"{{source: sample, mask_values: {{soil: {value}}},")
         for name, value in _VALUES.items()
     },
+    # of the recipes of the samples
+    **{f"recipe-seed-{name}": _instead("\nseed: ", f"\nseed: {value} # ") for name, value in _VALUES.items()},
+    **{f"cells-{name}": _instead("monocyte: 51", f"monocyte: {value}") for name, value in _VALUES.items()},
+    **{f"views-{name}": _instead("views: ", f"views: {value} # ") for name, value in _VALUES.items()},
+    **{f"soil-{name}": _instead("soil: 8", f"soil: {value}") for name, value in _VALUES.items()},
+    **{f"planted-{name}": _instead("planted: ", f"planted: {value} # ") for name, value in _VALUES.items()},
+    **{f"copies-{name}": _instead("_duplicate: ", f"_duplicate: {value} # ") for name, value in _VALUES.items()},
+    # of the index of MedMNIST's files
+    **{f"url-{name}": _instead("url: ", f"url: {value} # ") for name, value in _VALUES.items()},
+    **{f"md5-{name}": _instead("md5: ", f"md5: {value} # ") for name, value in _VALUES.items()},
+    **{f"size-{name}": _instead("64: ", f"{value}: ") for name, value in _VALUES.items()},
     "override-of-a-list": _instead("override:\n", "override:\n  seeds.0: 1\n"),
     "override-of-a-text": _instead("override:\n", "override:\n  variants.mars-unet_1.title.U: 1\n"),
     "override-of-nothing": _instead("override:\n", "override:\n  variants.mars-unet_1.title.U.x: 1\n"),
@@ -158,6 +170,7 @@ def _table(values: dict[str, list[Any]]) -> bytes:
 
 JSON: dict[str, Build] = {
     **anywhere(),
+    "sound": written(b'{"a": [1, 2.5, null, "b"]}'),
     "deep": written(_deep_json),
     "deep-lists": written(b"[" * 100_000),
     "huge-integer": written(b'{"a": ' + b"9" * 5000 + b"}"),
@@ -176,6 +189,7 @@ JSON: dict[str, Build] = {
 
 TABLES: dict[str, Build] = {
     **anywhere(),
+    "sound": written(lambda: _table({"id": [1, 2]})),
     "cut": written(lambda: _table({"id": [1, 2]})[:-20]),
     "cut-before": written(lambda: _table({"id": [1, 2]})[20:]),
     "magic-alone": written(b"PAR1" * 3),
