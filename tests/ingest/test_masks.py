@@ -140,6 +140,22 @@ def test_jpgs_are_refused_or_snapped_and_counted(read: Any, refused: Any, capsys
     assert f"note: terrain: {moved} values ({moved / SIZE**2:.2%} of the masks' pixels)" in capsys.readouterr().err
 
 
+def test_classes_that_resizing_takes_from_masks_are_told(read: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """A pixel between the sampled ones is lost; what only the background loses matters to nobody."""
+    large = stripes(1, 2, 1, 3).repeat(4, 0).repeat(4, 1)
+    write(large, "a")
+    dotted = np.where(large == 3, 1, large)
+    dotted[0, 0], dotted[0, 1] = 3, 0
+    write(dotted, "b")
+    found = read()
+    assert not (found[1] == 3).any()
+    (line,) = [each for each in capsys.readouterr().err.splitlines() if "no longer show" in each]
+    assert line == (
+        f"note: terrain: resized to {SIZE}x{SIZE} pixels, some masks no longer show a class: big rock in 1 of 2; if "
+        "these objects matter, raise 'tasks.mars.height' and 'width' in params.yaml"
+    )
+
+
 def test_two_readings_are_both_named(refused: Any) -> None:
     """Either the rarest class is absent, or the masks number the classes without the background."""
     write(stripes(0, 1, 2, 255))

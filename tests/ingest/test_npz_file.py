@@ -157,6 +157,19 @@ def test_the_advice_fits_the_masks_of_all_splits(mars: None, refusal: Refusal) -
     assert "the masks together hold 0, 10, 20, 30, 255" in refusal("mars")
 
 
+def test_what_happens_to_masks_is_told(declare: Declare, ingest: Ingest, capsys: pytest.CaptureFixture[str]) -> None:
+    declared = {"background": 0, "soil": 10, "bedrock": 20, "big rock": 30}
+    declare("mars", source="npz", path="cells.npz", mask_values=declared, snap_masks=True)
+    masks = np.repeat(np.array([0, 10, 20, 30], np.uint8), SIZE // 2)[None].repeat(2 * SIZE, 0)
+    dotted = np.where(masks == 30, 12, masks)  # a quarter of the pixels have no declared value
+    dotted[0, 0] = 30  # lies between the pixels that are sampled
+    save(images=pixels(2, 2 * SIZE, 2 * SIZE), masks=np.stack([masks, dotted]))
+    ingest("mars")
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: cells.npz")]
+    assert f"{SIZE**2 // 4} values (12.50% of the masks' pixels) were replaced" in notes[0]
+    assert "some masks no longer show a class: big rock in 1 of 2;" in notes[1]
+
+
 def test_a_fraction_in_a_mask_is_refused(mars: None, refusal: Refusal) -> None:
     masks = np.ones((4, SIZE, SIZE))
     masks[2, 0, 0] = 1.5

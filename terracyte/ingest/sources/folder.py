@@ -39,6 +39,7 @@ from terracyte.ingest.sources.palettes import Painted, Palettes
 from terracyte.ingest.sources.pictures import Photo, UnreadableError, load_image
 from terracyte.ingest.sources.resizing import resize_image, resize_mask
 from terracyte.ingest.sources.source import Batch
+from terracyte.ingest.sources.tally import Tally, classes_in
 from terracyte.params import Source
 from terracyte.tasks.task import Task
 
@@ -56,12 +57,14 @@ class _Loaded:
         image: the picture.
         target: the label, or the mask.
         moved: number of the mask's pixels that were snapped, at the task's size.
+        classes: (classes,), which classes the mask shows as stored; None for a label.
         painted: the colours that the mask's palette gives its values.
     """
 
     image: NDArray[np.uint8]
     target: Any
     moved: int = 0
+    classes: NDArray[np.bool_] | None = None
     painted: Painted = dataclasses.field(default_factory=dict)
 
 
@@ -158,12 +161,13 @@ def _note_splits(task: Task, root: Path, splits: list[str]) -> None:
 def _readable(task: Task, source: Source, samples: Sequence[Sample]) -> Iterator[tuple[int, _Loaded]]:
     """Yield (index, picture and target) of readable samples; refuse the others, or warn about them."""
     coding = masks.coding(task, source) if task.dense else None
-    unreadable, moved, pixels, palettes = [], 0, 0, Palettes()
+    unreadable, tally, palettes = [], Tally(task), Palettes()
     outcomes = _in_threads(functools.partial(_load, task, source, coding), samples, _batch(task))
     for row, outcome in enumerate(outcomes):
         if isinstance(outcome, _Loaded):
             palettes.require_same(samples[row].mask or samples[row].image, outcome.painted)
-            moved, pixels = moved + outcome.moved, pixels + outcome.image[..., 0].size
+            if outcome.classes is not None:
+                tally.add(outcome.classes, outcome.target, outcome.moved)
             yield row, outcome
         elif isinstance(outcome, _Unknown):
             assert coding is not None
@@ -174,12 +178,7 @@ def _readable(task: Task, source: Source, samples: Sequence[Sample]) -> Iterator
         else:
             raise InputError(f"{outcome}; repair or remove it, or {_how_to_skip(task)}")
     _warn(Path(source.path), "unreadable", unreadable)
-    if moved:
-        share = f"{moved / pixels:.2%} of the masks' pixels"
-        tqdm.write(
-            f"note: {source.path}: {moved} values ({share}) were replaced by the nearest declared value",
-            file=sys.stderr,
-        )
+    tally.tell(source.path)
 
 
 def _how_to_skip(task: Task) -> str:
@@ -220,7 +219,7 @@ def _with_mask(
     upright = masks.aligned(source, task, labels, mask.orientation, photo, path)
     # counted in pixels of the task's size, since the share reported is that of the kept pixels
     moved = round(float(unknown.mean()) * image[..., 0].size)
-    return _Loaded(image, resize_mask(task, upright), moved, mask.painted)
+    return _Loaded(image, resize_mask(task, upright), moved, classes_in(task, upright), mask.painted)
 
 
 def _values(coding: masks.Coding, samples: Sequence[Sample]) -> set[int]:

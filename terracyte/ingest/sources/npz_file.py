@@ -23,6 +23,7 @@ from terracyte.ingest.sources.listing import LEFT_OUT, label_of
 from terracyte.ingest.sources.npz import Member, members, names
 from terracyte.ingest.sources.resizing import resize_image, resize_mask
 from terracyte.ingest.sources.source import Batch
+from terracyte.ingest.sources.tally import Tally, classes_in
 from terracyte.params import Source
 from terracyte.tasks.task import Task
 
@@ -99,16 +100,19 @@ def batches(task: Task, source: Source, found: Sequence[Pair]) -> Iterator[Batch
         _require_shapes(task, pair)
     scale = common_scale(found)
     coding = masks.coding(task, source) if task.dense else None
-    every = [pair.targets for pair in found]
+    every, tally = [pair.targets for pair in found], Tally(task)
     for pair in found:
-        targets = _labels(task, source, pair.targets) if coding is None else _masks(task, coding, pair.targets, every)
+        if coding is None:
+            targets = _labels(task, source, pair.targets)
+        else:
+            targets = _masks(task, coding, pair.targets, every, tally)
         for first, chunk in pair.images.chunks(max(1, _BATCH_BYTES // math.prod(task.image_shape))):
             pixels = to_pixels(pair.images, chunk, scale, first)
             part = list(itertools.islice(targets, len(chunk)))
             kept = [place for place, target in enumerate(part) if target is not None]
             if not kept:
                 continue
-            values = np.stack([resize_mask(task, part[place]) if task.dense else part[place] for place in kept])
+            values = np.stack([part[place] for place in kept])
             rows = row_names(pair.images, first, len(chunk))
             yield Batch(
                 images=np.stack([picture(task, pixels[place]) for place in kept]),
@@ -118,6 +122,7 @@ def batches(task: Task, source: Source, found: Sequence[Pair]) -> Iterator[Batch
                 splits=[pair.split] * len(kept) if pair.split else None,
                 total=sum(len(each.images) for each in found),
             )
+    tally.tell(source.path)
 
 
 def unlabelled(task: Task, source: Source) -> Iterator[NDArray[np.uint8]]:
@@ -182,8 +187,10 @@ def _labels(task: Task, source: Source, member: Member) -> Iterator[Any]:
         yield None if meanings[place] == LEFT_OUT else meanings[place]
 
 
-def _masks(task: Task, coding: masks.Coding, member: Member, every: Sequence[Member]) -> Iterator[NDArray[np.uint8]]:
-    """Yield the classes (h, w) of each mask; an error's advice depends on the values in all arrays of `every`."""
+def _masks(
+    task: Task, coding: masks.Coding, member: Member, every: Sequence[Member], tally: Tally
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield the classes of each mask at the task's size; an error's advice depends on the values in all of `every`."""
     if coding.in_colour:
         raise InputError(
             f"{member.where} holds numbers, but 'sources.{task.name}.mask_values' in experiment.yaml declares colours; "
@@ -198,4 +205,6 @@ def _masks(task: Task, coding: masks.Coding, member: Member, every: Sequence[Mem
                 parts = (part[np.isfinite(part)] for each in every for _, part in each.chunks())
                 held = set().union(*(np.unique(part).astype(int).tolist() for part in parts))
                 raise InputError(masks.unknown_values(task, coding, Path(name), values, held))
-            yield labels
+            resized = resize_mask(task, labels)
+            tally.add(classes_in(task, labels), resized, round(float(unknown.mean()) * resized.size))
+            yield resized
