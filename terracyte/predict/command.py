@@ -19,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_model(parser)
     parser.add_argument("--batch", type=_positive, default=64, help="images per step (64); does not change the results")
-    parser.add_argument("--resize", action="store_true", help="scale pictures of other sizes instead of refusing them")
+    parser.add_argument("--resize", action="store_true", help="scale images of other sizes instead of refusing them")
     parser.add_argument("--skip-unreadable", action="store_true", help="skip unreadable pictures and list them")
 
 

@@ -1,7 +1,7 @@
 """Reads the input of `terracyte predict` in batches: a folder of pictures, one picture, an .npz or an .npy.
 
 A picture is turned upright (EXIF) and brought to the task's channels: grey becomes RGB, colours become luma, opaque
-alpha is dropped. A picture of another size is refused, unless `resize` scales it as the task's `fit` says. More than 8
+alpha is dropped. An image of another size is refused, unless `resize` scales it as the task's `fit` says. More than 8
 bits per channel and transparent pixels are refused, unless the task says how to read them. Arrays hold 0-255, or floats
 that nowhere exceed 1.
 """
@@ -9,7 +9,7 @@ that nowhere exceed 1.
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from terracyte.core import npy
 from terracyte.core.errors import InputError
 from terracyte.ingest.sources.arrays import full_scale, row_names, to_pixels
 from terracyte.ingest.sources.listing import check_name, shown, walk
-from terracyte.ingest.sources.npz import MOST_ROWS, Member, members, names
+from terracyte.ingest.sources.npz import MOST_ROWS, Member, members, names, require_small_rows
+from terracyte.ingest.sources.npz_file import picture
 from terracyte.ingest.sources.pictures import KINDS, SUFFIXES, UnreadableError, load_image
 from terracyte.ingest.sources.resizing import Region, placement, resize_image
 from terracyte.predict.outputs import OVERLAYS, TABLE
@@ -68,10 +69,10 @@ def read(task: Task, path: Path, batch_size: int, *, resize: bool = False, skip_
     Args:
         task: the task that defines the images' shape.
         path: a folder (with sub-folders and links, without hidden entries and overlays that this command wrote), a
-            picture, an .npz with the challenge's keys (`images`, or for tasks with masks `test_set`, else the images
-            of `training_set`), or an .npy.
+            picture, an .npz with `images` or, for tasks with masks, the challenge's `test_set` or `training_set`, or
+            an .npy.
         batch_size: images per batch.
-        resize: scale pictures of other sizes to the task's, instead of refusing them.
+        resize: scale images of other sizes to the task's, instead of refusing them.
         skip_unreadable: skip unreadable pictures, instead of refusing them.
 
     Raises:
@@ -84,8 +85,8 @@ def read(task: Task, path: Path, batch_size: int, *, resize: bool = False, skip_
     if path.is_dir() or suffix in SUFFIXES:
         return _pictures(task, path, batch_size, resize, skip_unreadable)
     if suffix in (".npz", ".npy"):
-        member, layout = (_npz if suffix == ".npz" else _npy)(task, path)
-        return Input(total=len(member), batches=_array_batches(member, layout, batch_size))
+        member, layout = (_npz if suffix == ".npz" else _npy)(task, path, resize)
+        return Input(total=len(member), batches=_array_batches(task, member, layout, batch_size))
     raise InputError(f"{path} is not a supported file: name a folder, a picture ({KINDS}), an .npz or an .npy")
 
 
@@ -161,27 +162,17 @@ def _decode(task: Task, resize: bool, path: Path) -> tuple[NDArray[np.uint8], Re
 _Layout = Callable[[NDArray[Any]], NDArray[Any]]
 
 
-def _npz(task: Task, path: Path) -> tuple[Member, _Layout]:
-    height, width, channels = task.image_shape
-    if not task.dense:
-        (images,) = members(path, "images")
-        return _checked(task, images, {task.image_shape: lambda rows: rows})
-    key = "training_set" if "training_set" in (present := names(path)) and "test_set" not in present else "test_set"
+def _npz(task: Task, path: Path, resize: bool) -> tuple[Member, _Layout]:
+    present = names(path)
+    own = [key for key in ("test_set", "training_set") if key in present] if task.dense else []
+    key = "images" if "images" in present or not own else own[0]
     (images,) = members(path, key)
-    # the challenge's order: channels first, and in the training set the mask as the last channel
-    layouts: dict[tuple[int, ...], _Layout] = {(channels, height, width): _channels_last(channels)}
-    if key == "training_set":
-        layouts = {(channels + 1, height, width): _channels_last(channels)}
-    elif channels == 1:
-        layouts = {(height, width): lambda rows: rows[..., None]}
-    return _checked(task, images, layouts)
+    if key == "images":
+        return images, _channels_last(task, images, resize)
+    return images, _of_challenge(task, images)
 
 
-def _channels_last(channels: int) -> _Layout:
-    return lambda rows: rows[:, :channels].transpose(0, 2, 3, 1)
-
-
-def _npy(task: Task, path: Path) -> tuple[Member, _Layout]:
+def _npy(task: Task, path: Path, resize: bool) -> tuple[Member, _Layout]:
     try:
         array = npy.mapped(path)
     except (OSError, ValueError, EOFError) as error:
@@ -190,14 +181,51 @@ def _npy(task: Task, path: Path) -> tuple[Member, _Layout]:
         raise InputError(
             f"{path} is {array.dtype} {array.shape}: it must hold at least one image, as integers or floats"
         )
-    height, width, channels = task.image_shape
-    layouts: dict[tuple[int, ...], _Layout] = {task.image_shape: lambda rows: rows}
-    if channels == 1:
-        layouts[height, width] = lambda rows: rows[..., None]
-    if array.shape in layouts:
+    if _fits(task, array.shape, resize):
         array = array[None]  # a single image
     mapped = _MappedArray(path=path, key=path.stem, shape=array.shape, dtype=array.dtype, fortran=False, array=array)
-    return _checked(task, mapped, layouts)
+    require_small_rows(mapped)
+    return mapped, _channels_last(task, mapped, resize)
+
+
+def _fits(task: Task, shape: tuple[int, ...], resize: bool) -> bool:
+    """Return whether a shape is that of one image (h, w, c), or (h, w) of a grey one; with `resize` of any size."""
+    height, width, channels = task.image_shape
+    forms = [(channels,), ()] if channels == 1 else [(channels,)]
+    return len(shape) > 1 and shape[2:] in forms and (resize or shape[:2] == (height, width))
+
+
+def _channels_last(task: Task, member: Member, resize: bool) -> _Layout:
+    """Return the layout of an array (n, h, w, c), or (n, h, w) of grey images.
+
+    Raises:
+        InputError: the array has another shape, or with `resize` another number of channels.
+    """
+    size, channels = task.image_shape[:2], task.image_shape[2]
+    if not _fits(task, member.shape[1:], resize):
+        more = "; --resize scales images of other sizes" if _fits(task, member.shape[1:], resize=True) else ""
+        raise _shape_error(task, member, [(*size, channels), size] if channels == 1 else [(*size, channels)], more)
+    return lambda rows: rows.reshape(*rows.shape[:3], channels)
+
+
+def _of_challenge(task: Task, member: Member) -> _Layout:
+    """Return the layout of an array of the challenge: channels first, in `training_set` with the mask as the last.
+
+    Raises:
+        InputError: the array has another shape.
+    """
+    height, width, channels = task.image_shape
+    wanted: list[tuple[int, ...]] = [(channels + (member.key == "training_set"), height, width)]
+    if channels == 1 and member.key == "test_set":
+        wanted.append((height, width))
+    if member.shape[1:] not in wanted:
+        raise _shape_error(task, member, wanted)
+    return lambda rows: rows.reshape(len(rows), -1, height, width)[:, :channels].transpose(0, 2, 3, 1)
+
+
+def _shape_error(task: Task, member: Member, wanted: Sequence[tuple[int, ...]], more: str = "") -> InputError:
+    shapes = " or ".join(f"(n, {', '.join(map(str, shape))})" for shape in wanted)
+    return InputError(f"{member.where} has shape {member.shape}: for {task.name} it must be {shapes}{more}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -213,18 +241,12 @@ class _MappedArray(Member):
             yield first, np.asarray(self.array[first : first + rows])
 
 
-def _checked(task: Task, member: Member, layouts: dict[tuple[int, ...], _Layout]) -> tuple[Member, _Layout]:
-    """Return an array with the layout for its shape; refuse other shapes."""
-    if member.shape[1:] not in layouts:
-        wanted = " or ".join(f"(n, {', '.join(map(str, shape))})" for shape in layouts)
-        raise InputError(f"{member.where} has shape {member.shape}: for {task.name} it must be {wanted}")
-    return member, layouts[member.shape[1:]]
-
-
-def _array_batches(member: Member, layout: _Layout, batch_size: int) -> Iterator[Batch]:
+def _array_batches(task: Task, member: Member, layout: _Layout, batch_size: int) -> Iterator[Batch]:
     scale = full_scale(member, ((first, layout(rows)) for first, rows in member.chunks()))
     for first, rows in member.chunks():
         images = to_pixels(member, layout(rows), scale, first)
         for start in range(0, len(images), batch_size):
             part = images[start : start + batch_size]
-            yield Batch(row_names(member, first + start, len(part)), part)
+            regions = [placement(task, *part.shape[1:3]).filled] * len(part)
+            names = row_names(member, first + start, len(part))
+            yield Batch(names, np.stack([picture(task, image) for image in part]), regions)

@@ -20,6 +20,7 @@ _TOKENS = {
     "sheet": 'file label split site , ; \t " "" \r \n \0 \ufeff .. / train test a.png nan',
     "json": 'null true false NaN Infinity -1 1e999 [] {} "" \\u0000 \\ud800 , : " [[[[ }',
 }
+_FORMS = (archives.whole, archives.without_masks, archives.of_challenge)
 _EXTENSIONS = {"picture": ("PNG", "JPEG", "TIFF", "BMP", "WEBP")}
 
 Content = bytes
@@ -73,7 +74,7 @@ def _sound(family: str) -> list[Content]:
         made += [pictures.saved(small[1], "TIFF", compression=each) for each in ("tiff_lzw", "packbits", "jpeg")]
         return [*made, pictures.saved(pictures.noise("RGBA", (9, 7)), "PNG")] * 3
     if family == "npz":
-        return [archives.npz(archives.whole()), archives.npz(archives.without_masks())] * 10
+        return [archives.npz(form()) for form in _FORMS] * 10
     if family == "npy":
         return [archives.described("'|u1'", "(2, 48, 48, 3)", data=bytes(2 * 48 * 48 * 3))] * 20
     return []
@@ -82,7 +83,7 @@ def _sound(family: str) -> list[Content]:
 def _repacked(known: list[Content], draw: random.Random) -> Content:
     """Return a valid .npz archive of changed members."""
     members, prefix = {}, draw.choice(("", "", "", "", "train_", "val_"))
-    for name, content in (archives.whole() if draw.random() < 0.5 else archives.without_masks()).items():
+    for name, content in draw.choice(_FORMS)().items():
         raw = content if isinstance(content, bytes) else archives.array(content)
         header = bytearray(raw[:256] if draw.random() < 0.5 else draw.choice(list(archives.HEADERS.values())))
         if draw.random() < 0.7:

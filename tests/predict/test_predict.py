@@ -130,12 +130,31 @@ def test_the_challenges_layout_of_masks_is_read() -> None:
     np.savez("both.npz", training_set=np.zeros((1, 2, HEIGHT, WIDTH)), test_set=pixels)
     np.savez("training.npz", training_set=pairs)
     np.save("plain.npy", pixels)
-    tables = [
-        predict("mars", Path(given), output=f"{given}.csv") for given in ("both.npz", "training.npz", "plain.npy")
-    ]
+    np.savez("own.npz", images=pixels, masks=np.zeros_like(pixels), test_set=np.zeros(1))
+    files_given = ("both.npz", "training.npz", "plain.npy", "own.npz")
+    tables = [predict("mars", Path(given), output=f"{given}.csv") for given in files_given]
     assert list(tables[0]["image"]) == ["test_set[0]", "test_set[1]", "test_set[2]"]
     for table in tables[1:]:
         pd.testing.assert_frame_equal(table.drop(columns="image"), tables[0].drop(columns="image"))
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("how", ["stretch", "pad", "crop"])
+def test_arrays_are_scaled_like_pictures(task: str, how: str) -> None:
+    fit(task, how)
+    shape = (3, 20, 50, 3) if task == "blood" else (3, 20, 50)
+    large = np.random.default_rng(5).integers(0, 256, shape, np.uint8)
+    for number, one in enumerate(large):
+        save(Path(f"in/{number}.png"), one)
+    np.savez("large.npz", images=large)
+    np.save("large.npy", large)
+    np.save("one.npy", large[1])
+    pictured = predict(task, Path("in"), "--resize", output="1.csv").drop(columns="image")
+    for given in ("large.npz", "large.npy"):
+        table = predict(task, Path(given), "--resize", output=f"{given}.csv")
+        pd.testing.assert_frame_equal(table.drop(columns="image"), pictured)
+    one = predict(task, Path("one.npy"), "--resize", output="one.csv").drop(columns="image")
+    pd.testing.assert_frame_equal(one, pictured.iloc[[1]].reset_index(drop=True), atol=2e-4)
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -253,7 +272,8 @@ def test_what_is_no_picture_is_told_and_what_is_hidden_is_not(capsys: pytest.Cap
         ("text", "holds no pictures (jpg, png, bmp, tif or webp) to predict, only notes.txt"),
         ("notes.txt", "name a folder, a picture (jpg, png, bmp, tif or webp), an .npz or an .npy"),
         ("mars.npz", "needed: images"),
-        ("other.npz", "has shape (2, 8, 8, 3): for blood it must be (n, 32, 32, 3)"),
+        ("other.npz", "has shape (2, 8, 8, 3): for blood it must be (n, 32, 32, 3); --resize scales images"),
+        ("channels.npz", "has shape (2, 32, 32, 4): for blood it must be (n, 32, 32, 3)"),
         ("other.npy", "has shape (2, 8, 8, 3): for blood it must be (n, 32, 32, 3)"),
         ("nan.npy", "holds the pixel value nan"),
         ("large.npy", "holds the pixel value 300"),
@@ -271,6 +291,7 @@ def test_refuses_in_one_line(capsys: pytest.CaptureFixture[str], given: str, say
     good = np.zeros((2, HEIGHT, WIDTH, 3))
     np.savez("mars.npz", test_set=np.zeros((2, HEIGHT, WIDTH)))
     np.savez("other.npz", images=np.zeros((2, 8, 8, 3)))
+    np.savez("channels.npz", images=np.zeros((2, HEIGHT, WIDTH, 4)))
     np.save("other.npy", np.zeros((2, 8, 8, 3)))
     np.save("nan.npy", np.where(np.arange(2)[:, None, None, None] == 1, np.nan, good))
     np.save("large.npy", good + 300)

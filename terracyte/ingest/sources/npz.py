@@ -135,10 +135,20 @@ def _member(archive: zipfile.ZipFile, path: Path, key: str) -> Member:
         raise InputError(f"{member.where} has shape {shape}: it is empty; at least one image is needed")
     if len(member) > MOST_ROWS:
         raise InputError(f"{member.where} has {len(member)} rows; at most {MOST_ROWS} are allowed: use fewer")
-    _check_bytes(member, "each row", "use smaller images", _LARGEST_ROW, header.size // len(member))
+    require_small_rows(member)
     if header.fortran:
         _check_bytes(member, "the array, stored in Fortran order,", "save it in C order", _LARGEST_WHOLE, header.size)
     return member
+
+
+def require_small_rows(member: Member) -> None:
+    """Refuse an array with rows of more than 128 MiB, which are read one by one.
+
+    Raises:
+        InputError: they are larger.
+    """
+    size = member.dtype.itemsize * math.prod(member.shape[1:])
+    _check_bytes(member, "each row", "use smaller images", _LARGEST_ROW, size)
 
 
 def _check_bytes(member: Member, what: str, advice: str, most: int, size: int) -> None:

@@ -78,6 +78,11 @@ def without_masks(**changes: Content) -> dict[str, Content]:
     return {name: content for name, content in whole(**changes).items() if name != "masks.npy"}
 
 
+def of_challenge() -> dict[str, Content]:
+    """Return sound members in the challenge's layout of images with masks."""
+    return {name: content for name, content in whole().items() if name.endswith("_set.npy")}
+
+
 def _everywhere(content: Content) -> Callable[[], bytes]:
     """Return a function that makes an .npz file with the same array as images, labels, masks and all else."""
     return lambda: npz(dict.fromkeys(whole(), content))
@@ -246,6 +251,7 @@ def _wrong_size() -> bytes:
 NPZ: dict[str, Build] = {
     **anywhere(),
     "sound": written(lambda: npz(whole())),
+    "sound-challenge": written(lambda: npz(of_challenge())),
     **{f"header-{name}": written(_everywhere(content)) for name, content in HEADERS.items()},
     **{f"images-{name}": written(_images(values)) for name, values in _ARRAYS.items()},
     **{
