@@ -25,7 +25,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", metavar="IMAGES", type=Path, help="the folder of the images, or an .npz file")
     parser.add_argument("--masks", type=Path, metavar="DIR", help="the folder of the masks, named like their images")
     parser.add_argument("--labels", type=Path, metavar="FILE.csv", help="the classes: columns file and label")
-    parser.add_argument("--groups", metavar="COLUMN", help="the column of groups, in groups.csv or the --labels file")
+    parser.add_argument(
+        "--groups",
+        metavar="COLUMN",
+        help="the column of groups, in groups.csv or the --labels file; in an .npz, the array",
+    )
     parser.add_argument(
         "--split",
         metavar="COLUMN",
@@ -63,10 +67,10 @@ def run(arguments: argparse.Namespace) -> None:
 def _look(arguments: argparse.Namespace) -> "Survey":
     from terracyte.new import pictures, stacks
 
-    images, options = arguments.images, ("masks", "labels", "groups", "split")
+    images = arguments.images
     if images.suffix.lower() != ".npz":
-        return pictures.look(images, *(getattr(arguments, name) for name in options))
-    given = [f"--{name}" for name in options if getattr(arguments, name) is not None]
+        return pictures.look(images, arguments.masks, arguments.labels, arguments.groups, arguments.split)
+    given = [f"--{name}" for name in ("masks", "labels", "split") if getattr(arguments, name) is not None]
     if given:
         raise InputError(f"{given[0]} is for folders of pictures, but {images} is an .npz file: leave the option out")
-    return stacks.look(images)
+    return stacks.look(images, arguments.groups)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from terracyte.core.errors import InputError
 from terracyte.ingest.sources.arrays import expect_shape, to_pixels, whole_numbers
 from terracyte.ingest.sources.npz import Member, names
-from terracyte.ingest.sources.npz_file import Pair, common_scale, pairs, picture
+from terracyte.ingest.sources.npz_file import Pair, common_scale, declared_groups, pairs, picture
 from terracyte.new import mask_classes
 from terracyte.new.survey import Survey, count_splits, spread, too_few
 from terracyte.tasks.task import Task
@@ -21,20 +21,30 @@ _MOST_CLASSES = 1000
 _MODES = {1: "L", 3: "RGB"}
 
 
-def look(path: Path) -> Survey:
+def look(path: Path, groups: str | None = None) -> Survey:
     """Survey a file that holds images with labels or with masks, perhaps a pair of arrays for each split.
+
+    Args:
+        path: the file.
+        groups: the name of the arrays with the groups; None for none.
 
     Raises:
         InputError: the file is unusable, its arrays have no form that is supported, or it has fewer than two classes.
     """
     dense = any(key.endswith("masks") for key in names(path))
-    found = pairs(path, "masks" if dense else "labels")
+    found = pairs(path, "masks" if dense else "labels", groups)
+    for pair in found:
+        declared_groups(pair)  # called for the errors that ingest would raise
     sizes, modes = _forms(found)
     splits = [split for pair in found for split in [pair.split] * len(pair.images)]
     common: dict[str, Any] = {
         "source": "npz",
         "root": path,
         "count": sum(len(pair.images) for pair in found),
+        "group_column": groups,
+        "not_read": sorted(
+            set(names(path)) - {each.key for pair in found for each in (pair.images, pair.targets, pair.groups) if each}
+        ),
         "splits": count_splits(splits),
         "sizes": sizes,
         "modes": modes,

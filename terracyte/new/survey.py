@@ -27,7 +27,8 @@ class Survey:
         count: the number of images.
         images, masks: the folders of both in `root`; "" where there are none.
         labels: the CSV file with the classes, in `root`; None for none.
-        group_column, split_column: columns of a CSV file with the groups and the given splits; None for none.
+        group_column, split_column: columns of a CSV file, or arrays, with the groups and the given splits; None for
+            none.
         classes: number of images (classification) or share of the pixels (segmentation), by class name.
         splits: number of images, by given split in the order of `SPLITS`; empty where none is given.
         sizes: number of pictures, by width and height.
@@ -37,7 +38,7 @@ class Survey:
         values: the value or values of each class in masks; empty where they are the classes' numbers.
         class_of: the class name of each label in arrays; empty where labels are the classes' numbers.
         ignored: the value of unlabelled pixels; None for none.
-        not_read: columns of CSV files beside the pictures that nothing reads, in words.
+        not_read: columns of CSV files beside the pictures, or arrays, that nothing reads, in words.
         refused: what ingest or balance would refuse, in words.
         read: returns some of the images at a task's size, (n, h, w, c) uint8, evenly spread.
     """
@@ -138,9 +139,11 @@ def describe(found: Survey) -> str:
     if found.ignored is not None:
         lines.append(("not labelled", f"{found.ignored} in masks: pixels of unknown class"))
     if found.group_column:
-        lines.append(("groups", f"the column {found.group_column}"))
+        lines.append(("groups", f"the {'array' if found.source == 'npz' else 'column'} {found.group_column}"))
     if found.not_read:
         advice = "--groups and --split choose a column of the --labels file, or of groups.csv and splits.csv"
+        if found.source == "npz":
+            advice = "--groups names the array, without its split, with the patient or site of each image"
         lines.append(("not read", f"{', '.join(found.not_read)}; {advice}"))
     lines += [("refused", problem) for problem in found.refused]
     return "\n".join(f"{name:30}{text}" for name, text in lines)

@@ -15,9 +15,9 @@ OVERRIDABLE = ("seeds", "reference", "variants", "tune")
 
 # Key → the sources that read it; every source reads `source` and `path`.
 _READ_BY = {
-    **dict.fromkeys(("unreadable", "group_column", "split_column", "labels"), ("folder",)),
+    **dict.fromkeys(("unreadable", "split_column", "labels"), ("folder",)),
     **dict.fromkeys(("images", "masks", "masks_follow"), ("folder",)),
-    **dict.fromkeys(("class_of", "mask_values", "ignore", "snap_masks"), ("folder", "npz")),
+    **dict.fromkeys(("group_column", "class_of", "mask_values", "ignore", "snap_masks"), ("folder", "npz")),
     "download_size": ("medmnist",),
 }
 
@@ -39,8 +39,9 @@ class Source:
         unreadable: folder only: skip files that are unreadable or lack their image or mask, with a warning, or refuse
             them.
         download_size: medmnist only: which of the offered image sizes to download: edge length in pixels.
-        group_column: folder only: name of a column of `groups.csv` (`file,<column>`), or of `labels`; images with equal
-            values in it, such as a patient or a rover's site, never end up in different splits; null for none.
+        group_column: folder: name of a column of `groups.csv` (`file,<column>`), or of `labels`; npz: name of an array;
+            images with equal values in it, such as a patient or a rover's site, never end up in different splits; null
+            for none.
         split_column: folder only: name of a column of `splits.csv` (`file,<column>`), or of `labels`, with each image's
             given split; null for no given split, or where folders named train, val and test give it.
         labels: folder only: name of a CSV file (`file,label`) in the folder; null where each class has a subfolder.

@@ -242,7 +242,7 @@ READERS = {
     "predict-picture": Reader("picture", "x.png", predicted(BLOOD)),
     "challenge-labels": Reader("npz", "x.npz", ingested(BLOOD, "challenge")),
     "challenge-masks": Reader("npz", "x.npz", ingested(MARS, "challenge")),
-    "npz-labels": Reader("npz", "x.npz", ingested(BLOOD, "npz")),
+    "npz-labels": Reader("npz", "x.npz", ingested(BLOOD, "npz", group_column="groups")),
     "npz-masks": Reader("npz", "x.npz", ingested(IN_COLOUR, "npz")),
     "medmnist": Reader("npz", "x.npz", downloaded),
     "new-npz": Reader("npz", "x.npz", surveyed_array),

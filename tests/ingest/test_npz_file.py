@@ -177,6 +177,48 @@ def test_a_fraction_in_a_mask_is_refused(mars: None, refusal: Refusal) -> None:
     assert "[2]' holds 1.5; classes must be whole numbers" in refusal("mars")
 
 
+@pytest.mark.parametrize(
+    ("patients", "wanted"),
+    [
+        (np.array([7, 7, 1]), ["7", "7", "1"]),
+        (np.array([[7.0], [7.0], [1.0]]), ["7", "7", "1"]),
+        (np.array(["Ada ", "e\u0301", ""]), ["Ada", "\u00e9", ""]),
+    ],
+)
+def test_an_array_declares_groups(patients: Any, wanted: list[str], declare: Declare, ingest: Ingest) -> None:
+    declare("blood", source="npz", path="cells.npz", group_column="patient")
+    save(images=pixels(3, SIZE, SIZE, 3), labels=np.arange(3), patient=patients)
+    assert ingest("blood")[1]["declared_group"].tolist() == wanted
+
+
+def test_each_split_has_its_groups_without_those_left_out(declare: Declare, ingest: Ingest) -> None:
+    arrays = medmnist(train_labels=np.array([9, 2, 9, 0, 1, 9]))
+    arrays |= {f"{split}_patient": np.arange(count) + 10 * count for split, count in CUTS.items()}
+    save(**arrays)
+    meanings = {"0": "basophil", "1": "eosinophil", "2": "immature granulocyte", "9": None}
+    declare("blood", source="npz", path="cells.npz", class_of=meanings, group_column="patient")
+    _, manifest = ingest("blood")
+    assert manifest["declared_group"].tolist() == ["30", "31", "32"] * 2 + ["61", "63", "64"]
+
+
+@pytest.mark.parametrize(
+    ("patients", "says"),
+    [
+        (np.arange(2), "'patient' has 2 entries, but 'images' has 3"),
+        (np.zeros((3, 2)), "'patient' has shape (3, 2), but 'images' has (3, 32, 32, 3); one group per image"),
+        (np.array([1, 1.5, 2]), "'patient' holds 1.5; groups must be whole numbers"),
+        (np.array([b"a", b"b", b"c"]), "'patient' has type |S1; it must hold integers or floats or text"),
+        (np.array(["\ud800"] * 3), "'patient' holds characters that are not valid text"),
+        (None, "needed: patient"),
+    ],
+)
+def test_groups_that_cannot_be_read_are_refused(patients: Any, says: str, declare: Declare, refusal: Refusal) -> None:
+    declare("blood", source="npz", path="cells.npz", group_column="patient")
+    given = {} if patients is None else {"patient": patients}
+    save(images=pixels(3, SIZE, SIZE, 3), labels=np.arange(3), **given)
+    assert says in refusal("blood")
+
+
 def test_a_header_of_a_later_version_is_read(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "any.npz", "w") as archive, archive.open("images.npy", "w") as stream:
         np.lib.format.write_array(stream, np.arange(6).reshape(2, 3), version=(2, 0))

@@ -229,6 +229,23 @@ def test_an_archive_of_arrays_with_masks(monkeypatch: pytest.MonkeyPatch) -> Non
     assert masks()[0, 0, ::12].tolist() == [1, 2, 3, 0]
 
 
+def test_arrays_that_nothing_reads_are_told_and_groups_stay_together(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sites = np.repeat([f"site {number}" for number in range(10)], 4)
+    np.savez_compressed("x.npz", images=noise(0, 40, 32, 32), labels=np.arange(40) % 2, site=sites, age=np.arange(40))
+    made(images="x.npz")
+    assert "age, site; --groups names the array" in capsys.readouterr().out
+    shutil.rmtree("mine")
+    settings = made("--groups", "site", images="x.npz")
+    assert "the array site" in (printed := capsys.readouterr().out)
+    assert "not read                      age;" in printed
+    assert settings.experiment.sources["mine"].group_column == "site"
+    found, _ = balanced(monkeypatch)
+    assert (found.groupby("declared_group")["split"].nunique() == 1).all()
+    assert found["declared_group"].nunique() == 10
+
+
 def test_blocks_may_be_empty_and_what_they_record_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     class_folders("a", "b", count=20)
     made()
@@ -396,7 +413,8 @@ def test_what_cannot_become_one_is_refused(capsys: pytest.CaptureFixture[str]) -
     )
     np.savez("pictures/a.npz", images=noise(0, 4, 32, 32, 4), labels=np.arange(4))
     assert "it must be (n, h, w), (n, h, w, 1) or (n, h, w, 3)" in refused(capsys, images="pictures/a.npz")
-    assert "--groups is for folders" in refused(capsys, "--groups", "patient", images="pictures/a.npz")
+    assert "--split is for folders" in refused(capsys, "--split", "patient", images="pictures/a.npz")
+    assert "needed: patient" in refused(capsys, "--groups", "patient", images="pictures/a.npz")
     shutil.rmtree("pictures")
     class_folders("only")
     assert "pictures holds only one class, 'only'" in refused(capsys)

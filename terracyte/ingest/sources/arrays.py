@@ -49,8 +49,8 @@ def full_scale(member: Member, chunks: Iterable[tuple[int, NDArray[Any]]]) -> fl
     return 255.0 if most <= 1 else 1.0
 
 
-def whole_numbers(values: NDArray[Any], where: str) -> NDArray[np.int64]:
-    """Convert classes of any integer or float type to int64.
+def whole_numbers(values: NDArray[Any], where: str, what: str = "classes") -> NDArray[np.int64]:
+    """Convert classes, or whatever `what` says, of any integer or float type to int64.
 
     Raises:
         InputError: a value is no whole number, or exceeds int64; the message names the place `where` and the value.
@@ -58,7 +58,7 @@ def whole_numbers(values: NDArray[Any], where: str) -> NDArray[np.int64]:
     with np.errstate(invalid="ignore"):  # NaN and too large values: casting changes them
         whole = values.astype(np.int64)
     if (whole != values).any():
-        raise InputError(f"{where} holds {values[whole != values][0].item():g}; classes must be whole numbers")
+        raise InputError(f"{where} holds {values[whole != values][0].item():g}; {what} must be whole numbers")
     return whole
 
 

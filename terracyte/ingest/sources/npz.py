@@ -38,7 +38,7 @@ class Member:
         path: the file.
         key: the array's name in the file.
         shape: the whole array's shape, with at least one axis.
-        dtype: integers or floats of any width and byte order.
+        dtype: integers or floats of any width and byte order, or text.
         fortran: whether the first axis varies fastest; such an array is read as a whole, since its rows are scattered.
     """
 
@@ -95,18 +95,23 @@ def names(path: Path) -> list[str]:
         return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
 
 
-def members(path: Path, *keys: str) -> list[Member]:
+def members(path: Path, *keys: str, text: bool = False) -> list[Member]:
     """Find arrays in an .npz file and read their headers only.
+
+    Args:
+        path: the file.
+        keys: the arrays' names.
+        text: allow arrays of text, too.
 
     Raises:
         InputError: the file is missing, a folder, truncated or no .npz; a key is missing; an array is empty,
-            holds anything but integers or floats (objects are refused, never unpickled), or is too large.
+            holds anything but what is allowed (objects are refused, never unpickled), or is too large.
     """
     present = names(path)
     if not set(keys) <= set(present):
         raise InputError(f"{path} holds the arrays {', '.join(present) or '(none)'}; needed: {', '.join(keys)}")
     with _open(path) as archive:
-        return [_member(archive, path, key) for key in keys]
+        return [_member(archive, path, key, text) for key in keys]
 
 
 @contextmanager
@@ -123,15 +128,15 @@ def _open(path: Path) -> Iterator[zipfile.ZipFile]:
         raise InputError(f"{path} is truncated, damaged or not an .npz file ({error}); copy it again") from error
 
 
-def _member(archive: zipfile.ZipFile, path: Path, key: str) -> Member:
+def _member(archive: zipfile.ZipFile, path: Path, key: str, text: bool) -> Member:
     with npy.member(archive, f"{key}.npy") as (header, _):
         shape, dtype = header.shape, header.dtype
     member = Member(path=path, key=key, shape=shape, dtype=dtype, fortran=header.fortran)
     if dtype.hasobject:
         raise InputError(f"{member.where} is an object array, which is never unpickled; save it as plain numbers")
-    if dtype.kind not in "iuf":
-        raise InputError(f"{member.where} has type {dtype}; it must hold integers or floats")
-    if math.prod(shape) == 0 or not shape:
+    if dtype.kind not in ("iufU" if text else "iuf"):
+        raise InputError(f"{member.where} has type {dtype}; it must hold integers or floats{' or text' * text}")
+    if math.prod(shape) * dtype.itemsize == 0 or not shape:
         raise InputError(f"{member.where} has shape {shape}: it is empty; at least one image is needed")
     if len(member) > MOST_ROWS:
         raise InputError(f"{member.where} has {len(member)} rows; at most {MOST_ROWS} are allowed: use fewer")

@@ -1,7 +1,8 @@
 """Arrays of an .npz file: `images` with `labels` or `masks`, or such a pair for each split, as MedMNIST's files have.
 
 The names of a split's arrays begin with its name: `train_images`, `val_labels`, `test_masks`. Images are (n, h, w) or
-(n, h, w, c), labels (n,) or (n, 1), masks (n, h, w); pictures of another size than the task's are resized.
+(n, h, w, c), labels (n,) or (n, 1), masks (n, h, w); pictures of another size than the task's are resized. A further
+array of whole numbers or text may give the group of each image, such as its patient.
 """
 
 import dataclasses
@@ -19,6 +20,7 @@ from terracyte.core.errors import InputError
 from terracyte.core.splits import protected_first, split_of
 from terracyte.ingest.sources import masks
 from terracyte.ingest.sources.arrays import expect_shape, full_scale, row_names, to_pixels, whole_numbers
+from terracyte.ingest.sources.columns import normal
 from terracyte.ingest.sources.listing import LEFT_OUT, label_of
 from terracyte.ingest.sources.npz import Member, members, names
 from terracyte.ingest.sources.resizing import resize_image, resize_mask
@@ -41,19 +43,26 @@ class Pair:
         split: the split that the arrays' names give; "" for none.
         images: (n, h, w) or (n, h, w, c).
         targets: (n,) or (n, 1) labels, or (n, h, w) masks.
+        groups: (n,) or (n, 1) declared groups; None for none.
     """
 
     split: str
     images: Member
     targets: Member
+    groups: Member | None = None
 
 
-def pairs(path: Path, kind: Kind) -> list[Pair]:
+def pairs(path: Path, kind: Kind, groups: str | None = None) -> list[Pair]:
     """Return the pairs of arrays in a file, the test split first.
 
+    Args:
+        path: the file.
+        kind: what the targets are, which is also the name of their arrays.
+        groups: the name of the arrays with the declared groups; None for none.
+
     Raises:
-        InputError: the file is unusable, has no images, an array of images has no targets or another number of
-            them, or an array's prefix names no split.
+        InputError: the file is unusable, has no images, an array of images has no targets or groups or another number
+            of them, or an array's prefix names no split.
     """
     found = [(key, key.removesuffix(_IMAGES).rstrip("_")) for key in names(path) if key.endswith(_IMAGES)]
     splits = {key: split_of(prefix) if prefix else "" for key, prefix in found}
@@ -71,12 +80,15 @@ def pairs(path: Path, kind: Kind) -> list[Pair]:
         )
     made = []
     for key in keys:
-        images, targets = members(path, key, key.removesuffix(_IMAGES) + kind)
-        if len(images) != len(targets):
-            raise InputError(
-                f"{targets.where} has {len(targets)} entries, but '{key}' has {len(images)}; each image needs one"
-            )
-        made.append(Pair(split=splits[key] or "", images=images, targets=targets))
+        prefix = key.removesuffix(_IMAGES)
+        images, targets = members(path, key, prefix + kind)
+        grouped = members(path, prefix + groups, text=True) if groups else []
+        for each in (targets, *grouped):
+            if len(images) != len(each):
+                raise InputError(
+                    f"{each.where} has {len(each)} entries, but '{key}' has {len(images)}; each image needs one"
+                )
+        made.append(Pair(split=splits[key] or "", images=images, targets=targets, groups=next(iter(grouped), None)))
     return protected_first(made)
 
 
@@ -87,7 +99,7 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
         InputError: the file is missing, damaged, or not of the form above, a pixel is NaN or out of range, or a
             value in masks has no meaning.
     """
-    return batches(task, source, pairs(Path(source.path), "masks" if task.dense else "labels"))
+    return batches(task, source, pairs(Path(source.path), "masks" if task.dense else "labels", source.group_column))
 
 
 def batches(task: Task, source: Source, found: Sequence[Pair]) -> Iterator[Batch]:
@@ -106,6 +118,7 @@ def batches(task: Task, source: Source, found: Sequence[Pair]) -> Iterator[Batch
             targets = _labels(task, source, pair.targets)
         else:
             targets = _masks(task, coding, pair.targets, every, tally)
+        groups = declared_groups(pair)
         for first, chunk in pair.images.chunks(max(1, _BATCH_BYTES // math.prod(task.image_shape))):
             pixels = to_pixels(pair.images, chunk, scale, first)
             part = list(itertools.islice(targets, len(chunk)))
@@ -119,6 +132,7 @@ def batches(task: Task, source: Source, found: Sequence[Pair]) -> Iterator[Batch
                 labels=None if task.dense else values,
                 masks=values if task.dense else None,
                 names=[rows[place] for place in kept],
+                groups=[groups[first + place] for place in kept] if groups else None,
                 splits=[pair.split] * len(kept) if pair.split else None,
                 total=sum(len(each.images) for each in found),
             )
@@ -147,6 +161,26 @@ def common_scale(found: Sequence[Pair]) -> float:
     return scale
 
 
+def declared_groups(pair: Pair) -> list[str] | None:
+    """Return the group of each image; None if none are declared.
+
+    Raises:
+        InputError: there is not one for each image, or it is neither a whole number nor text.
+    """
+    if pair.groups is None:
+        return None
+    _require_one_per_image(pair, pair.groups, "group")
+    values = pair.groups.read().reshape(-1)
+    if values.dtype.kind != "U":
+        return [str(value) for value in whole_numbers(values, pair.groups.where, "groups").tolist()]
+    try:
+        names = [normal(name.strip()) for name in values.tolist()]
+        "".join(names).encode()
+    except ValueError as error:
+        raise InputError(f"{pair.groups.where} holds characters that are not valid text: save it again") from error
+    return names
+
+
 def picture(task: Task, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Bring one image (h, w) or (h, w, c) to the task's shape (h, w, c)."""
     channels = task.image_shape[2]
@@ -162,10 +196,15 @@ def _require_shapes(task: Task, pair: Pair) -> None:
     expect_shape(pair.images, None, None, None, *last)
     if task.dense:
         expect_shape(pair.targets, *pair.images.shape[:3])
-    elif pair.targets.shape not in ((len(pair.images),), (len(pair.images), 1)):
+    else:
+        _require_one_per_image(pair, pair.targets, "label")
+
+
+def _require_one_per_image(pair: Pair, member: Member, what: str) -> None:
+    if member.shape not in ((len(pair.images),), (len(pair.images), 1)):
         raise InputError(
-            f"{pair.targets.where} has shape {pair.targets.shape}, but '{pair.images.key}' has {pair.images.shape}; "
-            "one label per image is needed"
+            f"{member.where} has shape {member.shape}, but '{pair.images.key}' has {pair.images.shape}; one {what} per "
+            "image is needed"
         )
 
 

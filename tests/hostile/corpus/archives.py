@@ -63,12 +63,13 @@ def _bomb(shape: tuple[int, ...], order: bool = False, compression: int = zipfil
 _PIXELS = np.random.default_rng(0).integers(0, 256, (6, 48, 48, 3), dtype=np.uint8)
 _GREY = np.random.default_rng(0).integers(0, 256, (6, 32, 64), dtype=np.uint8)
 _LABELS = np.arange(6) % 3
+_GROUPS = np.array(["Ada", "Bo", "Ada", "Cy", "Bo", "\u00c9a"])
 _MASKS = np.tile(np.repeat(np.arange(3, dtype=np.uint8), 16), (6, 48, 1))
 
 
 def whole(**changes: Content) -> dict[str, Content]:
     """Return sound members, some of them for each reader, with these changes."""
-    sound: dict[str, Content] = {"images": _PIXELS, "labels": _LABELS, "masks": _MASKS}
+    sound: dict[str, Content] = {"images": _PIXELS, "labels": _LABELS, "masks": _MASKS, "groups": _GROUPS}
     sound |= {"training_set": np.stack([_GREY, _GREY % 3], axis=1), "test_set": _GREY}
     return {f"{name}.npy": content for name, content in (sound | changes).items()}
 
@@ -94,6 +95,10 @@ def _images(content: Content) -> Callable[[], bytes]:
 
 def _labels(content: Content) -> Callable[[], bytes]:
     return lambda: npz(without_masks(labels=content))
+
+
+def _groups(content: Content) -> Callable[[], bytes]:
+    return lambda: npz(whole(groups=content))
 
 
 def _masks(content: Content) -> Callable[[], bytes]:
@@ -262,6 +267,17 @@ NPZ: dict[str, Build] = {
         f"masks-{name}": written(_masks(values[..., 0] if values.ndim > 1 else values))
         for name, values in _ARRAYS.items()
     },
+    **{
+        f"groups-{name}": written(_groups(values[..., 0, 0, 0] if values.ndim > 1 else values))
+        for name, values in _ARRAYS.items()
+    },
+    "groups-no-characters": written(_groups(described("'<U4'", "(6,)", data=b"\xff" * 96))),
+    "groups-half-a-pair": written(_groups(described("'<U1'", "(6,)", data=b"\0\xd8\0\0" * 6))),
+    "groups-without-length": written(_groups(described("'<U0'", "(6,)"))),
+    "groups-of-megabytes": written(_groups(np.array(["x" * 1_000_000] * 6))),
+    "groups-too-few": written(_groups(_GROUPS[:3])),
+    "groups-of-bytes": written(_groups(_GROUPS[:5].astype("S4"))),
+    "groups-in-a-table": written(_groups(np.tile(_GROUPS[:, None], 3))),
     "npy-named-npz": written(lambda: array(_PIXELS)),
     "pickle-named-npz": written(lambda: pickle.dumps({"images": _Touches()})),
     "cut": written(lambda: npz(whole())[:3000]),
