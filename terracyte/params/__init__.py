@@ -267,7 +267,7 @@ def _check_seeds(seeds: tuple[int, ...], where: str) -> None:
 def _check_experiment(params: Params) -> None:
     """Check that params.yaml declares the experiment's tasks and rows, and that they fit together."""
     experiment = params.experiment
-    check_keys(experiment.sources, params.tasks, "sources")
+    _check_sources(params)
     check_keys(experiment.rows, params.variants, "rows")
     for name, task in experiment.rows.items():
         if task != params.variants[name].task:
@@ -285,8 +285,13 @@ def _check_experiment(params: Params) -> None:
             raise InputError(
                 f"'rows.{name}' is compared with {other}, which is not in 'rows': add it, or remove this row"
             )
-    for task in experiment.sources:
-        if task not in experiment.rows.values():
+
+
+def _check_sources(params: Params) -> None:
+    check_keys(params.experiment.sources, params.tasks, "sources")
+    for task, source in params.experiment.sources.items():
+        source.require_kind(task, params.tasks[task].kind)
+        if task not in params.experiment.rows.values():
             raise InputError(f"'rows' has no row for task {task}: add one, or remove 'sources.{task}'")
 
 

@@ -20,6 +20,11 @@ _READ_BY = {
     **dict.fromkeys(("group_column", "class_of", "mask_values", "ignore", "snap_masks"), ("folder", "npz")),
     "download_size": ("medmnist",),
 }
+# Key → the only kind of task that it concerns.
+_OF_KIND = {
+    "class_of": "classification",
+    **dict.fromkeys(("images", "masks", "mask_values", "ignore", "snap_masks", "masks_follow"), "segmentation"),
+}
 
 MaskValue = int | tuple[int, int, int]
 """The value of a class in masks: a number, or a colour (red, green, blue)."""
@@ -72,12 +77,31 @@ class Source:
     snap_masks: bool = False
     masks_follow: Literal["stored", "upright"] | None = None
 
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            readers = _READ_BY.get(field.name, (self.source,))
-            if self.source not in readers and getattr(self, field.name) not in (field.default, {}):
+    def require_kind(self, task: str, kind: str) -> None:
+        """Refuse keys that the source of a task of another kind would ignore.
+
+        Raises:
+            InputError: there is one.
+        """
+        for key in self._given():
+            if _OF_KIND.get(key, kind) != kind:
                 raise InputError(
-                    f"'sources.<task>.{field.name}' applies only to {' and '.join(readers)}, but the source is "
+                    f"'sources.{task}.{key}' applies only to {_OF_KIND[key]}, but 'tasks.{task}.kind' is {kind}: "
+                    "remove the key"
+                )
+
+    def _given(self) -> list[str]:
+        """Return the keys whose values are not the defaults."""
+        return [
+            field.name for field in dataclasses.fields(self) if getattr(self, field.name) not in (field.default, {})
+        ]
+
+    def __post_init__(self) -> None:
+        for key in self._given():
+            readers = _READ_BY.get(key, (self.source,))
+            if self.source not in readers:
+                raise InputError(
+                    f"'sources.<task>.{key}' applies only to {' and '.join(readers)}, but the source is "
                     f"'{self.source}': remove the key"
                 )
         for key in ("labels", "images", "masks"):

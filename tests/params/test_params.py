@@ -146,6 +146,16 @@ UNLABELLED = {"kind": "segmentation", "classes": ["a", "b"], "height": 32, "widt
         ),
         (
             "sources.mars",
+            {"source": "npz", "path": "a.npz", "class_of": {"1": "soil"}},
+            "'sources.mars.class_of' applies only to classification, but 'tasks.mars.kind' is segmentation: remove",
+        ),
+        (
+            "sources.blood",
+            {"source": "npz", "path": "a.npz", "ignore": 255},
+            "'sources.blood.ignore' applies only to segmentation, but 'tasks.blood.kind' is classification: remove",
+        ),
+        (
+            "sources.mars",
             {"source": "npz", "path": "a.npz", "ignore": 2**70},
             f"is {2**70}; masks hold numbers of 32 bits at most",
         ),
