@@ -133,9 +133,10 @@ def _shares(task: Task, settings: Balance, names: Sequence[str]) -> NDArray[np.f
 def _require_enough_groups(task: Task, kept: pd.DataFrame, groups: NDArray[np.int64], splits: int) -> None:
     few = _rare_classes(task, kept, groups, splits)
     if few:
+        key = "mask_values" if task.dense else "class_of"
         raise InputError(
             f"{task.name}: each of {splits} splits needs a group of images of every class, but {', '.join(few)}: add "
-            f"images, merge or leave out such a class ('sources.{task.name}.class_of' in experiment.yaml), or, if "
+            f"images, merge such a class with another ('sources.{task.name}.{key}' in experiment.yaml), or, if "
             f"dissimilar images share a group, raise 'balance.{task.name}.group_correlation'"
         )
 

@@ -129,6 +129,14 @@ def test_what_cannot_be_split_is_refused(
         assign(BLOOD, labelled(labels), np.array(groups), dataclasses.replace(SETTINGS, **changes))
 
 
+def test_a_rare_class_can_be_merged_by_a_key_of_its_task() -> None:
+    with pytest.raises(InputError, match=r"merge such a class with another \('sources\.blood\.class_of'"):
+        assign(BLOOD, labelled([0, 1, 2, 2]), np.arange(4), SETTINGS)
+    manifest = labelled([0] * 9).assign(pixels_0=9, pixels_1=9, pixels_2=[1, 1] + [0] * 7)
+    with pytest.raises(InputError, match=r"'rock' has only 2 images.*\('sources\.mars\.mask_values'"):
+        assign(MARS, manifest, np.arange(9), dataclasses.replace(SETTINGS, rare_class=None))
+
+
 @pytest.mark.parametrize("count", range(4, 13))
 @pytest.mark.parametrize("seed", range(3))
 def test_a_few_images_of_each_class_are_split_as_whole_numbers_allow(count: int, seed: int) -> None:
