@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from terracyte.core import npy
 from terracyte.core.errors import InputError
+from terracyte.core.splits import split_of
 from terracyte.ingest.sources.arrays import full_scale, row_names, to_pixels
 from terracyte.ingest.sources.listing import check_name, shown, walk
 from terracyte.ingest.sources.npz import MOST_ROWS, Member, members, names, require_small_rows
@@ -69,8 +70,8 @@ def read(task: Task, path: Path, batch_size: int, *, resize: bool = False, skip_
     Args:
         task: the task that defines the images' shape.
         path: a folder (with sub-folders and links, without hidden entries and overlays that this command wrote), a
-            picture, an .npz with `images` or, for tasks with masks, the challenge's `test_set` or `training_set`, or
-            an .npy.
+            picture, an .npz with `images`, with `test_images` and other splits' or, for tasks with masks, with the
+            challenge's `test_set` or `training_set`, or an .npy.
         batch_size: images per batch.
         resize: scale images of other sizes to the task's, instead of refusing them.
         skip_unreadable: skip unreadable pictures, instead of refusing them.
@@ -85,8 +86,9 @@ def read(task: Task, path: Path, batch_size: int, *, resize: bool = False, skip_
     if path.is_dir() or suffix in SUFFIXES:
         return _pictures(task, path, batch_size, resize, skip_unreadable)
     if suffix in (".npz", ".npy"):
-        member, layout = (_npz if suffix == ".npz" else _npy)(task, path, resize)
-        return Input(total=len(member), batches=_array_batches(task, member, layout, batch_size))
+        arrays = (_npz if suffix == ".npz" else _npy)(task, path, resize)
+        batches = (batch for each in arrays for batch in _array_batches(task, *each, batch_size))
+        return Input(total=sum(len(member) for member, _ in arrays), batches=batches)
     raise InputError(f"{path} is not a supported file: name a folder, a picture ({KINDS}), an .npz or an .npy")
 
 
@@ -162,17 +164,18 @@ def _decode(task: Task, resize: bool, path: Path) -> tuple[NDArray[np.uint8], Re
 _Layout = Callable[[NDArray[Any]], NDArray[Any]]
 
 
-def _npz(task: Task, path: Path, resize: bool) -> tuple[Member, _Layout]:
+def _npz(task: Task, path: Path, resize: bool) -> list[tuple[Member, _Layout]]:
     present = names(path)
-    own = [key for key in ("test_set", "training_set") if key in present] if task.dense else []
-    key = "images" if "images" in present or not own else own[0]
-    (images,) = members(path, key)
-    if key == "images":
-        return images, _channels_last(task, images, resize)
-    return images, _of_challenge(task, images)
+    for key in ("test_set", "training_set") if task.dense and "images" not in present else ():
+        if key in present:
+            (images,) = members(path, key)
+            return [(images, _of_challenge(task, images))]
+    of_splits = [key for key in present if key.endswith("_images") and split_of(key.removesuffix("_images"))]
+    keys = ["images"] if "images" in present or not of_splits else of_splits
+    return [(images, _channels_last(task, images, resize)) for images in members(path, *keys)]
 
 
-def _npy(task: Task, path: Path, resize: bool) -> tuple[Member, _Layout]:
+def _npy(task: Task, path: Path, resize: bool) -> list[tuple[Member, _Layout]]:
     try:
         array = npy.mapped(path)
     except (OSError, ValueError, EOFError) as error:
@@ -185,7 +188,7 @@ def _npy(task: Task, path: Path, resize: bool) -> tuple[Member, _Layout]:
         array = array[None]  # a single image
     mapped = _MappedArray(path=path, key=path.stem, shape=array.shape, dtype=array.dtype, fortran=False, array=array)
     require_small_rows(mapped)
-    return mapped, _channels_last(task, mapped, resize)
+    return [(mapped, _channels_last(task, mapped, resize))]
 
 
 def _fits(task: Task, shape: tuple[int, ...], resize: bool) -> bool:

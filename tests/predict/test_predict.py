@@ -124,6 +124,15 @@ def test_arrays_and_pictures_of_the_same_pixels_agree() -> None:
         pd.testing.assert_frame_equal(table.drop(columns="image"), first.drop(columns="image"))
 
 
+def test_the_images_of_all_splits_are_read() -> None:
+    pixels = np.stack([image("blood", seed) for seed in range(3)])
+    np.save("all.npy", pixels)
+    np.savez("splits.npz", train_images=pixels[:2], train_labels=np.zeros(2), test_images=pixels[2:] / 255)
+    found, wanted = predict("blood", Path("splits.npz")), predict("blood", Path("all.npy"), output="all.csv")
+    assert list(found["image"]) == ["train_images[0]", "train_images[1]", "test_images[0]"]
+    pd.testing.assert_frame_equal(found.drop(columns="image"), wanted.drop(columns="image"), atol=2e-4)
+
+
 def test_the_challenges_layout_of_masks_is_read() -> None:
     pixels = np.stack([image("mars", seed) for seed in range(3)]).astype(np.float64)
     pairs = np.stack([pixels, np.zeros_like(pixels)], axis=1)
