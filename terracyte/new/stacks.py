@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terracyte.core.errors import InputError
-from terracyte.ingest.sources.arrays import expect_shape, to_pixels, whole_numbers
+from terracyte.ingest.sources.arrays import to_pixels, whole_numbers
 from terracyte.ingest.sources.npz import Member, names
-from terracyte.ingest.sources.npz_file import Pair, common_scale, declared_groups, pairs, picture
+from terracyte.ingest.sources.npz_file import Pair, common_scale, declared_groups, expect_masks, pairs, picture
 from terracyte.new import mask_classes
 from terracyte.new.survey import Survey, count_splits, spread, too_few
 from terracyte.tasks.task import Task
@@ -97,7 +97,7 @@ def _labels(member: Member) -> NDArray[np.int64]:
 def _mask_values(found: Sequence[Pair]) -> mask_classes.Counts:
     counts: mask_classes.Counts = collections.Counter()
     for pair in found:
-        expect_shape(pair.targets, *pair.images.shape[:3])
+        expect_masks(pair)
         for _, chunk in pair.targets.chunks():
             mask_classes.count(counts, whole_numbers(chunk, pair.targets.where), pair.targets.path)
     return counts

@@ -127,7 +127,10 @@ def test_grey_images_with_masks(mars: None, declare: Declare, ingest: Ingest) ->
         (medmnist(images=pixels(3, SIZE, SIZE, 3)), "needed: images and labels, or such a pair for each split"),
         (medmnist(test_labels=np.arange(2)), "'test_labels' has 2 entries, but 'test_images' has 3; each image needs"),
         (medmnist(test_labels=np.zeros((3, 14))), "'test_labels' has shape (3, 14), but 'test_images' has (3, "),
-        (medmnist(val_images=pixels(3, SIZE, SIZE)), "'val_images' has shape (3, 32, 32); it must be (n, n, n, 3)"),
+        (
+            medmnist(val_images=pixels(3, SIZE, SIZE)),
+            "'val_images' has shape (3, 32, 32); it must be (n, h, w, 3): save",
+        ),
         (medmnist(val_labels=np.array([0, 1, 5])), "val_images[2]: the label is 5"),
         (
             medmnist(val_labels=np.array([{}, 1, 2], object)),
@@ -155,6 +158,11 @@ def test_the_advice_fits_the_masks_of_all_splits(mars: None, refusal: Refusal) -
     images = pixels(2, SIZE, SIZE)
     save(train_images=images, train_masks=of_train, test_images=images, test_masks=of_test.astype(np.uint8))
     assert "the masks together hold 0, 10, 20, 30, 255" in refusal("mars")
+
+
+def test_masks_of_another_size_are_refused(mars: None, refusal: Refusal) -> None:
+    save(images=pixels(4, SIZE, SIZE), masks=np.ones((4, SIZE, 8), np.uint8))
+    assert f"'masks' has shape (4, {SIZE}, 8); it must be (4, {SIZE}, {SIZE}): each mask must have" in refusal("mars")
 
 
 def test_what_happens_to_masks_is_told(declare: Declare, ingest: Ingest, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,20 +10,19 @@ from tqdm import tqdm
 from terracyte.core.errors import InputError
 from terracyte.ingest.sources.npz import Member
 
+_OF_FILE = "use the matching file, or set the height, width and channels of its images in params.yaml"
 
-def expect_shape(member: Member, *shape: int | None) -> None:
-    """Require a shape; None stands for any length.
+
+def expect_shape(member: Member, *shape: int | None, advice: str = _OF_FILE) -> None:
+    """Require a shape of images; None stands for any length.
 
     Raises:
         InputError: the array has another shape; the message names both.
     """
     matches = [wanted in (None, got) for wanted, got in zip(shape, member.shape, strict=False)]
     if len(shape) != len(member.shape) or not all(matches):
-        wanted = ", ".join("n" if length is None else str(length) for length in shape)
-        raise InputError(
-            f"{member.where} has shape {member.shape}; it must be ({wanted}): "
-            "use the matching file, or set the height, width and channels of its images in params.yaml"
-        )
+        wanted = ", ".join(axis if length is None else str(length) for axis, length in zip("nhwc", shape, strict=False))
+        raise InputError(f"{member.where} has shape {member.shape}; it must be ({wanted}): {advice}")
 
 
 def row_names(member: Member, first: int, count: int) -> list[str]:

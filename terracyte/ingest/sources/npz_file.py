@@ -193,11 +193,21 @@ def picture(task: Task, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _require_shapes(task: Task, pair: Pair) -> None:
     channels = task.image_shape[2]
     last = () if channels == 1 and len(pair.images.shape) == 3 else (channels,)
-    expect_shape(pair.images, None, None, None, *last)
+    channels_advice = f"save the images so, or change 'tasks.{task.name}.channels' in params.yaml"
+    expect_shape(pair.images, None, None, None, *last, advice=channels_advice)
     if task.dense:
-        expect_shape(pair.targets, *pair.images.shape[:3])
+        expect_masks(pair)
     else:
         _require_one_per_image(pair, pair.targets, "label")
+
+
+def expect_masks(pair: Pair) -> None:
+    """Require a mask of its size for each image.
+
+    Raises:
+        InputError: the masks have another shape.
+    """
+    expect_shape(pair.targets, *pair.images.shape[:3], advice="each mask must have the size of its image")
 
 
 def _require_one_per_image(pair: Pair, member: Member, what: str) -> None:
