@@ -111,7 +111,7 @@ def test_grey_images_with_masks(mars: None, declare: Declare, ingest: Ingest) ->
     assert ingest("mars")[0].shape == (2, SIZE, SIZE, 1)
     assert np.load("data/mars/raw/masks.npy")[1, 0].tolist() == np.repeat([0, 1, 2, 3], 8).tolist()
     values = {"background": 0, "soil": 40, "bedrock": 80, "big rock": 255}
-    save(images=pixels(2, 16, 16), masks=np.array([0, 40, 80, 255], np.uint8)[masks])
+    save(images=pixels(2, 16, 16, 1), masks=np.array([0, 40, 80, 255], np.uint8)[masks][..., None])
     declare("mars", source="npz", path="cells.npz", mask_values=values)
     ingest("mars")
     assert np.load("data/mars/raw/masks.npy")[1, 0].tolist() == np.repeat([0, 1, 2, 3], 8).tolist()

@@ -1,8 +1,8 @@
 """Arrays of an .npz file: `images` with `labels` or `masks`, or such a pair for each split, as MedMNIST's files have.
 
 The names of a split's arrays begin with its name: `train_images`, `val_labels`, `test_masks`. Images are (n, h, w) or
-(n, h, w, c), labels (n,) or (n, 1), masks (n, h, w); pictures of another size than the task's are resized. A further
-array of whole numbers or text may give the group of each image, such as its patient.
+(n, h, w, c), labels (n,) or (n, 1), masks (n, h, w) or (n, h, w, 1); pictures of another size than the task's are
+resized. A further array of whole numbers or text may give the group of each image, such as its patient.
 """
 
 import dataclasses
@@ -42,7 +42,7 @@ class Pair:
     Attributes:
         split: the split that the arrays' names give; "" for none.
         images: (n, h, w) or (n, h, w, c).
-        targets: (n,) or (n, 1) labels, or (n, h, w) masks.
+        targets: (n,) or (n, 1) labels, or (n, h, w) or (n, h, w, 1) masks.
         groups: (n,) or (n, 1) declared groups; None for none.
     """
 
@@ -202,12 +202,13 @@ def _require_shapes(task: Task, pair: Pair) -> None:
 
 
 def expect_masks(pair: Pair) -> None:
-    """Require a mask of its size for each image.
+    """Require a mask (h, w), or (h, w, 1), of its size for each image.
 
     Raises:
         InputError: the masks have another shape.
     """
-    expect_shape(pair.targets, *pair.images.shape[:3], advice="each mask must have the size of its image")
+    last = pair.targets.shape[3:] if pair.targets.shape[3:] == (1,) else ()
+    expect_shape(pair.targets, *pair.images.shape[:3], *last, advice="each mask must have the size of its image")
 
 
 def _require_one_per_image(pair: Pair, member: Member, what: str) -> None:
@@ -248,7 +249,7 @@ def _masks(
     for first, chunk in member.chunks():
         for place, mask in enumerate(chunk):
             name = f"{member.where[:-1]}[{first + place}]'"
-            values = whole_numbers(mask, name)
+            values = whole_numbers(mask.reshape(mask.shape[:2]), name)
             labels, unknown = masks.class_numbers(coding, values)
             if unknown.any() and not coding.snap:
                 parts = (part[np.isfinite(part)] for each in every for _, part in each.chunks())
