@@ -193,10 +193,14 @@ def test_a_fraction_in_a_mask_is_refused(mars: None, refusal: Refusal) -> None:
         (np.array(["Ada ", "e\u0301", ""]), ["Ada", "\u00e9", ""]),
     ],
 )
-def test_an_array_declares_groups(patients: Any, wanted: list[str], declare: Declare, ingest: Ingest) -> None:
+def test_an_array_declares_groups(
+    patients: Any, wanted: list[str], declare: Declare, ingest: Ingest, capsys: pytest.CaptureFixture[str]
+) -> None:
     declare("blood", source="npz", path="cells.npz", group_column="patient")
     save(images=pixels(3, SIZE, SIZE, 3), labels=np.arange(3), patient=patients)
     assert ingest("blood")[1]["declared_group"].tolist() == wanted
+    told = "'patient' is empty for 1 of 3 images: each of these is its own group" in capsys.readouterr().err
+    assert told == ("" in wanted)
 
 
 def test_each_split_has_its_groups_without_those_left_out(declare: Declare, ingest: Ingest) -> None:

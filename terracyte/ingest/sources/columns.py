@@ -32,13 +32,17 @@ def declared_groups(root: Path, sheet: str | None, column: str | None, names: Se
         return [""] * len(names)
     path = root / (sheet or GROUPS_FILE)
     rows = _cells_of(path, column, names)
-    empty = sum(group == "" for group in rows)
-    if empty:
+    note_empty(f"{path}: '{column}'", rows)
+    return rows
+
+
+def note_empty(where: str, groups: Sequence[str]) -> None:
+    """Say on stderr how many images declare no group; `where` names the declarations."""
+    if empty := groups.count(""):
         print(
-            f"note: {path}: '{column}' is empty for {empty} of {len(names)} images: each of these is its own group",
+            f"note: {where} is empty for {empty} of {len(groups)} images: each of these is its own group",
             file=sys.stderr,
         )
-    return rows
 
 
 def declared_splits(root: Path, sheet: str | None, column: str | None, names: Sequence[str]) -> list[str]:

@@ -20,7 +20,7 @@ from terracyte.core.errors import InputError
 from terracyte.core.splits import protected_first, split_of
 from terracyte.ingest.sources import masks
 from terracyte.ingest.sources.arrays import expect_shape, full_scale, row_names, to_pixels, whole_numbers
-from terracyte.ingest.sources.columns import normal
+from terracyte.ingest.sources.columns import normal, note_empty
 from terracyte.ingest.sources.listing import LEFT_OUT, label_of
 from terracyte.ingest.sources.npz import Member, members, names
 from terracyte.ingest.sources.resizing import resize_image, resize_mask
@@ -178,6 +178,7 @@ def declared_groups(pair: Pair) -> list[str] | None:
         "".join(names).encode()
     except ValueError as error:
         raise InputError(f"{pair.groups.where} holds characters that are not valid text: save it again") from error
+    note_empty(pair.groups.where, names)
     return names
 
 
