@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from terracyte.core.errors import InputError
 from terracyte.ingest.sources.arrays import to_pixels, whole_numbers
+from terracyte.ingest.sources.listing import shown
 from terracyte.ingest.sources.npz import Member, names
 from terracyte.ingest.sources.npz_file import Pair, common_scale, declared_groups, expect_masks, pairs, picture
 from terracyte.new import mask_classes
@@ -35,6 +36,8 @@ def look(path: Path, groups: str | None = None) -> Survey:
     found = pairs(path, "masks" if dense else "labels", groups)
     for pair in found:
         declared_groups(pair)  # called for the errors that ingest would raise
+    read = {each.key for pair in found for each in (pair.images, pair.targets, pair.groups) if each}
+    left = sorted(set(names(path)) - read)
     sizes, modes = _forms(found)
     splits = [split for pair in found for split in [pair.split] * len(pair.images)]
     common: dict[str, Any] = {
@@ -42,9 +45,7 @@ def look(path: Path, groups: str | None = None) -> Survey:
         "root": path,
         "count": sum(len(pair.images) for pair in found),
         "group_column": groups,
-        "not_read": sorted(
-            set(names(path)) - {each.key for pair in found for each in (pair.images, pair.targets, pair.groups) if each}
-        ),
+        "not_read": [shown(left)] if left else [],
         "splits": count_splits(splits),
         "sizes": sizes,
         "modes": modes,

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from terracyte.core.errors import one_line
 from terracyte.core.splits import SPLITS
 from terracyte.ingest.sources.listing import alike_form
 from terracyte.tasks.task import Task
@@ -146,4 +147,4 @@ def describe(found: Survey) -> str:
             advice = "--groups names the array, without its split, with the patient or site of each image"
         lines.append(("not read", f"{', '.join(found.not_read)}; {advice}"))
     lines += [("refused", problem) for problem in found.refused]
-    return "\n".join(f"{name:30}{text}" for name, text in lines)
+    return "\n".join(f"{name:30}{one_line(text)}" for name, text in lines)  # names in files may hold anything

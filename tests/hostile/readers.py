@@ -138,21 +138,26 @@ def downloaded(path: Path) -> None:
 def surveyed_array(path: Path) -> None:
     """Read an .npz file as `terracyte new` does."""
     found = stacks.look(path)
-    survey.describe(found)
+    _require_printable(found)
     found.read(BLOOD if found.in_colour else PADDED)
 
 
 def surveyed_folder(path: Path) -> None:
     """Read a folder as `terracyte new` does."""
     found = new_pictures.look(path, None, None, None, None)
-    survey.describe(found)
+    _require_printable(found)
     found.read(BLOOD)
+
+
+def _require_printable(found: survey.Survey) -> None:
+    """Fail if a terminal would obey what a file's names hold."""
+    assert survey.describe(found).replace("\n", "").isprintable()
 
 
 def surveyed_sheet(path: Path) -> None:
     """Read a CSV file of labels as `terracyte new` does, next to three pictures that it may name."""
     with _pictures_beside(path):
-        new_pictures.look(path.parent, None, path, None, None)
+        _require_printable(new_pictures.look(path.parent, None, path, None, None))
 
 
 @contextmanager

@@ -290,6 +290,7 @@ NPZ: dict[str, Build] = {
     "names-of-surrogates": written(_changed(b"test_set", b"\xed\xa0\x80_set")),
     "names-with-nul": written(_changed(b"images.npy", b"ima\0es.npy")),
     "names-with-escape": written(lambda: npz({"\x1b[2Jimages.npy": _PIXELS, "labels.npy": _LABELS})),
+    "names-with-escape-not-read": written(lambda: npz(whole() | {"\x1b[2J.npy": _LABELS})),
     "name-of-kilobytes": written(lambda: npz({"a" * 60_000 + "images.npy": _PIXELS, "labels.npy": _LABELS})),
     "member-renamed": written(_renamed),
     "members-twice": written(_twice),
