@@ -99,12 +99,13 @@ def _classification(root: Path, labels: Path | None, group_column: str | None, s
     classes = sorted(counts)
     paths = [path for path, _, _ in named]
     sheet, own = labels.name if labels else None, [split for _, _, split in named]
-    common, splits, refused = _pictures(root, paths, own, sheet, group_column, split_column)
+    common, splits, groups, refused = _pictures(root, paths, own, sheet, group_column, split_column)
+    numbers = [classes.index(label) for _, label, _ in named]
     return Survey(
         kind="classification",
         labels=sheet,
         classes={name: float(counts[name]) for name in classes},
-        refused=[*odd, *refused, *too_few(classes, [classes.index(label) for _, label, _ in named], splits)],
+        refused=[*odd, *refused, *too_few(classes, numbers, splits, groups)],
         **common,
     )
 
@@ -114,7 +115,7 @@ def _segmentation(root: Path, images: str, masks: str, group_column: str | None,
     listing = paired_samples(root, images, masks)
     paths = [sample.image for sample in listing.samples]
     own = [sample.split for sample in listing.samples]
-    common, _, refused = _pictures(root, paths, own, None, group_column, split_column)
+    common, _, _, refused = _pictures(root, paths, own, None, group_column, split_column)
     counts, in_colour, unreadable = _mask_values(listing.samples)
     classes, values, ignored = mask_classes.meaning(counts, in_colour)
     return Survey(
@@ -131,10 +132,10 @@ def _segmentation(root: Path, images: str, masks: str, group_column: str | None,
 
 def _pictures(
     root: Path, paths: Sequence[Path], own: list[str], sheet: str | None, group_column: str | None, split: str | None
-) -> tuple[dict[str, Any], list[str], list[str]]:
-    """Return the fields common to all surveys, the pictures' splits (`own`, or a column's), and what cannot be read."""
+) -> tuple[dict[str, Any], list[str], list[str], list[str]]:
+    """Return the fields common to all surveys, splits (`own`, or a column's), groups, and what cannot be read."""
     names = [path.relative_to(root).as_posix() for path in paths]
-    columns.declared_groups(root, sheet, group_column, names)  # called for the errors that ingest would raise
+    groups = columns.declared_groups(root, sheet, group_column, names)
     splits = columns.declared_splits(root, sheet, split, names) if split else own
     sizes, modes, bits, refused = _headers(paths)
     common = {
@@ -150,7 +151,7 @@ def _pictures(
         "not_read": _not_read(root, sheet, group_column, split),
         "read": functools.partial(_read, paths),
     }
-    return common, splits, refused
+    return common, splits, groups, refused
 
 
 def _require_own(root: Path) -> None:

@@ -34,8 +34,7 @@ def look(path: Path, groups: str | None = None) -> Survey:
     """
     dense = any(key.endswith("masks") for key in names(path))
     found = pairs(path, "masks" if dense else "labels", groups)
-    for pair in found:
-        declared_groups(pair)  # called for the errors that ingest would raise
+    declared = [group for pair in found for group in declared_groups(pair) or [""] * len(pair.images)]
     read = {each.key for pair in found for each in (pair.images, pair.targets, pair.groups) if each}
     left = sorted(set(names(path)) - read)
     sizes, modes = _forms(found)
@@ -65,7 +64,9 @@ def look(path: Path, groups: str | None = None) -> Survey:
         kind="classification",
         classes={name: float(amount) for name, amount in zip(named.values(), amounts, strict=True)},
         class_of={} if numbers.tolist() == list(range(len(numbers))) else named,
-        refused=too_few(list(named.values()), np.searchsorted(numbers, np.concatenate(labels)).tolist(), splits),
+        refused=too_few(
+            list(named.values()), np.searchsorted(numbers, np.concatenate(labels)).tolist(), splits, declared
+        ),
         **common,
     )
 

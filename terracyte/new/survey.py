@@ -88,18 +88,26 @@ def count_splits(splits: Iterable[str]) -> dict[str, int]:
     return {name: counts[name] for name in SPLITS if counts[name]}
 
 
-def too_few(classes: Sequence[str], labels: Iterable[int], splits: Iterable[str]) -> list[str]:
+def too_few(classes: Sequence[str], labels: Sequence[int], splits: Sequence[str], groups: Sequence[str]) -> list[str]:
     """Return why `balance` will refuse to split the images, in words; empty if it will not.
 
     Args:
         classes: the names of the classes.
         labels: the class number of each image.
         splits: the given split of each image; "" for none.
+        groups: the declared group of each image, which no split parts; "" for none.
     """
     counts = collections.Counter(zip(splits, labels, strict=True))
     given = [name for name in SPLITS if any(split == name for split, _ in counts)]
     if not given:
-        few = [f"'{name}' has only {counts['', label]}" for label, name in enumerate(classes) if counts["", label] < 3]
+        parts: list[set[str | int]] = [set() for _ in classes]
+        for row, (label, group) in enumerate(zip(labels, groups, strict=True)):
+            parts[label].add(group or row)
+        few = [
+            f"'{name}' has only {counts['', label]}" + f" in {len(parts[label])} groups" * any(groups)
+            for label, name in enumerate(classes)
+            if len(parts[label]) < len(SPLITS)
+        ]
         told = f"each of {len(SPLITS)} splits needs an image of every class, but {', '.join(few)}"
     else:
         needed = dict.fromkeys(given, 1) | {"train": 1 + len(SPLITS) - len(given)}

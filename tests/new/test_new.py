@@ -246,6 +246,16 @@ def test_arrays_that_nothing_reads_are_told_and_groups_stay_together(
     assert found["declared_group"].nunique() == 10
 
 
+def test_classes_of_too_few_groups_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Balance would refuse them after three stages: no group is parted."""
+    patients = np.array(["Ada", "Bo", "Cy", "Ada", "Bo", "Bo"] * 5)  # class 1, every second image, is of Ada and Bo
+    np.savez_compressed("x.npz", images=noise(0, 30, 32, 32), labels=np.arange(30) % 2, patient=patients)
+    made("--groups", "patient", images="x.npz")
+    line = next(each for each in capsys.readouterr().out.splitlines() if each.startswith("refused"))
+    assert "each of 3 splits needs an image of every class, but 'class 1' has only 15 in 2 groups: add images" in line
+    assert "class 0" not in line
+
+
 def test_blocks_may_be_empty_and_what_they_record_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     class_folders("a", "b", count=20)
     made()
