@@ -1,6 +1,8 @@
 """Find the classes that the values in masks stand for."""
 
 import collections
+import dataclasses
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,29 @@ Counts = collections.Counter[int]
 """Pixels by value; colours as one number (`terracyte.ingest.sources.masks.packed`)."""
 
 
-def count(counts: Counts, values: NDArray[np.integer[Any]], path: Path) -> None:
-    """Add the pixels of a mask to `counts`.
+@dataclasses.dataclass(frozen=True)
+class Meaning:
+    """What the values in masks stand for.
+
+    Attributes:
+        classes: share of the pixels, by class name.
+        values: the value of each class; empty where they are the classes' numbers.
+        ignored: the value of unlabelled pixels; None for none.
+        codes: the value of each class as `Counts` has it.
+    """
+
+    classes: dict[str, float]
+    values: dict[str, int | list[int]]
+    ignored: int | None
+    codes: list[int]
+
+    def shown(self, found: Set[int]) -> list[int]:
+        """Return the numbers of the classes that a mask with these values shows."""
+        return [number for number, code in enumerate(self.codes) if code in found]
+
+
+def count(counts: Counts, values: NDArray[np.integer[Any]], path: Path) -> set[int]:
+    """Add the pixels of a mask to `counts`, and return its values.
 
     Raises:
         InputError: there are too many different values for classes.
@@ -31,10 +54,11 @@ def count(counts: Counts, values: NDArray[np.integer[Any]], path: Path) -> None:
             f"{path}: masks hold more than {_MOST_VALUES} different values, as photos and smoothed masks do: save "
             "masks with one value for each class"
         )
+    return set(different)
 
 
-def meaning(counts: Counts, in_colour: bool) -> tuple[dict[str, float], dict[str, int | list[int]], int | None]:
-    """Return classes with shares of pixels, their values if not the class numbers, and the value of unlabelled pixels.
+def meaning(counts: Counts, in_colour: bool) -> Meaning:
+    """Return what the values stand for.
 
     Raises:
         InputError: there are fewer than two classes.
@@ -52,8 +76,10 @@ def meaning(counts: Counts, in_colour: bool) -> tuple[dict[str, float], dict[str
     if in_colour:
         colours = [colour(code) for code in scored]
         names = ["colour {}-{}-{}".format(*each) for each in colours]
-        return dict(zip(names, shares.values(), strict=True)), dict(zip(names, colours, strict=True)), None
+        return Meaning(
+            dict(zip(names, shares.values(), strict=True)), dict(zip(names, colours, strict=True)), None, scored
+        )
     names = [f"value {number}" for number in scored]
     classes = {name: shares[number] for name, number in zip(names, scored, strict=True)}
     plain = scored == list(range(len(scored))) and ignored is None
-    return classes, {} if plain else dict(zip(names, scored, strict=True)), ignored
+    return Meaning(classes, {} if plain else dict(zip(names, scored, strict=True)), ignored, scored)

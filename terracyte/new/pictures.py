@@ -100,12 +100,12 @@ def _classification(root: Path, labels: Path | None, group_column: str | None, s
     paths = [path for path, _, _ in named]
     sheet, own = labels.name if labels else None, [split for _, _, split in named]
     common, splits, groups, refused = _pictures(root, paths, own, sheet, group_column, split_column)
-    numbers = [classes.index(label) for _, label, _ in named]
+    held = [[classes.index(label)] for _, label, _ in named]
     return Survey(
         kind="classification",
         labels=sheet,
         classes={name: float(counts[name]) for name in classes},
-        refused=[*odd, *refused, *too_few(classes, numbers, splits, groups)],
+        refused=[*odd, *refused, *too_few(classes, held, splits, groups, "class_of")],
         **common,
     )
 
@@ -115,17 +115,21 @@ def _segmentation(root: Path, images: str, masks: str, group_column: str | None,
     listing = paired_samples(root, images, masks)
     paths = [sample.image for sample in listing.samples]
     own = [sample.split for sample in listing.samples]
-    common, _, _, refused = _pictures(root, paths, own, None, group_column, split_column)
-    counts, in_colour, unreadable = _mask_values(listing.samples)
-    classes, values, ignored = mask_classes.meaning(counts, in_colour)
+    common, splits, groups, refused = _pictures(root, paths, own, None, group_column, split_column)
+    counts, found, in_colour, unreadable = _mask_values(listing.samples)
+    meaning = mask_classes.meaning(counts, in_colour)
+    few = []
+    if len(found) == len(paths):  # in the others, there may be more of each class
+        held = [meaning.shown(values) for values in found]
+        few = too_few(list(meaning.classes), held, splits, groups, "mask_values")
     return Survey(
         kind="segmentation",
         images=images,
         masks=masks,
-        classes=classes,
-        values=values,
-        ignored=ignored,
-        refused=[*refused, *unreadable, *listing.incomplete],
+        classes=meaning.classes,
+        values=meaning.values,
+        ignored=meaning.ignored,
+        refused=[*refused, *unreadable, *listing.incomplete, *few],
         **common,
     )
 
@@ -233,8 +237,8 @@ def _headers(paths: Sequence[Path]) -> tuple[dict[tuple[int, int], int], dict[st
     return dict(sizes), dict(modes), most, refused[:_SHOWN]
 
 
-def _mask_values(samples: Sequence[Sample]) -> tuple[mask_classes.Counts, bool, list[str]]:
-    """Return the number of pixels of each value, whether values are colours, and what cannot be read.
+def _mask_values(samples: Sequence[Sample]) -> tuple[mask_classes.Counts, list[set[int]], bool, list[str]]:
+    """Return the number of pixels of each value, each mask's values, whether these are colours, and what is refused.
 
     Raises:
         InputError: no mask can be read, masks are of different kinds or palettes, or see `mask_classes.count`.
@@ -242,7 +246,7 @@ def _mask_values(samples: Sequence[Sample]) -> tuple[mask_classes.Counts, bool, 
     counts: mask_classes.Counts = collections.Counter()
     kinds: dict[str, Path] = {}
     palettes = Palettes()
-    refused = []
+    found, refused = [], []
     for place in tqdm(spread(len(samples)), "looking at masks", leave=False, disable=None):
         path = samples[place].mask
         assert path is not None
@@ -261,10 +265,10 @@ def _mask_values(samples: Sequence[Sample]) -> tuple[mask_classes.Counts, bool, 
             told = " and ".join(f"{first} holds {kind}" for kind, first in kinds.items())
             raise InputError(f"{told}: save all masks in the same way")
         palettes.require_same(path, colours)
-        mask_classes.count(counts, values, path)
+        found.append(mask_classes.count(counts, values, path))
     if not counts:
         raise InputError(f"no pair of image and mask can be read; the first: {refused[0]}")
-    return counts, _COLOURS in kinds, refused[:_SHOWN]
+    return counts, found, _COLOURS in kinds, refused[:_SHOWN]
 
 
 def _values(path: Path) -> tuple[NDArray[np.int32], str, Painted]:

@@ -51,8 +51,17 @@ def look(path: Path, groups: str | None = None) -> Survey:
         "read": functools.partial(_read, found),
     }
     if dense:
-        classes, values, ignored = mask_classes.meaning(_mask_values(found), in_colour=False)
-        return Survey(kind="segmentation", classes=classes, values=values, ignored=ignored, **common)
+        counts, values = _mask_values(found)
+        meaning = mask_classes.meaning(counts, in_colour=False)
+        held = [meaning.shown(each) for each in values]
+        return Survey(
+            kind="segmentation",
+            classes=meaning.classes,
+            values=meaning.values,
+            ignored=meaning.ignored,
+            refused=too_few(list(meaning.classes), held, splits, declared, "mask_values"),
+            **common,
+        )
     labels = [_labels(pair.targets) for pair in found]
     numbers, amounts = np.unique(np.concatenate(labels), return_counts=True)
     if not 2 <= len(numbers) <= _MOST_CLASSES:
@@ -65,7 +74,11 @@ def look(path: Path, groups: str | None = None) -> Survey:
         classes={name: float(amount) for name, amount in zip(named.values(), amounts, strict=True)},
         class_of={} if numbers.tolist() == list(range(len(numbers))) else named,
         refused=too_few(
-            list(named.values()), np.searchsorted(numbers, np.concatenate(labels)).tolist(), splits, declared
+            list(named.values()),
+            np.searchsorted(numbers, np.concatenate(labels))[:, None].tolist(),
+            splits,
+            declared,
+            "class_of",
         ),
         **common,
     )
@@ -96,13 +109,16 @@ def _labels(member: Member) -> NDArray[np.int64]:
     return whole_numbers(member.read().reshape(-1), member.where)
 
 
-def _mask_values(found: Sequence[Pair]) -> mask_classes.Counts:
+def _mask_values(found: Sequence[Pair]) -> tuple[mask_classes.Counts, list[set[int]]]:
+    """Return the number of pixels of each value, and each mask's values."""
     counts: mask_classes.Counts = collections.Counter()
+    values = []
     for pair in found:
         expect_masks(pair)
         for _, chunk in pair.targets.chunks():
-            mask_classes.count(counts, whole_numbers(chunk, pair.targets.where), pair.targets.path)
-    return counts
+            masks = whole_numbers(chunk, pair.targets.where)
+            values += [mask_classes.count(counts, mask, pair.targets.path) for mask in masks]
+    return counts, values
 
 
 def _read(found: Sequence[Pair], task: Task) -> NDArray[np.uint8]:

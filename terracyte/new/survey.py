@@ -88,21 +88,25 @@ def count_splits(splits: Iterable[str]) -> dict[str, int]:
     return {name: counts[name] for name in SPLITS if counts[name]}
 
 
-def too_few(classes: Sequence[str], labels: Sequence[int], splits: Sequence[str], groups: Sequence[str]) -> list[str]:
+def too_few(
+    classes: Sequence[str], held: Sequence[Sequence[int]], splits: Sequence[str], groups: Sequence[str], key: str
+) -> list[str]:
     """Return why `balance` will refuse to split the images, in words; empty if it will not.
 
     Args:
         classes: the names of the classes.
-        labels: the class number of each image.
+        held: the numbers of the classes that each image shows.
         splits: the given split of each image; "" for none.
         groups: the declared group of each image, which no split parts; "" for none.
+        key: the key of `sources` that merges classes.
     """
-    counts = collections.Counter(zip(splits, labels, strict=True))
+    shown = [(row, label) for row, labels in enumerate(held) for label in labels]
+    counts = collections.Counter((splits[row], label) for row, label in shown)
     given = [name for name in SPLITS if any(split == name for split, _ in counts)]
     if not given:
         parts: list[set[str | int]] = [set() for _ in classes]
-        for row, (label, group) in enumerate(zip(labels, groups, strict=True)):
-            parts[label].add(group or row)
+        for row, label in shown:
+            parts[label].add(groups[row] or row)
         few = [
             f"'{name}' has only {counts['', label]}" + f" in {len(parts[label])} groups" * any(groups)
             for label, name in enumerate(classes)
@@ -118,7 +122,7 @@ def too_few(classes: Sequence[str], labels: Sequence[int], splits: Sequence[str]
             if counts[split, label] < least
         ]
         told = f"each split, also one cut from train, needs an image of every class, but {', '.join(few)}"
-    advice = "add images, or merge or drop the class ('class_of' in experiment.yaml) and remove it from 'classes'"
+    advice = f"add images, or merge or drop the class ('{key}' in experiment.yaml) and remove it from 'classes'"
     own = "" if not given else "; or let `balance` make its own split: 'split: own' in params.yaml"
     return [f"{told}: {advice}{own}"] if few else []
 

@@ -256,6 +256,21 @@ def test_classes_of_too_few_groups_are_told(capsys: pytest.CaptureFixture[str]) 
     assert "class 0" not in line
 
 
+def test_classes_in_too_few_masks_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    masks = np.tile(np.repeat(np.array([0, 1], np.uint8), 16), (6, 32, 1))
+    masks[2:4, 0, 0] = 7
+    np.savez_compressed("x.npz", images=noise(0, 6, 32, 32), masks=masks)
+    made(images="x.npz")
+    wanted = "needs an image of every class, but 'value 7' has only 2: add images, or merge or drop the class ('mask_v"
+    assert wanted in capsys.readouterr().out
+    for number, mask in enumerate(masks):
+        save(f"pictures/images/{number}.png", noise(number, 32, 32))
+        save(f"pictures/masks/{number}.png", mask)
+    shutil.rmtree("mine")
+    made()
+    assert wanted in capsys.readouterr().out
+
+
 def test_blocks_may_be_empty_and_what_they_record_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     class_folders("a", "b", count=20)
     made()
