@@ -11,6 +11,7 @@ SEED ?= 0
 TASK ?= blood
 PORT ?= 5001
 DATA ?=
+OF_EXPERIMENT = $(if $(filter-out .,$(EXPERIMENT)),--experiment "$(EXPERIMENT)")
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)
 export DO_NOT_TRACK := 1
@@ -46,7 +47,7 @@ real: setup ## run on the challenge files: make real DATA=DIR [TARGETS="evaluate
 	@exec terracyte repro $(TARGETS) --experiment real --workers $(WORKERS)
 
 retrain: setup ## run what is out of date and hold it against BASE=origin/main; the gate says whether it may stay
-	@exec terracyte retrain --base "$(BASE)" $(OPTIONS)
+	@exec terracyte retrain --base "$(BASE)" $(OF_EXPERIMENT) $(OPTIONS)
 
 test: setup ## ruff, mypy and pytest
 	@ruff check .
@@ -109,11 +110,11 @@ format: setup ## rewrite the code in the project's format
 	@ruff check --fix .
 	@ruff format .
 
-ui: setup ## MLflow on http://127.0.0.1:5000
-	@exec terracyte ui
+ui: setup ## MLflow on http://127.0.0.1:5000, of the sample or EXPERIMENT=FOLDER
+	@exec terracyte ui $(OF_EXPERIMENT)
 
 serve: setup ## the champion behind MLflow's model server, with a page to try it: make serve TASK=mars PORT=5001
-	@exec terracyte serve $(TASK) --port $(PORT)
+	@exec terracyte serve $(TASK) --port $(PORT) $(OF_EXPERIMENT)
 
 report: ## say where the report pages are, of the sample or EXPERIMENT=FOLDER
 	@ls "$(EXPERIMENT)"/data/report/*.html >/dev/null 2>&1 || { echo "error: there is no report yet: run make repro" >&2; exit 2; }

@@ -6,13 +6,18 @@ from pathlib import Path
 from terracyte.core.errors import InputError
 
 
-def add_experiment(parser: argparse.ArgumentParser) -> None:
-    """Declare `--experiment`; other paths that the user gives stay relative to the current folder."""
+def add_experiment(parser: argparse.ArgumentParser, default: str = "the current folder") -> None:
+    """Declare `--experiment`; other paths that the user gives stay relative to the current folder.
+
+    Args:
+        parser: the command's parser.
+        default: what is used without the option, in words.
+    """
     parser.add_argument(
         "--experiment",
         type=experiment,
         metavar="FOLDER",
-        help="folder of the experiment, such as real (default: the one named like the task, else the current one)",
+        help=f"folder of the experiment, such as real (default: {default})",
     )
 
 
@@ -20,6 +25,14 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     """Declare `--model`, the champion to use, and `--sha256`, the hash of its model.keras if no dvc.lock lists it."""
     parser.add_argument("--model", type=Path, help="folder of the champion (default: FOLDER/data/TASK/champion)")
     parser.add_argument("--sha256", help="SHA-256 of its model.keras, if it is from elsewhere: no dvc.lock records it")
+
+
+def add_batch(parser: argparse.ArgumentParser) -> None:
+    """Declare `--batch`; large pictures take much memory before they are scaled."""
+    parser.add_argument("--batch", type=_positive, default=64, help="images per step (64); does not change the results")
+
+
+OF_TASK = "the folder named like the task, else the current one"
 
 
 def of_task(asked: Path | None, task: str) -> Path:
@@ -39,3 +52,9 @@ def experiment(text: str) -> Path:
     if not (folder / "dvc.yaml").is_file():
         raise InputError(f"--experiment is {text!r}, which is not an experiment: name a folder with a dvc.yaml")
     return folder
+
+
+def _positive(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= 4096):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 4096")
+    return int(text)

@@ -20,7 +20,7 @@ def read_balanced(task: str, columns: Sequence[str] | None = None, folder: Path 
     Raises:
         UnusableFileError: nothing was balanced yet, or the file is damaged.
     """
-    with files.advising(f"run `dvc repro balance@{task}`"):
+    with files.advising(f"run `dvc repro balance@{task}`{paths.inside(folder)}"):
         return files.read_table(folder / paths.balance_manifest(task), columns)
 
 

@@ -214,3 +214,8 @@ def ablation_markdown(task: str) -> Path:
 def report(task: str) -> Path:
     """The HTML page of a task."""
     return DATA / "report" / f"{task}.html"
+
+
+def inside(experiment: Path) -> str:
+    """Return " in FOLDER", or "" for the current folder: where a command that a message advises must be run."""
+    return "" if experiment == Path() else f" in {experiment}"

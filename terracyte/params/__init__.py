@@ -280,6 +280,11 @@ def _check_experiment(params: Params) -> None:
                 f"row {name} has 'folds', but '{where}' of params.yaml is 0: set it to 5, say, or remove 'folds' from "
                 "the variant"
             )
+        if params.config(name).rare_class_boost and params.balance[task].rare_class is None:
+            raise InputError(
+                f"row {name} has 'rare_class_boost', but 'balance.{task}.rare_class' of params.yaml is null: name a "
+                "class, or remove 'rare_class_boost' from the variant"
+            )
         other = params.variants[name].compared_with
         if other is not None and other not in experiment.rows:
             raise InputError(

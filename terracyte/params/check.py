@@ -28,8 +28,7 @@ def check(folder: Path) -> None:
     file, root = folder / paths.EXPERIMENT, folder / experiment.root
     if not (root / "stages").is_dir():
         raise InputError(f"{file}: 'root' is {experiment.root!r}, which has no stages/: name the project's folder")
-    if (folder / "dvc.yaml").read_bytes() != (root / "dvc.yaml").read_bytes():
-        raise InputError(f"{folder / 'dvc.yaml'} differs from {root / 'dvc.yaml'}: replace it with a copy of that file")
+    require_current_stages(folder, root)
     if not (folder / experiment.weights).is_dir():
         raise InputError(f"{file}: 'weights' is {experiment.weights!r}, which is not a folder: create or correct it")
     for task, source in experiment.sources.items():
@@ -38,6 +37,16 @@ def check(folder: Path) -> None:
                 f"{file}: 'sources.{task}.path' is {source.path!r}, which does not exist; "
                 f"name what the source '{source.source}' should read"
             )
+
+
+def require_current_stages(folder: Path, root: Path) -> None:
+    """Require the experiment's dvc.yaml to be that of the project's folder: an older one misses what stages depend on.
+
+    Raises:
+        InputError: they differ.
+    """
+    if (folder / "dvc.yaml").read_bytes() != (root / "dvc.yaml").read_bytes():
+        raise InputError(f"{folder / 'dvc.yaml'} differs from {root / 'dvc.yaml'}: replace it with a copy of that file")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -89,6 +89,11 @@ class Source:
                     f"'sources.{task}.{key}' applies only to {_OF_KIND[key]}, but 'tasks.{task}.kind' is {kind}: "
                     "remove the key"
                 )
+        if kind == "segmentation" and self.labels and not (self.group_column or self.split_column):
+            raise InputError(
+                f"'sources.{task}.labels' is read in segmentation only for 'group_column' or 'split_column': add one "
+                "of them, or remove the key"
+            )
 
     def _given(self) -> list[str]:
         """Return the keys whose values are not the defaults."""

@@ -9,6 +9,7 @@ that nowhere exceed 1.
 import dataclasses
 import functools
 import itertools
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terracyte.core import npy
-from terracyte.core.errors import InputError
+from terracyte.core.errors import InputError, one_line
 from terracyte.core.splits import split_of
 from terracyte.ingest.sources.arrays import full_scale, row_names, to_pixels
 from terracyte.ingest.sources.listing import check_name, shown, walk
@@ -90,6 +91,15 @@ def read(task: Task, path: Path, batch_size: int, *, resize: bool = False, skip_
         batches = (batch for each in arrays for batch in _array_batches(task, *each, batch_size))
         return Input(total=sum(len(member) for member, _ in arrays), batches=batches)
     raise InputError(f"{path} is not a supported file: name a folder, a picture ({KINDS}), an .npz or an .npy")
+
+
+def tell_omitted(found: Input) -> None:
+    """Say on stderr which pictures were skipped and which files were left out, once all batches are read."""
+    for reason in found.unreadable:
+        print(one_line(f"skipped: {reason}"), file=sys.stderr)
+    if found.left_out:
+        count, why = len(found.left_out), "not pictures, or overlays of an earlier prediction"
+        print(f"note: {count} files left out ({why}): {shown(found.left_out)}", file=sys.stderr)
 
 
 def _pictures(task: Task, path: Path, batch_size: int, resize: bool, skip_unreadable: bool) -> Input:

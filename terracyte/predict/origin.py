@@ -28,7 +28,7 @@ def champion_of(task: str, experiment: Path, model: Path | None, sha256: str | N
         if folder.exists() and not any(folder.iterdir()):  # `promote` leaves an empty folder
             why = f"'against' in {experiment / paths.promotion(task)} says why the best row was refused"
             raise InputError(f"{task} has no champion: {why}; train a better one, or name a folder with --model")
-    read_record(folder, task)
+    read_record(folder, task, experiment)
     check(folder, sha256)
     return folder
 

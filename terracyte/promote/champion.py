@@ -49,18 +49,19 @@ def restoring(folder: Path) -> AbstractContextManager[None]:
     return files.advising(f"restore it with `dvc checkout {folder}`, or delete the folder and run `dvc repro`")
 
 
-def read_record(folder: Path, task: str | None = None) -> dict[str, Any]:
+def read_record(folder: Path, task: str | None = None, experiment: Path = Path()) -> dict[str, Any]:
     """Read and check `champion.json`.
 
     Args:
         folder: the champion's folder.
         task: the task whose champion it must be; None for any task.
+        experiment: the folder in which `dvc repro` would make it.
 
     Raises:
         InputError: the file is missing, damaged, or of another task.
     """
     if not (folder / RECORD).exists():
-        command = f"`dvc repro promote@{task or 'TASK'}`"
+        command = f"`dvc repro promote@{task or 'TASK'}`{paths.inside(experiment)}"
         raise InputError(f"{folder} holds no champion ({RECORD} is missing): run {command}, or name another folder")
     with restoring(folder):
         record: dict[str, Any] = files.read_json(folder / RECORD, _DESCRIPTION)

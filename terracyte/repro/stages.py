@@ -57,7 +57,20 @@ def _run_all(folder: Path, workers: int) -> bool:
     stale = _stale(folder, _names(folder, "train"))
     if len(stale) < workers:
         _train_seeds(folder, workers, stale)
-    return _side_by_side(folder, workers, _ROW) and _side_by_side(folder, workers, _RESULTS) and _run(folder)
+    return (
+        _side_by_side(folder, _rows_at_once(folder, workers), _ROW)
+        and _side_by_side(folder, workers, _RESULTS)
+        and _run(folder)
+    )
+
+
+def _rows_at_once(folder: Path, workers: int) -> int:
+    """Return how many rows run at a time, within what `compute` of params.yaml allows."""
+    where = params.load(folder).compute
+    if where.data_parallel:  # one training occupies all devices
+        return 1
+    limited = where.engine == "local" and where.workers != "auto"
+    return min(workers, int(where.workers)) if limited else workers
 
 
 def _run_targets(folder: Path, workers: int, targets: Sequence[str]) -> bool:

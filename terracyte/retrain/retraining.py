@@ -10,6 +10,7 @@ from pathlib import Path
 from terracyte import params, tasks
 from terracyte.core import dvc, files, paths
 from terracyte.core.errors import InputError, masked, one_line
+from terracyte.params.check import require_current_stages
 from terracyte.retrain import comment, pipeline, revision
 from terracyte.retrain.comment import Comparison, Retrained
 from terracyte.retrain.gate import judge, without_task
@@ -56,6 +57,7 @@ def _retrain(base: str, experiments: list[Path], promote: bool, push: bool, upda
     before, gone = {}, {}
     for folder in experiments:
         settings, read = params.load(folder), revision.at(commit, folder)
+        require_current_stages(folder, folder / settings.experiment.root)
         of_task = [tasks.make(name, settings) for name in settings.task_names]
         before[folder] = [(task, gather(task, read)) for task in of_task]
         gone[folder] = [without_task(name) for name in task_names(read) if name not in settings.task_names]

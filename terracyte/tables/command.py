@@ -7,7 +7,7 @@ import argparse
 import contextlib
 from pathlib import Path
 
-from terracyte.core.arguments import add_experiment
+from terracyte.core.arguments import OF_TASK, add_experiment, of_task
 
 HELP = "write the ablation tables again from metrics/ alone, in a clone without images"
 
@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "tasks", nargs="*", metavar="TASK", help="names of tasks in params.yaml (all of the experiment)"
     )
-    add_experiment(parser)
+    add_experiment(parser, OF_TASK)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -31,7 +31,9 @@ def run(arguments: argparse.Namespace) -> None:
     from terracyte.core import files, paths
     from terracyte.report import ablation, records, tables
 
-    with contextlib.chdir(arguments.experiment or Path()):
+    alone = arguments.tasks[0] if len(arguments.tasks) == 1 else ""
+    folder = of_task(arguments.experiment, alone) if alone else arguments.experiment or Path()
+    with contextlib.chdir(folder):
         settings = params.load()
         made = {}
         for name in arguments.tasks or settings.task_names:
@@ -42,4 +44,4 @@ def run(arguments: argparse.Namespace) -> None:
             files.write_csv(paths.ablation_csv(name), table)
             files.write_text(paths.ablation_markdown(name), text)
     for name in made:
-        print((arguments.experiment or Path()) / paths.ablation_markdown(name))
+        print(folder / paths.ablation_markdown(name))

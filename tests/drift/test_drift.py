@@ -242,7 +242,8 @@ def test_a_champion_of_images_of_another_size_is_one_line(
     small = tasks.of("blood", dataclasses.replace(task.spec, height=24))
     monkeypatch.setattr(predictor, "read", lambda *_: dataclasses.replace(champion, task=small))
     Path("old").mkdir()
-    Path("old/model.keras").touch()
+    for name in ("champion.json", "model.keras"):
+        Path("old", name).touch()
     assert run("images.npy", "--model", "old", "--sha256", file_hash(Path("old/model.keras"))) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(

@@ -122,6 +122,11 @@ def test_one_retraining_of_two_experiments(
     stopped = [bool(verdict["reasons"]) for each in summary["experiments"] for verdict in each["verdicts"]]
     assert stopped == [True, False, False, False]
     assert f"**Stopped.** The champion `{champion}` has no scores: real/metrics" in capsys.readouterr().out
+    text = Path("real/experiment.yaml").read_text()
+    Path("real/experiment.yaml").write_text(text.replace('"root": "."', '"root": ".."'))
+    Path("real/dvc.yaml").write_text(f"# old\n{stage}")
+    with pytest.raises(InputError, match=r"real/dvc\.yaml differs from real/\.\./dvc\.yaml"):
+        retraining.retrain("HEAD", [Path("real")])
 
 
 @pytest.fixture
