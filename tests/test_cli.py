@@ -120,8 +120,11 @@ def test_there_are_as_many_rows_at_a_time_as_cores(
 
 
 def test_tables_are_those_of_the_report_or_none(
-    reported_template: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    reported_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    tmp_path /= "mars"  # a folder that the task's name finds
+    tmp_path.mkdir()
+    monkeypatch.chdir(tmp_path.parent)
     for name in ("dvc.yaml", "params.yaml", "experiment.yaml"):
         shutil.copy(ROOT / name if name == "dvc.yaml" else reported_template / name, tmp_path)
     shutil.copytree(reported_template / "metrics", tmp_path / "metrics")
@@ -132,6 +135,8 @@ def test_tables_are_those_of_the_report_or_none(
     cli.main(["tables", "--experiment", str(tmp_path)])
     assert [file.read_bytes() for file in written] == expected
     assert capsys.readouterr().out.splitlines() == [str(file) for file in written[::2]]
+    cli.main(["tables", "mars"])
+    assert capsys.readouterr().out.splitlines() == ["mars/metrics/mars/ablation.md"]
 
     for file in (*written, tmp_path / paths.scores("mars", "mars-unet")):
         file.unlink()

@@ -137,6 +137,7 @@ def _targets(task: Task, batch: Batch, origin: str) -> NDArray[np.int64]:
         raise InputError(
             f"{origin}: {batch.names[place[0]]}: the {kind} is {values[place].item()}{where}; "
             f"it must be a whole number from 0 ({task.classes[0]}) to {len(task.classes) - 1} ({task.classes[-1]})"
+            + ("" if task.dense else f", or be given a class in 'sources.{task.name}.class_of' in experiment.yaml")
         )
     return values.astype(np.int64)
 

@@ -13,7 +13,7 @@ from terracyte.core.errors import InputError
 from terracyte.ingest.sources.arrays import to_pixels, whole_numbers
 from terracyte.ingest.sources.listing import shown
 from terracyte.ingest.sources.npz import Member, names
-from terracyte.ingest.sources.npz_file import Pair, common_scale, declared_groups, expect_masks, pairs, picture
+from terracyte.ingest.sources.npz_file import Pair, common_scale, declared_groups, expect_masks, pairs, picture, texts
 from terracyte.new import mask_classes
 from terracyte.new.survey import Survey, count_splits, spread, too_few
 from terracyte.tasks.task import Task
@@ -68,11 +68,12 @@ def look(path: Path, groups: str | None = None) -> Survey:
         raise InputError(
             f"{path}: the labels have {len(numbers)} different values; there must be 2 to {_MOST_CLASSES} classes"
         )
-    named = {f"{number}": f"class {number}" for number in numbers.tolist()}
+    text = numbers.dtype.kind == "U"
+    named = {f"{each}": f"{each}" if text else f"class {each}" for each in numbers.tolist()}
     return Survey(
         kind="classification",
         classes={name: float(amount) for name, amount in zip(named.values(), amounts, strict=True)},
-        class_of={} if numbers.tolist() == list(range(len(numbers))) else named,
+        class_of={} if text or numbers.tolist() == list(range(len(numbers))) else named,
         refused=too_few(
             list(named.values()),
             np.searchsorted(numbers, np.concatenate(labels))[:, None].tolist(),
@@ -103,9 +104,11 @@ def _forms(found: Sequence[Pair]) -> tuple[dict[tuple[int, int], int], dict[str,
     return dict(sizes), dict(modes)
 
 
-def _labels(member: Member) -> NDArray[np.int64]:
+def _labels(member: Member) -> NDArray[Any]:
     if member.shape not in ((len(member),), (len(member), 1)):
         raise InputError(f"{member.where} has shape {member.shape}; one label per image is needed")
+    if member.dtype.kind == "U":
+        return np.array(texts(member))
     return whole_numbers(member.read().reshape(-1), member.where)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from terracyte.core.arguments import OF_TASK, add_batch, add_experiment, add_model, of_task
 
-HELP = "predict images: write a table, and for segmentation also colour overlays"
+HELP = "predict images: write a table, and for segmentation also masks and overlays"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -14,7 +14,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=Path, help="folder of pictures, picture, .npz or .npy")
     add_experiment(parser, OF_TASK)
     parser.add_argument(
-        "--output", type=Path, required=True, help="a .csv file, or a new folder (for segmentation, with overlays)"
+        "--output", type=Path, required=True, help="a .csv file, or a new folder (for segmentation, with masks)"
     )
     add_model(parser)
     add_batch(parser)

@@ -27,7 +27,7 @@ from terracyte.ingest.sources.npz import MOST_ROWS, Member, members, names, requ
 from terracyte.ingest.sources.npz_file import picture
 from terracyte.ingest.sources.pictures import KINDS, SUFFIXES, UnreadableError, load_image
 from terracyte.ingest.sources.resizing import Region, placement, resize_image
-from terracyte.predict.outputs import OVERLAYS, TABLE
+from terracyte.predict.outputs import MASKS, OVERLAYS, TABLE
 from terracyte.tasks.task import Task
 
 _CHUNK_BYTES = 16 * 2**20
@@ -128,9 +128,9 @@ def _walk(folder: Path, left_out: list[str]) -> Iterator[Path]:
 
 
 def _is_overlay(path: Path, root: Path) -> bool:
-    """Return whether a file lies in a folder of overlays beside a table, as this command writes them."""
+    """Return whether a file lies in a folder of overlays or masks beside a table, as this command writes them."""
     inside = path.parents[: len(path.relative_to(root).parts)]
-    return any(above.name == OVERLAYS and (above.parent / TABLE).is_file() for above in inside)
+    return any(above.name in (OVERLAYS, MASKS) and (above.parent / TABLE).is_file() for above in inside)
 
 
 def _picture_batches(

@@ -1,4 +1,4 @@
-"""Writes the output of `terracyte predict`: a table, and for tasks with masks an overlay per image."""
+"""Writes the output of `terracyte predict`: a table, and for tasks with masks a mask and an overlay per image."""
 
 import csv
 from collections.abc import Iterator
@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import TextIO
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from terracyte.core import files
 from terracyte.core.errors import InputError
 from terracyte.predict.predictor import Predictions, Predictor
-from terracyte.rendering.pictures import overlaid
+from terracyte.rendering.pictures import colour_of, indexed, overlaid
 
-TABLE, OVERLAYS = "predictions.csv", "overlays"
+TABLE, OVERLAYS, MASKS = "predictions.csv", "overlays", "masks"
+_CLASSES = "classes.csv"  # what the values in masks stand for
 
 
 class Writer:
@@ -23,23 +25,28 @@ class Writer:
     Args:
         predictor: the predictor that makes the predictions.
         stream: an open CSV file.
-        overlays: the folder for overlays; None to write none.
+        folder: the folder for masks, overlays and the classes' colours; None to write none.
     """
 
-    def __init__(self, predictor: Predictor, stream: TextIO, overlays: Path | None) -> None:
-        self._predictor, self._overlays = predictor, overlays
+    def __init__(self, predictor: Predictor, stream: TextIO, folder: Path | None) -> None:
+        self._predictor, self._folder = predictor, folder
+        if folder is not None:
+            rows = [(label, name, colour_of(label)) for label, name in enumerate(predictor.task.classes)]
+            files.write_csv(folder / _CLASSES, pd.DataFrame(rows, columns=["value", "class", "colour"]))
         self._table = csv.writer(stream, lineterminator="\n")
         self._table.writerow(columns(predictor))
 
     def write(self, names: list[str], images: NDArray[np.uint8], predictions: Predictions) -> None:
         """Append the predictions of a batch of images."""
         self._table.writerows(_rows(self._predictor, names, predictions))
-        if self._overlays is not None:
+        if self._folder is not None:
             pictures, masks = (predictions.within_pictures(each) for each in (images, predictions.labels))
             for name, image, labels in zip(names, pictures, masks, strict=True):
-                path = self._overlays / f"{name}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                overlaid(image, labels).save(path)
+                drawn = {OVERLAYS: overlaid(image, labels), MASKS: indexed(labels.astype(np.uint8))}
+                for part, picture in drawn.items():
+                    path = self._folder / part / f"{name}.png"
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    picture.save(path)
 
 
 @contextmanager
@@ -49,7 +56,8 @@ def opened(predictor: Predictor, path: Path) -> Iterator[Writer]:
     Args:
         predictor: the predictor that makes the predictions.
         path: a .csv file, which is replaced, or else a folder, which must be new or empty; `predictions.csv` and, for
-            tasks with masks, `overlays/<image>.png` are written into it.
+            tasks with masks, `masks/<image>.png` with the classes' numbers, `classes.csv`, which says what these mean,
+            and `overlays/<image>.png` are written into it.
 
     Raises:
         InputError: the folder is not empty, is a file or the current folder, or the .csv is a folder.
@@ -60,10 +68,10 @@ def opened(predictor: Predictor, path: Path) -> Iterator[Writer]:
     if not as_table and path.resolve() == Path.cwd():  # replacing it would leave the shell in a deleted folder
         raise InputError(f"--output is {path}, the folder you are in: name another one, or a .csv file")
     with files.atomic(path) if as_table else files.atomic_folder(path, new=True) as temporary:
-        overlays = temporary / OVERLAYS if predictor.task.dense and not as_table else None
+        pictured = temporary if predictor.task.dense and not as_table else None
         table = temporary if as_table else temporary / TABLE
         with table.open("w", encoding="utf-8", newline="") as stream:
-            yield Writer(predictor, stream, overlays)
+            yield Writer(predictor, stream, pictured)
 
 
 def columns(predictor: Predictor) -> list[str]:

@@ -45,6 +45,18 @@ def photograph(image: NDArray[np.uint8]) -> str:
     return data_uri(from_array(image), "jpeg", quality=_JPEG_QUALITY, optimize=True)
 
 
+def indexed(mask: NDArray[np.uint8]) -> Image.Image:
+    """Convert a mask (h, w) to a picture whose pixel values are the labels, shown in their colours."""
+    picture = Image.fromarray(mask)
+    picture.putpalette(_COLOURS[np.arange(256) % len(PALETTE)].astype(np.uint8).tobytes())
+    return picture
+
+
+def colour_of(label: int) -> str:
+    """Return the colour of a label, as in `#3b3b3b`."""
+    return PALETTE[label % len(PALETTE)]
+
+
 def painted(mask: NDArray[np.uint8], dimmed: NDArray[np.bool_] | None = None) -> str:
     """Paint a mask in the colours of its labels.
 

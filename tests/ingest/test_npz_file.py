@@ -40,13 +40,16 @@ def mars(declare: Declare) -> None:
     declare("mars", source="npz", path="cells.npz")
 
 
-def test_arrays_of_splits_give_the_split_test_first(blood: None, ingest: Ingest) -> None:
+def test_arrays_of_splits_give_the_split_test_first(
+    blood: None, ingest: Ingest, capsys: pytest.CaptureFixture[str]
+) -> None:
     arrays = medmnist()
     save(**arrays)
     images, manifest = ingest("blood")
     assert manifest["declared_split"].tolist() == ["test"] * 3 + ["validation"] * 3 + ["train"] * 6
     assert manifest["label"].tolist() == [0, 1, 2] * 4
     assert manifest["name"].iloc[[0, 3, 6]].tolist() == ["test_images[0]", "val_images[0]", "train_images[0]"]
+    assert "note: cells.npz already has a split (train 6, validation 3, test 3), which" in capsys.readouterr().err
     stored = np.concatenate([arrays[f"{split}_images"] for split in ("test", "val", "train")])
     np.testing.assert_array_equal(images, stored)
 
@@ -201,6 +204,26 @@ def test_an_array_declares_groups(
     assert ingest("blood")[1]["declared_group"].tolist() == wanted
     told = "'patient' is empty for 1 of 3 images: each of these is its own group" in capsys.readouterr().err
     assert told == ("" in wanted)
+
+
+def test_labels_may_be_the_names_of_classes(declare: Declare, ingest: Ingest) -> None:
+    declare("blood", source="npz", path="cells.npz", class_of={"junk": None})
+    named = np.array([["Immature-granulocyte"], ["junk"], ["eosinophil"], ["basophil "]])
+    save(images=pixels(4, SIZE, SIZE, 3), labels=named)
+    assert ingest("blood")[1]["label"].tolist() == [2, 1, 0]
+
+
+def test_a_name_that_is_no_class_is_refused(blood: None, refusal: Refusal) -> None:
+    save(images=pixels(3, SIZE, SIZE, 3), labels=np.array(["basophil", "cat", "eosinophil"]))
+    assert "'labels' holds the label cat, which has no class: give it one in 'sources.blood.class_of'" in refusal(
+        "blood"
+    )
+
+
+def test_a_number_that_is_no_class_is_told_with_the_key_that_gives_it_one(blood: None, refusal: Refusal) -> None:
+    save(images=pixels(3, SIZE, SIZE, 3), labels=np.array([1, 2, 9]))
+    assert "the label is 9; it must be a whole number from 0" in (line := refusal("blood"))
+    assert "or be given a class in 'sources.blood.class_of'" in line
 
 
 def test_each_split_has_its_groups_without_those_left_out(declare: Declare, ingest: Ingest) -> None:

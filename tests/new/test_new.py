@@ -229,6 +229,13 @@ def test_an_archive_of_arrays_with_masks(monkeypatch: pytest.MonkeyPatch) -> Non
     assert masks()[0, 0, ::12].tolist() == [1, 2, 3, 0]
 
 
+def test_an_archive_with_labels_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez_compressed("x.npz", images=noise(0, 20, 32, 32), labels=np.array(["dog", "cat"] * 10))
+    settings = made(images="x.npz")
+    assert settings.tasks["mine"].classes == ("cat", "dog")
+    assert ingested(monkeypatch)["label"].tolist() == [1, 0] * 10
+
+
 def test_arrays_that_nothing_reads_are_told_and_groups_stay_together(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -146,6 +146,16 @@ UNLABELLED = {"kind": "segmentation", "classes": ["a", "b"], "height": 32, "widt
         ),
         (
             "sources.mars",
+            {"source": "folder", "path": "a", "labels": "places.csv"},
+            "'sources.mars.labels' is read in segmentation only for 'group_column' or 'split_column': add one",
+        ),
+        (
+            "balance.mars.rare_class",
+            None,
+            "has 'rare_class_boost', but 'balance.mars.rare_class' of params.yaml is null: name a class, or remove",
+        ),
+        (
+            "sources.mars",
             {"source": "npz", "path": "a.npz", "class_of": {"1": "soil"}},
             "'sources.mars.class_of' applies only to classification, but 'tasks.mars.kind' is segmentation: remove",
         ),

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageColor
 
 from terracyte import cli, params, tasks
 from terracyte.core import files, paths
@@ -85,12 +85,21 @@ def test_the_class_is_the_most_probable_one_and_confidence_its_probability() -> 
     assert table["confidence"].to_numpy() == pytest.approx(probabilities.max(axis=1).to_numpy())
 
 
-def test_masks_become_overlays() -> None:
+def test_masks_are_written_with_their_classes_and_overlays() -> None:
     table = predict("mars", folder("mars"))
-    overlays = sorted(path.relative_to("out/overlays").as_posix() for path in Path("out").rglob("*.png"))
-    assert overlays == sorted(f"{name}.png" for name in table["image"])
+    for part in ("overlays", "masks"):
+        written = sorted(path.relative_to(f"out/{part}").as_posix() for path in Path("out", part).rglob("*.png"))
+        assert written == sorted(f"{name}.png" for name in table["image"])
     with Image.open("out/overlays/b.png.png") as overlay:
         assert (overlay.mode, overlay.size) == ("RGB", (WIDTH, HEIGHT))
+    classes = pd.read_csv("out/classes.csv")
+    assert classes["class"].tolist() == list(predictor.read(paths.champion("mars")).task.classes)
+    with Image.open("out/masks/b.png.png") as mask:
+        labels, colours = np.asarray(mask), np.asarray(mask.convert("RGB"))
+    row = table[table["image"] == "b.png"].iloc[0]
+    for value, name, colour in classes.itertuples(index=False):
+        assert name not in table or (labels == value).mean() == pytest.approx(row[name], abs=1e-4)
+        assert (colours[labels == value] == ImageColor.getrgb(colour)).all()
     assert not list(Path("out").rglob(".*"))
 
 

@@ -83,6 +83,7 @@ def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).write_text("1")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stages, "check", lambda folder: None)
+        patch.setattr(stages, "_rows_at_once", lambda folder, workers: workers)
         patch.setenv("PYTHONPATH", str(ROOT))
         reproduce(folder, workers=2)
     return folder
@@ -93,6 +94,7 @@ def rows(finished_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """The experiment after a run with sources "1"."""
     monkeypatch.setattr(stages, "check", lambda folder: None)
     monkeypatch.setattr(stages, "_ready", lambda folder, names: True)
+    monkeypatch.setattr(stages, "_rows_at_once", lambda folder, workers: workers)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     return Path(shutil.copytree(finished_once, tmp_path / "rows"))
 

@@ -15,7 +15,7 @@ from terracyte import compute, params, tracking
 from terracyte.core import paths
 from terracyte.core.errors import InputError
 from terracyte.params import row
-from terracyte.repro import seeds
+from terracyte.repro import seeds, stages
 from terracyte.train import checkpoints
 from tests import balanced_project
 from tests.conftest import Edit
@@ -95,6 +95,22 @@ def test_a_training_that_fails_is_left_to_the_stage(asked: SimpleNamespace, monk
     assert asked.labels == [(ROW, 0), (ROW, 1)]
     with pytest.raises(InputError, match=f"{ROW} seed 0: the loss is not finite"):
         train_row()
+
+
+@pytest.mark.parametrize(
+    ("settings", "rows"),
+    [
+        ({}, 16),
+        ({"workers": 3}, 3),
+        ({"workers": 64}, 16),
+        ({"workers": 3, "engine": "ray", "address": "auto"}, 16),  # there, it is the number of a row's trainings
+        ({"workers": 3, "data_parallel": True}, 1),  # one training occupies all devices
+    ],
+)
+def test_no_more_rows_are_trained_at_a_time_than_allowed(project: Path, edit: Edit, settings: Any, rows: int) -> None:
+    for key, value in settings.items():
+        edit(f"compute.{key}", value)
+    assert stages._rows_at_once(Path(), 16) == rows
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,7 @@ def test_refuses_what_is_no_batch_of_images(served: tuple[Site, Predictor], body
         (lambda images: images + 300, "they must be in 0-255"),
         (lambda images: -1 - images, "they must be in 0-255"),
         (lambda images: images / 255, "the pixels are in 0-1"),
+        (lambda images: images / 255 * 1.02, "the pixels reach 1.02, neither in 0-1 nor in 0-255"),
         (lambda images: images[0], "does not match expected shape"),
         (lambda images: images[:, :16], "does not match expected shape"),
         (lambda images: images[..., :1], "does not match expected shape"),

@@ -1,5 +1,6 @@
 """Columns of a CSV file about pictures (`file,<column>`): the pictures' classes, given splits, or groups."""
 
+import collections
 import csv
 import sys
 import unicodedata
@@ -8,9 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TextIO
 
+from tqdm import tqdm
+
 from terracyte.core import opening
 from terracyte.core.errors import InputError
 from terracyte.core.splits import SPLITS, split_of
+from terracyte.tasks.task import Task
 
 GROUPS_FILE = "groups.csv"
 SPLITS_FILE = "splits.csv"
@@ -41,6 +45,18 @@ def note_empty(where: str, groups: Sequence[str]) -> None:
     if empty := groups.count(""):
         print(
             f"note: {where} is empty for {empty} of {len(groups)} images: each of these is its own group",
+            file=sys.stderr,
+        )
+
+
+def note_splits(task: Task, where: str, splits: Sequence[str]) -> None:
+    """Say on stderr which split the source gives, if it gives one."""
+    counts = collections.Counter(splits)
+    if any(splits):
+        given = ", ".join(f"{name} {counts[name]}" for name in SPLITS if counts[name])
+        tqdm.write(
+            f"note: {where} already has a split ({given}), which `balance` keeps; to make a new one, set "
+            f"'balance.{task.name}.split: own' in params.yaml",
             file=sys.stderr,
         )
 

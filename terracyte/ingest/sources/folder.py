@@ -5,7 +5,6 @@ pictures without masks may lie in `unlabelled/`. The values in masks are the cla
 `mask_values` and `ignore` say otherwise.
 """
 
-import collections
 import dataclasses
 import functools
 import itertools
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from terracyte.core.errors import InputError
-from terracyte.core.splits import SPLITS, protected_first
+from terracyte.core.splits import protected_first
 from terracyte.ingest.sources import columns, masks
 from terracyte.ingest.sources.listing import (
     UNLABELLED,
@@ -102,7 +101,7 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
             f"`dvc repro --force --single-item ingest@{task.name}`",
             file=sys.stderr,
         )
-    _note_splits(task, root, splits)
+    columns.note_splits(task, str(root), splits)
     for problem in listing.incomplete:
         if source.unreadable == "refuse":
             raise InputError(f"{problem}; add what is missing or remove what is left over, or {_how_to_skip(task)}")
@@ -145,17 +144,6 @@ def _listing(task: Task, source: Source, root: Path) -> Listing:
 
 def _names(root: Path, samples: Sequence[Sample]) -> list[str]:
     return [sample.image.relative_to(root).as_posix() for sample in samples]
-
-
-def _note_splits(task: Task, root: Path, splits: list[str]) -> None:
-    counts = collections.Counter(splits)
-    if any(splits):
-        given = ", ".join(f"{name} {counts[name]}" for name in SPLITS if counts[name])
-        tqdm.write(
-            f"note: {root} already has a split ({given}), which `balance` keeps; to make a new one, set "
-            f"'balance.{task.name}.split: own' in params.yaml",
-            file=sys.stderr,
-        )
 
 
 def _readable(task: Task, source: Source, samples: Sequence[Sample]) -> Iterator[tuple[int, _Loaded]]:

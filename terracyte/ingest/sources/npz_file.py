@@ -20,7 +20,7 @@ from terracyte.core.errors import InputError
 from terracyte.core.splits import protected_first, split_of
 from terracyte.ingest.sources import masks
 from terracyte.ingest.sources.arrays import expect_shape, full_scale, row_names, to_pixels, whole_numbers
-from terracyte.ingest.sources.columns import normal, note_empty
+from terracyte.ingest.sources.columns import normal, note_empty, note_splits
 from terracyte.ingest.sources.listing import LEFT_OUT, label_of
 from terracyte.ingest.sources.npz import Member, members, names
 from terracyte.ingest.sources.resizing import resize_image, resize_mask
@@ -81,7 +81,7 @@ def pairs(path: Path, kind: Kind, groups: str | None = None) -> list[Pair]:
     made = []
     for key in keys:
         prefix = key.removesuffix(_IMAGES)
-        images, targets = members(path, key, prefix + kind)
+        (images,), (targets,) = members(path, key), members(path, prefix + kind, text=kind == "labels")
         grouped = members(path, prefix + groups, text=True) if groups else []
         for each in (targets, *grouped):
             if len(images) != len(each):
@@ -99,7 +99,9 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
         InputError: the file is missing, damaged, or not of the form above, a pixel is NaN or out of range, or a
             value in masks has no meaning.
     """
-    return batches(task, source, pairs(Path(source.path), "masks" if task.dense else "labels", source.group_column))
+    found = pairs(Path(source.path), "masks" if task.dense else "labels", source.group_column)
+    yield from batches(task, source, found)
+    note_splits(task, source.path, [pair.split for pair in found for _ in range(len(pair.images))])
 
 
 def batches(task: Task, source: Source, found: Sequence[Pair]) -> Iterator[Batch]:
@@ -170,15 +172,25 @@ def declared_groups(pair: Pair) -> list[str] | None:
     if pair.groups is None:
         return None
     _require_one_per_image(pair, pair.groups, "group")
-    values = pair.groups.read().reshape(-1)
-    if values.dtype.kind != "U":
-        return [str(value) for value in whole_numbers(values, pair.groups.where, "groups").tolist()]
+    if pair.groups.dtype.kind != "U":
+        values = whole_numbers(pair.groups.read().reshape(-1), pair.groups.where, "groups")
+        return [str(value) for value in values.tolist()]
+    names = texts(pair.groups)
+    note_empty(pair.groups.where, names)
+    return names
+
+
+def texts(member: Member) -> list[str]:
+    """Return the entries of an array of text, without blanks around them.
+
+    Raises:
+        InputError: they are no valid text.
+    """
     try:
-        names = [normal(name.strip()) for name in values.tolist()]
+        names = [normal(name.strip()) for name in member.read().reshape(-1).tolist()]
         "".join(names).encode()
     except ValueError as error:
-        raise InputError(f"{pair.groups.where} holds characters that are not valid text: save it again") from error
-    note_empty(pair.groups.where, names)
+        raise InputError(f"{member.where} holds characters that are not valid text: save it again") from error
     return names
 
 
@@ -222,12 +234,16 @@ def _require_one_per_image(pair: Pair, member: Member, what: str) -> None:
 
 def _labels(task: Task, source: Source, member: Member) -> Iterator[Any]:
     """Yield the label of each image; None for images that `class_of` leaves out."""
-    values = member.read().reshape(-1)
-    if not source.class_of:
-        yield from values
-        return
-    different, places = np.unique(values, return_inverse=True)
-    called = [str(int(each)) if np.isfinite(each) and each == int(each) else f"{each:g}" for each in different]
+    if member.dtype.kind == "U":
+        found, places = np.unique(texts(member), return_inverse=True)
+        called = [str(name) for name in found]
+    else:
+        values = member.read().reshape(-1)
+        if not source.class_of:
+            yield from values
+            return
+        different, places = np.unique(values, return_inverse=True)
+        called = [str(int(each)) if np.isfinite(each) and each == int(each) else f"{each:g}" for each in different]
     meanings = [label_of(task, source, name) for name in called]
     if None in meanings:
         raise InputError(
