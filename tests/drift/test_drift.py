@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from scipy.stats import ks_2samp
 
 from terracyte import cli, params, tasks
@@ -231,8 +232,21 @@ def test_bad_input_is_one_line_with_exit_code_2(task: Task, tmp_path: Path, caps
     assert run("images.npy") == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 6
+    assert "nowhere holds no champion (champion.json is missing)" in lines[2]
     assert "dvc repro balance@blood" in lines[-1]
     assert not Path("data/drift").exists()
+
+
+def test_what_is_not_compared_is_told_and_safe_for_a_terminal(task: Task, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("in").mkdir()
+    for number, image in enumerate(validation(task)[1][:8]):
+        Image.fromarray(image).save(f"in/{number}.png")
+    Path("in/notes.txt").touch()
+    Path("in/bad\x1b[31m.png").write_bytes(b"text")
+    assert run("in", "--skip-unreadable", "--batch", "3") in (0, 3)
+    told = capsys.readouterr().err
+    assert "note: 1 files left out (not pictures, or overlays of an earlier prediction): notes.txt" in told
+    assert "skipped: in/bad\\x1b[31m.png is not a jpg" in told
 
 
 def test_a_champion_of_images_of_another_size_is_one_line(
