@@ -68,6 +68,8 @@ def parse_yaml(text: str, path: Path) -> Any:
         raise InputError(f"{path}{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from error
     except RecursionError as error:
         raise InputError(f"{path}: not valid YAML: it is nested too deeply") from error
+    except AssertionError as error:  # ruamel.yaml asserts that it knows the version in a line such as `%YAML 1.7`
+        raise InputError(f"{path}: not valid YAML: {error}") from error
     except _OF_VALUES as error:
         raise InputError(f"{path}: not valid YAML: a value does not fit its type: {error}") from error
 

@@ -113,6 +113,7 @@ YAML: dict[str, Build] = {
     "alias-of-nothing": _with("a: *nowhere\n"),
     "conflict": _with("<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> x\n"),
     "directive": written(b"%YAML 9.9\n---\na: b\n"),
+    "directive-1.7": written(b"%YAML 1.7\n---\na: b\n"),
     "directive-1.1": written(b"%YAML 1.1\n---\na: 1:30\nb: 0o7\n"),
     "quote-left-open": written(b'a: "b\n' * 2000),
     "megabytes": written(lambda: b"a: 1\n" * 300_000),
