@@ -147,7 +147,8 @@ def _require_all_classes(task: Task, manifest: pd.DataFrame, origin: str) -> Non
     absent = [f"'{task.classes[k]}' ({k})" for k in task.scored_classes if counts[k] == 0]
     if absent:
         unit = "pixel" if task.dense else "image"
+        larger = ", raise 'height' and 'width' if resizing lost them," if task.dense else ","
         raise InputError(
-            f"{origin} holds no {unit} of class {', '.join(absent)}; add some, "
+            f"{origin} holds no {unit} of class {', '.join(absent)}; add some{larger} "
             f"or change 'tasks.{task.name}.classes' in params.yaml"
         )

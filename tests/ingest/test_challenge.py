@@ -171,7 +171,7 @@ def test_background_may_be_absent(mars: Declare, ingest: Ingest, pairs: Array) -
 
 def test_memory_does_not_grow_with_the_file(blood: Declare, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(npz, "_CHUNK_BYTES", 2**18)
-    images = np.full((400, SIZE, SIZE, 3), 7.0)  # 9.8 MB
+    images = np.full((400, SIZE, SIZE, 3), 77.0)  # 9.8 MB
     blood(images=images, labels=np.zeros(400))
     settings = params.load()
     tracemalloc.start()

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from terracyte.core.errors import InputError
 from terracyte.ingest.sources.npz import Member
 
+_DARKEST = 16  # the largest value of floats in 0-255 is larger: up to it, all images would be nearly black
 _OF_FILE = "use the matching file, or set the height, width and channels of its images in params.yaml"
 
 
@@ -36,15 +37,17 @@ def full_scale(member: Member, chunks: Iterable[tuple[int, NDArray[Any]]]) -> fl
     The whole array decides, since a single dark image in 0-255 may stay below 1; this costs an extra pass over it.
 
     Raises:
-        InputError: the largest value is above 1 and at most 2, as in 0-1 images that were resized: reading them as
-            0-255 would make them black.
+        InputError: the largest value is above 1 and at most 16, as in 0-1 images that were resized, or in images of
+            four bits: reading them as 0-255 would make them black.
     """
     if member.dtype.kind != "f":
         return 1.0
     progress = tqdm(chunks, desc=f"range of {member.key}", unit="chunk", disable=None)
     most = max(np.fmax.reduce(chunk, axis=None) for _, chunk in progress)
-    if 1 < most <= 2:
-        raise InputError(f"{member.where} has pixels up to {most:.8g}, neither in 0-1 nor in 0-255: clip them to 0-1")
+    if 1 < most <= _DARKEST:
+        raise InputError(
+            f"{member.where} has pixels up to {most:.8g}, neither in 0-1 nor in 0-255: clip or scale them to 0-1"
+        )
     return 255.0 if most <= 1 else 1.0
 
 

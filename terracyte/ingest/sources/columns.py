@@ -103,7 +103,7 @@ def read(path: Path, column: str) -> dict[str, str]:
                 raise InputError(f"{path} has the column '{twice[0]}' twice: rename one of them")
             if absent:
                 found = ", ".join(reader.fieldnames) or "none"
-                raise InputError(f"{path} lacks the column '{absent[0]}'; it has {found}")
+                raise InputError(f"{path} lacks the column '{absent[0]}'; it has {found}: rename one, or add it")
             return _cells(path, column, reader)
     except FileNotFoundError as error:
         raise InputError(
