@@ -4,6 +4,7 @@ import collections
 import contextlib
 import functools
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,6 +39,7 @@ _IMAGES, _MASKS = "images", "masks"
 _SPLIT = "split"  # a column of this name is taken as --split
 _SHOWN = 5  # most refused pictures that are named
 _COLOURS = "colours"  # a kind of mask values
+_OF_MASK = re.compile(r"[ _-](masks?|seg|segmentation|label|gt)$", re.IGNORECASE)  # the end of a mask's stem
 _OF_IMAGES, _OF_MASKS = {"images", "image", "imgs", "img"}, {"masks", "mask", "labels", "annotations"}
 
 
@@ -85,7 +87,7 @@ def _classification(root: Path, labels: Path | None, group_column: str | None, s
     # a column `split` that names no split is ignored
     if labels is not None and split_column is None and _SPLIT in columns.header(labels):
         split_column = _SPLIT if any(map(split_of, columns.read(labels, _SPLIT).values())) else None
-    named, odd = _in_folders(root) if labels is None else (_in_sheet(root, labels), [])
+    named, odd, doubts = _in_folders(root) if labels is None else (_in_sheet(root, labels), [], [])
     if not named and labels is not None:
         raise InputError(f"{labels} lists no pictures: add a line for each")
     if not named:
@@ -105,6 +107,7 @@ def _classification(root: Path, labels: Path | None, group_column: str | None, s
         kind="classification",
         labels=sheet,
         classes={name: float(counts[name]) for name in classes},
+        doubts=doubts,
         refused=[*odd, *refused, *too_few(classes, held, splits, groups, "class_of")],
         **common,
     )
@@ -167,8 +170,8 @@ def _require_own(root: Path) -> None:
         )
 
 
-def _in_folders(root: Path) -> tuple[list[tuple[Path, str, str]], list[str]]:
-    """Return pictures with classes and splits, ordered by split, class and name; and what ingest would refuse."""
+def _in_folders(root: Path) -> tuple[list[tuple[Path, str, str]], list[str], list[str]]:
+    """Return pictures with classes and splits, ordered by split, class and name; what ingest would refuse; doubts."""
     splits = split_folders(root)
     folders = [
         (path, split) for part, split in (splits or {root: ""}).items() for path in visible(part) if path.is_dir()
@@ -189,7 +192,24 @@ def _in_folders(root: Path) -> tuple[list[tuple[Path, str, str]], list[str]]:
     others = [path.relative_to(root).as_posix() for path, *_ in files if path.suffix.lower() not in SUFFIXES]
     empty = sorted({folder.name for folder, _ in folders} - {label for _, label, _ in named})
     refused = [f"files that are not {KINDS}: {shown(others)}"] * bool(others)
-    return named, refused + [f"folders without pictures, which cannot be classes: {shown(empty)}"] * bool(empty)
+    refused += [f"folders without pictures, which cannot be classes: {shown(empty)}"] * bool(empty)
+    return named, refused, _doubts(folders, [path for path, _, _ in named])
+
+
+def _doubts(folders: Sequence[tuple[Path, str]], pictures: Sequence[Path]) -> list[str]:
+    """Return in words what is read, but may not be meant: folders within classes, and masks beside their pictures."""
+    within = {path.name for folder, _ in folders for path in visible(folder) if path.is_dir()}
+    known = {(path.parent, path.stem) for path in pictures}
+    masks = [path for path in pictures if _OF_MASK.search(path.stem)]
+    masks = [path for path in masks if (path.parent, _OF_MASK.sub("", path.stem)) in known]
+    nested = f"below the classes lie the folders {shown(sorted(within))}: a picture's class is its topmost folder"
+    beside = (
+        f"{len(masks)} pictures are called like another one of their folder and mask, such as {masks[0].name}: if they "
+        "are masks, move them into a folder of their own and give --masks"
+        if masks
+        else ""
+    )
+    return [nested] * bool(within) + [beside] * bool(masks)
 
 
 def _in_sheet(root: Path, labels: Path) -> list[tuple[Path, str, str]]:

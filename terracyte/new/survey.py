@@ -39,6 +39,7 @@ class Survey:
         values: the value or values of each class in masks; empty where they are the classes' numbers.
         class_of: the class name of each label in arrays; empty where labels are the classes' numbers.
         ignored: the value of unlabelled pixels; None for none.
+        doubts: what is read but may not be meant, in words.
         not_read: columns of CSV files beside the pictures, or arrays, that nothing reads, in words.
         refused: what ingest or balance would refuse, in words.
         read: returns some of the images at a task's size, (n, h, w, c) uint8, evenly spread.
@@ -62,6 +63,7 @@ class Survey:
     values: Mapping[str, int | list[int]] = dataclasses.field(default_factory=dict)
     class_of: Mapping[str, str] = dataclasses.field(default_factory=dict)
     ignored: int | None = None
+    doubts: list[str] = dataclasses.field(default_factory=list)
     not_read: list[str] = dataclasses.field(default_factory=list)
     refused: list[str] = dataclasses.field(default_factory=list)
     read: Callable[[Task], NDArray[np.uint8]]
@@ -144,6 +146,7 @@ def describe(found: Survey) -> str:
     if alike := [f"'{name}'" for name in found.classes if forms.count(alike_form(name)) > 1]:
         advice = "if they mean one class, merge them with 'class_of' in experiment.yaml, and keep one in 'classes'"
         lines.append(("look at", f"{', '.join(alike)} are alike: {advice}"))
+    lines += [("look at", doubt) for doubt in found.doubts]
     if found.splits:
         cut = "".join(f"; {name} will be cut from train" for name in found.cut)
         lines.append(("split, as given", ", ".join(f"{name} {count}" for name, count in found.splits.items()) + cut))

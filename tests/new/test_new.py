@@ -375,6 +375,26 @@ def test_thresholds_rise_where_images_are_alike_by_nature() -> None:
     assert near.balance["near"].group_correlation > 0.75
 
 
+def test_what_may_not_be_meant_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """Splits of other names become classes, and masks beside their pictures are pictures of the class."""
+    for split in ("training_set", "test_set"):
+        class_folders(f"{split}/cat", f"{split}/dog", count=4)
+    made()
+    line = "look at                       below the classes lie the folders cat, dog: a picture's class is its topmost"
+    assert line in capsys.readouterr().out
+    for folder in ("mine", "pictures"):
+        shutil.rmtree(folder)
+    class_folders("benign", "malignant", count=4)
+    for number in range(3):
+        save(f"pictures/benign/c{number}_mask.png", noise(number, 40, 60))
+    made()
+    line = (
+        "look at                       3 pictures are called like another one of their folder and mask, such as c0_mask"
+    )
+    assert line in (printed := capsys.readouterr().out)
+    assert "below the classes" not in printed
+
+
 def test_what_ingest_and_balance_will_refuse_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     class_folders("many", "few")
     for number in range(4):
