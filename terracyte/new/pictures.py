@@ -186,7 +186,8 @@ def _in_folders(root: Path) -> tuple[list[tuple[Path, str, str]], list[str], lis
     pair = [[called[name] for name in sorted(names & called.keys())] for names in (_OF_IMAGES, _OF_MASKS)]
     if all(pair):
         (images, *_), (masks, *_) = pair
-        raise InputError(f"{images} and {masks} look like images and masks, not classes: give {images} --masks {masks}")
+        advice = "rename them to images and masks in each split" if splits else f"give {images} --masks {masks}"
+        raise InputError(f"{images} and {masks} look like images and masks, not classes: {advice}")
     files = [(path, folder.name, split) for folder, split in folders for path in walk(folder)]
     named = [each for each in files if each[0].suffix.lower() in SUFFIXES]
     others = [path.relative_to(root).as_posix() for path, *_ in files if path.suffix.lower() not in SUFFIXES]

@@ -574,6 +574,14 @@ def test_a_split_of_no_meaning_is_refused(blood: None, declare: Declare, refusal
     assert "'Basophil/a.JPG' has the split 'dev'; it must be one of train, validation, test" in line
 
 
+def test_what_windows_leaves_behind_is_no_picture(blood: None, ingest: Ingest) -> None:
+    images, _ = ingest("blood")
+    for folder in (Path("cells"), *Path("cells").iterdir()):
+        for name in ("Thumbs.db", "desktop.ini"):
+            (folder / name).touch()
+    np.testing.assert_array_equal(ingest("blood")[0], images)
+
+
 def test_a_folder_beside_splits_is_refused(blood: None, refusal: Refusal) -> None:
     for split in ("train", "test"):
         shutil.copytree("cells", f"parted/{split}")

@@ -375,6 +375,18 @@ def test_thresholds_rise_where_images_are_alike_by_nature() -> None:
     assert near.balance["near"].group_correlation > 0.75
 
 
+def test_images_and_masks_of_splits_under_other_names_are_to_be_renamed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Advice to name one split's folders would lose the other splits."""
+    for split in ("train", "test"):
+        class_folders(f"{split}/image", f"{split}/mask", count=2)
+    assert "look like images and masks, not classes: rename them to images and masks in each split" in refused(capsys)
+    shutil.rmtree("pictures/test")
+    Path("pictures/train").rename("elsewhere")
+    Path("elsewhere").rename("pictures/sub")
+    said = refused(capsys, images="pictures/sub")
+    assert "give pictures/sub/image --masks pictures/sub/mask" in said
+
+
 def test_what_may_not_be_meant_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     """Splits of other names become classes, and masks beside their pictures are pictures of the class."""
     for split in ("training_set", "test_set"):
@@ -400,13 +412,13 @@ def test_what_ingest_and_balance_will_refuse_is_said(capsys: pytest.CaptureFixtu
     for number in range(4):
         Path(f"pictures/few/c{number}.png").unlink()
     Path("pictures/many/c0.png").write_bytes(b"text")
-    Path("pictures/many/Thumbs.db").touch()
+    Path("pictures/many/notes.db").touch()
     Path("pictures/empty").mkdir()
     save("pictures/many/c1.png", noise(0, 40, 60, 4))
     made()
     printed, noted = capsys.readouterr()
     assert "refused                       files that are not jpg, png, bmp" in printed
-    assert ": many/Thumbs.db\n" in printed
+    assert ": many/notes.db\n" in printed
     assert "folders without pictures, which cannot be classes: empty\n" in printed
     assert "pictures/many/c1.png has transparent pixels" in noted
     assert "refused                       pictures/many/c0.png is not a jpg, png" in printed

@@ -20,6 +20,7 @@ from terracyte.tasks.task import Task
 UNLABELLED = "unlabelled"  # a folder of pictures without masks
 LEFT_OUT = -1  # takes the place of a label for images that are left out
 _SHOWN = 5
+_UNASKED = (".", "__macosx", "thumbs.db", "desktop.ini")  # beginnings of names
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -230,13 +231,13 @@ def masked_samples(images: Path, masks: Path) -> Listing:
 
 
 def visible(folder: Path) -> list[Path]:
-    """Return a folder's entries by name, without hidden ones and `__MACOSX`, which zips from a Mac contain.
+    """Return a folder's entries by name, without hidden ones and what Windows and zips from a Mac put there unasked.
 
     Raises:
         InputError: a name is not UTF-8, the encoding of all tables, or the folder cannot be listed.
     """
     try:
-        entries = sorted(path for path in folder.iterdir() if not path.name.startswith((".", "__MACOSX")))
+        entries = sorted(path for path in folder.iterdir() if not path.name.lower().startswith(_UNASKED))
     except OSError as error:
         raise InputError(f"{folder} cannot be listed: {error.strerror}") from error
     for path in entries:
