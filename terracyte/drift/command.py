@@ -5,7 +5,9 @@ Exit code 0: no drift found; 3: drift; 2: bad input.
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from terracyte.core import paths
 from terracyte.core.arguments import OF_TASK, add_batch, add_experiment, add_model, of_task
@@ -67,8 +69,13 @@ def run(arguments: argparse.Namespace) -> None:
     batch, skip = arguments.batch, arguments.skip_unreadable
     found = inputs.read(task, arguments.input, batch, resize=True, skip_unreadable=skip)
     with tqdm(total=found.total, desc="comparing", unit="image", disable=None) as bar:
-        batches = ((each.names, each.images) for each in found.batches if bar.update(len(each.names)) or True)
-        outcome = examine(task, batches, champion, settings.drift, experiment)
+
+        def batches() -> Iterator[Any]:
+            for each in found.batches:
+                yield each.names, each.images
+                bar.update(len(each.names))
+
+        outcome = examine(task, batches(), champion, settings.drift, experiment)
     inputs.tell_omitted(found)
     with files.atomic(output / "index.html") as page:  # both files, or neither if the disk is full
         page.write_text(report.page(outcome), encoding="utf-8")

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from terracyte.core import listening
-from terracyte.core.arguments import add_experiment, add_model, of_task
+from terracyte.core.arguments import OF_TASK, add_experiment, add_model, of_task
 
 HELP = "serve a champion on this machine, with a page to try it"
 
@@ -17,7 +17,7 @@ PORT = 5001
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("task", help="name of a task in params.yaml")
-    add_experiment(parser)
+    add_experiment(parser, OF_TASK)
     listening.add_host(parser)
     parser.add_argument("--port", type=int, default=PORT, help=f"port to listen on ({PORT}); 0 chooses a free one")
     add_model(parser)
