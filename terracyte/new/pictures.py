@@ -194,14 +194,14 @@ def _in_folders(root: Path) -> tuple[list[tuple[Path, str, str]], list[str], lis
     empty = sorted({folder.name for folder, _ in folders} - {label for _, label, _ in named})
     refused = [f"files that are not {KINDS}: {shown(others)}"] * bool(others)
     refused += [f"folders without pictures, which cannot be classes: {shown(empty)}"] * bool(empty)
-    return named, refused, _doubts(folders, [path for path, _, _ in named])
+    return named, refused, _doubts(root, named)
 
 
-def _doubts(folders: Sequence[tuple[Path, str]], pictures: Sequence[Path]) -> list[str]:
+def _doubts(root: Path, named: Sequence[tuple[Path, str, str]]) -> list[str]:
     """Return in words what is read, but may not be meant: folders within classes, and masks beside their pictures."""
-    within = {path.name for folder, _ in folders for path in visible(folder) if path.is_dir()}
-    known = {(path.parent, path.stem) for path in pictures}
-    masks = [path for path in pictures if _OF_MASK.search(path.stem)]
+    within = {inner for path, _, split in named for inner in path.relative_to(root).parts[2 if split else 1 : -1][:1]}
+    known = {(path.parent, path.stem) for path, _, _ in named}
+    masks = [path for path, _, _ in named if _OF_MASK.search(path.stem)]
     masks = [path for path in masks if (path.parent, _OF_MASK.sub("", path.stem)) in known]
     nested = f"below the classes lie the folders {shown(sorted(within))}: a picture's class is its topmost folder"
     beside = (
