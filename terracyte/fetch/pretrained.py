@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from terracyte.core import download, files, paths, quiet
+from terracyte.core import download, files, opening, paths, quiet
 from terracyte.core.errors import InputError
 from terracyte.fetch import initialisation
 from terracyte.params import Config, Params
@@ -143,8 +143,36 @@ def _imagenet(settings: Params, config: Config, unpacked: Path) -> Path:
     return download.fetch(url, checksum, paths.downloads())
 
 
+def require_numbers(path: Path) -> None:
+    """Refuse a file of weights in which a dataset holds anything but numbers.
+
+    Reading a damaged dataset of sequences or texts, HDF5 may never return.
+
+    Raises:
+        InputError: the file is missing, damaged or of another format, or a dataset holds no numbers.
+    """
+    import h5py  # 0.1 s, which most experiments need not wait for
+
+    def check(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset) and item.dtype.kind not in "biuf":
+            raise ValueError(f"{name} holds {item.dtype} instead of numbers")
+
+    try:
+        opening.require_file(path)
+        with h5py.File(path) as file:
+            file.visititems(check)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is missing: put the right file there, or change 'weights'") from error
+    except (OSError, RuntimeError, ValueError, LookupError, TypeError) as error:
+        raise InputError(
+            f"{path} holds no weights of this backbone or is damaged ({error}): put the right file there, or change"
+            " 'weights'"
+        ) from error
+
+
 def _check(weights: Path, settings: Params, name: str, config: Config) -> None:
     """Build the variant's model with the weights, which raises InputError if they are another backbone's."""
+    require_numbers(weights)
     with quiet.importing_keras():
         from terracyte import models, tasks
         from terracyte.models.problem import Problem

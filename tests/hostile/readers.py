@@ -18,7 +18,7 @@ from PIL import Image
 
 from terracyte import params, tasks
 from terracyte.core import files
-from terracyte.fetch import torch_file
+from terracyte.fetch import pretrained, torch_file
 from terracyte.ingest import raw, sources
 from terracyte.ingest.sources import columns, listing, masks, medmnist, sample
 from terracyte.ingest.sources.pictures import UnreadableError, decoding, load_image
@@ -218,9 +218,10 @@ def _root_params() -> params.Params:
 
 
 def weights(path: Path) -> None:
-    """Read pretrained weights into a small network, as a backbone's are read."""
+    """Read pretrained weights into a small network, as `fetch` reads a backbone's."""
     from terracyte.models.transfer import _load_weights
 
+    pretrained.require_numbers(path)
     _load_weights(_network(), path)
 
 

@@ -58,6 +58,19 @@ def _external() -> Any:
     return h5py.ExternalLink("/etc/passwd", "/")
 
 
+def _damaged_sequences() -> bytes:
+    """Return a file whose kernel's values are sequences, with a length of 0 where HDF5 keeps them."""
+    import h5py
+
+    values = np.empty((4, 3), object)
+    for place in np.ndindex(values.shape):
+        values[place] = np.zeros(3, np.float32)
+    content = bytearray(_kernel(data=values, dtype=h5py.vlen_dtype(np.float32))())
+    length = content.index(b"GCOL") + 24
+    content[length : length + 8] = bytes(8)
+    return bytes(content)
+
+
 def _without(file: Any) -> None:
     del file["layers"]
 
@@ -74,6 +87,7 @@ CASES: dict[str, Build] = {
     "kernel-of-nothing": written(_kernel(shape=(0,), dtype="f4")),
     "kernel-a-number": written(_kernel(data=7.0)),
     "kernel-of-objects": written(_kernel(data=np.zeros(3, np.dtype([("a", "f4"), ("b", "S9")])))),
+    "kernel-of-damaged-sequences": written(_damaged_sequences),
     "kernel-elsewhere": written(_link(_external)),
     "kernel-itself": written(_link(lambda: _soft(f"/{_LAYER}/0"))),
     "kernel-nowhere": written(_link(lambda: _soft("/nowhere"))),
