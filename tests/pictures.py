@@ -1,5 +1,7 @@
 """Small synthetic pictures for tests of cleaning and splitting; nothing here knows the sample's generator."""
 
+import struct
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,3 +70,16 @@ def mars_manifest(images: Images, masks: Images) -> pd.DataFrame:
 def _named(statistics: pd.DataFrame) -> pd.DataFrame:
     numbers = np.arange(len(statistics), dtype=np.int64)
     return statistics.assign(id=numbers, name=[f"image {i}" for i in numbers], declared_group="")
+
+
+def colours_of_16_bits(edge: int) -> bytes:
+    """Return a PNG with 16 bits per channel, which Pillow cannot write."""
+    rows = b"".join(b"\0" + np.full((edge, 3), 1000, ">u2").tobytes() for _ in range(edge))
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", edge, edge, 16, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )

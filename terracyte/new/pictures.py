@@ -4,9 +4,8 @@ import collections
 import contextlib
 import functools
 import os
-import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from terracyte.core.errors import InputError
 from terracyte.core.splits import split_of
 from terracyte.ingest.sources import columns
 from terracyte.ingest.sources.listing import (
+    OF_MASK,
     UNLABELLED,
     Sample,
     class_parents,
@@ -29,17 +29,16 @@ from terracyte.ingest.sources.listing import (
 )
 from terracyte.ingest.sources.masks import LOSSY, opaque_rgb, packed
 from terracyte.ingest.sources.palettes import Painted, Palettes, painted
-from terracyte.ingest.sources.pictures import KINDS, SUFFIXES, UnreadableError, decoding, load_image
+from terracyte.ingest.sources.pictures import KINDS, SUFFIXES, UnreadableError, decoding, is_transparent, load_image
 from terracyte.ingest.sources.resizing import resize_image
 from terracyte.new import mask_classes
-from terracyte.new.survey import Survey, count_splits, spread, too_few
+from terracyte.new.survey import Survey, count_splits, pixel_range, spread, too_few
 from terracyte.tasks.task import Task
 
 _IMAGES, _MASKS = "images", "masks"
 _SPLIT = "split"  # a column of this name is taken as --split
 _SHOWN = 5  # most refused pictures that are named
 _COLOURS = "colours"  # a kind of mask values
-_OF_MASK = re.compile(r"[ _-](masks?|seg|segmentation|label|gt)$", re.IGNORECASE)  # the end of a mask's stem
 _OF_IMAGES, _OF_MASKS = {"images", "image", "imgs", "img"}, {"masks", "mask", "labels", "annotations"}
 
 
@@ -86,7 +85,7 @@ def _classification(root: Path, labels: Path | None, group_column: str | None, s
         raise InputError(f"{labels} is not in {root}: move it there, with file names relative to that folder")
     # a column `split` that names no split is ignored
     if labels is not None and split_column is None and _SPLIT in columns.header(labels):
-        split_column = _SPLIT if any(map(split_of, columns.read(labels, _SPLIT).values())) else None
+        split_column = _SPLIT if any(map(split_of, columns.read(labels, root, _SPLIT).values())) else None
     named, odd, doubts = _in_folders(root) if labels is None else (_in_sheet(root, labels), [], [])
     if not named and labels is not None:
         raise InputError(f"{labels} lists no pictures: add a line for each")
@@ -144,7 +143,7 @@ def _pictures(
     names = [path.relative_to(root).as_posix() for path in paths]
     groups = columns.declared_groups(root, sheet, group_column, names)
     splits = columns.declared_splits(root, sheet, split, names) if split else own
-    sizes, modes, bits, refused = _headers(paths)
+    sizes, modes, bits, transparent, refused = _headers(paths)
     common = {
         "root": root,
         "count": len(paths),
@@ -154,7 +153,8 @@ def _pictures(
         "sizes": sizes,
         "modes": modes,
         "bits": bits,
-        "pixel_range": _pixel_range(paths) if bits > 8 else None,
+        "transparent": transparent,
+        "pixel_range": pixel_range(_deep(paths)) if bits > 8 else None,
         "not_read": _not_read(root, sheet, group_column, split),
         "read": functools.partial(_read, paths),
     }
@@ -201,8 +201,8 @@ def _doubts(root: Path, named: Sequence[tuple[Path, str, str]]) -> list[str]:
     """Return in words what is read, but may not be meant: folders within classes, and masks beside their pictures."""
     within = {inner for path, _, split in named for inner in path.relative_to(root).parts[2 if split else 1 : -1][:1]}
     known = {(path.parent, path.stem) for path, _, _ in named}
-    masks = [path for path, _, _ in named if _OF_MASK.search(path.stem)]
-    masks = [path for path in masks if (path.parent, _OF_MASK.sub("", path.stem)) in known]
+    masks = [path for path, _, _ in named if OF_MASK.search(path.stem)]
+    masks = [path for path in masks if (path.parent, OF_MASK.sub("", path.stem)) in known]
     nested = f"below the classes lie the folders {shown(sorted(within))}: a picture's class is its topmost folder"
     beside = (
         f"{len(masks)} pictures are called like another one of their folder and mask, such as {masks[0].name}: if they "
@@ -216,7 +216,7 @@ def _doubts(root: Path, named: Sequence[tuple[Path, str, str]]) -> list[str]:
 def _in_sheet(root: Path, labels: Path) -> list[tuple[Path, str, str]]:
     """Return pictures with their classes, in the order of the CSV file, and "" as their split."""
     found = []
-    for name, label in columns.read(labels, "label").items():
+    for name, label in columns.read(labels, root, "label").items():
         if not label:
             raise InputError(f"{labels}: '{name}' has no label; fill it in, or remove the line")
         path = columns.named(root, name)
@@ -228,34 +228,37 @@ def _in_sheet(root: Path, labels: Path) -> list[tuple[Path, str, str]]:
 
 def _not_read(root: Path, sheet: str | None, group_column: str | None, split_column: str | None) -> list[str]:
     """List the CSV columns that nothing reads: without the patient column, a patient straddles splits."""
-    read: dict[str, set[str | None]] = collections.defaultdict(lambda: {"file"})
+    read: dict[str, set[str | None]] = collections.defaultdict(set)
     read[sheet or columns.GROUPS_FILE].add(group_column)
     read[sheet or columns.SPLITS_FILE].add(split_column)
-    if sheet:
-        read[sheet].add("label")
-    sheets = [path for path in visible(root) if path.suffix.lower() == ".csv" and path.is_file()]
-    left = {path.name: [name for name in columns.header(path) if name not in read[path.name]] for path in sheets}
+    left = {}
+    for path in visible(root):
+        if path.suffix.lower() == ".csv" and path.is_file():
+            names = columns.header(path)
+            used = {columns.find(names, wanted) for wanted in ("file", *["label"] * (path.name == sheet))}
+            left[path.name] = [name for name in names if name not in used | read[path.name]]
     return [f"{name} ({shown(unread)})" for name, unread in left.items() if unread]
 
 
-def _headers(paths: Sequence[Path]) -> tuple[dict[tuple[int, int], int], dict[str, int], int, list[str]]:
-    """Count pictures by size and by mode; return both, the largest bit depth, and what cannot be read."""
+def _headers(paths: Sequence[Path]) -> tuple[dict[tuple[int, int], int], dict[str, int], int, int, list[str]]:
+    """Count pictures by size and mode; return both, the most bits, how many are transparent, and what is unreadable."""
     if not paths:
         raise InputError("there are no images with masks: a folder is empty, or no mask has the name of an image")
     sizes: collections.Counter[tuple[int, int]] = collections.Counter()
     modes: collections.Counter[str] = collections.Counter()
-    most, refused = 1, []
+    most, transparent, refused = 1, 0, []
     for place in tqdm(spread(len(paths)), "looking at pictures", leave=False, disable=None):
         try:
             with decoding(paths[place]) as (picture, bits):
                 sizes[picture.size] += 1
                 modes[picture.mode] += 1
                 most = max(most, bits)
+                transparent += bits <= 8 and is_transparent(picture)
         except UnreadableError as error:
             refused.append(str(error))
     if not sizes:
         raise InputError(f"none of {len(refused)} files can be read; the first: {refused[0]}")
-    return dict(sizes), dict(modes), most, refused[:_SHOWN]
+    return dict(sizes), dict(modes), most, transparent, refused[:_SHOWN]
 
 
 def _mask_values(samples: Sequence[Sample]) -> tuple[mask_classes.Counts, list[set[int]], bool, list[str]]:
@@ -332,15 +335,10 @@ def _read(paths: Sequence[Path], task: Task) -> NDArray[np.uint8]:
     return np.stack(images)
 
 
-def _pixel_range(paths: Sequence[Path]) -> tuple[float, float]:
-    """Return the range of nearly all pixels of up to 100 pictures, without those of 8 bits or fewer."""
-    low, high = np.inf, -np.inf
+def _deep(paths: Sequence[Path]) -> Iterator[NDArray[Any]]:
+    """Yield the pixels of up to 100 pictures, without those of 8 bits or fewer."""
     for place in spread(len(paths), 100):
         # `_headers` reports the unreadable ones
         with contextlib.suppress(UnreadableError), decoding(paths[place]) as (picture, bits):
-            values = np.asarray(picture)
-            values = values[np.isfinite(values)]
-            if bits > 8 and len(values):
-                darkest, brightest = np.quantile(values, [0.001, 0.999])
-                low, high = min(low, float(darkest)), max(high, float(brightest))
-    return (low, high) if low < high else (0.0, 65535.0)
+            if bits > 8:
+                yield np.asarray(picture)

@@ -69,6 +69,7 @@ def propose(name: str, found: Survey) -> Proposal:
         channels=3 if found.in_colour else 1,
         background=_BACKGROUND if background else None,
         pixel_range=found.pixel_range,
+        transparent="flatten" if found.transparent else "refuse",
     )
     batch_size = 32 if found.kind == "classification" else 16
     images = found.splits.get("train", max(int(_TRAINING * found.count), 1))

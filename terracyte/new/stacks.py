@@ -2,20 +2,22 @@
 
 import collections
 import functools
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from terracyte.core.errors import InputError
-from terracyte.ingest.sources.arrays import to_pixels, whole_numbers
+from terracyte.ingest.sources.arrays import DARKEST, to_pixels, whole_numbers
 from terracyte.ingest.sources.listing import shown
-from terracyte.ingest.sources.npz import Member, names
+from terracyte.ingest.sources.npz import Member, members, names
 from terracyte.ingest.sources.npz_file import Pair, common_scale, declared_groups, expect_masks, pairs, picture, texts
 from terracyte.new import mask_classes
-from terracyte.new.survey import Survey, count_splits, spread, too_few
+from terracyte.new.survey import LOOKED_AT, Survey, count_splits, pixel_range, spread, too_few
 from terracyte.tasks.task import Task
 
 _MOST_CLASSES = 1000
@@ -32,7 +34,7 @@ def look(path: Path, groups: str | None = None) -> Survey:
     Raises:
         InputError: the file is unusable, its arrays have no form that is supported, or it has fewer than two classes.
     """
-    dense = any(key.endswith("masks") for key in names(path))
+    dense = any(key.endswith("masks") or (key[:2] in ("y", "y_") and _is_dense(path, key)) for key in names(path))
     found = pairs(path, "masks" if dense else "labels", groups)
     declared = [group for pair in found for group in declared_groups(pair) or [""] * len(pair.images)]
     read = {each.key for pair in found for each in (pair.images, pair.targets, pair.groups) if each}
@@ -49,6 +51,7 @@ def look(path: Path, groups: str | None = None) -> Survey:
         "sizes": sizes,
         "modes": modes,
         "read": functools.partial(_read, found),
+        **_depth(found),
     }
     if dense:
         counts, values = _mask_values(found)
@@ -85,6 +88,10 @@ def look(path: Path, groups: str | None = None) -> Survey:
     )
 
 
+def _is_dense(path: Path, key: str) -> bool:
+    return len(members(path, key, text=True)[0].shape) > 2  # labels are (n,) or (n, 1)
+
+
 def _forms(found: Sequence[Pair]) -> tuple[dict[tuple[int, int], int], dict[str, int]]:
     """Count images by size (width, height) and by mode."""
     sizes: collections.Counter[tuple[int, int]] = collections.Counter()
@@ -102,6 +109,21 @@ def _forms(found: Sequence[Pair]) -> tuple[dict[tuple[int, int], int], dict[str,
             f"{found[0].images.path}: some images are grey and some in colour; give all the same number of channels"
         )
     return dict(sizes), dict(modes)
+
+
+def _depth(found: Sequence[Pair]) -> dict[str, Any]:
+    """Return `bits` and `pixel_range` of a survey, if ingest would refuse the pixels without a range; else {}."""
+    wide = [pair.images for pair in found if pair.images.dtype.itemsize > 1]
+    if not wide:
+        return {}
+    chunks = itertools.chain.from_iterable(images.chunks() for images in wide)
+    progress = tqdm(chunks, "range of pixels", leave=False, disable=None)
+    low, high = np.array([(chunk.min(), chunk.max()) for _, chunk in progress], np.float64).T
+    doubtful = any(images.dtype.kind == "f" for images in wide) and 1 < high.max() <= DARKEST
+    if low.min() >= 0 and high.max() <= 255 and not doubtful:
+        return {}
+    some = (image for *_, image in _some(found, 100))
+    return {"bits": 8 * wide[0].dtype.itemsize, "pixel_range": pixel_range(some)}
 
 
 def _labels(member: Member) -> NDArray[Any]:
@@ -126,14 +148,18 @@ def _mask_values(found: Sequence[Pair]) -> tuple[mask_classes.Counts, list[set[i
 
 def _read(found: Sequence[Pair], task: Task) -> NDArray[np.uint8]:
     """Read some of the images at the task's size (n, h, w, c)."""
-    scale, before = common_scale(found), 0
-    wanted = set(spread(sum(len(pair.images) for pair in found)).tolist())
-    images = []
+    scale = common_scale(task, found)
+    return np.stack(
+        [picture(task, to_pixels(member, image[None], scale, row)[0]) for member, row, image in _some(found)]
+    )
+
+
+def _some(found: Sequence[Pair], most: int = LOOKED_AT) -> Iterator[tuple[Member, int, NDArray[Any]]]:
+    """Yield up to `most` of the images, evenly spread, with their arrays and rows."""
+    before, wanted = 0, set(spread(sum(len(pair.images) for pair in found), most).tolist())
     for pair in found:
         for first, chunk in pair.images.chunks():
-            places = [place for place in range(len(chunk)) if before + first + place in wanted]
-            images += [
-                picture(task, to_pixels(pair.images, chunk[[place]], scale, first + place)[0]) for place in places
-            ]
+            for row, image in enumerate(chunk, first):
+                if before + row in wanted:
+                    yield pair.images, row, image
         before += len(pair.images)
-    return np.stack(images)

@@ -4,7 +4,7 @@ import collections
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,9 @@ class Survey:
         sizes: number of pictures, by width and height.
         modes: number of pictures, by Pillow's mode.
         bits: the largest number of bits per channel in any picture.
-        pixel_range: the range of nearly all pixel values, if any picture has more than 8 bits; else None.
+        transparent: the number of pictures with transparent pixels, of those that were looked at.
+        pixel_range: the range of nearly all pixel values, if any picture has more than 8 bits, or pixels of arrays
+            are neither in 0-255 nor in 0-1; else None.
         values: the value or values of each class in masks; empty where they are the classes' numbers.
         class_of: the class name of each label in arrays; empty where labels are the classes' numbers.
         ignored: the value of unlabelled pixels; None for none.
@@ -59,6 +61,7 @@ class Survey:
     sizes: dict[tuple[int, int], int]
     modes: dict[str, int]
     bits: int = 8
+    transparent: int = 0
     pixel_range: tuple[float, float] | None = None
     values: Mapping[str, int | list[int]] = dataclasses.field(default_factory=dict)
     class_of: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -88,6 +91,17 @@ def count_splits(splits: Iterable[str]) -> dict[str, int]:
     """Count the images of each given split, in the order of `SPLITS`."""
     counts = collections.Counter(splits)
     return {name: counts[name] for name in SPLITS if counts[name]}
+
+
+def pixel_range(pictures: Iterable[NDArray[Any]]) -> tuple[float, float]:
+    """Return the range of nearly all pixels of some pictures: all but a thousandth at each end of any of them."""
+    low, high = np.inf, -np.inf
+    for values in pictures:
+        finite = values[np.isfinite(values)]
+        if len(finite):
+            darkest, brightest = np.quantile(finite, [0.001, 0.999])
+            low, high = min(low, float(darkest)), max(high, float(brightest))
+    return (low, high) if low < high else (0.0, 65535.0)
 
 
 def too_few(
@@ -133,13 +147,15 @@ def describe(found: Survey) -> str:
     """The survey as a table of two columns."""
     common = collections.Counter(found.sizes).most_common(3)
     sizes = ", ".join(f"{width}x{height} ({count})" for (width, height), count in common)
+    modes = ", ".join(f"{mode} ({count})" for mode, count in found.modes.items())
+    clear = f", {found.transparent} transparent in places: these will become white"
     unit = "of the pixels" if found.kind == "segmentation" else "images"
     form = "{:.1%}" if found.kind == "segmentation" else "{:.0f}"
     lines = [
         ("kind", f"{found.kind}: {'images with masks' if found.kind == 'segmentation' else 'a class for each image'}"),
         ("images", f"{found.count} in {found.root}"),
         ("sizes", sizes + (f" and {len(found.sizes) - 3} others" if len(found.sizes) > 3 else "")),
-        ("pictures", ", ".join(f"{mode} ({count})" for mode, count in found.modes.items()) + f", {found.bits} bits"),
+        ("pictures", f"{modes}, {found.bits} bits{clear * bool(found.transparent)}"),
         (f"classes, {unit}", ", ".join(f"{name} {form.format(amount)}" for name, amount in found.classes.items())),
     ]
     forms = [alike_form(name) for name in found.classes]

@@ -3,7 +3,7 @@
 A picture is turned upright (EXIF) and brought to the task's channels: grey becomes RGB, colours become luma, opaque
 alpha is dropped. An image of another size is refused, unless `resize` scales it as the task's `fit` says. More than 8
 bits per channel and transparent pixels are refused, unless the task says how to read them. Arrays hold 0-255, or floats
-that nowhere exceed 1.
+that nowhere exceed 1, or what the task's `pixel_range` brings to 0-255.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from terracyte.core.splits import split_of
 from terracyte.ingest.sources.arrays import full_scale, row_names, to_pixels
 from terracyte.ingest.sources.listing import check_name, shown, walk
 from terracyte.ingest.sources.npz import MOST_ROWS, Member, members, names, require_small_rows
-from terracyte.ingest.sources.npz_file import picture
+from terracyte.ingest.sources.npz_file import picture, split_names
 from terracyte.ingest.sources.pictures import KINDS, SUFFIXES, UnreadableError, load_image
 from terracyte.ingest.sources.resizing import Region, placement, resize_image
 from terracyte.predict.outputs import MASKS, OVERLAYS, TABLE
@@ -180,8 +180,8 @@ def _npz(task: Task, path: Path, resize: bool) -> list[tuple[Member, _Layout]]:
         if key in present:
             (images,) = members(path, key)
             return [(images, _of_challenge(task, images))]
-    of_splits = [key for key in present if key.endswith("_images") and split_of(key.removesuffix("_images"))]
-    keys = ["images"] if "images" in present or not of_splits else of_splits
+    splits = {key: name for key, name in split_names(present).items() if not name or split_of(name)}
+    keys = [key for key, name in splits.items() if not name] or list(splits) or ["images"]
     return [(images, _channels_last(task, images, resize)) for images in members(path, *keys)]
 
 
@@ -255,7 +255,7 @@ class _MappedArray(Member):
 
 
 def _array_batches(task: Task, member: Member, layout: _Layout, batch_size: int) -> Iterator[Batch]:
-    scale = full_scale(member, ((first, layout(rows)) for first, rows in member.chunks()))
+    scale = full_scale(task, member, ((first, layout(rows)) for first, rows in member.chunks()))
     for first, rows in member.chunks():
         images = to_pixels(member, layout(rows), scale, first)
         for start in range(0, len(images), batch_size):

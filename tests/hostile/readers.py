@@ -95,7 +95,7 @@ def looked_at(path: Path) -> None:
     with decoding(path):
         pass
     new_pictures._values(path)
-    new_pictures._pixel_range([path])
+    survey.pixel_range(new_pictures._deep([path]))
 
 
 def upload(path: Path) -> None:

@@ -219,11 +219,11 @@ def test_a_sheet_gives_its_cells_or_is_refused(
     path = tmp_path_factory.getbasetemp() / "sheet.csv"
     with path.open("w", encoding="utf-8-sig" if mark else "utf-8", newline="") as stream:
         csv.writer(stream).writerows([("label", "file"), *((label, file) for file, label in rows)])
-    line = refusal(lambda: columns.read(path, "label"))
+    line = refusal(lambda: columns.read(path, path.parent, "label"))
     assert line is None or str(path) in line
     if line is None:
         names = {PurePosixPath(columns.normal(file.strip())).as_posix() for file, _ in rows}
-        assert set(columns.read(path, "label")) == names
+        assert set(columns.read(path, path.parent, "label")) == names
 
 
 @given(links=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=20))

@@ -2,9 +2,7 @@
 
 import os
 import shutil
-import struct
 import sys
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from terracyte.ingest.sources.listing import label_of
 from terracyte.ingest.sources.source import Batch
 from tests.conftest import Edit
 from tests.ingest.conftest import SIZE, Declare, Ingest, Refusal
+from tests.pictures import colours_of_16_bits
 
 # Accepted names of the folders of conftest's classes.
 BLOOD_FOLDERS = ("Basophil", "EOSINOPHIL", "immature_granulocyte")
@@ -140,16 +139,7 @@ def test_sixteen_bits_are_refused_unless_their_range_is_declared(
 
 def test_sixteen_bits_of_a_colour_are_refused(blood: None, edit: Edit, refusal: Refusal) -> None:
     """Pillow silently reads 16-bit colours as 8 bits per channel."""
-    rows = b"".join(b"\0" + np.full((SIZE, 3), 1000, ">u2").tobytes() for _ in range(SIZE))
-    chunks = [
-        (b"IHDR", struct.pack(">IIBBBBB", SIZE, SIZE, 16, 2, 0, 0, 0)),
-        (b"IDAT", zlib.compress(rows)),
-        (b"IEND", b""),
-    ]
-    png = b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
-    )
-    Path("cells/Basophil/b.png").write_bytes(png)
+    Path("cells/Basophil/b.png").write_bytes(colours_of_16_bits(SIZE))
     edit("tasks.blood.pixel_range", [0, 4095])
     assert "cells/Basophil/b.png has 16 bits per channel, allowed only in grey pictures" in refusal("blood")
 
@@ -198,6 +188,40 @@ def test_labels_may_stand_in_a_csv(blood: None, declare: Declare, ingest: Ingest
     manifest = ingest("blood")[1]
     assert manifest["label"].tolist() == [1, 0, 2]
     assert manifest["declared_group"].tolist() == ["P1", "P2", "P1"]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_csv_may_be_another_programs(blood: None, declare: Declare, ingest: Ingest, delimiter: str) -> None:
+    rows = ["id Filename patient CLASS", r"7 Basophil\b.png P1 eosinophil", "8 EOSINOPHIL/b P2 basophil"]
+    rows += ["9 immature_granulocyte/b P1 ig"]
+    Path("cells/labels.csv").write_text("\n".join(rows).replace(" ", delimiter))
+    declare("blood", source="folder", path="cells", labels="labels.csv", group_column="patient")
+    manifest = ingest("blood")[1]
+    assert manifest["name"].tolist() == ["Basophil/b.png", "EOSINOPHIL/b.png", "immature_granulocyte/b.png"]
+    assert manifest["label"].tolist() == [1, 0, 2]
+    assert manifest["declared_group"].tolist() == ["P1", "P2", "P1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("filename,image,label\nBasophil/b.png,1,basophil\n", "lacks the column 'file'; it has filename, image, label"),
+        ("file,Label,Class\nBasophil/b.png,basophil,1\n", "lacks the column 'label'; it has file, Label, Class"),
+        (
+            "file,label\nBasophil/b,basophil\n",
+            "line 2 names 'Basophil/b', but there are b.jpg and b.png: add the suffix",
+        ),
+        ("file,label\nBasophil\\..\\..\\b.png,basophil\n", "names 'Basophil/../../b.png', which may be outside cells"),
+        ("file,label\nBasophil/c,basophil\n", "names 'Basophil/c', which is missing"),
+    ],
+)
+def test_a_csv_of_two_meanings_is_refused(
+    blood: None, declare: Declare, refusal: Refusal, text: str, expected: str
+) -> None:
+    save("cells/Basophil/b.jpg", grey(1))
+    Path("cells/labels.csv").write_text(text)
+    declare("blood", source="folder", path="cells", labels="labels.csv")
+    assert expected in refusal("blood")
 
 
 @pytest.mark.parametrize(
@@ -450,12 +474,24 @@ def test_files_without_a_partner_are_named(mars: None, refusal: Refusal) -> None
     assert "1 files in terrain/images without a partner of the same name in terrain/masks: sol_1.png" in line
 
 
-def test_names_that_differ_by_a_suffix_are_shown_from_both_sides(mars: None, refusal: Refusal) -> None:
+def test_names_that_differ_are_shown_from_both_sides(mars: None, refusal: Refusal) -> None:
     for stem in ("sol_1", "sol_2"):
-        Path(f"terrain/masks/{stem}.png").rename(f"terrain/masks/{stem}_mask.png")
+        Path(f"terrain/masks/{stem}.png").rename(f"terrain/masks/{stem}_drawn.png")
     line = refusal("mars")
     assert "2 files in terrain/images without a partner of the same name in terrain/masks: sol_1.png, sol_2.png" in line
-    assert "in terrain/images: sol_1_mask.png, sol_2_mask.png" in line
+    assert "in terrain/images: sol_1_drawn.png, sol_2_drawn.png" in line
+
+
+def test_a_mask_may_be_called_the_mask_of_its_image(mars: None, ingest: Ingest) -> None:
+    Path("terrain/masks/sol_1.png").rename("terrain/masks/sol_1_Mask.png")
+    images, manifest = ingest("mars")
+    assert manifest["name"].tolist() == ["images/sol_1.png", "images/sol_2.png"]
+    assert images[:, 0, 0, 0].tolist() == [10, 20]
+
+
+def test_a_mask_of_the_very_name_comes_first(mars: None, refusal: Refusal) -> None:
+    save("terrain/masks/sol_1_Mask.png", mask(0, 0, 0, 0))
+    assert "in terrain/masks without a partner of the same name in terrain/images: sol_1_Mask.png" in refusal("mars")
 
 
 def test_what_has_no_partner_may_be_skipped(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from terracyte.ingest.sources.npz import members
+from tests.conftest import Edit
 from tests.ingest.conftest import SIZE, Declare, Ingest, Refusal
 
 CUTS = {"train": 6, "val": 3, "test": 3}
@@ -87,6 +88,52 @@ def test_floats_of_four_bits_are_refused(blood: None, refusal: Refusal) -> None:
 def test_splits_of_two_scales_are_refused(blood: None, refusal: Refusal) -> None:
     save(**medmnist(train_images=np.full((6, SIZE, SIZE, 3), 0.5)))
     assert "'train_images' holds floats in 0-1, but other splits hold whole numbers" in refusal("blood")
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32])
+def test_a_declared_range_becomes_0_to_255(blood: None, edit: Edit, ingest: Ingest, kind: type[np.generic]) -> None:
+    edit("tasks.blood.pixel_range", [-100, 4000])
+    images = np.full((3, SIZE, SIZE, 3), 4000).astype(kind)
+    images[:, 0, 0, 0] = [0, 1950, 5000]
+    save(images=images, labels=np.arange(3))
+    assert ingest("blood")[0][:, 0, 0].tolist() == [[6, 255, 255], [128, 255, 255], [255, 255, 255]]  # 255 * 100 / 4100
+
+
+def test_a_declared_range_is_not_for_bytes(blood: None, edit: Edit, ingest: Ingest) -> None:
+    edit("tasks.blood.pixel_range", [0, 4000])
+    arrays = medmnist()
+    save(**arrays)
+    np.testing.assert_array_equal(ingest("blood")[0][:3], arrays["test_images"])
+
+
+def test_a_declared_range_is_for_all_splits_and_not_for_nan(blood: None, edit: Edit, refusal: Refusal) -> None:
+    edit("tasks.blood.pixel_range", [0, 4000])
+    save(**medmnist(test_images=pixels(3, SIZE, SIZE, 3).astype(np.uint16)))
+    assert "'val_images' has type uint8, but 'test_images' uint16: save all splits alike" in refusal("blood")
+    save(images=np.full((3, SIZE, SIZE, 3), np.nan), labels=np.arange(3))
+    assert "image 0 holds the pixel value nan" in refusal("blood")
+
+
+@pytest.mark.parametrize(("images", "labels"), [("x_train", "y_train"), ("X_train", "y_train")])
+def test_arrays_may_be_called_as_keras_calls_them(blood: None, ingest: Ingest, images: str, labels: str) -> None:
+    arrays = medmnist()
+    save(
+        **{images: arrays["train_images"], labels: arrays["train_labels"], "x_test": arrays["test_images"]},
+        y_test=arrays["test_labels"],
+    )
+    manifest = ingest("blood")[1]
+    assert manifest["declared_split"].tolist() == ["test"] * 3 + ["train"] * 6
+    assert manifest["name"].iloc[[0, 3]].tolist() == ["x_test[0]", f"{images}[0]"]
+    assert manifest["label"].tolist() == [0, 1, 2] * 3
+
+
+def test_arrays_may_be_called_x_and_y(blood: None, declare: Declare, ingest: Ingest) -> None:
+    save(X=pixels(3, SIZE, SIZE, 3), y=np.arange(3), patient=np.array([4, 4, 5]), x_ray=pixels(2, 4, 4))
+    declare("blood", source="npz", path="cells.npz", group_column="patient")
+    manifest = ingest("blood")[1]
+    assert manifest["label"].tolist() == [0, 1, 2]
+    assert manifest["declared_group"].tolist() == ["4", "4", "5"]
+    assert "declared_split" not in manifest
 
 
 def test_a_pair_of_no_split_is_refused(blood: None, refusal: Refusal) -> None:

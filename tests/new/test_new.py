@@ -19,6 +19,7 @@ from terracyte.core import files, paths
 from terracyte.new import proposal
 from terracyte.params.check import check
 from tests.conftest import ROOT
+from tests.pictures import colours_of_16_bits
 
 COLOURS = [(0, 0, 0), (220, 20, 60), (0, 130, 180)]
 
@@ -129,6 +130,16 @@ def test_grey_pictures_have_one_channel_and_sixteen_bits_a_range() -> None:
     assert spec.pixel_range == pytest.approx((1000, 3003), abs=5)
 
 
+def test_transparent_pictures_become_flat(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    class_folders("a", "b")
+    clear = Image.fromarray(noise(9, 40, 60, 3)).convert("RGBA")
+    clear.putpixel((0, 0), (0, 0, 0, 0))
+    save("pictures/a/clear.png", clear)
+    assert made().tasks["mine"].transparent == "flatten"
+    assert "RGB (12), RGBA (1), 8 bits, 1 transparent in places: these will become white" in capsys.readouterr().out
+    assert len(ingested(monkeypatch)) == 13
+
+
 def test_labels_and_groups_from_a_csv(monkeypatch: pytest.MonkeyPatch) -> None:
     class_folders("x")
     rows = "".join(f"x/c{number}.png,{'ab'[number % 2]},P{number // 2}\n" for number in range(6))
@@ -218,6 +229,32 @@ def test_an_archive_of_arrays_with_a_split(monkeypatch: pytest.MonkeyPatch, caps
     found, _ = balanced(monkeypatch)
     assert split_counts(found) == {"train": 20, "test": 8, "validation": 6}
     assert found.groupby(["split", "label"]).size().tolist() == [4, 4, 10, 10, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("scale", "expected"), [(1, None), (1 / 255, None), (16, (0, 4080)), (1 / 127.5, (0, 2)), (-100, (-25500, 0))]
+)
+def test_arrays_of_any_depth_get_their_range(scale: float, expected: tuple[float, float] | None) -> None:
+    images = np.tile(np.arange(32 * 32).reshape(1, 32, 32) % 256, (20, 1, 1)) * scale
+    np.savez_compressed("x.npz", images=images, labels=np.arange(20) % 2)
+    spec = made(images="x.npz").tasks["mine"]
+    assert spec.pixel_range == (pytest.approx(expected, rel=0.01, abs=30) if expected else None)
+
+
+def test_an_archive_as_keras_and_scikit_learn_name_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez_compressed("x.npz", X=noise(0, 12, 32, 32), y=np.arange(12)[:, None] % 2)
+    assert made(images="x.npz").tasks["mine"].kind == "classification"
+    assert ingested(monkeypatch)["label"].tolist() == [0, 1] * 6
+    stripes = np.tile(np.repeat(np.array([0, 1], np.uint8), 16), (6, 32, 1))
+    arrays: dict[str, Any] = {
+        "x_train": noise(1, 6, 32, 32),
+        "y_train": stripes,
+        "x_test": noise(2, 6, 32, 32),
+        "y_test": stripes,
+    }
+    np.savez_compressed("masks.npz", **arrays)
+    assert made(images="masks.npz", name="masked").tasks["masked"].kind == "segmentation"
+    assert ingested(monkeypatch, "masked")["declared_split"].tolist() == ["test"] * 6 + ["train"] * 6
 
 
 def test_an_archive_of_arrays_with_masks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -414,13 +451,13 @@ def test_what_ingest_and_balance_will_refuse_is_said(capsys: pytest.CaptureFixtu
     Path("pictures/many/c0.png").write_bytes(b"text")
     Path("pictures/many/notes.db").touch()
     Path("pictures/empty").mkdir()
-    save("pictures/many/c1.png", noise(0, 40, 60, 4))
+    Path("pictures/many/c1.png").write_bytes(colours_of_16_bits(40))
     made()
     printed, noted = capsys.readouterr()
     assert "refused                       files that are not jpg, png, bmp" in printed
     assert ": many/notes.db\n" in printed
     assert "folders without pictures, which cannot be classes: empty\n" in printed
-    assert "pictures/many/c1.png has transparent pixels" in noted
+    assert "pictures/many/c1.png has 16 bits per channel" in noted
     assert "refused                       pictures/many/c0.png is not a jpg, png" in printed
     assert "each of 3 splits needs an image of every class, but 'few' has only 2" in printed
     shutil.rmtree("pictures")
@@ -505,8 +542,10 @@ def test_masks_of_one_class_are_refused(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_what_no_picture_can_be_read_of_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    class_folders("a", "b", shape=(40, 40, 4))
-    assert "none of 12 pictures can be used; the first: pictures/a/c0.png has transparent pixels" in refused(capsys)
+    class_folders("a", "b")
+    for path in Path("pictures").glob("*/*.png"):
+        path.write_bytes(colours_of_16_bits(40))
+    assert "none of 12 pictures can be used; the first: pictures/a/c0.png has 16 bits per channel" in refused(capsys)
     shutil.rmtree("pictures")
     for folder in ("images", "masks"):
         Path("pictures", folder).mkdir(parents=True)

@@ -149,7 +149,8 @@ def test_the_challenges_layout_of_masks_is_read() -> None:
     np.savez("training.npz", training_set=pairs)
     np.save("plain.npy", pixels)
     np.savez("own.npz", images=pixels, masks=np.zeros_like(pixels), test_set=np.zeros(1))
-    files_given = ("both.npz", "training.npz", "plain.npy", "own.npz")
+    np.savez("keras.npz", x_train=pixels[:2], y_train=np.zeros_like(pixels[:2]), x_test=pixels[2:])
+    files_given = ("both.npz", "training.npz", "plain.npy", "own.npz", "keras.npz")
     tables = [predict("mars", Path(given), output=f"{given}.csv") for given in files_given]
     assert list(tables[0]["image"]) == ["test_set[0]", "test_set[1]", "test_set[2]"]
     for table in tables[1:]:

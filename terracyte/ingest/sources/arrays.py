@@ -9,8 +9,13 @@ from tqdm import tqdm
 
 from terracyte.core.errors import InputError
 from terracyte.ingest.sources.npz import Member
+from terracyte.ingest.sources.pictures import within
+from terracyte.tasks.task import Task
 
-_DARKEST = 16  # the largest value of floats in 0-255 is larger: up to it, all images would be nearly black
+Scale = float | tuple[float, float]
+"""A factor that brings pixels to 0-255; or a task's `pixel_range`, which becomes 0-255."""
+
+DARKEST = 16  # the largest value of floats in 0-255 is larger: up to it, all images would be nearly black
 _OF_FILE = "use the matching file, or set the height, width and channels of its images in params.yaml"
 
 
@@ -31,22 +36,26 @@ def row_names(member: Member, first: int, count: int) -> list[str]:
     return [f"{member.key}[{row}]" for row in range(first, first + count)]
 
 
-def full_scale(member: Member, chunks: Iterable[tuple[int, NDArray[Any]]]) -> float:
-    """Return the factor that brings pixels to 0-255: 255 for floats that nowhere exceed 1, else 1.
+def full_scale(task: Task, member: Member, chunks: Iterable[tuple[int, NDArray[Any]]]) -> Scale:
+    """Return what brings pixels to 0-255: the task's `pixel_range`, or else a factor.
 
-    The whole array decides, since a single dark image in 0-255 may stay below 1; this costs an extra pass over it.
+    The range is for arrays of more than a byte per value. The factor is 255 for floats that nowhere exceed 1, else 1:
+    the whole array decides, since a single dark image in 0-255 may stay below 1; this costs an extra pass over it.
 
     Raises:
         InputError: the largest value is above 1 and at most 16, as in 0-1 images that were resized, or in images of
             four bits: reading them as 0-255 would make them black.
     """
+    if task.spec.pixel_range is not None and member.dtype.itemsize > 1:
+        return task.spec.pixel_range
     if member.dtype.kind != "f":
         return 1.0
     progress = tqdm(chunks, desc=f"range of {member.key}", unit="chunk", disable=None)
     most = max(np.fmax.reduce(chunk, axis=None) for _, chunk in progress)
-    if 1 < most <= _DARKEST:
+    if 1 < most <= DARKEST:
         raise InputError(
-            f"{member.where} has pixels up to {most:.8g}, neither in 0-1 nor in 0-255: clip or scale them to 0-1"
+            f"{member.where} has pixels up to {most:.8g}, neither in 0-1 nor in 0-255: clip or scale them to 0-1, or "
+            "give the task a 'pixel_range'"
         )
     return 255.0 if most <= 1 else 1.0
 
@@ -64,27 +73,30 @@ def whole_numbers(values: NDArray[Any], where: str, what: str = "classes") -> ND
     return whole
 
 
-def to_pixels(member: Member, chunk: NDArray[Any], scale: float, first: int) -> NDArray[np.uint8]:
+def to_pixels(member: Member, chunk: NDArray[Any], scale: Scale, first: int) -> NDArray[np.uint8]:
     """Bring pixels to uint8, rounding floats.
 
     Args:
         member: the array that the pixels come from, for messages.
         chunk: (b, ...) of any integer or float type.
-        scale: the factor from `full_scale`.
+        scale: from `full_scale`.
         first: index of the chunk's first image in the whole array.
 
     Raises:
-        InputError: a pixel is NaN, infinite or outside 0-255; the message names its image.
+        InputError: a pixel is NaN, or without a `pixel_range` outside 0-255; the message names its image.
     """
-    highest = 255 / scale
-    if not (chunk.min() >= 0 and chunk.max() <= highest):  # negated to catch NaN, which compares false
-        bad = ~((chunk >= 0) & (chunk <= highest))
+    lowest, highest = (0, 255 / scale) if isinstance(scale, float) else (-np.inf, np.inf)
+    if not (chunk.min() >= lowest and chunk.max() <= highest):  # negated to catch NaN, which compares false
+        bad = ~((chunk >= lowest) & (chunk <= highest))
         row = int(np.argmax(bad.reshape(len(chunk), -1).any(axis=1)))
         value = chunk[row][bad[row]][0].item()
         raise InputError(
             f"{member.where}: image {first + row} holds the pixel value {value:g}; "
-            f"pixels must be in 0-255, or all in 0-1 as floats"
+            "pixels must be in 0-255, or all in 0-1 as floats, or the task must say in its 'pixel_range' which values "
+            "become 0 and 255"
         )
+    if not isinstance(scale, float):
+        return within(scale, chunk)
     if chunk.dtype.kind != "f":
         return chunk.astype(np.uint8)
     pixels: NDArray[np.float32] = np.multiply(chunk, scale, dtype=np.float32)

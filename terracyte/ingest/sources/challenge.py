@@ -45,7 +45,7 @@ def unlabelled(task: Task, source: Source) -> Iterator[NDArray[np.uint8]]:
     (images,) = members(path, "test_set")
     height, width, channels = task.image_shape
     expect_shape(images, None, *[channels] * (channels > 1), height, width)
-    scale = full_scale(images, images.chunks())
+    scale = full_scale(task, images, images.chunks())
     for first, chunk in images.chunks():
         yield to_pixels(images, chunk, scale, first).reshape(-1, channels, height, width).transpose(0, 2, 3, 1)
 
@@ -54,7 +54,7 @@ def _masked(task: Task, path: Path) -> Iterator[Batch]:
     (pairs,) = members(path, "training_set")
     height, width, channels = task.image_shape
     expect_shape(pairs, None, 1 + channels, height, width)
-    scale = full_scale(pairs, ((first, chunk[:, :-1]) for first, chunk in pairs.chunks()))
+    scale = full_scale(task, pairs, ((first, chunk[:, :-1]) for first, chunk in pairs.chunks()))
     for first, chunk in pairs.chunks():
         yield Batch(
             images=to_pixels(pairs, chunk[:, :-1].transpose(0, 2, 3, 1), scale, first),

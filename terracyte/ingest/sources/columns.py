@@ -1,23 +1,28 @@
-"""Columns of a CSV file about pictures (`file,<column>`): the pictures' classes, given splits, or groups."""
+"""Columns of a CSV file about pictures (`file,<column>`): the pictures' classes, given splits, or groups.
+
+Commas, semicolons or tabs part the cells, whichever the header has most of.
+"""
 
 import collections
+import contextlib
 import csv
+import functools
 import sys
 import unicodedata
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TextIO
 
 from tqdm import tqdm
 
 from terracyte.core import opening
 from terracyte.core.errors import InputError
 from terracyte.core.splits import SPLITS, split_of
+from terracyte.ingest.sources.pictures import SUFFIXES
 from terracyte.tasks.task import Task
 
 GROUPS_FILE = "groups.csv"
 SPLITS_FILE = "splits.csv"
+_ALIKE = {"file": ("file", "filename", "file_name", "image", "path"), "label": ("label", "class")}
 
 
 def declared_groups(root: Path, sheet: str | None, column: str | None, names: Sequence[str]) -> list[str]:
@@ -35,7 +40,7 @@ def declared_groups(root: Path, sheet: str | None, column: str | None, names: Se
     if column is None:
         return [""] * len(names)
     path = root / (sheet or GROUPS_FILE)
-    rows = _cells_of(path, column, names)
+    rows = _cells_of(path, root, column, names)
     note_empty(f"{path}: '{column}'", rows)
     return rows
 
@@ -76,7 +81,7 @@ def declared_splits(root: Path, sheet: str | None, column: str | None, names: Se
     if column is None:
         return [""] * len(names)
     path = root / (sheet or SPLITS_FILE)
-    cells = _cells_of(path, column, names)
+    cells = _cells_of(path, root, column, names)
     splits = [split_of(cell) for cell in cells]
     if None in splits:
         first = splits.index(None)
@@ -86,25 +91,23 @@ def declared_splits(root: Path, sheet: str | None, column: str | None, names: Se
     return [split for split in splits if split is not None]
 
 
-def read(path: Path, column: str) -> dict[str, str]:
+def read(path: Path, root: Path, column: str) -> dict[str, str]:
     """Return the cells of `column` by those of `file`, both stripped and in Unicode's composed form.
 
+    Where no file bears a row's name, backslashes count as slashes, and the name may lack the suffix of a picture.
+
+    Args:
+        path: the CSV file.
+        root: the folder to which `file` is relative.
+        column: the column's name.
+
     Raises:
-        InputError: the CSV file is missing or invalid, a column is missing or occurs twice, a row names no file or one
-            outside the folder, or two rows of one file differ.
+        InputError: the CSV file is missing or invalid, a column is missing or occurs twice, a row names no file, one
+            outside the folder, or several files, or two rows of one file differ.
     """
     try:
-        with _opened(path) as stream:
-            reader = csv.DictReader(stream)
-            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
-            absent = sorted({"file", column} - set(reader.fieldnames))
-            twice = [name for name in ("file", column) if reader.fieldnames.count(name) > 1]
-            if twice:
-                raise InputError(f"{path} has the column '{twice[0]}' twice: rename one of them")
-            if absent:
-                found = ", ".join(reader.fieldnames) or "none"
-                raise InputError(f"{path} lacks the column '{absent[0]}'; it has {found}: rename one, or add it")
-            return _cells(path, column, reader)
+        with _opened(path) as (names, reader):
+            return _cells(path, root, _require(path, names, "file"), _require(path, names, column), reader)
     except FileNotFoundError as error:
         raise InputError(
             f"{path} is missing; create it, or remove the setting in experiment.yaml that needs it"
@@ -116,10 +119,16 @@ def read(path: Path, column: str) -> dict[str, str]:
 def header(path: Path) -> list[str]:
     """Return the names of the columns; empty if the file cannot be read, which `read` reports."""
     try:
-        with _opened(path) as stream:
-            return [name.strip() for name in next(csv.reader(stream), [])]
+        with _opened(path) as (names, _):
+            return names
     except (OSError, ValueError, csv.Error):
         return []
+
+
+def find(names: Sequence[str], wanted: str) -> str | None:
+    """Return the column of that name, or else the only one that means the same, as `filename` means `file`."""
+    alike = [name for name in names if name.casefold() in _ALIKE.get(wanted, ())]
+    return wanted if wanted in names else alike[0] if len(alike) == 1 else None
 
 
 def normal(name: str) -> str:
@@ -135,15 +144,30 @@ def named(root: Path, name: str) -> Path:
     return other
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[TextIO]:
+def _require(path: Path, names: list[str], wanted: str) -> str:
+    name = find(names, wanted)
+    if name is None:
+        found = ", ".join(names) or "none"
+        raise InputError(f"{path} lacks the column '{wanted}'; it has {found}: rename one, or add it")
+    if names.count(name) > 1:
+        raise InputError(f"{path} has the column '{name}' twice: rename one of them")
+    return name
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[list[str], "csv.DictReader[str]"]]:
+    """Yield the names of the columns and a reader of the rows."""
     opening.require_file(path)
     with path.open(encoding="utf-8-sig", newline="") as stream:
-        yield stream
+        delimiter = max(",;\t", key=stream.readline().count)  # the comma where none occurs
+        stream.seek(0)
+        reader = csv.DictReader(stream, delimiter=delimiter)
+        reader.fieldnames = names = [name.strip() for name in reader.fieldnames or ()]
+        yield names, reader
 
 
-def _cells_of(path: Path, column: str, names: Sequence[str]) -> list[str]:
-    cells = read(path, column)
+def _cells_of(path: Path, root: Path, column: str, names: Sequence[str]) -> list[str]:
+    cells = read(path, root, column)
     found = [cells.get(normal(name)) for name in names]
     missing = [name for name, cell in zip(names, found, strict=True) if cell is None]
     if missing:
@@ -151,23 +175,18 @@ def _cells_of(path: Path, column: str, names: Sequence[str]) -> list[str]:
     return [cell or "" for cell in found]
 
 
-def _cells(path: Path, column: str, reader: "csv.DictReader[str]") -> dict[str, str]:
+def _cells(path: Path, root: Path, files: str, column: str, reader: "csv.DictReader[str]") -> dict[str, str]:
     cells: dict[str, str] = {}
     lines: dict[str, int] = {}
+    by_stem = functools.cache(_by_stem)
     for row in reader:
+        line = f"{path}: line {reader.line_num}"
         if None in row:
-            raise InputError(
-                f"{path}: line {reader.line_num} has more cells than the header; a cell with a comma needs quotes"
-            )
-        file, cell = (normal((row[key] or "").strip()) for key in ("file", column))
+            raise InputError(f"{line} has more cells than the header; a cell with a comma needs quotes")
+        file, cell = (normal((row[key] or "").strip()) for key in (files, column))
         if not file:
-            raise InputError(f"{path}: line {reader.line_num} names no file; fill it in or remove the line")
-        if file.startswith("/") or ".." in file.split("/"):
-            raise InputError(
-                f"{path}: line {reader.line_num} names '{file}', which may be outside {path.parent}: put the file into "
-                "that folder, and give its path relative to it"
-            )
-        file = PurePosixPath(file).as_posix()  # without `./`
+            raise InputError(f"{line} names no file; fill it in or remove the line")
+        file = _meant(root, file, by_stem, line)
         if cells.setdefault(file, cell) != cell:
             raise InputError(
                 f"{path}: '{file}' has the {column} '{cells[file]}' in line {lines[file]} and '{cell}' in line "
@@ -175,3 +194,32 @@ def _cells(path: Path, column: str, reader: "csv.DictReader[str]") -> dict[str, 
             )
         lines.setdefault(file, reader.line_num)
     return cells
+
+
+def _meant(root: Path, name: str, by_stem: Callable[[Path], dict[str, list[str]]], line: str) -> str:
+    """Return the path of the file that a row names, relative to `root`; `line` is the place of the row."""
+    if "\\" in name and not (root / name).is_file():
+        name = name.replace("\\", "/")
+    if name.startswith("/") or ".." in name.split("/"):
+        raise InputError(
+            f"{line} names '{name}', which may be outside {root}: put the file into that folder, and give its path "
+            "relative to it"
+        )
+    name = PurePosixPath(name).as_posix()  # without `./`
+    if named(root, name).is_file():
+        return name
+    folder, _, stem = name.rpartition("/")
+    alike = by_stem(root / folder).get(stem, [stem])
+    if len(alike) > 1:
+        raise InputError(f"{line} names '{name}', but there are {' and '.join(alike)}: add the suffix")
+    return PurePosixPath(folder, alike[0]).as_posix()
+
+
+def _by_stem(folder: Path) -> dict[str, list[str]]:
+    """Return the names of a folder's pictures by what they are without suffix; none if it cannot be listed."""
+    found: dict[str, list[str]] = collections.defaultdict(list)
+    with contextlib.suppress(OSError):
+        for path in sorted(folder.iterdir()):
+            if path.suffix.lower() in SUFFIXES:
+                found[normal(path.stem)].append(normal(path.name))
+    return found

@@ -19,6 +19,7 @@ from terracyte.tasks.task import Task
 
 UNLABELLED = "unlabelled"  # a folder of pictures without masks
 LEFT_OUT = -1  # takes the place of a label for images that are left out
+OF_MASK = re.compile(r"[ _-](masks?|seg|segmentation|label|gt)$", re.IGNORECASE)  # the end of a mask's name
 _SHOWN = 5
 _UNASKED = (".", "__macosx", "thumbs.db", "desktop.ini")  # beginnings of names
 
@@ -122,7 +123,7 @@ def listed_samples(task: Task, source: Source, root: Path, sheet: str) -> Listin
     path = root / sheet
     samples, incomplete, named = [], [], set()
     meaning = functools.cache(functools.partial(label_of, task, source))
-    for name, cell in columns.read(path, "label").items():
+    for name, cell in columns.read(path, root, "label").items():
         named.add(image := columns.named(root, name))
         label = meaning(cell)
         if not cell:
@@ -215,10 +216,16 @@ def split_folders(root: Path, *others: str) -> dict[Path, str]:
 def masked_samples(images: Path, masks: Path) -> Listing:
     """List pairs of pictures and masks whose paths below the two folders agree except for the suffix, by path.
 
+    A mask may also be called like `x_mask.png` where its picture is `x.jpg`.
+
     Raises:
         InputError: a folder is missing, two files in a folder differ only in their suffix, or no file has a partner.
     """
     pictures, of_masks = _by_stem(images), _by_stem(masks)
+    for stem in sorted(of_masks.keys() - pictures):
+        plain = OF_MASK.sub("", stem)
+        if plain in pictures and plain not in of_masks:
+            of_masks[plain] = of_masks.pop(stem)
     lonely = [
         f"{len(names)} files in {ours} without a partner of the same name in {other}: {shown(names)}"
         for own, theirs, ours, other in ((pictures, of_masks, images, masks), (of_masks, pictures, masks, images))

@@ -1,6 +1,7 @@
 """Arrays of an .npz file: `images` with `labels` or `masks`, or such a pair for each split, as MedMNIST's files have.
 
-The names of a split's arrays begin with its name: `train_images`, `val_labels`, `test_masks`. Images are (n, h, w) or
+The names of a split's arrays begin with its name: `train_images`, `val_labels`, `test_masks`. Or they are named as in
+Keras' and scikit-learn's examples: `x_train` with `y_train`, `X` with `y`. Images are (n, h, w) or
 (n, h, w, c), labels (n,) or (n, 1), masks (n, h, w) or (n, h, w, 1); pictures of another size than the task's are
 resized. A further array of whole numbers or text may give the group of each image, such as its patient.
 """
@@ -10,7 +11,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from PIL import Image
 from terracyte.core.errors import InputError
 from terracyte.core.splits import protected_first, split_of
 from terracyte.ingest.sources import masks
-from terracyte.ingest.sources.arrays import expect_shape, full_scale, row_names, to_pixels, whole_numbers
+from terracyte.ingest.sources.arrays import Scale, expect_shape, full_scale, row_names, to_pixels, whole_numbers
 from terracyte.ingest.sources.columns import normal, note_empty, note_splits
 from terracyte.ingest.sources.listing import LEFT_OUT, label_of
 from terracyte.ingest.sources.npz import Member, members, names
@@ -64,25 +65,23 @@ def pairs(path: Path, kind: Kind, groups: str | None = None) -> list[Pair]:
         InputError: the file is unusable, has no images, an array of images has no targets or groups or another number
             of them, or an array's prefix names no split.
     """
-    found = [(key, key.removesuffix(_IMAGES).rstrip("_")) for key in names(path) if key.endswith(_IMAGES)]
-    splits = {key: split_of(prefix) if prefix else "" for key, prefix in found}
+    splits = {key: split_of(name) if name else "" for key, name in split_names(names(path)).items()}
     keys = [key for key, split in splits.items() if split is not None]
-    strange = [key for key in splits if key not in keys and key.removesuffix(_IMAGES) + kind in names(path)]
+    strange = [key for key in splits if key not in keys and partner(key, kind) in names(path)]
     if strange:
         raise InputError(
-            f"{path} holds '{strange[0]}' with {kind}, but the name is not of a split: begin both names with "
-            "train, val or test"
+            f"{path} holds '{strange[0]}' with {kind}, but the name is not of a split: say train, val or test in both "
+            "names"
         )
-    if not keys or (len(keys) > 1 and _IMAGES in keys):
+    if not keys or (len(keys) > 1 and "" in splits.values()):
         raise InputError(
             f"{path} holds the arrays {', '.join(names(path)) or '(none)'}; needed: images and {kind}, or such a "
-            f"pair for each split: train_images and train_{kind}, val_…, test_…"
+            f"pair for each split: train_images and train_{kind}, val_…, test_…; or x and y, x_train and y_train, …"
         )
     made = []
     for key in keys:
-        prefix = key.removesuffix(_IMAGES)
-        (images,), (targets,) = members(path, key), members(path, prefix + kind, text=kind == "labels")
-        grouped = members(path, prefix + groups, text=True) if groups else []
+        (images,), (targets,) = members(path, key), members(path, partner(key, kind), text=kind == "labels")
+        grouped = members(path, partner(key, groups), text=True) if groups else []
         for each in (targets, *grouped):
             if len(images) != len(each):
                 raise InputError(
@@ -90,6 +89,19 @@ def pairs(path: Path, kind: Kind, groups: str | None = None) -> list[Pair]:
                 )
         made.append(Pair(split=splits[key] or "", images=images, targets=targets, groups=next(iter(grouped), None)))
     return protected_first(made)
+
+
+def split_names(keys: Sequence[str]) -> dict[str, str]:
+    """Return the arrays of images with what their names call the split; "" where they call none."""
+    named = {key: key.removesuffix(_IMAGES).rstrip("_") for key in keys if key.endswith(_IMAGES)}
+    return named or {key: key[2:] for key in keys if key.casefold() == "x" or key.casefold().startswith("x_")}
+
+
+def partner(key: str, what: str) -> str:
+    """Return the name of the array that belongs to an array of images: its labels or masks, or other values of it."""
+    if key.endswith(_IMAGES):
+        return key.removesuffix(_IMAGES) + what
+    return ("y" if what in get_args(Kind) else what) + key[1:]
 
 
 def read(task: Task, source: Source) -> Iterator[Batch]:
@@ -112,7 +124,7 @@ def batches(task: Task, source: Source, found: Sequence[Pair]) -> Iterator[Batch
     """
     for pair in found:
         _require_shapes(task, pair)
-    scale = common_scale(found)
+    scale = common_scale(task, found)
     coding = masks.coding(task, source) if task.dense else None
     every, tally = [pair.targets for pair in found], Tally(task)
     for pair in found:
@@ -146,17 +158,25 @@ def unlabelled(task: Task, source: Source) -> Iterator[NDArray[np.uint8]]:
     return iter(())
 
 
-def common_scale(found: Sequence[Pair]) -> float:
-    """Return the factor that brings the pixels of all pairs to 0-255; see `full_scale`.
+def common_scale(task: Task, found: Sequence[Pair]) -> Scale:
+    """Return what brings the pixels of all pairs to 0-255; see `full_scale`.
 
     Raises:
-        InputError: some pairs have floats in 0-1, others whole numbers, or see `full_scale`.
+        InputError: some pairs have floats in 0-1, others whole numbers; with a `pixel_range`, some have one byte per
+            value, others more; or see `full_scale`.
     """
+    if task.spec.pixel_range is not None:
+        narrow, *wide = sorted((pair.images for pair in found), key=lambda images: images.dtype.itemsize)
+        if wide and narrow.dtype.itemsize == 1 < wide[-1].dtype.itemsize:
+            raise InputError(
+                f"{narrow.where} has type {narrow.dtype}, but '{wide[-1].key}' {wide[-1].dtype}: save all splits alike"
+            )
+        return full_scale(task, narrow, narrow.chunks())
     floats = [pair.images for pair in found if pair.images.dtype.kind == "f"]
     if not floats:
         return 1.0
-    scale = full_scale(floats[0], itertools.chain.from_iterable(images.chunks() for images in floats))
-    if scale > 1 and len(floats) < len(found):
+    scale = full_scale(task, floats[0], itertools.chain.from_iterable(images.chunks() for images in floats))
+    if scale != 1 and len(floats) < len(found):
         raise InputError(
             f"{floats[0].where} holds floats in 0-1, but other splits hold whole numbers: save all splits alike"
         )

@@ -10,9 +10,10 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 
@@ -40,7 +41,7 @@ _UPRIGHT = {
 # Exceptions that Pillow raises on foreign and damaged bytes.
 _OF_VALUES = (ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, ArithmeticError)
 _DAMAGE = (*_OF_VALUES, OSError, SyntaxError, EOFError, MemoryError, struct.error)
-_ROWS = 256  # rows of a picture of more than 8 bits that are scaled at a time
+_BLOCK = 2**20  # pixels of more than 8 bits that are scaled at a time
 _WHITE = (255, 255, 255, 255)
 
 
@@ -181,22 +182,32 @@ def _scaled(task: Task, picture: Image.Image, path: Path, bits: int) -> Image.Im
         raise UnreadableError(
             f"{path} has {bits} bits per channel, allowed only in grey pictures without transparency: save it with 8"
         )
-    low, high = task.spec.pixel_range
     values = np.asarray(picture)
-    scaled = np.empty(values.shape, np.uint8)
-    for start in range(0, len(values), _ROWS):
-        with np.errstate(invalid="ignore"):  # NaN is reported below
-            shares = (values[start : start + _ROWS].astype(np.float64) - low) / (high - low)
-        if np.isnan(shares).any():
-            raise UnreadableError(f"{path} has a pixel that is not a number (NaN): save it without NaN")
-        scaled[start : start + _ROWS] = np.rint(255 * shares.clip(0, 1))
-    return Image.fromarray(scaled)
+    if np.isnan(values).any():
+        raise UnreadableError(f"{path} has a pixel that is not a number (NaN): save it without NaN")
+    return Image.fromarray(within(task.spec.pixel_range, values))
+
+
+def within(pixel_range: tuple[float, float], values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Scale the values of a range to 0-255, rounded; values outside the range are clipped, NaN must not occur."""
+    low, high = pixel_range
+    flat = values.reshape(-1)
+    pixels = np.empty(flat.shape, np.uint8)
+    for start in range(0, len(flat), _BLOCK):  # the floats of all would take eight times the memory
+        shares = (flat[start : start + _BLOCK].astype(np.float64) - low) / (high - low)
+        pixels[start : start + _BLOCK] = np.rint(255 * shares.clip(0, 1))
+    return pixels.reshape(values.shape)
+
+
+def is_transparent(picture: Image.Image) -> bool:
+    """Return whether a pixel is not opaque; a palette's transparent colour counts as transparent, too."""
+    return picture.has_transparency_data and in_mode(picture, "RGBA").getchannel("A").getextrema() != (255, 255)
 
 
 def _opaque(task: Task, picture: Image.Image, path: Path) -> Image.Image:
-    """Return the picture in RGB without alpha; a palette's transparent colour counts as alpha, too."""
+    """Return the picture in RGB, without alpha."""
     layered = in_mode(picture, "RGBA")
-    if layered.getchannel("A").getextrema() != (255, 255):
+    if is_transparent(layered):
         if task.spec.transparent == "refuse":
             raise UnreadableError(
                 f"{path} has transparent pixels, whose colours are invisible: save it without transparency, or set "
