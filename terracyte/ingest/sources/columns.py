@@ -178,7 +178,7 @@ def _cells_of(path: Path, root: Path, column: str, names: Sequence[str]) -> list
 def _cells(path: Path, root: Path, files: str, column: str, reader: "csv.DictReader[str]") -> dict[str, str]:
     cells: dict[str, str] = {}
     lines: dict[str, int] = {}
-    by_stem = functools.cache(_by_stem)
+    listed = functools.cache(lambda folder: _listed(root / folder))
     for row in reader:
         line = f"{path}: line {reader.line_num}"
         if None in row:
@@ -186,7 +186,7 @@ def _cells(path: Path, root: Path, files: str, column: str, reader: "csv.DictRea
         file, cell = (normal((row[key] or "").strip()) for key in (files, column))
         if not file:
             raise InputError(f"{line} names no file; fill it in or remove the line")
-        file = _meant(root, file, by_stem, line)
+        file = _meant(root, file, listed, line)
         if cells.setdefault(file, cell) != cell:
             raise InputError(
                 f"{path}: '{file}' has the {column} '{cells[file]}' in line {lines[file]} and '{cell}' in line "
@@ -196,7 +196,7 @@ def _cells(path: Path, root: Path, files: str, column: str, reader: "csv.DictRea
     return cells
 
 
-def _meant(root: Path, name: str, by_stem: Callable[[Path], dict[str, list[str]]], line: str) -> str:
+def _meant(root: Path, name: str, listed: Callable[[str], dict[str, list[str]]], line: str) -> str:
     """Return the path of the file that a row names, relative to `root`; `line` is the place of the row."""
     if "\\" in name and not (root / name).is_file():
         name = name.replace("\\", "/")
@@ -205,21 +205,23 @@ def _meant(root: Path, name: str, by_stem: Callable[[Path], dict[str, list[str]]
             f"{line} names '{name}', which may be outside {root}: put the file into that folder, and give its path "
             "relative to it"
         )
-    name = PurePosixPath(name).as_posix()  # without `./`
-    if named(root, name).is_file():
-        return name
-    folder, _, stem = name.rpartition("/")
-    alike = by_stem(root / folder).get(stem, [stem])
+    folder, slash, last = PurePosixPath(name).as_posix().rpartition("/")  # without `./`
+    alike = listed(folder).get(last, [last])
     if len(alike) > 1:
         raise InputError(f"{line} names '{name}', but there are {' and '.join(alike)}: add the suffix")
-    return PurePosixPath(folder, alike[0]).as_posix()
+    return folder + slash + alike[0]
 
 
-def _by_stem(folder: Path) -> dict[str, list[str]]:
-    """Return the names of a folder's pictures by what they are without suffix; none if it cannot be listed."""
-    found: dict[str, list[str]] = collections.defaultdict(list)
+def _listed(folder: Path) -> dict[str, list[str]]:
+    """Return the names of a folder's files by themselves, and those of pictures by what they are without suffix.
+
+    A folder that cannot be listed has none. Listing it once is faster than looking for each file.
+    """
+    whole: dict[str, list[str]] = {}
+    short: dict[str, list[str]] = collections.defaultdict(list)
     with contextlib.suppress(OSError):
         for path in sorted(folder.iterdir()):
+            whole[normal(path.name)] = [normal(path.name)]
             if path.suffix.lower() in SUFFIXES:
-                found[normal(path.stem)].append(normal(path.name))
-    return found
+                short[normal(path.stem)].append(normal(path.name))
+    return short | whole
