@@ -86,7 +86,7 @@ def describe(found: dict[str, Any]) -> str:
     """Format what `summarise` returned: a line on leaking groups, then, if any, on dropped copies and on cut splits."""
     moved = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in found["moved"].items())
     lines = [
-        f"given split: {found['leaking_groups']} groups of similar images were in several splits"
+        f"given split: {found['leaking_groups']} groups, declared or of similar images, were in several splits"
         + (f"; each was moved to the most protected one: {moved}" if moved else "")
     ]
     if found["copies_dropped"]:
@@ -100,9 +100,10 @@ def _require_training(task: Task, rows: pd.DataFrame, training: NDArray[np.bool_
     before, left = int((rows[COLUMN] == "train").sum()), int(training.sum())
     if left < (1 - _MOST_LOST) * before:
         raise InputError(
-            f"{task.name}: {before - left} of {before} images given for train are similar to ones given for validation "
-            f"or test: if these are really different, raise 'balance.{task.name}.group_correlation'; or let `balance` "
-            f"make its own split: 'balance.{task.name}.split: own' in params.yaml"
+            f"{task.name}: {before - left} of {before} images given for train share a group with ones given for "
+            f"validation or test: if images that are alike are really different, raise "
+            f"'balance.{task.name}.group_correlation'; or let `balance` make its own split: "
+            f"'balance.{task.name}.split: own' in params.yaml"
         )
 
 
@@ -113,8 +114,8 @@ def _require_classes(task: Task, rows: pd.DataFrame, splits: NDArray[np.str_]) -
         if absent:
             before = counts[(rows[COLUMN] == name).to_numpy()][:, task.classes.index(absent[0])] > 0
             why = (
-                f"its {before.sum()} images are similar to ones in a more protected split: if these are really "
-                f"different, raise 'balance.{task.name}.group_correlation'"
+                f"its {before.sum()} images share a group with ones in a more protected split: if images that are "
+                f"alike are really different, raise 'balance.{task.name}.group_correlation'"
                 if before.any()
                 else "add images of that class there"
             )

@@ -96,7 +96,10 @@ def _classification(root: Path, labels: Path | None, group_column: str | None, s
         )
     counts = collections.Counter(label for _, label, _ in named)
     if len(counts) < 2:
-        raise InputError(f"{root} holds only one class, '{next(iter(counts))}': at least two are needed")
+        one = next(iter(counts))
+        within = [path.name for path in visible(root / one) if path.is_dir()] if (root / one).is_dir() else []
+        advice = f"; if its folders {shown(within)} are the classes, give {root / one}" if len(within) > 1 else ""
+        raise InputError(f"{root} holds only one class, '{one}': at least two are needed{advice}")
     classes = sorted(counts)
     paths = [path for path, _, _ in named]
     sheet, own = labels.name if labels else None, [split for _, _, split in named]

@@ -55,7 +55,7 @@ class Input:
     Attributes:
         total: the number of images, unreadable ones included.
         batches: the images in order.
-        left_out: names of the folder's files that are no pictures, or are overlays of an earlier prediction.
+        left_out: names of the folder's files that are no pictures, or are results of an earlier prediction.
         unreadable: why each unreadable picture was skipped; grows while the batches are read.
     """
 
@@ -98,7 +98,7 @@ def tell_omitted(found: Input) -> None:
     for reason in found.unreadable:
         print(one_line(f"skipped: {reason}"), file=sys.stderr)
     if found.left_out:
-        count, why = len(found.left_out), "not pictures, or overlays of an earlier prediction"
+        count, why = len(found.left_out), "not pictures, or results of an earlier prediction"
         print(f"note: {count} files left out ({why}): {shown(found.left_out)}", file=sys.stderr)
 
 
@@ -119,7 +119,7 @@ def _pictures(task: Task, path: Path, batch_size: int, resize: bool, skip_unread
 
 
 def _walk(folder: Path, left_out: list[str]) -> Iterator[Path]:
-    """Yield the pictures below a folder, by name, without overlays of an earlier prediction; list the rest."""
+    """Yield the pictures below a folder, by name, without results of an earlier prediction; list the rest."""
     for path in walk(folder):
         if path.suffix.lower() in SUFFIXES and not _is_overlay(path, folder):
             yield path

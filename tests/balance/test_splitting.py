@@ -347,13 +347,13 @@ def test_train_alone_is_split_as_if_nothing_was_given() -> None:
             ["train"] * 3 + ["validation"] * 3 + ["test"] * 3,
             None,
             [0, 1, 2, 3, 4, 5, 6, 7, 2],
-            "the given train split holds no 'c' .its 1 images are similar to ones in a more protected split",
+            "the given train split holds no 'c' .its 1 images share a group with ones in a more protected split",
         ),
         (
             ["train"] * 6 + ["test"] * 3,
             None,
             [0, 0, 1, 1, 2, 3, 0, 1, 4],
-            "4 of 6 images given for train are similar to ones given for validation or test",
+            "4 of 6 images given for train share a group with ones given for validation or test",
         ),
         (["train"] * 3 + ["test"] * 3, None, None, "each of 2 splits needs a group of images of every class"),
     ],
@@ -392,8 +392,8 @@ def test_no_group_is_in_two_splits_where_a_split_is_given_that_leaks() -> None:
     }
     assert [split["images"] for split in summary["splits"].values()] == [30, 30, 58]
     assert describe(summary).splitlines()[-2:] == [
-        "given split: 20 groups of similar images were in several splits; each was moved to the most protected one: "
-        "18 train to test, 20 validation to test",
+        "given split: 20 groups, declared or of similar images, were in several splits; each was moved to the most "
+        "protected one: 18 train to test, 20 validation to test",
         "given split: cleaning dropped 2 copies of images in another split",
     ]
 

@@ -245,7 +245,7 @@ def test_what_is_not_compared_is_told_and_safe_for_a_terminal(task: Task, capsys
     Path("in/bad\x1b[31m.png").write_bytes(b"text")
     assert run("in", "--skip-unreadable", "--batch", "3") in (0, 3)
     told = capsys.readouterr().err
-    assert "note: 1 files left out (not pictures, or overlays of an earlier prediction): notes.txt" in told
+    assert "note: 1 files left out (not pictures, or results of an earlier prediction): notes.txt" in told
     assert "skipped: in/bad\\x1b[31m.png is not a jpg" in told
 
 

@@ -556,6 +556,14 @@ def test_what_no_picture_can_be_read_of_is_refused(capsys: pytest.CaptureFixture
     assert "no pair of image and mask can be read; the first: pictures/masks/f0.png" in refused(capsys)
 
 
+def test_classes_in_the_only_folder_are_to_be_given(capsys: pytest.CaptureFixture[str]) -> None:
+    class_folders("pets/cats", "pets/dogs")
+    advice = "at least two are needed; if its folders cats, dogs are the classes, give pictures/pets"
+    assert advice in refused(capsys)
+    shutil.rmtree("pictures/pets/dogs")
+    assert refused(capsys).endswith("only one class, 'pets': at least two are needed")
+
+
 def test_labels_in_a_csv_that_cannot_be_meant_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     class_folders("a", "b")
     sheet = Path("pictures/l.csv")

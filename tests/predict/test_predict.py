@@ -280,7 +280,7 @@ def test_what_is_no_picture_is_told_and_what_is_hidden_is_not(capsys: pytest.Cap
     Path("in/notes.txt").touch()
     save(Path("in/.hidden/x.png"), image("blood"))
     assert len(predict("blood", Path("in"))) == 2
-    assert "1 files left out (not pictures, or overlays of an earlier prediction): notes.txt" in capsys.readouterr().err
+    assert "1 files left out (not pictures, or results of an earlier prediction): notes.txt" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -403,7 +403,7 @@ def test_links_are_followed_and_earlier_overlays_passed_over(capsys: pytest.Capt
     capsys.readouterr()
     second = predict("mars", given, output="out2")
     assert list(second["image"]) == list(first["image"])
-    assert "left out (not pictures, or overlays of an earlier prediction): " in capsys.readouterr().err
+    assert "left out (not pictures, or results of an earlier prediction): " in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="its file names are always UTF-8")

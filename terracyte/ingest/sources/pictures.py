@@ -175,8 +175,8 @@ def _scaled(task: Task, picture: Image.Image, path: Path, bits: int) -> Image.Im
     """Scale `pixel_range` to 0-255; clip values outside `pixel_range`."""
     if task.spec.pixel_range is None:
         raise UnreadableError(
-            f"{path} has more than 8 bits per channel ({bits}); say in params.yaml which values become 0 and 255: "
-            f"'tasks.{task.name}.pixel_range: [LOW, HIGH]'"
+            f"{path} has more than 8 bits per channel ({bits}); say in params.yaml, before training, which values "
+            f"become 0 and 255: 'tasks.{task.name}.pixel_range: [LOW, HIGH]'"
         )
     if not picture.mode.startswith(("I", "F")):
         raise UnreadableError(
@@ -211,7 +211,7 @@ def _opaque(task: Task, picture: Image.Image, path: Path) -> Image.Image:
         if task.spec.transparent == "refuse":
             raise UnreadableError(
                 f"{path} has transparent pixels, whose colours are invisible: save it without transparency, or set "
-                f"'tasks.{task.name}.transparent' to flatten in params.yaml, which puts it on a white background"
+                f"'tasks.{task.name}.transparent' to flatten in params.yaml before training: they become white"
             )
         layered = Image.alpha_composite(Image.new("RGBA", layered.size, _WHITE), layered)
     return layered.convert("RGB")
