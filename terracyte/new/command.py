@@ -2,7 +2,7 @@
 
 IMAGES is a folder that holds one folder per class, or `images/` and `masks/`, perhaps in each of train, val and test,
 or any images if --labels or --masks is given; or it is an .npz file with `images` and `labels` or `masks`, or with
-`train_images` and so on.
+`train_images` and so on, or with `X` and `y`, or `x_train` and `y_train` and so on.
 """
 
 import argparse
@@ -23,7 +23,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("name", metavar="NAME", help="the name of the new task and of its folder, which is made here")
     parser.add_argument("images", metavar="IMAGES", type=Path, help="the folder of the images, or an .npz file")
-    parser.add_argument("--masks", type=Path, metavar="DIR", help="the folder of the masks, named like their images")
+    parser.add_argument(
+        "--masks", type=Path, metavar="DIR", help="the folder of the masks, named like their images (or x_mask.png)"
+    )
     parser.add_argument("--labels", type=Path, metavar="FILE.csv", help="the classes: columns file and label")
     parser.add_argument(
         "--groups",

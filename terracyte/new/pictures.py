@@ -84,8 +84,8 @@ def _classification(root: Path, labels: Path | None, group_column: str | None, s
     if labels is not None and root.resolve() != labels.parent.resolve():
         raise InputError(f"{labels} is not in {root}: move it there, with file names relative to that folder")
     # a column `split` that names no split is ignored
-    if labels is not None and split_column is None and _SPLIT in columns.header(labels):
-        split_column = _SPLIT if any(map(split_of, columns.read(labels, root, _SPLIT).values())) else None
+    if labels is not None and split_column is None and (column := columns.find(columns.header(labels), _SPLIT)):
+        split_column = column if any(map(split_of, columns.read(labels, root, column).values())) else None
     named, odd, doubts = _in_folders(root) if labels is None else (_in_sheet(root, labels), [], [])
     if not named and labels is not None:
         raise InputError(f"{labels} lists no pictures: add a line for each")

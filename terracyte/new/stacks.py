@@ -12,10 +12,21 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from terracyte.core.errors import InputError
+from terracyte.core.splits import split_of
 from terracyte.ingest.sources.arrays import DARKEST, to_pixels, whole_numbers
 from terracyte.ingest.sources.listing import shown
 from terracyte.ingest.sources.npz import Member, members, names
-from terracyte.ingest.sources.npz_file import Pair, common_scale, declared_groups, expect_masks, pairs, picture, texts
+from terracyte.ingest.sources.npz_file import (
+    Pair,
+    common_scale,
+    declared_groups,
+    expect_masks,
+    pairs,
+    picture,
+    split_names,
+    targets_of,
+    texts,
+)
 from terracyte.new import mask_classes
 from terracyte.new.survey import LOOKED_AT, Survey, count_splits, pixel_range, spread, too_few
 from terracyte.tasks.task import Task
@@ -34,7 +45,7 @@ def look(path: Path, groups: str | None = None) -> Survey:
     Raises:
         InputError: the file is unusable, its arrays have no form that is supported, or it has fewer than two classes.
     """
-    dense = any(key.endswith("masks") or (key[:2] in ("y", "y_") and _is_dense(path, key)) for key in names(path))
+    dense = any(key.endswith("masks") for key in names(path)) or _is_dense(path)
     found = pairs(path, "masks" if dense else "labels", groups)
     declared = [group for pair in found for group in declared_groups(pair) or [""] * len(pair.images)]
     read = {each.key for pair in found for each in (pair.images, pair.targets, pair.groups) if each}
@@ -88,8 +99,11 @@ def look(path: Path, groups: str | None = None) -> Survey:
     )
 
 
-def _is_dense(path: Path, key: str) -> bool:
-    return len(members(path, key, text=True)[0].shape) > 2  # labels are (n,) or (n, 1)
+def _is_dense(path: Path) -> bool:
+    """Return whether `y`, or that of a split, holds masks."""
+    splits = {key: name for key, name in split_names(names(path)).items() if not name or split_of(name)}
+    short = {targets_of(key, "masks") for key in splits if not key.endswith("images")} & set(names(path))
+    return any(len(member.shape) > 2 for member in members(path, *short, text=True))  # labels are (n,) or (n, 1)
 
 
 def _forms(found: Sequence[Pair]) -> tuple[dict[tuple[int, int], int], dict[str, int]]:
@@ -113,17 +127,19 @@ def _forms(found: Sequence[Pair]) -> tuple[dict[tuple[int, int], int], dict[str,
 
 def _depth(found: Sequence[Pair]) -> dict[str, Any]:
     """Return `bits` and `pixel_range` of a survey, if ingest would refuse the pixels without a range; else {}."""
-    wide = [pair.images for pair in found if pair.images.dtype.itemsize > 1]
+    wide = [pair.images for pair in found if pair.images.dtype != np.uint8]
     if not wide:
         return {}
     chunks = itertools.chain.from_iterable(images.chunks() for images in wide)
     progress = tqdm(chunks, "range of pixels", leave=False, disable=None)
-    low, high = np.array([(chunk.min(), chunk.max()) for _, chunk in progress], np.float64).T
-    doubtful = any(images.dtype.kind == "f" for images in wide) and 1 < high.max() <= DARKEST
-    if low.min() >= 0 and high.max() <= 255 and not doubtful:
+    ends = [(np.fmin.reduce(chunk, axis=None), np.fmax.reduce(chunk, axis=None)) for _, chunk in progress]
+    least, most = float(np.fmin.reduce([low for low, _ in ends])), float(np.fmax.reduce([high for _, high in ends]))
+    floats = any(images.dtype.kind == "f" for images in wide)
+    if least >= 0 and most <= 255 and not (1 if floats else 0) < most <= DARKEST:
         return {}
     some = (image for *_, image in _some(found, 100))
-    return {"bits": 8 * wide[0].dtype.itemsize, "pixel_range": pixel_range(some)}
+    whole = {"otherwise": (least, most)} if least < most else {}
+    return {"bits": 8 * wide[0].dtype.itemsize, "pixel_range": pixel_range(some, **whole)}
 
 
 def _labels(member: Member) -> NDArray[Any]:

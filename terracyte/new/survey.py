@@ -93,15 +93,20 @@ def count_splits(splits: Iterable[str]) -> dict[str, int]:
     return {name: counts[name] for name in SPLITS if counts[name]}
 
 
-def pixel_range(pictures: Iterable[NDArray[Any]]) -> tuple[float, float]:
-    """Return the range of nearly all pixels of some pictures: all but a thousandth at each end of any of them."""
+def pixel_range(
+    pictures: Iterable[NDArray[Any]], otherwise: tuple[float, float] = (0.0, 65535.0)
+) -> tuple[float, float]:
+    """Return the range of nearly all pixels of some pictures: all but a thousandth at each end of any of them.
+
+    Where these are all equal, return `otherwise`.
+    """
     low, high = np.inf, -np.inf
     for values in pictures:
         finite = values[np.isfinite(values)]
         if len(finite):
             darkest, brightest = np.quantile(finite, [0.001, 0.999])
             low, high = min(low, float(darkest)), max(high, float(brightest))
-    return (low, high) if low < high else (0.0, 65535.0)
+    return (low, high) if low < high else otherwise
 
 
 def too_few(

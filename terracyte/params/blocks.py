@@ -37,8 +37,8 @@ class TaskSpec:
         background: name of the class that is neither scored nor predicted; null scores all. Segmentation only.
         corruptions: names of the corruptions under which models are also scored; see `images.shift.corruptions`.
             Colour corruptions need 3 channels; in segmentation, corruptions that move contours are refused.
-        pixel_range: for grey pictures with more than 8 bits, and arrays with more than a byte per value: the values
-            that become 0 and 255; values beyond them are clipped. Null refuses such pictures.
+        pixel_range: for grey pictures with more than 8 bits, and arrays of another type than uint8: the values that
+            become 0 and 255; values beyond them are clipped. Null refuses such pictures, and arrays beyond 0-255.
         transparent: refuse pictures with transparent pixels, or flatten them onto white.
         fit: how pictures with another aspect ratio become the task's size: stretch distorts them; pad adds bars of the
             picture's mean colour, which count as background; crop keeps the middle.

@@ -71,8 +71,8 @@ def read(task: Task, path: Path, batch_size: int, *, resize: bool = False, skip_
     Args:
         task: the task that defines the images' shape.
         path: a folder (with sub-folders and links, without hidden entries and overlays that this command wrote), a
-            picture, an .npz with `images`, with `test_images` and other splits' or, for tasks with masks, with the
-            challenge's `test_set` or `training_set`, or an .npy.
+            picture, an .npz with `images` or `X`, with `test_images` or `x_test` and other splits' or, for tasks with
+            masks, with the challenge's `test_set` or `training_set`, or an .npy.
         batch_size: images per batch.
         resize: scale images of other sizes to the task's, instead of refusing them.
         skip_unreadable: skip unreadable pictures, instead of refusing them.

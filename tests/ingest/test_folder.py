@@ -190,6 +190,17 @@ def test_labels_may_stand_in_a_csv(blood: None, declare: Declare, ingest: Ingest
     assert manifest["declared_group"].tolist() == ["P1", "P2", "P1"]
 
 
+def test_groups_of_excel_name_pictures_beside_folders_of_their_name(
+    blood: None, declare: Declare, ingest: Ingest
+) -> None:
+    save("cells/Basophil/a/c.png", grey(1))
+    rows = [rf"{folder}\{name};P{name}" for folder in BLOOD_FOLDERS for name in "ab"]
+    text = "\r\n".join(["File;patient", *rows, r"Basophil\a\c;Pc"])
+    Path("cells/groups.csv").write_bytes(text.encode("utf-8-sig"))
+    declare("blood", source="folder", path="cells", group_column="patient")
+    assert ingest("blood")[1]["declared_group"].tolist() == ["Pc", "Pa", "Pb", "Pa", "Pb", "Pa", "Pb"]
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_a_csv_may_be_another_programs(blood: None, declare: Declare, ingest: Ingest, delimiter: str) -> None:
     rows = ["id Filename patient CLASS", r"7 Basophil\b.png P1 eosinophil", "8 EOSINOPHIL/b P2 basophil"]
@@ -213,12 +224,18 @@ def test_a_csv_may_be_another_programs(blood: None, declare: Declare, ingest: In
         ),
         ("file,label\nBasophil\\..\\..\\b.png,basophil\n", "names 'Basophil/../../b.png', which may be outside cells"),
         ("file,label\nBasophil/c,basophil\n", "names 'Basophil/c', which is missing"),
+        ("file,label\nBasophil/d.jpg,basophil\n", "names 'Basophil/d.jpg', which is missing"),
+        (
+            "file,label,unit [a;b;c]\nBasophil/a,ig,1\nBasophil/a.JPG,basophil,1\n",
+            "'Basophil/a.JPG' has the label 'ig' in",
+        ),
     ],
 )
 def test_a_csv_of_two_meanings_is_refused(
     blood: None, declare: Declare, refusal: Refusal, text: str, expected: str
 ) -> None:
     save("cells/Basophil/b.jpg", grey(1))
+    save("cells/Basophil/d.jpg.png", grey(1))
     Path("cells/labels.csv").write_text(text)
     declare("blood", source="folder", path="cells", labels="labels.csv")
     assert expected in refusal("blood")
@@ -241,7 +258,10 @@ def test_a_csv_of_two_meanings_is_refused(
         ),
         (",basophil\n", "cells/labels.csv: line 2 names no file"),
         ("Basophil/b.png,\n", "'Basophil/b.png' has no label; fill it in, or remove the line"),
-        ("Basophil/b.png,basophil, round\n", "line 2 has more cells than the header; a cell with a comma needs quotes"),
+        (
+            "Basophil/b.png,basophil, round\n",
+            "line 2 has more cells than the header; a cell that holds the delimiter needs quotes",
+        ),
         (
             "Basophil/b.png,basophil\n./Basophil/b.png,eosinophil\n",
             "'Basophil/b.png' has the label 'basophil' in line 2 and 'eosinophil' in line 3",
@@ -487,6 +507,16 @@ def test_a_mask_may_be_called_the_mask_of_its_image(mars: None, ingest: Ingest) 
     images, manifest = ingest("mars")
     assert manifest["name"].tolist() == ["images/sol_1.png", "images/sol_2.png"]
     assert images[:, 0, 0, 0].tolist() == [10, 20]
+
+
+def test_two_masks_of_one_image_are_none(
+    mars: None, declare: Declare, ingest: Ingest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("terrain/masks/sol_1.png").rename("terrain/masks/sol_1_gt.png")
+    save("terrain/masks/sol_1_mask.png", mask(0, 1, 2, 3))
+    declare("mars", source="folder", path="terrain", unreadable="skip")
+    assert ingest("mars")[1]["name"].tolist() == ["images/sol_2.png"]
+    assert "in terrain/images: sol_1_gt.png, sol_1_mask.png" in capsys.readouterr().err
 
 
 def test_a_mask_of_the_very_name_comes_first(mars: None, refusal: Refusal) -> None:

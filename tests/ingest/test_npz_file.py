@@ -85,9 +85,14 @@ def test_floats_of_four_bits_are_refused(blood: None, refusal: Refusal) -> None:
     assert "'images' has pixels up to 16, neither in 0-1 nor in 0-255" in refusal("blood")
 
 
+def test_whole_numbers_that_would_be_black_are_refused(blood: None, refusal: Refusal) -> None:
+    save(images=pixels(3, SIZE, SIZE, 3).astype(int) % 2, labels=np.arange(3))
+    assert "'images' has pixels up to 1, neither in 0-1 nor in 0-255" in refusal("blood")
+
+
 def test_splits_of_two_scales_are_refused(blood: None, refusal: Refusal) -> None:
     save(**medmnist(train_images=np.full((6, SIZE, SIZE, 3), 0.5)))
-    assert "'train_images' holds floats in 0-1, but other splits hold whole numbers" in refusal("blood")
+    assert "bytes in 'test_images' and floats in 'train_images', of different ranges: save all" in refusal("blood")
 
 
 @pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32])
@@ -106,12 +111,45 @@ def test_a_declared_range_is_not_for_bytes(blood: None, edit: Edit, ingest: Inge
     np.testing.assert_array_equal(ingest("blood")[0][:3], arrays["test_images"])
 
 
-def test_a_declared_range_is_for_all_splits_and_not_for_nan(blood: None, edit: Edit, refusal: Refusal) -> None:
+def test_a_declared_range_is_for_all_splits(blood: None, edit: Edit, refusal: Refusal) -> None:
     edit("tasks.blood.pixel_range", [0, 4000])
-    save(**medmnist(test_images=pixels(3, SIZE, SIZE, 3).astype(np.uint16)))
-    assert "'val_images' has type uint8, but 'test_images' uint16: save all splits alike" in refusal("blood")
-    save(images=np.full((3, SIZE, SIZE, 3), np.nan), labels=np.arange(3))
-    assert "image 0 holds the pixel value nan" in refusal("blood")
+    wide = np.full((3, SIZE, SIZE, 3), 2000)
+    save(**medmnist(test_images=wide))
+    assert "whole numbers in 'test_images' and bytes in 'val_images', of different ranges: save all" in refusal("blood")
+
+
+def test_a_declared_range_is_not_for_nan(blood: None, edit: Edit, refusal: Refusal) -> None:
+    edit("tasks.blood.pixel_range", [0, 4000])
+    holed = np.where(np.arange(3) == 1, np.nan, np.ones((3, SIZE, SIZE, 3)) * 2000.0)
+    save(images=holed, labels=np.arange(3))
+    assert "image 0 holds the pixel value nan; save it without NaN" in refusal("blood")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "values", "expected"),
+    [
+        (0, 4000, np.linspace(0, 1, 3), "'pixel_range', 0 to 4000: its largest value is 1; give pixels in this one"),
+        (0, 4095, np.array([0, 255, 90]), "'pixel_range', 0 to 4095: its largest value is 255; give pixels"),
+        (-1, 1, np.array([0, 255, 90]), "'pixel_range', -1 to 1: 67% of its values are outside; give pixels"),
+        (1000, 2000, np.array([3, 4, 1500]), "'pixel_range', 1000 to 2000: 67% of its values are outside"),
+    ],
+)
+def test_pixels_of_another_range_are_refused(
+    blood: None, edit: Edit, refusal: Refusal, low: int, high: int, values: np.ndarray[Any, Any], expected: str
+) -> None:
+    edit("tasks.blood.pixel_range", [low, high])
+    save(images=np.ones((3, SIZE, SIZE, 3), values.dtype) * values[:, None, None, None], labels=np.arange(3))
+    assert expected in refusal("blood")
+
+
+def test_dark_splits_and_signed_bytes_have_a_range(blood: None, edit: Edit, ingest: Ingest) -> None:
+    edit("tasks.blood.pixel_range", [-128, 127])
+    arrays = medmnist()
+    moved = {key: (each.astype(int) - 128).astype(np.int8) for key, each in arrays.items() if key.endswith("images")}
+    save(**arrays | moved | {"test_images": np.full((3, SIZE, SIZE, 3), -120, np.int8)})
+    images = ingest("blood")[0]
+    assert images[0, 0, 0, 0] == 8
+    np.testing.assert_array_equal(images[6:], arrays["train_images"])
 
 
 @pytest.mark.parametrize(("images", "labels"), [("x_train", "y_train"), ("X_train", "y_train")])
@@ -127,9 +165,18 @@ def test_arrays_may_be_called_as_keras_calls_them(blood: None, ingest: Ingest, i
     assert manifest["label"].tolist() == [0, 1, 2] * 3
 
 
+@pytest.mark.parametrize("other", ["X_train", "x"])
+def test_arrays_of_two_meanings_are_refused(blood: None, refusal: Refusal, other: str) -> None:
+    save(**{"x_train": pixels(3, SIZE, SIZE, 3), other: pixels(3, SIZE, SIZE, 3), "y_train": np.arange(3)})
+    assert f"cells.npz holds the arrays x_train, {other}, y_train; needed: images and labels, or such" in refusal(
+        "blood"
+    )
+
+
 def test_arrays_may_be_called_x_and_y(blood: None, declare: Declare, ingest: Ingest) -> None:
-    save(X=pixels(3, SIZE, SIZE, 3), y=np.arange(3), patient=np.array([4, 4, 5]), x_ray=pixels(2, 4, 4))
-    declare("blood", source="npz", path="cells.npz", group_column="patient")
+    others = {"x_ray": pixels(2, 4, 4), "mean_images": pixels(1, 4, 4), "y": np.arange(3)}
+    save(X=pixels(3, SIZE, SIZE, 3), labels=np.array([4, 4, 5]), **others)
+    declare("blood", source="npz", path="cells.npz", group_column="labels")
     manifest = ingest("blood")[1]
     assert manifest["label"].tolist() == [0, 1, 2]
     assert manifest["declared_group"].tolist() == ["4", "4", "5"]

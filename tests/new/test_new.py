@@ -207,6 +207,15 @@ def test_a_split_in_a_column(monkeypatch: pytest.MonkeyPatch, column: str, optio
     assert split_counts(balanced(monkeypatch)[0]) == {"train": 12, "validation": 6, "test": 6}
 
 
+def test_a_csv_of_excel_gives_classes_and_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    class_folders("x", count=24)
+    rows = "".join(f"x\\c{n};{'ab'[n % 2]};{('train', 'val', 'test', 'train')[n // 6]}\n" for n in range(24))
+    Path("pictures/labels.csv").write_text(f"Filename;Class;Split\n{rows}")
+    assert made("--labels", "pictures/labels.csv").experiment.sources["mine"].split_column == "Split"
+    splits = ingested(monkeypatch)["declared_split"]
+    assert splits.value_counts().to_dict() == {"train": 12, "validation": 6, "test": 6}
+
+
 def test_a_column_called_split_that_holds_none_is_no_split() -> None:
     class_folders("x", count=6)
     rows = "".join(f"x/c{number}.png,{'ab'[number % 2]},fold {number}\n" for number in range(6))
@@ -232,13 +241,22 @@ def test_an_archive_of_arrays_with_a_split(monkeypatch: pytest.MonkeyPatch, caps
 
 
 @pytest.mark.parametrize(
-    ("scale", "expected"), [(1, None), (1 / 255, None), (16, (0, 4080)), (1 / 127.5, (0, 2)), (-100, (-25500, 0))]
+    ("scale", "expected"),
+    [(1, None), (1.0, None), (1 / 255, None), (16, (0, 4080)), (1 / 127.5, (0, 2)), (-100.0, (-25500, 0))],
 )
 def test_arrays_of_any_depth_get_their_range(scale: float, expected: tuple[float, float] | None) -> None:
     images = np.tile(np.arange(32 * 32).reshape(1, 32, 32) % 256, (20, 1, 1)) * scale
-    np.savez_compressed("x.npz", images=images, labels=np.arange(20) % 2)
+    beside: dict[str, Any] = {"y": np.zeros((20, 2, 3)), "y_names": np.array([{}])}  # which belong to no X
+    np.savez_compressed("x.npz", images=images, labels=np.arange(20) % 2, **beside)
     spec = made(images="x.npz").tasks["mine"]
     assert spec.pixel_range == (pytest.approx(expected, rel=0.01, abs=30) if expected else None)
+
+
+def test_sparse_arrays_of_few_values_get_all_of_their_range() -> None:
+    images = np.zeros((20, 64, 64), np.int64)
+    images[:, 0, 0] = 2
+    np.savez_compressed("x.npz", images=images, labels=np.arange(20) % 2)
+    assert made(images="x.npz").tasks["mine"].pixel_range == (0, 2)
 
 
 def test_an_archive_as_keras_and_scikit_learn_name_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,7 +160,7 @@ def test_the_challenges_layout_of_masks_is_read() -> None:
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("how", ["stretch", "pad", "crop"])
 def test_arrays_are_scaled_like_pictures(task: str, how: str) -> None:
-    fit(task, how)
+    set_in_record(task, fit=how)
     shape = (3, 20, 50, 3) if task == "blood" else (3, 20, 50)
     large = np.random.default_rng(5).integers(0, 256, shape, np.uint8)
     for number, one in enumerate(large):
@@ -174,6 +174,18 @@ def test_arrays_are_scaled_like_pictures(task: str, how: str) -> None:
         pd.testing.assert_frame_equal(table.drop(columns="image"), pictured)
     one = predict(task, Path("one.npy"), "--resize", output="one.csv").drop(columns="image")
     pd.testing.assert_frame_equal(one, pictured.iloc[[1]].reset_index(drop=True), atol=2e-4)
+
+
+def test_arrays_are_read_in_the_range_of_the_task_or_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    pixels = np.stack([image("mars", seed) for seed in range(3)])
+    np.save("x.npy", pixels)
+    wanted = predict("mars", Path("x.npy"), output="1.csv")
+    set_in_record("mars", pixel_range=[0, 4080])
+    pd.testing.assert_frame_equal(predict("mars", Path("x.npy"), output="2.csv"), wanted)
+    np.save("x.npy", pixels.astype(np.uint16) * 16)
+    pd.testing.assert_frame_equal(predict("mars", Path("x.npy"), output="3.csv"), wanted)
+    np.save("x.npy", pixels / 255)
+    assert "x.npy: 'x' does not fit the task's 'pixel_range', 0 to 4080" in refused(capsys, "mars", Path("x.npy"))
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -212,10 +224,10 @@ def test_other_sizes_are_refused_unless_told_to_scale(capsys: pytest.CaptureFixt
     assert len(predict("blood", Path("in"), "--resize")) == 3
 
 
-def fit(task: str, how: str) -> None:
-    """Set `fit` in the champion's record: how pictures are brought to the task's shape."""
+def set_in_record(task: str, **values: Any) -> None:
+    """Set keys of the champion's record, such as `fit`: how pictures are brought to the task's shape."""
     path = paths.champion(task) / champion.RECORD
-    files.write_json(path, {**files.read_json(path), "fit": how})
+    files.write_json(path, {**files.read_json(path), **values})
     champions.record(task)
 
 
@@ -225,7 +237,7 @@ def fit(task: str, how: str) -> None:
 )
 def test_masks_are_of_the_pictures_own_pixels(how: str, size: tuple[int, int], seen: Any) -> None:
     """Overlays, shares and confidence do not include bars of padding; what cropping removes is not predicted."""
-    fit("mars", how)
+    set_in_record("mars", fit=how)
     wide = np.random.default_rng(3).integers(0, 256, (HEIGHT, 2 * WIDTH), np.uint8)
     save(Path("in/wide.png"), wide)
     table = predict("mars", Path("in"), "--resize")
@@ -245,7 +257,7 @@ def test_masks_are_of_the_pictures_own_pixels(how: str, size: tuple[int, int], s
 
 
 def test_pictures_to_classify_are_padded_like_those_of_the_training() -> None:
-    fit("blood", "pad")
+    set_in_record("blood", fit="pad")
     colours = image("blood")[:16]
     save(Path("in/wide.png"), colours)
     padded = np.empty((HEIGHT, WIDTH, 3), np.uint8)

@@ -15,7 +15,7 @@ from terracyte.tasks.task import Task
 Scale = float | tuple[float, float]
 """A factor that brings pixels to 0-255; or a task's `pixel_range`, which becomes 0-255."""
 
-DARKEST = 16  # the largest value of floats in 0-255 is larger: up to it, all images would be nearly black
+DARKEST = 16  # the largest value of images in 0-255 is larger: up to it, all would be nearly black
 _OF_FILE = "use the matching file, or set the height, width and channels of its images in params.yaml"
 
 
@@ -37,27 +37,39 @@ def row_names(member: Member, first: int, count: int) -> list[str]:
 
 
 def full_scale(task: Task, member: Member, chunks: Iterable[tuple[int, NDArray[Any]]]) -> Scale:
-    """Return what brings pixels to 0-255: the task's `pixel_range`, or else a factor.
+    """Return what brings pixels to 0-255: the task's `pixel_range` if it has one, or else a factor.
 
-    The range is for arrays of more than a byte per value. The factor is 255 for floats that nowhere exceed 1, else 1:
-    the whole array decides, since a single dark image in 0-255 may stay below 1; this costs an extra pass over it.
+    Bytes (uint8) are in 0-255 already. The factor is 255 for floats that nowhere exceed 1, else 1: the whole array
+    decides, since a single dark image in 0-255 may stay below 1; this costs an extra pass over it.
 
     Raises:
-        InputError: the largest value is above 1 and at most 16, as in 0-1 images that were resized, or in images of
-            four bits: reading them as 0-255 would make them black.
+        InputError: as the scale says, nearly all would be black or white: nothing exceeds 16 of 255, as in 0-1 images
+            that were resized, in images of four bits, and in 0-1 images where the `pixel_range` is that of 12 bits; or
+            most values are outside the `pixel_range`.
     """
-    if task.spec.pixel_range is not None and member.dtype.itemsize > 1:
-        return task.spec.pixel_range
-    if member.dtype.kind != "f":
+    if member.dtype == np.uint8:
         return 1.0
-    progress = tqdm(chunks, desc=f"range of {member.key}", unit="chunk", disable=None)
-    most = max(np.fmax.reduce(chunk, axis=None) for _, chunk in progress)
-    if 1 < most <= DARKEST:
+    low, high = task.spec.pixel_range or (-np.inf, np.inf)
+    most, outside, count = -np.inf, 0, 0
+    for _, chunk in tqdm(chunks, desc=f"range of {member.key}", unit="chunk", disable=None):
+        most = np.fmax(most, float(np.fmax.reduce(chunk, axis=None)))
+        outside += int(np.count_nonzero((chunk < low) | (chunk > high)))
+        count += chunk.size
+    if task.spec.pixel_range is None:
+        whole = member.dtype.kind != "f"
+        if (0 if whole else 1) < most <= DARKEST:
+            raise InputError(
+                f"{member.where} has pixels up to {most:.8g}, neither in 0-1 nor in 0-255: clip or scale them to 0-1, "
+                "or give the task a 'pixel_range'"
+            )
+        return 1.0 if whole or most > 1 else 255.0
+    dark = 255 * (most - low) / (high - low) <= DARKEST
+    if dark or outside > count / 2:
+        why = f"its largest value is {most:.8g}" if dark else f"{outside / count:.0%} of its values are outside"
         raise InputError(
-            f"{member.where} has pixels up to {most:.8g}, neither in 0-1 nor in 0-255: clip or scale them to 0-1, or "
-            "give the task a 'pixel_range'"
+            f"{member.where} does not fit the task's 'pixel_range', {low:g} to {high:g}: {why}; give pixels in this one"
         )
-    return 255.0 if most <= 1 else 1.0
+    return low, high
 
 
 def whole_numbers(values: NDArray[Any], where: str, what: str = "classes") -> NDArray[np.int64]:
@@ -90,10 +102,13 @@ def to_pixels(member: Member, chunk: NDArray[Any], scale: Scale, first: int) -> 
         bad = ~((chunk >= lowest) & (chunk <= highest))
         row = int(np.argmax(bad.reshape(len(chunk), -1).any(axis=1)))
         value = chunk[row][bad[row]][0].item()
-        raise InputError(
-            f"{member.where}: image {first + row} holds the pixel value {value:g}; "
+        advice = (
             "pixels must be in 0-255, or all in 0-1 as floats, or the task must say in its 'pixel_range' which values "
             "become 0 and 255"
+        )
+        raise InputError(
+            f"{member.where}: image {first + row} holds the pixel value {value:g}; "
+            f"{'save it without NaN' if np.isnan(value) else advice}"
         )
     if not isinstance(scale, float):
         return within(scale, chunk)

@@ -1,12 +1,13 @@
 """Columns of a CSV file about pictures (`file,<column>`): the pictures' classes, given splits, or groups.
 
-Commas, semicolons or tabs part the cells, whichever the header has most of.
+Commas, semicolons or tabs part the cells, whichever part the name `file` from others in the header.
 """
 
 import collections
 import contextlib
 import csv
 import functools
+import os
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,11 @@ from terracyte.tasks.task import Task
 
 GROUPS_FILE = "groups.csv"
 SPLITS_FILE = "splits.csv"
-_ALIKE = {"file": ("file", "filename", "file_name", "image", "path"), "label": ("label", "class")}
+_ALIKE = {
+    "file": ("file", "filename", "file_name", "image", "path"),
+    "label": ("label", "class"),
+    "split": ("split",),
+}
 
 
 def declared_groups(root: Path, sheet: str | None, column: str | None, names: Sequence[str]) -> list[str]:
@@ -159,10 +164,12 @@ def _opened(path: Path) -> Iterator[tuple[list[str], "csv.DictReader[str]"]]:
     """Yield the names of the columns and a reader of the rows."""
     opening.require_file(path)
     with path.open(encoding="utf-8-sig", newline="") as stream:
-        delimiter = max(",;\t", key=stream.readline().count)  # the comma where none occurs
-        stream.seek(0)
-        reader = csv.DictReader(stream, delimiter=delimiter)
-        reader.fieldnames = names = [name.strip() for name in reader.fieldnames or ()]
+        for delimiter in ";\t,":
+            stream.seek(0)
+            reader = csv.DictReader(stream, delimiter=delimiter)
+            reader.fieldnames = names = [name.strip() for name in reader.fieldnames or ()]
+            if find(names, "file") is not None:
+                break
         yield names, reader
 
 
@@ -182,7 +189,7 @@ def _cells(path: Path, root: Path, files: str, column: str, reader: "csv.DictRea
     for row in reader:
         line = f"{path}: line {reader.line_num}"
         if None in row:
-            raise InputError(f"{line} has more cells than the header; a cell with a comma needs quotes")
+            raise InputError(f"{line} has more cells than the header; a cell that holds the delimiter needs quotes")
         file, cell = (normal((row[key] or "").strip()) for key in (files, column))
         if not file:
             raise InputError(f"{line} names no file; fill it in or remove the line")
@@ -219,9 +226,10 @@ def _listed(folder: Path) -> dict[str, list[str]]:
     """
     whole: dict[str, list[str]] = {}
     short: dict[str, list[str]] = collections.defaultdict(list)
-    with contextlib.suppress(OSError):
-        for path in sorted(folder.iterdir()):
-            whole[normal(path.name)] = [normal(path.name)]
-            if path.suffix.lower() in SUFFIXES:
-                short[normal(path.stem)].append(normal(path.name))
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for name in sorted(normal(entry.name) for entry in entries if not entry.is_dir()):
+            whole[name] = [name]
+            stem, _, suffix = name.rpartition(".")
+            if f".{suffix.lower()}" in SUFFIXES and not stem.lower().endswith(SUFFIXES):
+                short[stem].append(name)
     return short | whole

@@ -1,4 +1,4 @@
-"""Picture files in folders: `<class>/…`, a CSV file with labels, or `images/` and `masks/` with equal file names.
+"""Picture files in folders: `<class>/…`, a CSV file with labels, or `images/` and `masks/` with the same file names.
 
 Folders named train, val and test above them give a split, and a column of a CSV file may do so, too. Beside `images/`,
 pictures without masks may lie in `unlabelled/`. The values in masks are the class numbers of params.yaml, unless

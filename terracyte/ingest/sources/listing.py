@@ -1,5 +1,6 @@
 """The files of a folder source: the pictures, with the class or mask of each."""
 
+import collections
 import contextlib
 import dataclasses
 import functools
@@ -216,16 +217,18 @@ def split_folders(root: Path, *others: str) -> dict[Path, str]:
 def masked_samples(images: Path, masks: Path) -> Listing:
     """List pairs of pictures and masks whose paths below the two folders agree except for the suffix, by path.
 
-    A mask may also be called like `x_mask.png` where its picture is `x.jpg`.
+    The mask of `x.jpg` may also be called `x_mask.png`, or with another ending in `OF_MASK`, if only one is.
 
     Raises:
         InputError: a folder is missing, two files in a folder differ only in their suffix, or no file has a partner.
     """
     pictures, of_masks = _by_stem(images), _by_stem(masks)
+    near = collections.defaultdict(list)
     for stem in sorted(of_masks.keys() - pictures):
-        plain = OF_MASK.sub("", stem)
-        if plain in pictures and plain not in of_masks:
-            of_masks[plain] = of_masks.pop(stem)
+        near[OF_MASK.sub("", stem)].append(stem)
+    for plain, stems in near.items():
+        if len(stems) == 1 and plain in pictures and plain not in of_masks:
+            of_masks[plain] = of_masks.pop(stems[0])
     lonely = [
         f"{len(names)} files in {ours} without a partner of the same name in {other}: {shown(names)}"
         for own, theirs, ours, other in ((pictures, of_masks, images, masks), (of_masks, pictures, masks, images))
@@ -233,7 +236,10 @@ def masked_samples(images: Path, masks: Path) -> Listing:
     ]
     stems = sorted(pictures.keys() & of_masks.keys())
     if lonely and not stems:
-        raise InputError(f"{' and '.join(lonely)}; a mask must have the name of its image, except for the suffix")
+        raise InputError(
+            f"{' and '.join(lonely)}; a mask must have the name of its image, except for the suffix and an "
+            "ending as in x_mask.png"
+        )
     return Listing(samples=[Sample(image=pictures[stem], mask=of_masks[stem]) for stem in stems], incomplete=lonely)
 
 

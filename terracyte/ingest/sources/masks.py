@@ -11,7 +11,7 @@ from PIL import Image
 
 from terracyte.core.errors import InputError
 from terracyte.ingest.sources.palettes import Painted, painted
-from terracyte.ingest.sources.pictures import Photo, decoding, exif_orientation, in_mode, upright
+from terracyte.ingest.sources.pictures import Photo, decoding, exif_orientation, in_mode, is_transparent, upright
 from terracyte.params import MaskValue, Source, values_of
 from terracyte.params.schema import check_keys
 from terracyte.tasks.task import Task
@@ -138,7 +138,7 @@ def opaque_rgb(picture: Image.Image, path: Path) -> Image.Image:
             f"{path} is grey, but 'mask_values' in experiment.yaml declares colours (a list of three numbers is one); "
             "declare numbers instead"
         )
-    if picture.has_transparency_data and in_mode(picture, "RGBA").getchannel("A").getextrema() != (255, 255):
+    if is_transparent(picture):
         raise InputError(f"{path} has transparent pixels, whose colours are invisible: save it without transparency")
     return in_mode(picture, "RGB")
 

@@ -11,7 +11,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,20 +67,21 @@ def pairs(path: Path, kind: Kind, groups: str | None = None) -> list[Pair]:
     """
     splits = {key: split_of(name) if name else "" for key, name in split_names(names(path)).items()}
     keys = [key for key, split in splits.items() if split is not None]
-    strange = [key for key in splits if key not in keys and partner(key, kind) in names(path)]
+    strange = [key for key in splits if key not in keys and targets_of(key, kind) in names(path)]
     if strange:
         raise InputError(
             f"{path} holds '{strange[0]}' with {kind}, but the name is not of a split: say train, val or test in both "
             "names"
         )
-    if not keys or (len(keys) > 1 and "" in splits.values()):
+    shared = len({targets_of(key, kind) for key in keys}) < len(keys)  # by x_train and X_train
+    if not keys or shared or (len(keys) > 1 and "" in splits.values()):
         raise InputError(
             f"{path} holds the arrays {', '.join(names(path)) or '(none)'}; needed: images and {kind}, or such a "
             f"pair for each split: train_images and train_{kind}, val_…, test_…; or x and y, x_train and y_train, …"
         )
     made = []
     for key in keys:
-        (images,), (targets,) = members(path, key), members(path, partner(key, kind), text=kind == "labels")
+        (images,), (targets,) = members(path, key), members(path, targets_of(key, kind), text=kind == "labels")
         grouped = members(path, partner(key, groups), text=True) if groups else []
         for each in (targets, *grouped):
             if len(images) != len(each):
@@ -94,14 +95,18 @@ def pairs(path: Path, kind: Kind, groups: str | None = None) -> list[Pair]:
 def split_names(keys: Sequence[str]) -> dict[str, str]:
     """Return the arrays of images with what their names call the split; "" where they call none."""
     named = {key: key.removesuffix(_IMAGES).rstrip("_") for key in keys if key.endswith(_IMAGES)}
-    return named or {key: key[2:] for key in keys if key.casefold() == "x" or key.casefold().startswith("x_")}
+    short = {key: key[2:] for key in keys if key.casefold() == "x" or key.casefold().startswith("x_")}
+    return named if not short or any(not name or split_of(name) for name in named.values()) else short
+
+
+def targets_of(key: str, kind: Kind) -> str:
+    """Return the name of the array with the labels or masks of an array of images."""
+    return partner(key, kind if key.endswith(_IMAGES) else "y")
 
 
 def partner(key: str, what: str) -> str:
-    """Return the name of the array that belongs to an array of images: its labels or masks, or other values of it."""
-    if key.endswith(_IMAGES):
-        return key.removesuffix(_IMAGES) + what
-    return ("y" if what in get_args(Kind) else what) + key[1:]
+    """Return the name of an array beside an array of images: `train_site` or `site_train`, as that is named."""
+    return key.removesuffix(_IMAGES) + what if key.endswith(_IMAGES) else what + key[1:]
 
 
 def read(task: Task, source: Source) -> Iterator[Batch]:
@@ -162,25 +167,22 @@ def common_scale(task: Task, found: Sequence[Pair]) -> Scale:
     """Return what brings the pixels of all pairs to 0-255; see `full_scale`.
 
     Raises:
-        InputError: some pairs have floats in 0-1, others whole numbers; with a `pixel_range`, some have one byte per
-            value, others more; or see `full_scale`.
+        InputError: pairs of different types would need different scales; or see `full_scale`.
     """
-    if task.spec.pixel_range is not None:
-        narrow, *wide = sorted((pair.images for pair in found), key=lambda images: images.dtype.itemsize)
-        if wide and narrow.dtype.itemsize == 1 < wide[-1].dtype.itemsize:
-            raise InputError(
-                f"{narrow.where} has type {narrow.dtype}, but '{wide[-1].key}' {wide[-1].dtype}: save all splits alike"
-            )
-        return full_scale(task, narrow, narrow.chunks())
-    floats = [pair.images for pair in found if pair.images.dtype.kind == "f"]
-    if not floats:
-        return 1.0
-    scale = full_scale(task, floats[0], itertools.chain.from_iterable(images.chunks() for images in floats))
-    if scale != 1 and len(floats) < len(found):
-        raise InputError(
-            f"{floats[0].where} holds floats in 0-1, but other splits hold whole numbers: save all splits alike"
-        )
-    return scale
+    by_kind: dict[str, list[Member]] = {}
+    for pair in found:
+        dtype = pair.images.dtype
+        by_kind.setdefault(
+            "bytes" if dtype == np.uint8 else "floats" if dtype.kind == "f" else "whole numbers", []
+        ).append(pair.images)
+    scales = {
+        kind: full_scale(task, alike[0], itertools.chain.from_iterable(images.chunks() for images in alike))
+        for kind, alike in by_kind.items()
+    }
+    if len(set(scales.values())) > 1:
+        told = " and ".join(f"{kind} in '{by_kind[kind][0].key}'" for kind in scales)
+        raise InputError(f"{found[0].images.path} holds {told}, of different ranges: save all splits alike")
+    return next(iter(scales.values()))
 
 
 def declared_groups(pair: Pair) -> list[str] | None:
