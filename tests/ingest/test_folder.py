@@ -153,18 +153,19 @@ def test_transparent_pixels_are_refused_or_flattened(blood: None, edit: Edit, in
     assert ingest("blood")[0][1, 0, [0, -1], 0].tolist() == [255, 100]
 
 
-@pytest.mark.parametrize("ending", ["BMP", "tif", "webp", "jpeg", "PNG"])
+@pytest.mark.parametrize("ending", ["BMP", "tif", "webp", "jpeg", "PNG", "gif"])
 def test_pictures_of_any_common_kind_are_read(blood: None, ingest: Ingest, ending: str) -> None:
     Path("cells/Basophil/b.png").unlink()
     save(f"cells/Basophil/b.{ending}", grey(50))
     np.testing.assert_allclose(ingest("blood")[0][1], grey(50), atol=1)
 
 
-def test_several_pages_are_refused(blood: None, refusal: Refusal) -> None:
+@pytest.mark.parametrize("ending", ["tif", "gif"])
+def test_several_pages_are_refused(blood: None, refusal: Refusal, ending: str) -> None:
     Path("cells/Basophil/b.png").unlink()
     pages = [Image.fromarray(grey(value)) for value in (1, 2)]
-    pages[0].save("cells/Basophil/b.tif", save_all=True, append_images=pages[1:])
-    assert "cells/Basophil/b.tif has several pages" in refusal("blood")
+    pages[0].save(f"cells/Basophil/b.{ending}", save_all=True, append_images=pages[1:])
+    assert f"cells/Basophil/b.{ending} has several pages" in refusal("blood")
 
 
 def test_folders_may_be_nested_and_linked(blood: None, ingest: Ingest) -> None:

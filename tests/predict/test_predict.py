@@ -300,8 +300,8 @@ def test_what_is_no_picture_is_told_and_what_is_hidden_is_not(capsys: pytest.Cap
     [
         ("nowhere", "nowhere is missing"),
         ("empty", "empty holds no pictures (jpg, png"),
-        ("text", "holds no pictures (jpg, png, bmp, tif or webp) to predict, only notes.txt"),
-        ("notes.txt", "name a folder, a picture (jpg, png, bmp, tif or webp), an .npz or an .npy"),
+        ("text", "holds no pictures (jpg, png, gif, bmp, tif or webp) to predict, only notes.txt"),
+        ("notes.txt", "name a folder, a picture (jpg, png, gif, bmp, tif or webp), an .npz or an .npy"),
         ("mars.npz", "needed: images"),
         ("other.npz", "has shape (2, 8, 8, 3): for blood it must be (n, 32, 32, 3); --resize scales images"),
         ("channels.npz", "has shape (2, 32, 32, 4): for blood it must be (n, 32, 32, 3)"),

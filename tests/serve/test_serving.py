@@ -258,8 +258,8 @@ def test_the_page_shows_what_of_a_picture_was_predicted(
     ("file", "says"),
     [
         (b"", "the file is empty"),
-        (b"no picture", "not a jpg, png, bmp, tif or webp"),
-        (png(kind="gif"), "not a jpg, png, bmp, tif or webp"),
+        (b"no picture", "not a jpg, png, gif, bmp, tif or webp"),
+        (png(kind="ppm"), "not a jpg, png, gif, bmp, tif or webp"),
         (png()[:60], "the file is damaged"),
         (png(mode="I;16"), "more than 8 bits"),
         (png(mode="RGBA"), "transparent pixels"),

@@ -20,9 +20,9 @@ from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 from terracyte.core import opening
 from terracyte.tasks.task import Task
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
-KINDS = "jpg, png, bmp, tif or webp"  # for messages
+SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")
+KINDS = "jpg, png, gif, bmp, tif or webp"  # for messages
 
 LARGEST = 2**26  # pixels of a picture: at 16 bytes per pixel for all intermediate copies, a gigabyte
 _LONGEST_EDGE = 2**15  # pixels: resizing between very different shapes takes many times the memory of both
@@ -154,7 +154,7 @@ def _check_size(path: Path, picture: Image.Image, largest: int) -> None:
 
 def _check_decoded(path: Path, picture: Image.Image) -> None:
     # Some cameras append a second picture to a jpg: viewers show the first one.
-    if picture.format in ("TIFF", "WEBP", "PNG") and getattr(picture, "n_frames", 1) > 1:
+    if picture.format in ("TIFF", "WEBP", "PNG", "GIF") and getattr(picture, "n_frames", 1) > 1:
         raise UnreadableError(f"{path} has several pages or frames: save the one you need as a single picture")
     if picture.mode in ("P", "PA") and picture.palette is None:
         raise UnreadableError(f"{path} is damaged: it needs a palette of colours but has none")
