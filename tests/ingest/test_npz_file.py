@@ -343,6 +343,8 @@ def test_each_split_has_its_groups_without_those_left_out(declare: Declare, inge
         (np.array([1, 1.5, 2]), "'patient' holds 1.5; groups must be whole numbers"),
         (np.array([b"a", b"b", b"c"]), "'patient' has type |S1; it must hold integers or floats or text"),
         (np.array(["\ud800"] * 3), "'patient' holds characters that are not valid text"),
+        (np.array([0x110000] * 3, np.uint32).view("U1"), "'patient' holds characters that are not valid text"),
+        (np.array([2**31] * 3, ">u4").view(">U1"), "'patient' holds characters that are not valid text"),
         (None, "needed: patient"),
     ],
 )

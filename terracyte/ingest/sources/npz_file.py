@@ -9,6 +9,7 @@ resized. A further array of whole numbers or text may give the group of each ima
 import dataclasses
 import itertools
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -208,8 +209,12 @@ def texts(member: Member) -> list[str]:
     Raises:
         InputError: they are no valid text.
     """
+    values = member.read().reshape(-1)
     try:
-        names = [normal(name.strip()) for name in member.read().reshape(-1).tolist()]
+        points = values.astype(values.dtype.newbyteorder("=")).view(np.uint32)
+        if points.max() > sys.maxunicode:  # NumPy makes strings of such, which break Python
+            raise ValueError("no character")
+        names = [normal(name.strip()) for name in values.tolist()]
         "".join(names).encode()
     except ValueError as error:
         raise InputError(f"{member.where} holds characters that are not valid text: save it again") from error
