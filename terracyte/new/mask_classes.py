@@ -67,7 +67,7 @@ def meaning(counts: Counts, in_colour: bool) -> Meaning:
     shares = {value: counts[value] / total for value in sorted(counts)}
     numbers = list(shares)
     # 255 beside small numbers nearly always means "not labelled"; 0 and 255 alone are two classes
-    ignored = _UNLABELLED if not in_colour and len(numbers) > 2 and numbers[-2] < len(numbers) else None
+    ignored = _UNLABELLED if not in_colour and len(numbers) > 2 and numbers[-2] < _MOST_VALUES else None
     ignored = ignored if ignored in numbers else None
     scored = [number for number in numbers if number != ignored]
     if len(scored) < 2:

@@ -39,7 +39,9 @@ _IMAGES, _MASKS = "images", "masks"
 _SPLIT = "split"  # a column of this name is taken as --split
 _SHOWN = 5  # most refused pictures that are named
 _COLOURS = "colours"  # a kind of mask values
-_OF_IMAGES, _OF_MASKS = {"images", "image", "imgs", "img"}, {"masks", "mask", "labels", "annotations"}
+_OF_IMAGES = {"images", "image", "imgs", "img", "img_dir", "jpegimages", "leftimg8bit"}
+_OF_MASKS = {"masks", "mask", "labels", "label", "annotations", "annotation", "ann_dir", "gt", "gtfine", "groundtruth"}
+_OF_MASKS |= {"ground_truth", "segmentationclass", "segmentationobject"}
 
 
 def look(
@@ -134,6 +136,7 @@ def _segmentation(root: Path, images: str, masks: str, group_column: str | None,
         classes=meaning.classes,
         values=meaning.values,
         ignored=meaning.ignored,
+        doubts=[note.removeprefix("note: ") for note in listing.notes],
         refused=[*refused, *unreadable, *listing.incomplete, *few],
         **common,
     )
@@ -190,6 +193,10 @@ def _in_folders(root: Path) -> tuple[list[tuple[Path, str, str]], list[str], lis
     if all(pair):
         (images, *_), (masks, *_) = pair
         advice = "rename them to images and masks in each split" if splits else f"give {images} --masks {masks}"
+        if not any(path.suffix.lower() in SUFFIXES for path in walk(masks)):
+            advice = (
+                f"but {masks} holds no pictures; boxes and polygons (json, xml, txt) are not read: draw them as masks"
+            )
         raise InputError(f"{images} and {masks} look like images and masks, not classes: {advice}")
     files = [(path, folder.name, split) for folder, split in folders for path in walk(folder)]
     named = [each for each in files if each[0].suffix.lower() in SUFFIXES]
@@ -222,9 +229,13 @@ def _in_sheet(root: Path, labels: Path) -> list[tuple[Path, str, str]]:
     for name, label in columns.read(labels, root, "label").items():
         if not label:
             raise InputError(f"{labels}: '{name}' has no label; fill it in, or remove the line")
+        if "|" in label:
+            raise InputError(f"{labels}: '{name}' has the label '{label}': an image has one class, without '|'")
         path = columns.named(root, name)
         if not path.exists():
-            raise InputError(f"{labels} names '{name}', which is missing in {root}: add it, or remove the line")
+            alike = (each for each in walk(root) if each.stem.casefold() == Path(name).stem.casefold())
+            near = next((f" (but there is {each.relative_to(root)})" for each in alike), "")
+            raise InputError(f"{labels} names '{name}', which is missing in {root}{near}: add it, or correct the line")
         found.append((path, label, ""))
     return found
 

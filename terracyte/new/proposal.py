@@ -6,6 +6,7 @@ import numpy as np
 
 from terracyte import tasks
 from terracyte.images.statistics import describe as statistics
+from terracyte.ingest.sources.arrays import DARKEST
 from terracyte.measure import settings, thresholds
 from terracyte.new.machine import relative_speed
 from terracyte.new.survey import Survey
@@ -37,6 +38,7 @@ class Proposal:
         resolution: edge of the images that a classifying backbone sees, in pixels.
         pretrained_epochs: epochs of the pretrained row.
         minutes, pretrained_minutes: about how long a row, and the pretrained row, take on one core.
+        brightest: the largest value of the pixels that were measured, 0-255.
         reasons: the reasons for `size` and `epochs`, in words.
     """
 
@@ -54,6 +56,7 @@ class Proposal:
     pretrained_epochs: int
     minutes: int
     pretrained_minutes: int
+    brightest: int
     reasons: dict[str, str]
 
 
@@ -107,6 +110,7 @@ def propose(name: str, found: Survey) -> Proposal:
         pretrained_epochs=pretrained_epochs,
         minutes=max(round(epochs * images / per_minute), 1),
         pretrained_minutes=max(round(pretrained_epochs * images / pretrained_per_minute), 1),
+        brightest=int(some.max()),
         reasons={
             "size": why_size,
             "epochs": f"{steps} steps ({_STEPS} are enough); one core here, about {speed:g} times as fast as a "
@@ -129,6 +133,10 @@ def describe(proposed: Proposal) -> str:
     ]
     if spec.pixel_range:
         lines.append(("pixel values", f"{spec.pixel_range[0]:g} becomes 0, {spec.pixel_range[1]:g} becomes 255"))
+    if proposed.brightest <= DARKEST:
+        lines.append(
+            ("look at", f"no pixel exceeds {proposed.brightest} of 255: scale the pictures, or all are nearly black")
+        )
     return "\n".join(f"{name:30}{text}" for name, text in lines)
 
 

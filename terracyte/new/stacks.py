@@ -23,6 +23,7 @@ from terracyte.ingest.sources.npz_file import (
     expect_masks,
     pairs,
     picture,
+    require_one_per_image,
     split_names,
     targets_of,
     texts,
@@ -76,7 +77,7 @@ def look(path: Path, groups: str | None = None) -> Survey:
             refused=too_few(list(meaning.classes), held, splits, declared, "mask_values"),
             **common,
         )
-    labels = [_labels(pair.targets) for pair in found]
+    labels = [_labels(pair) for pair in found]
     numbers, amounts = np.unique(np.concatenate(labels), return_counts=True)
     if not 2 <= len(numbers) <= _MOST_CLASSES:
         raise InputError(
@@ -142,9 +143,9 @@ def _depth(found: Sequence[Pair]) -> dict[str, Any]:
     return {"bits": 8 * wide[0].dtype.itemsize, "pixel_range": pixel_range(some, **whole)}
 
 
-def _labels(member: Member) -> NDArray[Any]:
-    if member.shape not in ((len(member),), (len(member), 1)):
-        raise InputError(f"{member.where} has shape {member.shape}; one label per image is needed")
+def _labels(pair: Pair) -> NDArray[Any]:
+    member = pair.targets
+    require_one_per_image(pair, member, "label")
     if member.dtype.kind == "U":
         return np.array(texts(member))
     return whole_numbers(member.read().reshape(-1), member.where)

@@ -96,17 +96,15 @@ def count_splits(splits: Iterable[str]) -> dict[str, int]:
 def pixel_range(
     pictures: Iterable[NDArray[Any]], otherwise: tuple[float, float] = (0.0, 65535.0)
 ) -> tuple[float, float]:
-    """Return the range of nearly all pixels of some pictures: all but a thousandth at each end of any of them.
+    """Return the range of nearly all pixels of nearly all pictures: a few may be black, white or damaged.
 
-    Where these are all equal, return `otherwise`.
+    Where no picture has two values, return `otherwise`.
     """
-    low, high = np.inf, -np.inf
-    for values in pictures:
-        finite = values[np.isfinite(values)]
-        if len(finite):
-            darkest, brightest = np.quantile(finite, [0.001, 0.999])
-            low, high = min(low, float(darkest)), max(high, float(brightest))
-    return (low, high) if low < high else otherwise
+    ends = [np.quantile(finite, [0.001, 0.999]) for each in pictures if len(finite := each[np.isfinite(each)])]
+    varied = np.array([each for each in ends if each[0] < each[1]])
+    if not len(varied):
+        return otherwise
+    return float(np.quantile(varied[:, 0], 0.02)), float(np.quantile(varied[:, 1], 0.98))
 
 
 def too_few(

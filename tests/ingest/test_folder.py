@@ -204,8 +204,9 @@ def test_groups_of_excel_name_pictures_beside_folders_of_their_name(
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_a_csv_may_be_another_programs(blood: None, declare: Declare, ingest: Ingest, delimiter: str) -> None:
-    rows = ["id Filename patient CLASS", r"7 Basophil\b.png P1 eosinophil", "8 EOSINOPHIL/b P2 basophil"]
+    rows = ["image_id Filename patient CLASS", r"7 Basophil\b.png P1 eosinophil", "8 EOSINOPHIL/b P2 basophil"]
     rows += ["9 immature_granulocyte/b P1 ig"]
+    rows += ["   ", ""]  # cleared
     Path("cells/labels.csv").write_text("\n".join(rows).replace(" ", delimiter))
     declare("blood", source="folder", path="cells", labels="labels.csv", group_column="patient")
     manifest = ingest("blood")[1]
@@ -217,7 +218,7 @@ def test_a_csv_may_be_another_programs(blood: None, declare: Declare, ingest: In
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("filename,image,label\nBasophil/b.png,1,basophil\n", "lacks the column 'file'; it has filename, image, label"),
+        ("name,label\nBasophil/b.png,basophil\n", "lacks the column 'file'; it has name, label"),
         ("file,Label,Class\nBasophil/b.png,basophil,1\n", "lacks the column 'label'; it has file, Label, Class"),
         (
             "file,label\nBasophil/b,basophil\n",
@@ -437,7 +438,7 @@ def test_a_file_in_two_groups_is_refused(blood: None, declare: Declare, refusal:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (None, "cells/groups.csv is missing; create it, or remove the setting in experiment.yaml"),
+        (None, "cells/groups.csv is missing; create it, or leave out what needs it: --groups"),
         ("file,site\n", "cells/groups.csv lacks the column 'patient'; it has file, site"),
         ("file,patient\nBasophil/a.JPG,1\n", "no row for 5 of 6 images, first 'Basophil/b.png'"),
     ],
@@ -508,6 +509,22 @@ def test_a_mask_may_be_called_the_mask_of_its_image(mars: None, ingest: Ingest) 
     images, manifest = ingest("mars")
     assert manifest["name"].tolist() == ["images/sol_1.png", "images/sol_2.png"]
     assert images[:, 0, 0, 0].tolist() == [10, 20]
+
+
+def test_files_that_are_no_pictures_are_left_out(
+    mars: None, ingest: Ingest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("terrain/images/sol_1.json").write_text("{}")
+    Path("terrain/masks/classes.txt").write_text("soil")
+    assert ingest("mars")[1]["name"].tolist() == ["images/sol_1.png", "images/sol_2.png"]
+    told = "note: left out: 2 files that are no pictures: terrain/images/sol_1.json, terrain/masks/classes.txt"
+    assert told in capsys.readouterr().err
+
+
+def test_masks_of_another_kind_are_named(mars: None, refusal: Refusal) -> None:
+    for path in Path("terrain/masks").iterdir():
+        path.rename(path.with_suffix(".npy"))
+    assert "terrain/masks holds no jpg, png, gif, bmp, tif or webp files, only others: sol_1.npy" in refusal("mars")
 
 
 def test_two_masks_of_one_image_are_none(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from terracyte.core import paths
 from terracyte.ingest.sources.npz import members
 from tests.conftest import Edit
 from tests.ingest.conftest import SIZE, Declare, Ingest, Refusal
@@ -64,11 +65,12 @@ def test_images_with_labels_have_no_split_and_are_resized(blood: None, ingest: I
     assert "declared_split" not in manifest
 
 
-def test_floats_of_all_splits_have_one_scale(blood: None, ingest: Ingest) -> None:
-    """A test split of dark images in 0-255 is not mistaken for images in 0-1."""
-    dark = np.full((3, SIZE, SIZE, 3), 1.0)
-    save(**medmnist(test_images=dark, train_images=np.full((6, SIZE, SIZE, 3), 200.0)))
-    assert ingest("blood")[0][[0, -1], 0, 0, 0].tolist() == [1, 200]
+@pytest.mark.parametrize("bright", ["train", "test"])
+def test_splits_of_floats_of_two_scales_are_refused(blood: None, refusal: Refusal, bright: str) -> None:
+    arrays = {f"{split}_images": np.full((count, SIZE, SIZE, 3), 0.5) for split, count in CUTS.items()}
+    save(**medmnist(**arrays | {f"{bright}_images": arrays[f"{bright}_images"] * 255}))
+    assert "'test_images' (float64) and" in (line := refusal("blood"))
+    assert "(float64) with pixels in different ranges: save all splits alike" in line
 
 
 def test_floats_of_no_scale_are_refused(blood: None, refusal: Refusal) -> None:
@@ -92,7 +94,7 @@ def test_whole_numbers_that_would_be_black_are_refused(blood: None, refusal: Ref
 
 def test_splits_of_two_scales_are_refused(blood: None, refusal: Refusal) -> None:
     save(**medmnist(train_images=np.full((6, SIZE, SIZE, 3), 0.5)))
-    assert "bytes in 'test_images' and floats in 'train_images', of different ranges: save all" in refusal("blood")
+    assert "'test_images' (uint8) and 'train_images' (float64) with pixels in different ranges" in refusal("blood")
 
 
 @pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32])
@@ -115,7 +117,7 @@ def test_a_declared_range_is_for_all_splits(blood: None, edit: Edit, refusal: Re
     edit("tasks.blood.pixel_range", [0, 4000])
     wide = np.full((3, SIZE, SIZE, 3), 2000)
     save(**medmnist(test_images=wide))
-    assert "whole numbers in 'test_images' and bytes in 'val_images', of different ranges: save all" in refusal("blood")
+    assert "'test_images' (int64) and 'val_images' (uint8) with pixels in different ranges" in refusal("blood")
 
 
 def test_a_declared_range_is_not_for_nan(blood: None, edit: Edit, refusal: Refusal) -> None:
@@ -142,13 +144,13 @@ def test_pixels_of_another_range_are_refused(
     assert expected in refusal("blood")
 
 
-def test_dark_splits_and_signed_bytes_have_a_range(blood: None, edit: Edit, ingest: Ingest) -> None:
+def test_signed_bytes_have_a_range(blood: None, edit: Edit, ingest: Ingest) -> None:
     edit("tasks.blood.pixel_range", [-128, 127])
     arrays = medmnist()
     moved = {key: (each.astype(int) - 128).astype(np.int8) for key, each in arrays.items() if key.endswith("images")}
-    save(**arrays | moved | {"test_images": np.full((3, SIZE, SIZE, 3), -120, np.int8)})
+    save(**arrays | moved | {"test_images": np.full((3, SIZE, SIZE, 3), -100, np.int8)})
     images = ingest("blood")[0]
-    assert images[0, 0, 0, 0] == 8
+    assert images[0, 0, 0, 0] == 28
     np.testing.assert_array_equal(images[6:], arrays["train_images"])
 
 
@@ -171,6 +173,14 @@ def test_arrays_of_two_meanings_are_refused(blood: None, refusal: Refusal, other
     assert f"cells.npz holds the arrays x_train, {other}, y_train; needed: images and labels, or such" in refusal(
         "blood"
     )
+
+
+def test_truth_values_are_0_and_1(mars: None, declare: Declare, ingest: Ingest) -> None:
+    declare("mars", source="npz", path="cells.npz", mask_values={"soil": 0, "bedrock": 1, "big rock": 2})
+    images, masks = pixels(4, SIZE, SIZE), pixels(4, SIZE, SIZE, seed=1) % 3
+    save(train_images=images, train_masks=masks, test_images=images, test_masks=masks > 1)
+    ingest("mars")
+    np.testing.assert_array_equal(np.load(paths.masks("mars")), 1 + np.concatenate([masks > 1, masks]))
 
 
 def test_arrays_may_be_called_x_and_y(blood: None, declare: Declare, ingest: Ingest) -> None:

@@ -252,6 +252,22 @@ def test_arrays_of_any_depth_get_their_range(scale: float, expected: tuple[float
     assert spec.pixel_range == (pytest.approx(expected, rel=0.01, abs=30) if expected else None)
 
 
+def test_a_white_picture_does_not_widen_the_range() -> None:
+    ramp = np.tile(np.linspace(0, 2000, 60).astype(np.uint16), (40, 1))
+    for number in range(60):
+        save(f"pictures/{'ab'[number % 2]}/{number}.png", ramp)
+    for number, value in enumerate((65535, 0)):
+        save(f"pictures/a/flat{number}.png", np.full((40, 60), value, np.uint16))
+    save("pictures/b/odd.png", ramp * 10)
+    assert made().tasks["mine"].pixel_range == pytest.approx((0, 2000), abs=10)
+
+
+def test_dark_pictures_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez_compressed("x.npz", images=noise(0, 20, 32, 32) % 16, labels=np.arange(20) % 2)
+    made(images="x.npz")
+    assert "no pixel exceeds 15 of 255: scale the pictures, or all are nearly black" in capsys.readouterr().out
+
+
 def test_sparse_arrays_of_few_values_get_all_of_their_range() -> None:
     images = np.zeros((20, 64, 64), np.int64)
     images[:, 0, 0] = 2
@@ -379,6 +395,12 @@ def test_a_given_split_that_lacks_a_class_is_told(capsys: pytest.CaptureFixture[
             {"value 0": 0, "value 1": 1, "value 2": 2},
             "not labelled",
         ),
+        (
+            [0, 5, 15, 255],
+            ("not labelled", "value 0", "value 5", "value 15"),
+            {"value 0": 0, "value 5": 5, "value 15": 15},
+            "not labelled",
+        ),
     ],
 )
 def test_values_of_masks_become_classes(
@@ -472,7 +494,7 @@ def test_what_ingest_and_balance_will_refuse_is_said(capsys: pytest.CaptureFixtu
     Path("pictures/many/c1.png").write_bytes(colours_of_16_bits(40))
     made()
     printed, noted = capsys.readouterr()
-    assert "refused                       files that are not jpg, png, bmp" in printed
+    assert "refused                       files that are not jpg, png, gif, bmp" in printed
     assert ": many/notes.db\n" in printed
     assert "folders without pictures, which cannot be classes: empty\n" in printed
     assert "pictures/many/c1.png has 16 bits per channel" in noted
@@ -525,7 +547,10 @@ def test_what_cannot_become_one_is_refused(capsys: pytest.CaptureFixture[str]) -
     class_folders("train", "test")
     assert "pictures holds the splits test, train: there must be a folder for each class" in refused(capsys)
     np.savez("pictures/a.npz", images=noise(0, 4, 32, 32), labels=np.zeros((4, 14)))
-    assert "'labels' has shape (4, 14); one label per image" in refused(capsys, images="pictures/a.npz")
+    assert (
+        "'labels' has shape (4, 14), but 'images' has (4, 32, 32); one label per image is needed: save argmax"
+        in refused(capsys, images="pictures/a.npz")
+    )
     np.savez("pictures/a.npz", images=noise(0, 4, 32, 32), labels=np.zeros(4))
     assert "the labels have 1 different values; there must be 2 to 1000 classes" in refused(
         capsys, images="pictures/a.npz"
@@ -574,6 +599,23 @@ def test_what_no_picture_can_be_read_of_is_refused(capsys: pytest.CaptureFixture
     assert "no pair of image and mask can be read; the first: pictures/masks/f0.png" in refused(capsys)
 
 
+@pytest.mark.parametrize(
+    ("images", "masks"), [("image", "label"), ("JPEGImages", "SegmentationClass"), ("images", "gt")]
+)
+def test_folders_of_images_and_masks_are_no_classes(
+    images: str, masks: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class_folders(images, masks)
+    assert f"classes: give pictures/{images} --masks pictures/{masks}" in refused(capsys)
+
+
+def test_folders_of_boxes_are_no_masks(capsys: pytest.CaptureFixture[str]) -> None:
+    class_folders("images")
+    Path("pictures/labels").mkdir()
+    Path("pictures/labels/c0.txt").write_text("0 0.5 0.5 0.1 0.1")
+    assert "pictures/labels holds no pictures; boxes and polygons (json, xml, txt) are not read" in refused(capsys)
+
+
 def test_classes_in_the_only_folder_are_to_be_given(capsys: pytest.CaptureFixture[str]) -> None:
     class_folders("pets/cats", "pets/dogs")
     advice = "at least two are needed; if its folders cats, dogs are the classes, give pictures/pets"
@@ -591,7 +633,9 @@ def test_labels_in_a_csv_that_cannot_be_meant_are_refused(capsys: pytest.Capture
         return refused(capsys, "--labels", str(sheet), *options)
 
     assert "pictures/l.csv lists no pictures" in said("file,label\n")
-    assert "names 'a/x.png', which is missing in pictures" in said("file,label\na/x.png,a\n")
+    assert "names 'a/x.png', which is missing in pictures: add it, or correct" in said("file,label\na/x.png,a\n")
+    assert "is missing in pictures (but there is a/c0.png)" in said("file,label\nC0.jpg,a\n")
+    assert "'a/c0.png' has the label 'a|b': an image has one class" in said("file,label\na/c0.png,a|b\n")
     assert "'a/c0.png' has no label" in said("file,label\na/c0.png,\n")
     assert "--masks to each pixel: leave one of them out" in said("file,label\na/c0.png,a\n", "--masks", "pictures/a")
     split = "file,label,split\na/c0.png,a,train\nb/c0.png,b,tset\n"

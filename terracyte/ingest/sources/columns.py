@@ -23,11 +23,9 @@ from terracyte.tasks.task import Task
 
 GROUPS_FILE = "groups.csv"
 SPLITS_FILE = "splits.csv"
-_ALIKE = {
-    "file": ("file", "filename", "file_name", "image", "path"),
-    "label": ("label", "class"),
-    "split": ("split",),
-}
+# Names that mean the same in any case. Of those of a file, the first that occurs counts: a wrong one is noticed.
+_FILES = ("file", "filename", "file_name", "filepath", "path", "image", "image_name", "image_id", "id")
+_ALIKE = {"label": ("label", "class", "category", "target", "diagnosis", "dx"), "split": ("split",)}
 
 
 def declared_groups(root: Path, sheet: str | None, column: str | None, names: Sequence[str]) -> list[str]:
@@ -115,10 +113,11 @@ def read(path: Path, root: Path, column: str) -> dict[str, str]:
             return _cells(path, root, _require(path, names, "file"), _require(path, names, column), reader)
     except FileNotFoundError as error:
         raise InputError(
-            f"{path} is missing; create it, or remove the setting in experiment.yaml that needs it"
+            f"{path} is missing; create it, or leave out what needs it: --groups, --split or the setting in "
+            "experiment.yaml"
         ) from error
     except (ValueError, csv.Error) as error:
-        raise InputError(f"{path} is not a CSV file in UTF-8: {error}") from error
+        raise InputError(f"{path} is not a CSV file in UTF-8: {error}; save it as one") from error
 
 
 def header(path: Path) -> list[str]:
@@ -131,9 +130,14 @@ def header(path: Path) -> list[str]:
 
 
 def find(names: Sequence[str], wanted: str) -> str | None:
-    """Return the column of that name, or else the only one that means the same, as `filename` means `file`."""
+    """Return the column of that name, or else the one that means the same, as `filename` means `file`."""
+    if wanted in names:
+        return wanted
+    if wanted == "file":
+        places = {name.casefold(): name for name in names}
+        return next((places[name] for name in _FILES if name in places), None)
     alike = [name for name in names if name.casefold() in _ALIKE.get(wanted, ())]
-    return wanted if wanted in names else alike[0] if len(alike) == 1 else None
+    return alike[0] if len(alike) == 1 else None
 
 
 def normal(name: str) -> str:
@@ -190,6 +194,8 @@ def _cells(path: Path, root: Path, files: str, column: str, reader: "csv.DictRea
         line = f"{path}: line {reader.line_num}"
         if None in row:
             raise InputError(f"{line} has more cells than the header; a cell that holds the delimiter needs quotes")
+        if not any((cell or "").strip() for cell in row.values()):  # a row that was cleared in a spreadsheet
+            continue
         file, cell = (normal((row[key] or "").strip()) for key in (files, column))
         if not file:
             raise InputError(f"{line} names no file; fill it in or remove the line")

@@ -13,7 +13,7 @@ from pathlib import Path
 from terracyte.core.errors import InputError, one_line
 from terracyte.core.splits import split_of
 from terracyte.ingest.sources import columns
-from terracyte.ingest.sources.pictures import SUFFIXES
+from terracyte.ingest.sources.pictures import KINDS, SUFFIXES
 from terracyte.params import Source
 from terracyte.params.schema import check_keys
 from terracyte.tasks.task import Task
@@ -175,6 +175,7 @@ def paired_samples(root: Path, images: str, masks: str) -> Listing:
         return Listing(
             samples=[dataclasses.replace(each, split=split) for listing, split in listings for each in listing.samples],
             incomplete=[problem for listing, _ in listings for problem in listing.incomplete],
+            notes=[note for listing, _ in listings for note in listing.notes],
         )
     listing = masked_samples(root / images, root / masks)
     inner = split_folders(root / images)
@@ -222,7 +223,8 @@ def masked_samples(images: Path, masks: Path) -> Listing:
     Raises:
         InputError: a folder is missing, two files in a folder differ only in their suffix, or no file has a partner.
     """
-    pictures, of_masks = _by_stem(images), _by_stem(masks)
+    (pictures, beside_images), (of_masks, beside_masks) = _by_stem(images), _by_stem(masks)
+    beside = [path.as_posix() for path in (*beside_images, *beside_masks)]
     near = collections.defaultdict(list)
     for stem in sorted(of_masks.keys() - pictures):
         near[OF_MASK.sub("", stem)].append(stem)
@@ -240,7 +242,11 @@ def masked_samples(images: Path, masks: Path) -> Listing:
             f"{' and '.join(lonely)}; a mask must have the name of its image, except for the suffix and an "
             "ending as in x_mask.png"
         )
-    return Listing(samples=[Sample(image=pictures[stem], mask=of_masks[stem]) for stem in stems], incomplete=lonely)
+    return Listing(
+        samples=[Sample(image=pictures[stem], mask=of_masks[stem]) for stem in stems],
+        incomplete=lonely,
+        notes=[f"note: left out: {len(beside)} files that are no pictures: {shown(beside)}"] * bool(beside),
+    )
 
 
 def visible(folder: Path) -> list[Path]:
@@ -356,16 +362,23 @@ def alike_form(name: str) -> str:
     return re.sub(r"(?<!\d) | (?!\d)", "", re.sub(r"(?<=[^\W\d])(?:-| - )(?=[^\W\d])", "", plain))
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
+def _by_stem(folder: Path) -> tuple[dict[str, Path], list[Path]]:
+    """Return the pictures below a folder by their paths without suffix, and the files that are no pictures."""
     if not folder.is_dir():
         raise InputError(
             f"{folder} is missing; a source with masks needs a folder of images and one of masks, with the same "
             "file names"
         )
     found: dict[str, Path] = {}
+    others = []
     for path in walk(folder):
+        if path.suffix.lower() not in SUFFIXES:  # such as polygons, from which the mask was drawn
+            others.append(path)
+            continue
         stem = columns.normal(path.relative_to(folder).with_suffix("").as_posix())
         if stem in found:
             raise InputError(f"{folder} holds {found[stem].name} and {path.name}; keep one of them")
         found[stem] = path
-    return found
+    if others and not found:
+        raise InputError(f"{folder} holds no {KINDS} files, only others: {shown([path.name for path in others])}")
+    return found, others

@@ -38,7 +38,7 @@ class Member:
         path: the file.
         key: the array's name in the file.
         shape: the whole array's shape, with at least one axis.
-        dtype: integers or floats of any width and byte order, or text.
+        dtype: integers or floats of any width and byte order, truth values, or text.
         fortran: whether the first axis varies fastest; such an array is read as a whole, since its rows are scattered.
     """
 
@@ -133,9 +133,14 @@ def _member(archive: zipfile.ZipFile, path: Path, key: str, text: bool) -> Membe
         shape, dtype = header.shape, header.dtype
     member = Member(path=path, key=key, shape=shape, dtype=dtype, fortran=header.fortran)
     if dtype.hasobject:
-        raise InputError(f"{member.where} is an object array, which is never unpickled; save it as plain numbers")
-    if dtype.kind not in ("iufU" if text else "iuf"):
-        raise InputError(f"{member.where} has type {dtype}; it must hold integers or floats{' or text' * text}")
+        raise InputError(
+            f"{member.where} is an object array, which is never unpickled; save it as numbers or text, "
+            "as by labels.astype(str)"
+        )
+    if dtype.kind not in ("biufU" if text else "biuf"):
+        raise InputError(
+            f"{member.where} has type {dtype}; it must hold integers or floats{' or text' * text}, or truth values"
+        )
     if math.prod(shape) * dtype.itemsize == 0 or not shape:
         raise InputError(f"{member.where} has shape {shape}: it is empty; at least one image is needed")
     if len(member) > MOST_ROWS:

@@ -168,22 +168,17 @@ def common_scale(task: Task, found: Sequence[Pair]) -> Scale:
     """Return what brings the pixels of all pairs to 0-255; see `full_scale`.
 
     Raises:
-        InputError: pairs of different types would need different scales; or see `full_scale`.
+        InputError: the images of two pairs would need different scales; or see `full_scale`.
     """
-    by_kind: dict[str, list[Member]] = {}
-    for pair in found:
-        dtype = pair.images.dtype
-        by_kind.setdefault(
-            "bytes" if dtype == np.uint8 else "floats" if dtype.kind == "f" else "whole numbers", []
-        ).append(pair.images)
-    scales = {
-        kind: full_scale(task, alike[0], itertools.chain.from_iterable(images.chunks() for images in alike))
-        for kind, alike in by_kind.items()
-    }
-    if len(set(scales.values())) > 1:
-        told = " and ".join(f"{kind} in '{by_kind[kind][0].key}'" for kind in scales)
-        raise InputError(f"{found[0].images.path} holds {told}, of different ranges: save all splits alike")
-    return next(iter(scales.values()))
+    first, *others = (pair.images for pair in found)
+    scale = full_scale(task, first, first.chunks())
+    for other in others:
+        if full_scale(task, other, other.chunks()) != scale:
+            raise InputError(
+                f"{first.path} holds '{first.key}' ({first.dtype}) and '{other.key}' ({other.dtype}) with pixels in "
+                "different ranges: save all splits alike"
+            )
+    return scale
 
 
 def declared_groups(pair: Pair) -> list[str] | None:
@@ -194,7 +189,7 @@ def declared_groups(pair: Pair) -> list[str] | None:
     """
     if pair.groups is None:
         return None
-    _require_one_per_image(pair, pair.groups, "group")
+    require_one_per_image(pair, pair.groups, "group")
     if pair.groups.dtype.kind != "U":
         values = whole_numbers(pair.groups.read().reshape(-1), pair.groups.where, "groups")
         return [str(value) for value in values.tolist()]
@@ -238,7 +233,7 @@ def _require_shapes(task: Task, pair: Pair) -> None:
     if task.dense:
         expect_masks(pair)
     else:
-        _require_one_per_image(pair, pair.targets, "label")
+        require_one_per_image(pair, pair.targets, "label")
 
 
 def expect_masks(pair: Pair) -> None:
@@ -251,12 +246,20 @@ def expect_masks(pair: Pair) -> None:
     expect_shape(pair.targets, *pair.images.shape[:3], *last, advice="each mask must have the size of its image")
 
 
-def _require_one_per_image(pair: Pair, member: Member, what: str) -> None:
-    if member.shape not in ((len(pair.images),), (len(pair.images), 1)):
-        raise InputError(
-            f"{member.where} has shape {member.shape}, but '{pair.images.key}' has {pair.images.shape}; one {what} per "
-            "image is needed"
-        )
+def require_one_per_image(pair: Pair, member: Member, what: str) -> None:
+    """Require an array (n,) or (n, 1) beside n images.
+
+    Raises:
+        InputError: it has another shape; `what` says what it holds.
+    """
+    if member.shape in ((len(pair.images),), (len(pair.images), 1)):
+        return
+    advice = ": save argmax(axis=1) if it is one-hot" if len(member.shape) == 2 else ""
+    advice = ": call the array masks if each pixel has one" if len(member.shape) > 2 else advice
+    raise InputError(
+        f"{member.where} has shape {member.shape}, but '{pair.images.key}' has {pair.images.shape}; one {what} per "
+        f"image is needed{advice}"
+    )
 
 
 def _labels(task: Task, source: Source, member: Member) -> Iterator[Any]:

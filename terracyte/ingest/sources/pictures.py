@@ -20,7 +20,7 @@ from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 from terracyte.core import opening
 from terracyte.tasks.task import Task
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp")
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp")
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")
 KINDS = "jpg, png, gif, bmp, tif or webp"  # for messages
 
