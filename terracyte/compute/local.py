@@ -7,14 +7,12 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
-from typing import Any, Generic, Literal
+from typing import Any, Generic
 
 from terracyte.compute.jobs import Ask, Job, Lost, Pool, Result, run_all
 
 # Not "fork": a fork of a process with TensorFlow's threads may hang.
 _PROCESSES = multiprocessing.get_context("spawn")
-
-Kind = Literal["question", "result", "error"]  # of a worker's message
 
 
 def run(
@@ -90,14 +88,16 @@ class _Worker(Generic[Job, Result]):
         job, attempt = self._task
         try:
             kind, value = self.connection.recv()
-            if kind == "question":
-                self.connection.send(answer(job, value))
-                return None
         except (EOFError, ConnectionError):
             self._process.join()
             code = self._process.exitcode or 0  # negative: the number of the signal that killed the process
             how = f"signal {-code}, out of memory perhaps" if code < 0 else f"exit code {code}"
             kind, value = "result", Lost(how)
+        if kind == "question":
+            reply = answer(job, value)  # its own errors are not the process's
+            with contextlib.suppress(ConnectionError):  # if the process has died, the next `receive` finds out
+                self.connection.send(reply)
+            return None
         self._task = None
         if kind == "error":
             raise value
@@ -117,11 +117,8 @@ def _run_jobs(connection: Connection, function: Callable[[Any, Ask], Any]) -> No
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 
-    def send(kind: Kind, value: Any) -> None:
-        connection.send((kind, value))
-
     def ask(message: Any) -> Any:
-        send("question", message)
+        connection.send(("question", message))
         return connection.recv()
 
     while True:
@@ -130,9 +127,9 @@ def _run_jobs(connection: Connection, function: Callable[[Any, Ask], Any]) -> No
         except EOFError:
             return
         try:
-            send("result", function(job, ask))
+            connection.send(("result", function(job, ask)))
         except Exception as error:
-            send("error", error)
+            connection.send(("error", error))
 
 
 def _exit_with_parent() -> None:

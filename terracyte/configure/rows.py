@@ -1,12 +1,10 @@
-"""The one place where the configurations of a row, one per member, are resolved: reference ← override ← tuned values
-← change ← override."""
+"""Resolve each row: its configurations (`Params.config`), initial weights and seeds."""
 
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
 from terracyte.core import files, paths
-from terracyte.core.errors import InputError
 from terracyte.fetch import initialisation
 from terracyte.params import Params
 from terracyte.params.row import Row, Start, data_hash
@@ -19,10 +17,9 @@ def resolve(settings: Params, task: str) -> list[Row]:
         InputError: the experiment has no such task, or an earlier stage has not run yet.
     """
     names = settings.rows_of(task)
-    tuned = paths.tuned(task)
-    if not tuned.exists():
-        raise InputError(f"{tuned} is missing: run `dvc repro tune@{task}`")
-    values, data = files.read_json(tuned, dict), data_hash(task)
+    with files.advising(f"run `dvc repro tune@{task}`"):
+        values = files.read_json(paths.tuned(task), dict)
+    data = data_hash(task)
     return [
         Row(
             variant=name,

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import terracyte
@@ -58,15 +57,15 @@ def show(*arguments: str, folder: Path = Path()) -> None:
         raise _failure(arguments, lines)
 
 
-def succeeds(*arguments: str, folder: Path = Path(), variables: Mapping[str, str] = MappingProxyType({})) -> bool:
+def succeeds(*arguments: str, folder: Path = Path(), variables: Mapping[str, str] | None = None) -> bool:
     """Run a DVC command on this terminal and return whether it succeeded; DVC itself prints any error.
 
     Args:
         arguments: the command and its options.
         folder: the folder to run it in.
-        variables: environment variables to add to those of this process.
+        variables: environment variables to add to those of this process; None for none.
     """
-    return processes.call(command(*arguments), folder, {**environment(), **variables}) == 0
+    return processes.call(command(*arguments), folder, {**environment(), **(variables or {})}) == 0
 
 
 @contextmanager

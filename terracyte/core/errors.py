@@ -47,6 +47,13 @@ def one_line(message: str) -> str:
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
 
 
+def tell(line: str) -> None:
+    """Print a note or warning to stderr as one line, above an open progress bar."""
+    from tqdm import tqdm  # imported here: `--help` needs none of it
+
+    tqdm.write(one_line(line), file=sys.stderr)
+
+
 def masked(text: str) -> str:
     """Return the text with the passwords of its URLs masked: `http://me:***@host`, `postgresql://host/db?password=***`.
 
@@ -69,10 +76,8 @@ def guarded(main: Callable[[], None]) -> None:
             signal.signal(number, _terminate)
     try:
         main()
-    except InputError as error:
-        _exit(2, f"error: {error}")
-    except OSError as error:
-        _exit(2, f"error: {_describe(error)}")
+    except (InputError, OSError) as error:
+        _exit(2, f"error: {explained(error)}")
     except KeyboardInterrupt as error:
         _exit(_SIGNAL + signal.SIGINT, f"interrupted{f': {error}' if error.args else ''}")
 
@@ -86,11 +91,14 @@ def _exit(code: int, message: str) -> None:
     sys.exit(code)
 
 
-def _describe(error: OSError) -> str:
+def explained(error: InputError | OSError) -> str:
+    """Return what is wrong in one sentence, with advice where the disk is full."""
+    if isinstance(error, InputError):
+        return str(error)
     if isinstance(error, shutil.Error) and isinstance(error.args[0], list):  # (source, target, message) per file
         (_, target, problem), *_ = error.args[0]
         number = re.match(r"\[Errno (\d+)\]", problem)
-        return _describe(OSError(int(number[1]), os.strerror(int(number[1])), target)) if number else problem
+        return explained(OSError(int(number[1]), os.strerror(int(number[1])), target)) if number else problem
     if error.errno in FULL:
         where = f" while writing {error.filename}" if error.filename else ""
         return f"the disk is full{where}: free some space and run the same command again"

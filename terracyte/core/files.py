@@ -225,7 +225,7 @@ class _Entry(zipfile.ZipInfo):
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write a compressed .npz file, atomically; unlike `numpy.savez`, the same arrays give the same bytes."""
+    """Write a compressed .npz file, atomically; the same arrays give the same bytes in any Python 3.11."""
     with atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, array in arrays.items():
             # An entry made from its name has the earliest date of the zip format, not the current time.

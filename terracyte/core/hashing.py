@@ -1,4 +1,4 @@
-"""SHA-256 of values, files and code."""
+"""Checksums of values, files and code."""
 
 import functools
 import hashlib

@@ -56,17 +56,13 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def is_local(host: str) -> bool:
-    """Return whether only this machine can reach a server on `host`."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def warn(host: str) -> None:
     """Print a warning if other machines can reach a server on `host`."""
-    if not is_local(host):
+    try:
+        is_local = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_local = host == "localhost"
+    if not is_local:
         print(
             f"warning: {host}: anyone who can reach this address can use the server; it has no login and no encryption",
             file=sys.stderr,

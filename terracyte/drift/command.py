@@ -5,9 +5,7 @@ Exit code 0: no drift found; 3: drift; 2: bad input.
 
 import argparse
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from terracyte.core import paths
 from terracyte.core.arguments import OF_TASK, add_batch, add_experiment, add_model, of_task
@@ -36,14 +34,11 @@ def run(arguments: argparse.Namespace) -> None:
         InputError: the input, the manifest or the champion cannot be used; then nothing is written.
     """
     # Imported here: `--help` needs none of it.
-    from tqdm import tqdm
-
     from terracyte import params, tasks
     from terracyte.core import files
     from terracyte.drift import report
     from terracyte.drift.examination import examine
     from terracyte.predict import inputs, origin, predictor
-    from terracyte.promote.champion import RECORD, read_record
 
     experiment = of_task(arguments.experiment, arguments.task)
     settings = params.load(experiment)
@@ -52,9 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
     there = folder.exists() and any(folder.iterdir())  # `promote` leaves an empty folder if no row is champion
     champion = None
     if there or arguments.model is not None or arguments.sha256 is not None:
-        if not (folder / RECORD).is_file():
-            read_record(folder, task.name, experiment)  # says that there is none, where `check` would ask for a hash
-        origin.check(folder, arguments.sha256)
+        origin.champion_of(task.name, experiment, arguments.model, arguments.sha256)
         champion = predictor.read(folder, task.name)
     if champion is not None and champion.task.image_shape != task.image_shape:
         theirs, ours = ("x".join(map(str, each.image_shape)) for each in (champion.task, task))
@@ -68,14 +61,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise InputError(f"{output / 'index.html'} was not written by drift: name another folder with --output")
     batch, skip = arguments.batch, arguments.skip_unreadable
     found = inputs.read(task, arguments.input, batch, resize=True, skip_unreadable=skip)
-    with tqdm(total=found.total, desc="comparing", unit="image", disable=None) as bar:
-
-        def batches() -> Iterator[Any]:
-            for each in found.batches:
-                yield each.names, each.images
-                bar.update(len(each.names))
-
-        outcome = examine(task, batches(), champion, settings.drift, experiment)
+    batches = ((each.names, each.images) for each in inputs.progressing(found, "comparing"))
+    outcome = examine(task, batches, champion, settings.drift, experiment)
     inputs.tell_omitted(found)
     with files.atomic(output / "index.html") as page:  # both files, or neither if the disk is full
         page.write_text(report.page(outcome), encoding="utf-8")

@@ -10,6 +10,7 @@ from terracyte.drift import measurement
 from terracyte.drift.comparison import compare
 from terracyte.drift.measurement import Batch
 from terracyte.drift.report import Report
+from terracyte.images.statistics import STATISTICS
 from terracyte.params import Drift
 from terracyte.predict.predictor import Predictor
 from terracyte.tasks.task import Task
@@ -33,20 +34,19 @@ def examine(
     known = measurement.read_manifest(task, "train", folder)
     measured = measurement.measure(task, batches, champion, known, settings.examples)
     outputs = measurement.validation_outputs(task, champion, measured.hashes, folder) if champion else {}
-    reference = {**measurement.training_statistics(known), **outputs}
-    incoming = {**measured.statistics, **measured.outputs}
+    reference = measurement.as_arrays(known[list(STATISTICS)]) | outputs
     # evenly spaced training images, for the page
     chosen = np.linspace(0, len(known) - 1, min(settings.examples, len(known))).astype(np.int64)
     images = files.map_array(folder / paths.images(task.name))
     return Report(
         task=task,
-        images=len(next(iter(measured.statistics.values()))),
+        images=len(measured.values[STATISTICS[0]]),
         training=len(known),
         validation=len(next(iter(outputs.values()), ())),
         champion=str(champion.record["variant"]) if champion else "",
-        findings=compare(reference, incoming, settings),
+        findings=compare(reference, measured.values, settings),
         reference=reference,
-        incoming=incoming,
+        incoming=measured.values,
         strangest=measured.strangest,
         usual=[(f"image {place}", np.asarray(images[place])) for place in known["id"].iloc[chosen].tolist()],
     )

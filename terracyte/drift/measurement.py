@@ -28,15 +28,13 @@ class Measured:
     """What was measured of n images.
 
     Attributes:
-        statistics: values (n,) of each of the manifest's statistics, by name.
-        outputs: values (n,) of each of the champion's outputs, by name: its confidence, the mean probability of each
-            class, and the distance from the training images; empty without a champion.
+        values: values (n,) of each of the manifest's statistics, by name, and with a champion of each of its outputs:
+            its confidence, the mean probability of each class, and the distance from the training images.
         hashes: the content hashes of the images.
         strangest: names and images (h, w, c) of the images farthest from the training images, the farthest first.
     """
 
-    statistics: dict[str, Numbers]
-    outputs: dict[str, Numbers]
+    values: dict[str, Numbers]
     hashes: frozenset[str]
     strangest: list[tuple[str, NDArray[np.uint8]]]
 
@@ -56,30 +54,23 @@ def measure(
     Raises:
         InputError: there are no images, or one is unreadable.
     """
-    statistics, outputs, strangest = [], [], list[tuple[float, str, NDArray[np.uint8]]]()
+    tables, strangest = [], list[tuple[float, str, NDArray[np.uint8]]]()
     for names, images in batches:
         table = describe(images)
-        statistics.append(table)
-        predicted = _outputs(champion, images) if champion else pd.DataFrame(index=table.index)
-        outputs.append(predicted)
-        strangeness = predicted[UNLIKENESS].to_numpy() if champion else _largest_z_score(table, known)
+        table = table.join(_outputs(champion, images)) if champion else table
+        tables.append(table)
+        strangeness = table[UNLIKENESS].to_numpy() if champion else _largest_z_score(table, known)
         strangest += zip(strangeness.tolist(), names, images, strict=True)
         strangest = sorted(strangest, key=lambda each: (-each[0], each[1]))[:show]
         strangest = [(value, name, image.copy()) for value, name, image in strangest]  # a view keeps its whole batch
-    if not statistics:
+    if not tables:
         raise InputError(f"there is no image to compare: give at least one {task.name} image")
-    table = pd.concat(statistics)
+    table = pd.concat(tables)
     return Measured(
-        statistics=_columns(table[list(STATISTICS)]),
-        outputs=_columns(pd.concat(outputs)),
+        values=as_arrays(table.drop(columns=["content_hash", "perceptual_hash"])),
         hashes=frozenset(table["content_hash"]),
         strangest=[(name, image) for _, name, image in strangest],
     )
-
-
-def training_statistics(known: pd.DataFrame) -> dict[str, Numbers]:
-    """Return the training images' statistics from the manifest's rows, by name."""
-    return _columns(known[list(STATISTICS)])
 
 
 def validation_outputs(
@@ -100,7 +91,7 @@ def validation_outputs(
     for fold, member in champion.members().items():
         ids = (rows if fold is None else rows[rows["fold"] == fold])["id"].to_numpy(np.int64)
         parts += [_outputs(member, images[ids[start : start + _BATCH]]) for start in range(0, len(ids), _BATCH)]
-    return _columns(pd.concat(parts)) if parts else {}
+    return as_arrays(pd.concat(parts)) if parts else {}
 
 
 def read_manifest(task: Task, split: str, folder: Path = Path()) -> pd.DataFrame:
@@ -130,5 +121,6 @@ def _largest_z_score(table: pd.DataFrame, known: pd.DataFrame) -> Numbers:
     return np.asarray((distance / np.where(deviation > 0, deviation, 1)).max(axis=1))
 
 
-def _columns(table: pd.DataFrame) -> dict[str, Numbers]:
+def as_arrays(table: pd.DataFrame) -> dict[str, Numbers]:
+    """Return a table's columns (n,) by name."""
     return {str(name): table[name].to_numpy(np.float64) for name in table}

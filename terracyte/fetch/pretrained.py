@@ -96,7 +96,7 @@ def _needs_weights(config: Config, change: Mapping[str, object], name: str) -> b
     has_backbone = _family(config) in _FAMILIES
     if not has_backbone and change.get("weights", "none") != "none":
         raise InputError(
-            f"params.yaml: 'variants.{name}.change.weights' is {config.weights}, but {config.architecture} has no"
+            f"params.yaml: 'weights' of {name} is {config.weights}, but {config.architecture} has no"
             f" pretrained backbone: remove it, or set 'architecture' to {' or '.join(_FAMILIES)}, or a unet's 'encoder'"
         )
     return has_backbone and config.weights != "none"
@@ -109,7 +109,9 @@ def _choose(settings: Params, name: str, config: Config, unpacked: Path) -> tupl
     try:
         return _imagenet(settings, config, unpacked), IMAGENET
     except ConnectionError as error:
-        place = Path(settings.experiment.weights) / f"{backbone(config)}_imagenet_notop.weights.h5"
+        # by the suffix Keras tells the files that it has published from those that it saves now
+        suffix = "h5" if backbone(config) in PUBLISHED else "weights.h5"
+        place = Path(settings.experiment.weights) / f"{backbone(config)}_imagenet_notop.{suffix}"
         missing = f"{name}: the ImageNet weights of {backbone(config)} are not available ({error})"
         if config.weights == "imagenet":
             raise InputError(f"{missing}: place them at {place}, or change 'weights' in params.yaml") from error

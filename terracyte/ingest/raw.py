@@ -1,10 +1,10 @@
 """Write the raw form into which every source is converted; no later stage changes it."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,41 +54,35 @@ def write_unlabelled(task: Task, batches: Iterable[NDArray[np.uint8]], folder: P
     remaining = iter(batches)
     first = next(remaining, None)
     if first is not None:
-        with growing_array(folder / paths.unlabelled(task.name).name, task.image_shape) as images:
+        with _growing_array(folder / paths.unlabelled(task.name).name, task.image_shape) as append:
             for batch in itertools.chain([first], remaining):
-                images.append(batch)
-
-
-class GrowingArray:
-    """A .npy file of uint8 values that grows along its first axis, in constant memory."""
-
-    def __init__(self, stream: IO[bytes], row_shape: tuple[int, ...]) -> None:
-        self._stream, self._row_shape, self._rows = stream, row_shape, 0
-        self._write_header()
-
-    def append(self, rows: NDArray[np.uint8]) -> None:
-        """Append rows (b, *row_shape)."""
-        self._stream.write(np.ascontiguousarray(rows).data)
-        self._rows += len(rows)
-
-    def finish(self) -> None:
-        """Write the final number of rows; NumPy pads the header, so that a longer number fits."""
-        self._stream.seek(0)
-        self._write_header()
-
-    def _write_header(self) -> None:
-        shape = (self._rows, *self._row_shape)
-        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(self._stream, header)
+                append(batch)
 
 
 @contextmanager
-def growing_array(path: Path, row_shape: tuple[int, ...]) -> Iterator[GrowingArray]:
-    """Yield an empty array of uint8 rows; the file is complete when the block ends without an error."""
+def _growing_array(path: Path, row_shape: tuple[int, ...]) -> Iterator[Callable[[NDArray[np.uint8]], None]]:
+    """Write a .npy file of uint8 rows in constant memory; it is complete when the block ends without an error.
+
+    Yields:
+        Appends rows (b, *row_shape).
+    """
+    rows = 0
+
+    def append(added: NDArray[np.uint8]) -> None:
+        nonlocal rows
+        stream.write(np.ascontiguousarray(added).data)
+        rows += len(added)
+
+    def write_header() -> None:
+        # NumPy pads the header, so that a longer number of rows fits
+        header = {"descr": "|u1", "fortran_order": False, "shape": (rows, *row_shape)}
+        np.lib.format.write_array_header_1_0(stream, header)
+
     with path.open("wb") as stream:
-        array = GrowingArray(stream, row_shape)
-        yield array
-        array.finish()
+        write_header()
+        yield append
+        stream.seek(0)
+        write_header()
 
 
 def _write_arrays(
@@ -96,13 +90,13 @@ def _write_arrays(
 ) -> pd.DataFrame:
     tables = []
     with ExitStack() as stack:
-        images = stack.enter_context(growing_array(images_path, task.image_shape))
-        masks = stack.enter_context(growing_array(masks_path, task.image_shape[:2])) if task.dense else None
+        add_images = stack.enter_context(_growing_array(images_path, task.image_shape))
+        add_masks = stack.enter_context(_growing_array(masks_path, task.image_shape[:2])) if task.dense else None
         for batch in _with_progress(batches, origin):
             targets = _targets(task, batch, origin)
-            images.append(batch.images)
-            if masks is not None:
-                masks.append(targets.astype(np.uint8))
+            add_images(batch.images)
+            if add_masks is not None:
+                add_masks(targets.astype(np.uint8))
             label = {} if task.dense else {"label": targets}
             empty = [""] * len(batch.names)
             # the manifest of a source that gives no splits has no such column

@@ -67,19 +67,14 @@ def meaning(counts: Counts, in_colour: bool) -> Meaning:
     shares = {value: counts[value] / total for value in sorted(counts)}
     numbers = list(shares)
     # 255 beside small numbers nearly always means "not labelled"; 0 and 255 alone are two classes
-    ignored = _UNLABELLED if not in_colour and len(numbers) > 2 and numbers[-2] < _MOST_VALUES else None
-    ignored = ignored if ignored in numbers else None
+    small = not in_colour and len(numbers) > 2 and numbers[-2] < _MOST_VALUES
+    ignored = _UNLABELLED if small and numbers[-1] == _UNLABELLED else None
     scored = [number for number in numbers if number != ignored]
     if len(scored) < 2:
         found = ", ".join(str(colour(number) if in_colour else number) for number in numbers)
         raise InputError(f"masks hold only the value {found}: at least two classes are needed")
-    if in_colour:
-        colours = [colour(code) for code in scored]
-        names = ["colour {}-{}-{}".format(*each) for each in colours]
-        return Meaning(
-            dict(zip(names, shares.values(), strict=True)), dict(zip(names, colours, strict=True)), None, scored
-        )
-    names = [f"value {number}" for number in scored]
-    classes = {name: shares[number] for name, number in zip(names, scored, strict=True)}
-    plain = scored == list(range(len(scored))) and ignored is None
-    return Meaning(classes, {} if plain else dict(zip(names, scored, strict=True)), ignored, scored)
+    values = [colour(code) if in_colour else code for code in scored]
+    names = [f"value {each}" if isinstance(each, int) else "colour {}-{}-{}".format(*each) for each in values]
+    classes = {name: shares[code] for name, code in zip(names, scored, strict=True)}
+    plain = ignored is None and values == list(range(len(scored)))
+    return Meaning(classes, {} if plain else dict(zip(names, values, strict=True)), ignored, scored)

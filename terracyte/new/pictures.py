@@ -4,7 +4,6 @@ import collections
 import contextlib
 import functools
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from terracyte.core.errors import InputError
+from terracyte.core.errors import InputError, tell
 from terracyte.core.splits import split_of
 from terracyte.ingest.sources import columns
 from terracyte.ingest.sources.listing import (
@@ -22,15 +21,21 @@ from terracyte.ingest.sources.listing import (
     Sample,
     class_parents,
     paired_samples,
-    shown,
     split_folders,
-    visible,
-    walk,
 )
 from terracyte.ingest.sources.masks import LOSSY, opaque_rgb, packed
 from terracyte.ingest.sources.palettes import Painted, Palettes, painted
-from terracyte.ingest.sources.pictures import KINDS, SUFFIXES, UnreadableError, decoding, is_transparent, load_image
+from terracyte.ingest.sources.pictures import (
+    KINDS,
+    SUFFIXES,
+    UnreadableError,
+    decoding,
+    exif_orientation,
+    is_transparent,
+    load_image,
+)
 from terracyte.ingest.sources.resizing import resize_image
+from terracyte.ingest.sources.tree import shown, visible, walk
 from terracyte.new import mask_classes
 from terracyte.new.survey import Survey, count_splits, pixel_range, spread, too_few
 from terracyte.tasks.task import Task
@@ -84,7 +89,7 @@ def _classification(root: Path, labels: Path | None, group_column: str | None, s
     if labels is not None and not labels.is_file():
         raise InputError(f"{labels} is not a file: give a CSV file with the columns file and label")
     if labels is not None and root.resolve() != labels.parent.resolve():
-        raise InputError(f"{labels} is not in {root}: move it there, with file names relative to that folder")
+        raise InputError(f"{labels} is not in {root}: move it there, or give {labels.parent} instead of {root}")
     # a column `split` that names no split is ignored
     if labels is not None and split_column is None and (column := columns.find(columns.header(labels), _SPLIT)):
         split_column = column if any(map(split_of, columns.read(labels, root, column).values())) else None
@@ -264,7 +269,8 @@ def _headers(paths: Sequence[Path]) -> tuple[dict[tuple[int, int], int], dict[st
     for place in tqdm(spread(len(paths)), "looking at pictures", leave=False, disable=None):
         try:
             with decoding(paths[place]) as (picture, bits):
-                sizes[picture.size] += 1
+                width, height = picture.size
+                sizes[(height, width) if exif_orientation(picture) > 4 else (width, height)] += 1  # a quarter turn
                 modes[picture.mode] += 1
                 most = max(most, bits)
                 transparent += bits <= 8 and is_transparent(picture)
@@ -343,9 +349,7 @@ def _read(paths: Sequence[Path], task: Task) -> NDArray[np.uint8]:
         raise InputError(f"none of {len(refused)} pictures can be used; the first: {refused[0]}")
     if refused:
         told = "; ".join(refused[:_SHOWN])
-        tqdm.write(
-            f"note: ingest would refuse at least {len(refused)} of {len(paths)} pictures: {told}", file=sys.stderr
-        )
+        tell(f"note: ingest would refuse at least {len(refused)} of {len(paths)} pictures: {told}")
     return np.stack(images)
 
 

@@ -29,7 +29,6 @@ class Proposal:
     """The proposed values of params.yaml.
 
     Attributes:
-        task: the task's name.
         spec: the task's block of `tasks`.
         validate, clean, balance: the task's blocks of these names, measured on some of the images.
         batch_size, epochs, weight_averaging: values of the reference.
@@ -42,7 +41,6 @@ class Proposal:
         reasons: the reasons for `size` and `epochs`, in words.
     """
 
-    task: str
     spec: TaskSpec
     validate: Validate
     clean: Clean
@@ -96,7 +94,6 @@ def propose(name: str, found: Survey) -> Proposal:
     clean, _ = settings.cleaning(Clean(), some, rows)
     balance, _ = settings.splitting(Balance(), some, rows)
     return Proposal(
-        task=name,
         spec=spec,
         validate=validate,
         clean=clean,
@@ -113,8 +110,8 @@ def propose(name: str, found: Survey) -> Proposal:
         brightest=int(some.max()),
         reasons={
             "size": why_size,
-            "epochs": f"{steps} steps ({_STEPS} are enough); one core here, about {speed:g} times as fast as a "
-            f"server's, does {affordable} epochs in {_MINUTES} minutes; at least {_FEWEST_EPOCHS} are proposed",
+            "epochs": f"{steps} steps ({_STEPS} are enough); one core here, about {speed:g} times as fast as one of a "
+            f"server, does {affordable} epochs in {_MINUTES} minutes; {_FEWEST_EPOCHS} to {_MOST_EPOCHS} are proposed",
         },
     )
 

@@ -14,7 +14,6 @@ from tqdm import tqdm
 from terracyte.core.errors import InputError
 from terracyte.core.splits import split_of
 from terracyte.ingest.sources.arrays import DARKEST, to_pixels, whole_numbers
-from terracyte.ingest.sources.listing import shown
 from terracyte.ingest.sources.npz import Member, members, names
 from terracyte.ingest.sources.npz_file import (
     Pair,
@@ -28,6 +27,7 @@ from terracyte.ingest.sources.npz_file import (
     targets_of,
     texts,
 )
+from terracyte.ingest.sources.tree import shown
 from terracyte.new import mask_classes
 from terracyte.new.survey import LOOKED_AT, Survey, count_splits, pixel_range, spread, too_few
 from terracyte.tasks.task import Task

@@ -32,8 +32,8 @@ class Survey:
             none.
         classes: number of images (classification) or share of the pixels (segmentation), by class name.
         splits: number of images, by given split in the order of `SPLITS`; empty where none is given.
-        sizes: number of pictures, by width and height.
-        modes: number of pictures, by Pillow's mode.
+        sizes: number of pictures that were looked at, by width and height.
+        modes: number of pictures that were looked at, by Pillow's mode.
         bits: the largest number of bits per channel in any picture.
         transparent: the number of pictures with transparent pixels, of those that were looked at.
         pixel_range: the range of nearly all pixel values, if any picture has more than 8 bits, or pixels of arrays
@@ -100,7 +100,8 @@ def pixel_range(
 
     Where no picture has two values, return `otherwise`.
     """
-    ends = [np.quantile(finite, [0.001, 0.999]) for each in pictures if len(finite := each[np.isfinite(each)])]
+    finite = (each[np.isfinite(each)].astype(np.float64) for each in pictures)
+    ends = [np.quantile(each, [0.001, 0.999]) for each in finite if len(each)]
     varied = np.array([each for each in ends if each[0] < each[1]])
     if not len(varied):
         return otherwise
@@ -154,9 +155,11 @@ def describe(found: Survey) -> str:
     clear = f", {found.transparent} transparent in places: these will become white"
     unit = "of the pixels" if found.kind == "segmentation" else "images"
     form = "{:.1%}" if found.kind == "segmentation" else "{:.0f}"
+    looked = sum(found.sizes.values())
+    some = f", {looked} looked at" if looked < found.count else ""
     lines = [
         ("kind", f"{found.kind}: {'images with masks' if found.kind == 'segmentation' else 'a class for each image'}"),
-        ("images", f"{found.count} in {found.root}"),
+        ("images", f"{found.count} in {found.root}{some}"),
         ("sizes", sizes + (f" and {len(found.sizes) - 3} others" if len(found.sizes) > 3 else "")),
         ("pictures", f"{modes}, {found.bits} bits{clear * bool(found.transparent)}"),
         (f"classes, {unit}", ", ".join(f"{name} {form.format(amount)}" for name, amount in found.classes.items())),

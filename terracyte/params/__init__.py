@@ -215,7 +215,7 @@ def _checked(content: object, experiment: Experiment) -> Params:
 
 
 _NAME = re.compile(r"[^\W_][\w+-]*")  # a dot separates names in DVC's parameters and in `override`
-_LEAST = dict.fromkeys(("validate", "clean", "balance", "tune", "promote"), " (`{}` uses values that fit the images)")
+_MAY_BE_EMPTY = ("validate", "clean", "balance", "tune", "promote")
 
 
 def _check_tasks(params: Params) -> None:
@@ -225,12 +225,12 @@ def _check_tasks(params: Params) -> None:
             raise InputError(
                 f"a task or variant is called {name!r}; use letters, digits and _ + -, a letter or digit first"
             )
-    blocks = ("validate", "clean", "balance", "tune", "promote", "reference")
-    for name in blocks:
+    for name in (*_MAY_BE_EMPTY, "reference"):
         check_keys(getattr(params, name), params.tasks, name)
         for task in params.tasks:
             if task not in getattr(params, name):
-                raise InputError(f"'{name}.{task}' is missing; add it{_LEAST.get(name, '')}")
+                hint = " (`{}` takes the defaults)" if name in _MAY_BE_EMPTY else ""
+                raise InputError(f"'{name}.{task}' is missing; add it{hint}")
 
 
 def _check_variant(params: Params, name: str, variant: Variant) -> None:
@@ -280,7 +280,8 @@ def _check_experiment(params: Params) -> None:
                 f"row {name} has 'folds', but '{where}' of params.yaml is 0: set it to 5, say, or remove 'folds' from "
                 "the variant"
             )
-        if params.config(name).rare_class_boost and params.balance[task].rare_class is None:
+        boosted = any(params.config(name, member=each).rare_class_boost for each in params.members(name))
+        if boosted and params.balance[task].rare_class is None:
             raise InputError(
                 f"row {name} has 'rare_class_boost', but 'balance.{task}.rare_class' of params.yaml is null: name a "
                 "class, or remove 'rare_class_boost' from the variant"

@@ -173,7 +173,7 @@ _NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true o
 
 
 def _convert_scalar(hint: Any, value: object, path: str) -> Any:
-    if hint is object or hint is Any:
+    if hint is object:
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LARGEST_FLOAT:
         return float(value)

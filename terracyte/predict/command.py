@@ -29,8 +29,6 @@ def run(arguments: argparse.Namespace) -> None:
         InputError: there is no champion, or the input or output cannot be used; then nothing is written.
     """
     # Imported here: `--help` needs none of it.
-    from tqdm import tqdm
-
     from terracyte.predict import inputs, origin, outputs, predictor
 
     experiment = of_task(arguments.experiment, arguments.task)
@@ -44,15 +42,11 @@ def run(arguments: argparse.Namespace) -> None:
         skip_unreadable=arguments.skip_unreadable,
     )
     predicted = unfamiliar = 0
-    with (
-        outputs.opened(model, arguments.output) as writer,
-        tqdm(total=found.total, desc="predicting", unit="image", disable=None) as bar,
-    ):
-        for batch in found.batches:
+    with outputs.opened(model, arguments.output) as writer:
+        for batch in inputs.progressing(found, "predicting"):
             predictions = model.predict(batch.images, batch.regions)
             writer.write(batch.names, batch.images, predictions)
             predicted += len(batch.names)
             unfamiliar += int(predictions.unfamiliar.sum())
-            bar.update(len(batch.names))
     inputs.tell_omitted(found)
     print(f"{arguments.output}: {predicted} images, {unfamiliar} of them unlike the training images")

@@ -9,7 +9,6 @@ that nowhere exceed 1, or what the task's `pixel_range` brings to 0-255.
 import dataclasses
 import functools
 import itertools
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,16 +16,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from terracyte.core import npy
-from terracyte.core.errors import InputError, one_line
+from terracyte.core.errors import InputError, tell
 from terracyte.core.splits import split_of
 from terracyte.ingest.sources.arrays import full_scale, row_names, to_pixels
-from terracyte.ingest.sources.listing import check_name, shown, walk
 from terracyte.ingest.sources.npz import MOST_ROWS, Member, members, names, require_small_rows
 from terracyte.ingest.sources.npz_file import picture, split_names
 from terracyte.ingest.sources.pictures import KINDS, SUFFIXES, UnreadableError, load_image
 from terracyte.ingest.sources.resizing import Region, placement, resize_image
+from terracyte.ingest.sources.tree import check_name, shown, walk
 from terracyte.predict.outputs import MASKS, OVERLAYS, TABLE
 from terracyte.tasks.task import Task
 
@@ -93,13 +93,21 @@ def read(task: Task, path: Path, batch_size: int, *, resize: bool = False, skip_
     raise InputError(f"{path} is not a supported file: name a folder, a picture ({KINDS}), an .npz or an .npy")
 
 
+def progressing(found: Input, doing: str) -> Iterator[Batch]:
+    """Yield the batches under a progress bar that says what is being done."""
+    with tqdm(total=found.total, desc=doing, unit="image", disable=None) as bar:
+        for batch in found.batches:
+            yield batch
+            bar.update(len(batch.names))
+
+
 def tell_omitted(found: Input) -> None:
     """Say on stderr which pictures were skipped and which files were left out, once all batches are read."""
     for reason in found.unreadable:
-        print(one_line(f"skipped: {reason}"), file=sys.stderr)
+        tell(f"skipped: {reason}")
     if found.left_out:
         count, why = len(found.left_out), "not pictures, or results of an earlier prediction"
-        print(f"note: {count} files left out ({why}): {shown(found.left_out)}", file=sys.stderr)
+        tell(f"note: {count} files left out ({why}): {shown(found.left_out)}")
 
 
 def _pictures(task: Task, path: Path, batch_size: int, resize: bool, skip_unreadable: bool) -> Input:

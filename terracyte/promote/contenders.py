@@ -105,7 +105,6 @@ def describe(
     height, width, channels = task.image_shape
     in_order = sorted(row.seeds, key=lambda seed: row.fingerprints[str(seed)])  # independent of the seeds' order
     low, high = scores["interval"][task.headline]
-    first = next(iter(training.values()))
     return {
         "task": task.name,
         "variant": row.variant,
@@ -114,7 +113,7 @@ def describe(
         "folds": _held_out(row),
         "fingerprints": [run["fingerprint"] for run in training.values()],
         "models": file_hash(*(paths.model(row.task, row.variant, seed) for seed in in_order)),
-        "data_hash": first["data_hash"],
+        "data_hash": row.data_hash,
         "source": settings.experiment.sources[task.name].source,
         "kind": task.spec.kind,
         "classes": list(task.classes),

@@ -33,7 +33,7 @@ def promote(task: Task, settings: Params) -> dict[str, Any]:
 
     Args:
         task: the task whose champion is decided on.
-        settings: declare the variants that compete, and the bounds of the checks.
+        settings: name the rows that compete, and the bounds of the checks.
 
     Returns:
         What `paths.promotion` holds: `champion` (see `contenders.describe`; with `reasons` and `behaviour`, or
@@ -49,9 +49,9 @@ def promote(task: Task, settings: Params) -> dict[str, Any]:
     before = read_decision(task.name) if paths.promotion(task.name).exists() else {}
     champion, notes = _present_champion(task, settings, rows, training, before)
     if champion is not None and same_trainings(candidate.about, champion.about):
-        # the variant may have been renamed since
-        names = {key: candidate.about[key] for key in ("variant", "title")}
-        champion = dataclasses.replace(champion, about={**champion.about, **names})
+        # since then the variant may have been renamed, or evaluated again
+        why = {key: champion.about[key] for key in (REASONS, BEHAVIOUR)}
+        champion = dataclasses.replace(candidate, models=champion.models, about={**candidate.about, **why})
         outcome = _unchanged(champion, candidate, before, notes)
     else:
         champion, outcome = _decide(task, settings, rows, candidate, champion, notes)

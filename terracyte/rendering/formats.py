@@ -44,7 +44,7 @@ def p_value(probability: float) -> str:
 
 
 def difference(value: float, low: float, high: float, other: str = "") -> str:
-    """0.1, 0.08, -0.01 → `+10.0 (+8.0 to −1.0)`, in percentage points, followed by `to <other>`; a dash for NaN."""
+    """0.1, -0.01, 0.18 → `+10.0 (−1.0 to +18.0)`, in percentage points, followed by `to <other>`; a dash for NaN."""
     if math.isnan(value):
         return _ABSENT
     return f"{_signed(value)} ({_signed(low)} to {_signed(high)})" + (f" to {other}" if other else "")

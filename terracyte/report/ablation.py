@@ -10,7 +10,7 @@ from terracyte.evaluate import scores
 from terracyte.images.shift.corruptions import SEVERITIES
 from terracyte.metrics.confusion import Counts
 from terracyte.params import Evaluate
-from terracyte.report.records import Record
+from terracyte.report.records import Record, headlines
 from terracyte.tasks.task import Task
 
 DIFFERENCE = ("difference", "difference_low", "difference_high", "p_value")
@@ -89,11 +89,6 @@ def difference(task: Task, gained: float, one: Counts, other: Counts, settings: 
 def together_column(headline: str) -> str:
     """Return the column of a headline of the averaged logits of all seeds."""
     return f"{headline}_together"
-
-
-def headlines(task: Task) -> list[str]:
-    """The scores that have intervals: the headline, and the one under shift where the task has it."""
-    return [name for name in (task.headline, task.shift_headline) if name]
 
 
 def scored(task: Task) -> list[str]:

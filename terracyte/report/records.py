@@ -84,9 +84,11 @@ def record(task: Task, name: str, settings: Params) -> Record:
     row = rows.read(task.name, name)
     counted = dict.fromkeys([f"val_{task.selection}", "parameters", "best_epoch", "epochs"], NUMBER)
     of_training = {str: {"fingerprint": str, "code": str, **counted}}
-    training = metric_files.read(_existing(paths.training(task.name, name), train), of_training)
-    scores = metric_files.read(_existing(paths.scores(task.name, name), evaluate), _form_of_scores(task, row))
-    counts = confusions.read(_existing(paths.confusions(task.name, name), evaluate))
+    with files.advising(f"run `dvc repro {train}`"):
+        training = metric_files.read(paths.training(task.name, name), of_training)
+    with files.advising(f"run `dvc repro {evaluate}`"):
+        scores = metric_files.read(paths.scores(task.name, name), _form_of_scores(task, row))
+        counts = confusions.read(paths.confusions(task.name, name))
     trained = {seed: run["fingerprint"] for seed, run in training.items()}
     _check_fingerprints(trained, row, paths.training(task.name, name), train)
     curves = _curves(task, row, train)
@@ -103,37 +105,36 @@ def record(task: Task, name: str, settings: Params) -> Record:
     )
 
 
+def headlines(task: Task) -> list[str]:
+    """The scores that have intervals: the headline, and the one under shift where the task has it."""
+    return [name for name in (task.headline, task.shift_headline) if name]
+
+
 def _form_of_scores(task: Task, row: Row) -> Form:
     """Return the form of a row's scores: the values that the tables need."""
-    headlines = [name for name in (task.headline, task.shift_headline) if name]
     classes = {task.classes[label]: {task.class_headline: NUMBER} for label in task.scored_classes}
     shift = {"shift": dict.fromkeys(task.corruptions, NUMBER), "shift_severity": [NUMBER]} if task.corruptions else {}
-    several = {"together": dict.fromkeys(headlines, NUMBER)} if len(row.seeds) > 1 else {}
+    several = {"together": dict.fromkeys(headlines(task), NUMBER)} if len(row.seeds) > 1 else {}
     return {
         "fingerprints": {str: str},
         "groups": int,
         "seeds": {str: {"confusion": list}},
-        "mean": {**dict.fromkeys([*headlines, *task.other_scores], NUMBER), "per_class": classes, **shift},
-        "interval": {name: [NUMBER, NUMBER] for name in headlines},
+        "mean": {**dict.fromkeys([*headlines(task), *task.other_scores], NUMBER), "per_class": classes, **shift},
+        "interval": {name: [NUMBER, NUMBER] for name in headlines(task)},
         **several,
     }
 
 
 def _curves(task: Task, row: Row, stage: str) -> pd.DataFrame:
     path = paths.curves(task.name, row.variant)
-    curves = files.read_csv(_existing(path, stage))
+    with files.advising(f"run `dvc repro {stage}`"):
+        curves = files.read_csv(path)
     lacking = {"seed", "epoch", "loss", "val_loss", f"val_{task.selection}"} - set(curves.columns)
     if lacking:
         raise InputError(f"{path} has no column '{min(lacking)}': run `dvc repro {stage}`")
     if set(curves["seed"]) != set(row.seeds):
         raise InputError(f"{path}: its seeds are not those of the row: run `dvc repro {stage}`")
     return curves
-
-
-def _existing(path: Path, stage: str) -> Path:
-    if not path.exists():
-        raise InputError(f"{path} is missing: run `dvc repro {stage}`")
-    return path
 
 
 def _check_fingerprints(found: Mapping[str, str], row: Row, path: Path, stage: str) -> None:

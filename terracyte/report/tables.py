@@ -15,11 +15,11 @@ from terracyte.report.ablation import (
     DIFFERENCE,
     class_column,
     corruption_column,
-    headlines,
     scored,
     severity_column,
     together_column,
 )
+from terracyte.report.records import headlines
 from terracyte.tasks.task import Task
 
 # Where a row comes from: column of the ablation table → heading in the shown table.

@@ -1,6 +1,7 @@
 """`terracyte ui`: bring MLflow's record up to date with DVC's outputs, then serve it."""
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from urllib.parse import quote, urlencode
@@ -23,6 +24,8 @@ def main(host: str, port: int) -> None:
     """
     settings = params.load()
     server = store.uri() if store.uri().startswith("http") else None
+    if server and host != listening.HOST:
+        raise InputError(f"--host has no use here: the record is on the server {masked(server)}, which has the UI")
     if server is None:
         # checked here: if the port is in use, MLflow's message is unspecific and its exit code is 0
         with listening.listen(host, port) as free:
@@ -47,9 +50,12 @@ def _serve(host: str, port: int) -> None:
     listening.warn(host)
     hosts = [f"{name}:{port}" for name in listening.names(host)]
     origins = [f"http://{name}" for name in hosts]
-    command = ["mlflow", "ui", "--backend-store-uri", store.uri(), "--host", host, "--port", str(port)]
+    command = ["mlflow", "ui", "--host", host, "--port", str(port)]
     allowed = ["--allowed-hosts", ",".join(hosts), "--cors-allowed-origins", ",".join(origins)]
-    code = processes.call([sys.executable, "-m", *command, *allowed, "--workers", "1"])
+    # not an option: the list of processes shows options to everyone, and the address may hold a password
+    environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": store.uri()}
+    command = [sys.executable, "-m", *command, *allowed, "--workers", "1"]
+    code = processes.call(command, environment=environment)
     if code:
         raise InputError(f"`mlflow ui` ended with exit code {code}: see its messages above")
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 from terracyte.core import paths
@@ -57,8 +56,8 @@ def judge(task: Task, base: Results, head: Results, experiment: Path = Path()) -
     elif name not in head.scores:
         reasons = [f"The champion `{name}` has no scores: {experiment / paths.scores(task.name, name)} is missing."]
     else:
-        reasons = [reason for _, reason in _compared(base, head, name) if reason]
-        notes += [note for note, _ in _compared(base, head, name) if note]
+        reasons, held = _compared(base, head, name)
+        notes += held
         if base.scores[name].get("data_hash") != head.scores[name].get("data_hash"):
             notes.append("The data changed: before and after are scores of different test images.")
     return Verdict(task=task.name, reasons=tuple(reasons), notes=tuple(notes))
@@ -70,11 +69,11 @@ def without_task(name: str) -> Verdict:
     return Verdict(task=name, reasons=(reason,), notes=())
 
 
-def _compared(base: Results, head: Results, name: str) -> Iterator[tuple[str, str]]:
-    """Yield a note and a reason to stop for each score with an interval; one of the two is empty."""
-    intervals = base.interval(name)
+def _compared(base: Results, head: Results, name: str) -> tuple[list[str], list[str]]:
+    """Return the reasons to stop, and a note for each score that lies within its interval or above."""
+    intervals, reasons, notes = base.interval(name), [], []
     if not intervals:
-        yield "", f"The champion `{name}` has no interval at the base: evaluate it there again."
+        reasons.append(f"The champion `{name}` has no interval at the base: evaluate it there again.")
     for score, (low, high) in intervals.items():
         groups = base.scores[name].get("groups") or 1
         low = low if low < high else max(0.0, low - 3 / groups)
@@ -82,11 +81,10 @@ def _compared(base: Results, head: Results, name: str) -> Iterator[tuple[str, st
         decimals = formats.telling_apart(after, low) if after < low else 1
         was = f"{formats.percent(before, decimals)} % with an interval of {formats.interval(low, high, decimals)} %"
         if math.isnan(after):
-            yield "", f"The {words} of the champion `{name}` is missing or no number; it was {was}."
+            reasons.append(f"The {words} of the champion `{name}` is missing or no number; it was {was}.")
         elif after < low:
-            yield (
-                "",
-                f"The {words} of the champion `{name}` fell to {formats.percent(after, decimals)} %; it was {was}.",
-            )
+            fell = f"fell to {formats.percent(after, decimals)} %; it was {was}"
+            reasons.append(f"The {words} of the champion `{name}` {fell}.")
         else:
-            yield f"Its {words} is {formats.percent(after)} %; it was {was}.", ""
+            notes.append(f"Its {words} is {formats.percent(after)} %; it was {was}.")
+    return reasons, notes

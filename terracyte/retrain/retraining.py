@@ -9,7 +9,7 @@ from pathlib import Path
 
 from terracyte import params, tasks
 from terracyte.core import dvc, files, paths
-from terracyte.core.errors import InputError, masked, one_line
+from terracyte.core.errors import InputError, explained, masked, one_line
 from terracyte.params.check import require_current_stages
 from terracyte.retrain import comment, pipeline, revision
 from terracyte.retrain.comment import Comparison, Retrained
@@ -46,7 +46,9 @@ def retrain(
     try:
         return _retrain(base, list(dict.fromkeys(experiments)), promote, push, update)
     except BaseException as error:
-        problem = str(error) if isinstance(error, InputError) else "It was ended from outside, or crashed."
+        problem = "It was ended from outside, or crashed."
+        if isinstance(error, InputError | OSError):
+            problem = explained(error)
         files.write_text(OUTPUT / "comment.md", comment.failure(base, masked(problem)))
         raise
 

@@ -52,8 +52,6 @@ def problem(images: NDArray[Any]) -> str | None:
         return "a pixel is not a finite number: pixels must be in 0-255"
     if images.min() < 0 or images.max() > 255:
         return f"the pixels range from {images.min():g} to {images.max():g}: they must be in 0-255"
-    if images.max() <= 1 and (images != np.rint(images)).any():
-        return "the pixels are in 0-1: scale them to 0-255"
     if images.max() <= 2 and (images != np.rint(images)).any():
-        return f"the pixels reach {images.max():g}, neither in 0-1 nor in 0-255: clip them to 0-1, and scale to 0-255"
+        return f"the pixels reach only {images.max():g}: scale them to 0-255"
     return None

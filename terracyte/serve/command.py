@@ -41,13 +41,12 @@ def run(arguments: argparse.Namespace) -> None:
 
         from terracyte.serve import mlflow_model
         from terracyte.serve.examples import examples
-        from terracyte.serve.mlflow_server import scoring_server
         from terracyte.serve.site import application
 
         with tempfile.TemporaryDirectory() as place:
             model = Path(place) / "model"
             mlflow_model.save(folder, model)
-            mlflow, predictor = scoring_server(model)
+            mlflow, predictor = mlflow_model.scoring_server(model)
         hosts = listening.names(arguments.host)
         site = application(predictor, folder, mlflow, examples(predictor.task, experiment), hosts)
         gc.freeze()  # these objects stay alive: scanning them for garbage doubles the time of a request

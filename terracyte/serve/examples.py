@@ -30,8 +30,8 @@ class Example:
 
 
 def examples(task: Task, folder: Path = Path()) -> list[Example]:
-    """Return validation images of each scored class, about eight in all; none if the experiment in `folder` has no
-    images of the task's shape and classes.
+    """Return validation images of up to eight scored classes, up to eight in all; none if the experiment in `folder`
+    has no images of the task's shape and classes.
 
     For tasks with masks, the images differ in their amount of the class, beginning with the largest.
     """
@@ -46,7 +46,7 @@ def examples(task: Task, folder: Path = Path()) -> list[Example]:
     counts, ids = task.class_counts(rows), rows["id"].to_numpy(np.int64)
     return [
         Example(task.classes[k], png(from_array(images[row])))
-        for k in task.scored_classes
+        for k in task.scored_classes[:_COUNT]
         for row in ids[_evenly_spaced(counts[:, k], max(1, _COUNT // len(task.scored_classes)))]
     ]
 

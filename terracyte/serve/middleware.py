@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -65,7 +66,7 @@ class PlainErrors:
 
     async def _answer(self, scope: Scope, receive: Receive) -> list[Message] | Response:
         request = Request(scope)
-        kind = request.headers.get("content-type", "")
+        kind = request.headers.get("content-type", "").lower()
         if request.method == "POST" and kind.split(";")[0].strip() != _JSON:
             return refusal(f"the content type must be {_JSON}", 415)
         body = await bounded_body(receive, LARGEST_BODY)
@@ -113,8 +114,7 @@ class SecurityHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                added = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
-                message = {**message, "headers": [*message.get("headers", []), *added]}
+                MutableHeaders(scope=message).update(_HEADERS)
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

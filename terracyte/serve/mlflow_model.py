@@ -1,13 +1,19 @@
-"""Packs the champion as a model that MLflow can serve."""
+"""Packs the champion as a model that MLflow can serve, and runs MLflow's server for it."""
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from terracyte.promote import champion
 from terracyte.tracking.models import requirements, signature_of
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from terracyte.predict.predictor import Predictor
 
 
 def pyfunc(folder: Path) -> dict[str, Any]:
@@ -54,6 +60,17 @@ def log(folder: Path) -> str:
 
     with _without_example():
         return str(mlflow.pyfunc.log_model(name="model", **pyfunc(folder)).model_id)
+
+
+def scoring_server(path: Path) -> "tuple[FastAPI, Predictor]":
+    """Return MLflow's scoring application for a saved model, as `mlflow models serve` runs it, and its predictor."""
+    import mlflow.pyfunc
+    from mlflow.pyfunc import scoring_server as mlflow_server
+
+    # the client gets every refusal; MLflow would also log advice on formats that this model does not accept
+    logging.getLogger("mlflow.pyfunc.scoring_server").setLevel(logging.ERROR)
+    model = mlflow.pyfunc.load_model(str(path))
+    return mlflow_server.init(model), model.unwrap_python_model().predictor
 
 
 @contextmanager

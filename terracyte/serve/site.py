@@ -4,7 +4,7 @@ GET  /             the page, with /page.css and /page.js
 GET  /about        what the page shows about the champion, as JSON
 GET  /card         the model card
 GET  /examples/N   the example pictures, as PNG
-POST /predict      a picture file as the body → class bars or an overlay
+POST /predict      a picture file as the body → probabilities or shares, and the picture with an overlay, as JSON
 POST /invocations  arrays as JSON → predictions; MLflow answers what `pixels.read` does not recognize
 GET  /ping, /health, /version  MLflow's own
 """
@@ -27,10 +27,11 @@ from starlette.types import ASGIApp
 
 from terracyte.core import listening
 from terracyte.core.errors import InputError
+from terracyte.ingest.sources.pictures import KINDS
 from terracyte.predict.predictor import Predictor
 from terracyte.promote.champion import CARD
 from terracyte.rendering import formats
-from terracyte.rendering.pictures import PALETTE, data_uri, from_array, overlaid
+from terracyte.rendering.pictures import colour_of, data_uri, from_array, overlaid
 from terracyte.serve import pixels, uploads
 from terracyte.serve.answers import LARGEST_BATCH, answers
 from terracyte.serve.examples import Example
@@ -64,12 +65,12 @@ def application(
     site, scoring = _Site(predictor, folder / CARD, examples), PlainErrors(mlflow)
     quick_scoring = PlainErrors(mlflow, lambda body: _score(predictor, body))
     routes = [
-        _file_route("/", "page.html", "text/html"),
-        _file_route("/page.css", "page.css", "text/css"),
-        _file_route("/page.js", "page.js", "text/javascript"),
+        _fixed("/", (_PAGE / "page.html").read_bytes(), "text/html"),
+        _fixed("/page.css", (_PAGE / "page.css").read_bytes(), "text/css"),
+        _fixed("/page.js", (_PAGE / "page.js").read_bytes(), "text/javascript"),
         Route("/about", site.about),
         Route("/card", site.card),
-        Route("/examples/{number}", site.example),
+        *(_fixed(f"/examples/{number}", each.png, "image/png") for number, each in enumerate(examples)),
         Route("/predict", site.predict, methods=["POST"]),
         Route("/invocations", quick_scoring),
         *(Route(path, scoring) for path in ("/ping", "/health", "/version")),
@@ -93,13 +94,6 @@ class _Site:
         text = _MARKDOWN.render(self._card.read_text("utf-8"))
         return HTMLResponse(_CARD.format(self._predictor.task.name, text))
 
-    async def example(self, request: Request) -> Response:
-        found = {str(number): example for number, example in enumerate(self._examples)}
-        example = found.get(request.path_params["number"])
-        if example is None:
-            return refusal("there is no such example", 404)
-        return Response(example.png, media_type="image/png")
-
     async def predict(self, request: Request) -> Response:
         body = await bounded_body(request.receive, uploads.LARGEST_FILE)
         if body is None:
@@ -110,9 +104,7 @@ class _Site:
             return refusal(str(error), 400)
 
 
-def _file_route(path: str, name: str, kind: str) -> Route:
-    content = (_PAGE / name).read_bytes()
-
+def _fixed(path: str, content: bytes, kind: str) -> Route:
     async def show(_: Request) -> Response:
         return Response(content, media_type=kind)
 
@@ -121,8 +113,8 @@ def _file_route(path: str, name: str, kind: str) -> Route:
 
 def _about(predictor: Predictor, card: bool, examples: list[Example]) -> dict[str, Any]:
     task, record = predictor.task, predictor.record
-    height, width, channels = task.image_shape
-    colours = [PALETTE[k % len(PALETTE)] if task.dense else "" for k in task.scored_classes]
+    height, width, _ = task.image_shape
+    colours = [colour_of(k) if task.dense else "" for k in task.scored_classes]
     return {
         "task": task.name,
         "variant": record["variant"],
@@ -131,7 +123,7 @@ def _about(predictor: Predictor, card: bool, examples: list[Example]) -> dict[st
         "score": record.get("together", record.get("score")),
         "dense": task.dense,
         "size": [width, height],
-        "channels": channels,
+        "kinds": KINDS,
         "classes": [{"name": name, "colour": each} for name, each in zip(predictor.classes, colours, strict=True)],
         "card": card,
         "examples": [{"title": each.title, "url": f"examples/{n}"} for n, each in enumerate(examples)],
@@ -145,14 +137,14 @@ def _predict(predictor: Predictor, content: bytes) -> dict[str, Any]:
     Raises:
         InputError: the file is no readable picture, or too large.
     """
-    upload = uploads.decode(predictor.task, content)
-    (answer,) = answers(predictor, upload.image[None], [upload.region])
+    image, region, note = uploads.decode(predictor.task, content)
+    (answer,) = answers(predictor, image[None], [region])
     mask = answer.pop("mask", None)
-    image = upload.image if mask is None else upload.image[upload.region]
+    image = image if mask is None else image[region]
     pictures = {"image": data_uri(from_array(image), "png")}
     if mask is not None:
         pictures["overlay"] = data_uri(overlaid(image, np.array(mask)), "png")
-    return {**answer, **pictures, "note": upload.note}
+    return {**answer, **pictures, "note": note}
 
 
 def _score(predictor: Predictor, body: bytes) -> str | None:

@@ -1,6 +1,5 @@
 """Turns an uploaded picture file into an image of the task's shape."""
 
-import dataclasses
 import io
 from pathlib import Path
 
@@ -18,27 +17,16 @@ _LARGEST_PICTURE = 40_000_000  # pixels: more than most phone cameras take, and 
 _NAME = Path("the file")
 
 
-@dataclasses.dataclass(frozen=True)
-class Upload:
-    """A decoded picture file.
-
-    Attributes:
-        image: (h, w, c), 0-255, of the task's shape.
-        region: the part of `image` that is the picture, without bars of padding.
-        note: a sentence on the scaling; "" if the picture was not scaled.
-    """
-
-    image: NDArray[np.uint8]
-    region: Region
-    note: str
-
-
-def decode(task: Task, content: bytes) -> Upload:
+def decode(task: Task, content: bytes) -> tuple[NDArray[np.uint8], Region, str]:
     """Decode a picture file, and scale it to the task's size if it has another one.
 
     Args:
         task: the task that defines the image's shape.
         content: the file's bytes.
+
+    Returns:
+        The image (h, w, c), 0-255, of the task's shape; the part of it that is the picture, without bars of padding;
+        a sentence on the scaling, "" if the picture was not scaled.
 
     Raises:
         InputError: the file is no readable picture, or too large.
@@ -50,7 +38,7 @@ def decode(task: Task, content: bytes) -> Upload:
     except UnreadableError as error:
         raise InputError(str(error)) from error
     region = placement(task, picture.height, picture.width).filled
-    return Upload(resize_image(task, picture), region, _note(task, picture))
+    return resize_image(task, picture), region, _note(task, picture)
 
 
 def _note(task: Task, picture: Image.Image) -> str:

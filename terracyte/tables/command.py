@@ -5,7 +5,6 @@ Stage `report` writes the same tables and the page, but needs the files of each 
 
 import argparse
 import contextlib
-from pathlib import Path
 
 from terracyte.core.arguments import OF_TASK, add_experiment, of_task
 
@@ -32,7 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
     from terracyte.report import ablation, records, tables
 
     alone = arguments.tasks[0] if len(arguments.tasks) == 1 else ""
-    folder = of_task(arguments.experiment, alone) if alone else arguments.experiment or Path()
+    folder = of_task(arguments.experiment, alone)
     with contextlib.chdir(folder):
         settings = params.load()
         made = {}

@@ -4,13 +4,11 @@ DVC's outputs remain the source of truth: `reconcile` restores a lost, broken or
 """
 
 from terracyte.tracking.report import log_report
-from terracyte.tracking.runs import CLUSTER, LIVE, LiveRun, check, has_finished, reconcile, training_run
+from terracyte.tracking.runs import CLUSTER, check, has_finished, reconcile, training_run
 from terracyte.tracking.studies import log_study
 
 __all__ = [
     "CLUSTER",
-    "LIVE",
-    "LiveRun",
     "check",
     "has_finished",
     "log_report",

@@ -22,7 +22,7 @@ _KIND = {"mlflow.experimentKind": "custom_model_development"}  # otherwise the U
 def connected() -> Iterator["MlflowClient"]:
     """Yield a client of the prepared store; the store's errors become an InputError of one line.
 
-    Only one process at a time may enter, so that looking up a run and creating it if it is missing is atomic.
+    Only one process of this machine at a time may enter: it looks up a run, and creates it if it is missing.
     """
     store.prepare()
     import mlflow

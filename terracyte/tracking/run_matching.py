@@ -47,26 +47,6 @@ def find_finished(runs: "Iterable[Run]", training: Finished) -> "Run | None":
     return next((run for run in ended if _same_last_epoch(run, training.curves)), None)
 
 
-def current_runs(runs: "Iterable[Run]", identity: Identity) -> "list[Run]":
-    """Return the runs of the training that are marked as current."""
-    return [run for run in runs if is_of(run, identity) and run.data.tags.get("status") == "current"]
-
-
-def superseded(runs: "Iterable[Run]", current: Mapping[tuple[str, int], str]) -> "list[Run]":
-    """Return all runs except the current ones, and except running ones of trainings without a current run.
-
-    Args:
-        runs: runs of trainings.
-        current: ids of the current runs, by variant and seed.
-    """
-
-    def is_under_way(run: "Run") -> bool:
-        tags = run.data.tags
-        return run.info.status == "RUNNING" and (tags["variant"], int(tags["seed"])) not in current
-
-    return [run for run in runs if run.info.run_id not in current.values() and not is_under_way(run)]
-
-
 def _same_last_epoch(run: "Run", curves: pd.DataFrame) -> bool:
     """Return whether the run's metrics equal those of the curve's last epoch, which files round to six decimals."""
     logged = run.data.metrics

@@ -197,14 +197,18 @@ def reconcile(task: str, finished: Sequence[Finished]) -> dict[tuple[str, int], 
             set_tags(client, run, {"status": "current", "published": published, "mlflow.note.content": each.title})
             log_new(client, run, each.summary)
             current[each.identity.variant, each.identity.seed] = run.info.run_id
-        for run in run_matching.superseded(runs, current):
-            set_tags(client, run, {"status": "superseded"})
+        for run in runs:
+            of = run.data.tags["variant"], int(run.data.tags["seed"])
+            under_way = run.info.status == "RUNNING" and of not in current
+            if run.info.run_id not in current.values() and not under_way:
+                set_tags(client, run, {"status": "superseded"})
     return current
 
 
 def _unfinished_run(client: "MlflowClient", experiment: str, identity: Identity) -> "Run | None":
     """Return the run of a killed training, or None; other current runs (as of a forced repeat) become superseded."""
-    current = run_matching.current_runs(all_runs(client, experiment), identity)
+    ours = [run for run in all_runs(client, experiment) if run_matching.is_of(run, identity)]
+    current = [run for run in ours if run.data.tags.get("status") == "current"]
     # the training code must be the same, too, as for checkpoints: other code starts over
     code = code_hash(*TRAINING)
     started = [run for run in current if run.info.status != "FINISHED" and run.data.tags.get("code") == code][:1]

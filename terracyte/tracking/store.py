@@ -44,20 +44,12 @@ def database() -> Path:
 
 
 def experiment_name(task: str) -> str:
-    """Return the name of a task's MLflow experiment: `blood` in the project's root, `real/blood` in folder `real`.
-
-    Raises:
-        InputError: the working directory lies outside the project.
-    """
+    """Return the name of a task's MLflow experiment: `blood` in the project's root, `real/blood` in folder `real`."""
     return (paths.experiment() / task).as_posix()
 
 
 def model_name(task: str) -> str:
-    """Return the name of a task's registered model, such as `terracyte-real-blood`; MLflow refuses slashes in it.
-
-    Raises:
-        InputError: the working directory lies outside the project.
-    """
+    """Return the name of a task's registered model, such as `terracyte-real-blood`; MLflow refuses slashes in it."""
     return "-".join(("terracyte", *paths.experiment().parts, task))
 
 

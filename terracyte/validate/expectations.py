@@ -135,7 +135,8 @@ def _run(context: Any, table: Table) -> Any:
     batch = source.add_dataframe_asset(table.name).add_batch_definition_whole_dataframe(table.name)
     suite = context.suites.add(gx.ExpectationSuite(name=table.name))
     for contract in table.contracts:
-        suite.add_expectation(_expectation(contract))
+        kind = getattr(gx.expectations, contract.kind)
+        suite.add_expectation(kind(**contract.arguments, description=contract.sentence))
     definition = gx.ValidationDefinition(name=table.name, data=batch, suite=suite)
     return context.validation_definitions.add(definition).run(
         batch_parameters={"dataframe": table.rows},
@@ -145,14 +146,6 @@ def _run(context: Any, table: Table) -> Any:
             "unexpected_index_column_names": [table.key],
         },
     )
-
-
-def _expectation(contract: Expected) -> Any:
-    from great_expectations import expectations
-
-    kind = getattr(expectations, contract.kind)
-    severity = "warning" if contract.advice is None else "critical"
-    return kind(**contract.arguments, description=contract.sentence, severity=severity)
 
 
 def _outcome(table: Table, contract: Expected, found: Mapping[str, Any]) -> dict[str, Any]:

@@ -79,6 +79,14 @@ def test_jobs_ask_and_are_answered() -> None:
     assert results == {10: [1010, 1011, 1012], 20: [2020, 2021, 2022]}
 
 
+def test_an_error_of_an_answer_reaches_the_caller() -> None:
+    def answer(job: int, asked: int) -> int:
+        raise ConnectionResetError(f"no store for {job}")
+
+    with pytest.raises(ConnectionResetError, match="no store for 10"):
+        list(run(converse, [10], 1, answer=answer))
+
+
 def test_parts_keep_their_order_and_are_taken_one_by_one() -> None:
     parts = iter(range(5))
     results = compute.parallel_map(pow, parts, 2)

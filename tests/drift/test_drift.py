@@ -253,15 +253,16 @@ def test_a_champion_of_images_of_another_size_is_one_line(
     task: Task, champion: predictor.Predictor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     np.save("images.npy", validation(task)[1])
-    small = tasks.of("blood", dataclasses.replace(task.spec, height=24))
+    small = tasks.of("blood", dataclasses.replace(task.spec, height=48))
     monkeypatch.setattr(predictor, "read", lambda *_: dataclasses.replace(champion, task=small))
     Path("old").mkdir()
-    for name in ("champion.json", "model.keras"):
-        Path("old", name).touch()
+    record = {**dataclasses.asdict(small.spec), **champion.record, "task": "blood", "background": None}
+    files.write_json(Path("old/champion.json"), record)
+    Path("old/model.keras").touch()
     assert run("images.npy", "--model", "old", "--sha256", file_hash(Path("old/model.keras"))) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(
-        "error: the champion in old is for images of 24x32x3 (height x width x channels), but blood's are"
+        "error: the champion in old is for images of 48x32x3 (height x width x channels), but blood's are"
     )
     assert not Path("data/drift").exists()
 

@@ -20,9 +20,9 @@ from terracyte.core import files, npy
 from terracyte.core.errors import InputError, one_line
 from terracyte.ingest.sources import columns, masks, npz
 from terracyte.ingest.sources.arrays import to_pixels, whole_numbers
-from terracyte.ingest.sources.listing import walk
 from terracyte.ingest.sources.pictures import UnreadableError, load_image
 from terracyte.ingest.sources.resizing import resize_image
+from terracyte.ingest.sources.tree import walk
 from terracyte.params import yaml_files
 from tests.conftest import ROOT
 from tests.hostile.corpus.archives import npy as npy_file
@@ -216,7 +216,8 @@ def test_half_a_picture_is_refused_or_has_its_size(
 def test_a_sheet_gives_its_cells_or_is_refused(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], mark: bool
 ) -> None:
-    path = tmp_path_factory.getbasetemp() / "sheet.csv"
+    path = tmp_path_factory.getbasetemp() / "sheets" / "sheet.csv"  # names are looked up below its folder
+    path.parent.mkdir(exist_ok=True)
     with path.open("w", encoding="utf-8-sig" if mark else "utf-8", newline="") as stream:
         csv.writer(stream).writerows([("label", "file"), *((label, file) for file, label in rows)])
     line = refusal(lambda: columns.read(path, path.parent, "label"))

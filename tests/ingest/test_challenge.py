@@ -206,7 +206,7 @@ def refuse_row(value: float, row: int = 4, dtype: type = np.float64) -> Change:
         pytest.param(lambda x: x[..., 0], "has shape (6, 32, 32); it must be (n, 32, 32, 3)", id="wrong axes"),
         pytest.param(lambda x: x[:5], "'labels' has shape (6,), but 'images' has (5, 32, 32, 3)", id="unequal number"),
         pytest.param(lambda x: x[:0], "'images' has shape (0, 32, 32, 3): it is empty", id="empty"),
-        pytest.param(lambda x: x > 9, "'images' has pixels up to 1, neither in 0-1 nor", id="bool"),
+        pytest.param(lambda x: x > 9, "'images' has pixels up to 1, which as 0-255 are nearly black", id="bool"),
         pytest.param(lambda x: x.astype(object), "'images' is an object array, which is never unpickled", id="object"),
     ],
 )

@@ -202,6 +202,27 @@ def test_groups_of_excel_name_pictures_beside_folders_of_their_name(
     assert ingest("blood")[1]["declared_group"].tolist() == ["Pc", "Pa", "Pb", "Pa", "Pb", "Pa", "Pb"]
 
 
+def test_a_csv_may_lie_beside_the_folder_of_its_pictures(
+    blood: None, declare: Declare, ingest: Ingest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("p.png", "train/p.png", "train/q.png", "test/inner/r.png", "test/.thumbs/q.png"):
+        save(f"comp/{name}", grey(1))
+    Path("comp/train.csv").write_text("id,label\np,ig\nq,basophil\nr,eosinophil\n")
+    declare("blood", source="folder", path="comp", labels="train.csv")
+    assert ingest("blood")[1]["name"].tolist() == ["p.png", "train/q.png", "test/inner/r.png"]
+    assert "left out: 1 pictures that it does not list: train/p.png\n" in capsys.readouterr().err
+
+
+def test_notes_cannot_change_the_terminal(
+    blood: None, declare: Declare, ingest: Ingest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{folder}/b.png,{folder}" for folder in BLOOD_FOLDERS]
+    Path("cells/labels.csv").write_text("\n".join(["file,label", *rows, "\x1b[31mred.png,ig"]))
+    declare("blood", source="folder", path="cells", labels="labels.csv", unreadable="skip")
+    ingest("blood")
+    assert r"warning: left out: cells/labels.csv names '\x1b[31mred.png', which is missing" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_a_csv_may_be_another_programs(blood: None, declare: Declare, ingest: Ingest, delimiter: str) -> None:
     rows = ["image_id Filename patient CLASS", r"7 Basophil\b.png P1 eosinophil", "8 EOSINOPHIL/b P2 basophil"]
@@ -222,8 +243,10 @@ def test_a_csv_may_be_another_programs(blood: None, declare: Declare, ingest: In
         ("file,Label,Class\nBasophil/b.png,basophil,1\n", "lacks the column 'label'; it has file, Label, Class"),
         (
             "file,label\nBasophil/b,basophil\n",
-            "line 2 names 'Basophil/b', but there are b.jpg and b.png: add the suffix",
+            "line 2 names 'Basophil/b', but there are Basophil/b.jpg, Basophil/b.png: give one in full",
         ),
+        ("file,label\nB,basophil\n", "names 'B', which is missing"),
+        ("file,label\nb.png,basophil\n", "names 'b.png', but there are Basophil/b.png, EOSINOPHIL/b.png, "),
         ("file,label\nBasophil\\..\\..\\b.png,basophil\n", "names 'Basophil/../../b.png', which may be outside cells"),
         ("file,label\nBasophil/c,basophil\n", "names 'Basophil/c', which is missing"),
         ("file,label\nBasophil/d.jpg,basophil\n", "names 'Basophil/d.jpg', which is missing"),

@@ -79,17 +79,17 @@ def test_floats_of_no_scale_are_refused(blood: None, refusal: Refusal) -> None:
     bright[3, 0, 0, 0] = 1.0000001
     others = {f"{split}_images": np.full((CUTS[split], SIZE, SIZE, 3), 0.5) for split in ("test", "val")}
     save(**medmnist(train_images=bright, **others))
-    assert "up to 1.0000001, neither in 0-1 nor in 0-255: clip or scale them to 0-1" in refusal("blood")
+    assert "up to 1.0000001, which as 0-255 are nearly black: scale them" in refusal("blood")
 
 
 def test_floats_of_four_bits_are_refused(blood: None, refusal: Refusal) -> None:
     save(images=pixels(3, SIZE, SIZE, 3) % 17.0, labels=np.arange(3))
-    assert "'images' has pixels up to 16, neither in 0-1 nor in 0-255" in refusal("blood")
+    assert "'images' has pixels up to 16, which as 0-255 are nearly black" in refusal("blood")
 
 
 def test_whole_numbers_that_would_be_black_are_refused(blood: None, refusal: Refusal) -> None:
     save(images=pixels(3, SIZE, SIZE, 3).astype(int) % 2, labels=np.arange(3))
-    assert "'images' has pixels up to 1, neither in 0-1 nor in 0-255" in refusal("blood")
+    assert "'images' has pixels up to 1, which as 0-255 are nearly black" in refusal("blood")
 
 
 def test_splits_of_two_scales_are_refused(blood: None, refusal: Refusal) -> None:

@@ -262,6 +262,29 @@ def test_a_white_picture_does_not_widen_the_range() -> None:
     assert made().tasks["mine"].pixel_range == pytest.approx((0, 2000), abs=10)
 
 
+def test_truth_values_get_a_range() -> None:
+    np.savez_compressed("x.npz", images=noise(0, 20, 32, 32) > 99, labels=np.arange(20) % 2)
+    assert made(images="x.npz").tasks["mine"].pixel_range == (0, 1)
+
+
+def test_pictures_that_exif_turns_get_a_size_as_they_are_seen(capsys: pytest.CaptureFixture[str]) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6  # orientation: a quarter turn
+    for number in range(12):
+        Path(f"pictures/{'ab'[number % 2]}").mkdir(parents=True, exist_ok=True)
+        path = f"pictures/{'ab'[number % 2]}/{number}.jpg"
+        Image.fromarray(noise(number, 64, 96, 3)).save(path, exif=turned)
+    spec = made().tasks["mine"]
+    assert (spec.height, spec.width) == (96, 64)
+    assert "64x96 (12)" in capsys.readouterr().out
+
+
+def test_the_folder_may_have_any_name() -> None:
+    class_folders("a", "b")
+    Path("pictures").rename("x\nheight: 1")
+    assert made(images="x\nheight: 1").tasks["mine"].classes == ("a", "b")
+
+
 def test_dark_pictures_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     np.savez_compressed("x.npz", images=noise(0, 20, 32, 32) % 16, labels=np.arange(20) % 2)
     made(images="x.npz")

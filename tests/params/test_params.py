@@ -199,7 +199,7 @@ def test_a_task_s_block_may_be_empty_but_not_absent(edit: Edit, block: str) -> N
     whole, before = params.read_yaml(Path("params.yaml"))[block], getattr(params.load(), block)["mars"]
     edit(block, {"mars": whole["mars"]})
     with pytest.raises(
-        InputError, match=rf"params\.yaml: '{block}\.blood' is missing; add it \(`{{}}` uses values that fit"
+        InputError, match=rf"params\.yaml: '{block}\.blood' is missing; add it \(`{{}}` takes the defaults"
     ):
         params.load()
     edit(block, {"mars": whole["mars"], "blood": {}})
@@ -328,6 +328,18 @@ def test_a_row_with_folds_has_a_seed_for_each_of_them(edit: Edit) -> None:
 def test_a_row_that_the_experiment_lacks_is_named(project: Path) -> None:
     with pytest.raises(InputError, match=r"experiment\.yaml: 'rows\.mars-unet_folds' is unknown"):
         params.load().row("mars-unet_folds")
+
+
+def test_what_one_member_needs_is_needed(project: Path, edit: Edit) -> None:
+    edit("rows", {"blood-cnn": "blood", "mars-unet_1": "mars"})
+    edit("variants.mars-unet_1.change.rare_class_boost", False)
+    edit("variants.mars-unet_1.members", [{}, {"rare_class_boost": True}])
+    params.load()
+    edit("balance.mars.rare_class", None)
+    with pytest.raises(InputError, match="row mars-unet_1 has 'rare_class_boost'"):
+        params.load()
+    edit("variants.mars-unet_1.members", [{}, {}])
+    params.load()
 
 
 def test_members_change_single_trainings_in_turn(project: Path, edit: Edit) -> None:

@@ -310,8 +310,25 @@ def test_why_the_champion_was_chosen_is_not_told_anew(edit: Edit) -> None:
     promote("blood-baseline")
     record = promote("blood-cnn")
     assert (record["promoted"], record["reasons"]) == (False, ["The candidate is the champion already."])
-    assert record["champion"] == chosen
+    assert [record["champion"][key] for key in ("reasons", "behaviour")] == [chosen["reasons"], chosen["behaviour"]]
     assert [earlier["promoted"] for earlier in record["history"]] == [True, True, False]
+
+
+def test_a_champion_that_is_evaluated_again_has_the_new_scores() -> None:
+    promote("blood-cnn")
+    before = champion()
+    rescore("blood-cnn", lambda labels: labels)
+    record = decide()
+    assert before["score"] < champion()["score"] == record["champion"]["score"] == 1
+    assert [champion()[key] for key in ("reasons", "behaviour")] == [before["reasons"], before["behaviour"]]
+    kept, due = (
+        files.read_arrays(path)["probabilities"]
+        for path in (paths.champion("blood") / prediction(0), paths.prediction("blood", "blood-cnn", 0))
+    )
+    assert np.array_equal(kept, due)
+    settled = state()
+    decide()
+    assert state() == settled
 
 
 def test_a_champion_whose_variant_got_another_name_bears_it(edit: Edit) -> None:

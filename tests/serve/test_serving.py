@@ -34,7 +34,6 @@ from terracyte.predict.predictor import Predictor
 from terracyte.rendering.pictures import PALETTE
 from terracyte.serve import answers, mlflow_model, uploads
 from terracyte.serve.examples import examples
-from terracyte.serve.mlflow_server import scoring_server
 from terracyte.serve.site import application
 from tests.conftest import ROOT, TASKS
 
@@ -98,7 +97,7 @@ def served(
     with contextlib.chdir(champions_template):
         model, folder = tmp_path_factory.mktemp("served") / "model", paths.champion(request.param).absolute()
         mlflow_model.save(folder, model)
-        mlflow, predictor = scoring_server(model)
+        mlflow, predictor = mlflow_model.scoring_server(model)
         yield Site(application(predictor, folder, mlflow, examples(predictor.task))), predictor
 
 
@@ -188,8 +187,8 @@ def test_refuses_what_is_no_batch_of_images(served: tuple[Site, Predictor], body
     [
         (lambda images: images + 300, "they must be in 0-255"),
         (lambda images: -1 - images, "they must be in 0-255"),
-        (lambda images: images / 255, "the pixels are in 0-1"),
-        (lambda images: images / 255 * 1.02, "the pixels reach 1.02, neither in 0-1 nor in 0-255"),
+        (lambda images: images / 255, "the pixels reach only "),
+        (lambda images: images / 255 * 1.02, "the pixels reach only 1.02: scale them to 0-255"),
         (lambda images: images[0], "does not match expected shape"),
         (lambda images: images[:, :16], "does not match expected shape"),
         (lambda images: images[..., :1], "does not match expected shape"),
@@ -210,6 +209,13 @@ def test_refuses_pixels_that_make_no_sense(served: tuple[Site, Predictor], chang
 def test_refuses_other_content_types(served: tuple[Site, Predictor], kind: str) -> None:
     status, answer = served[0].json("POST", "/invocations", b"{}", kind)
     assert (status, answer) == (415, {"error": "the content type must be application/json"})
+
+
+@pytest.mark.parametrize("served", ["blood"], indirect=True)
+def test_a_content_type_has_no_case(served: tuple[Site, Predictor]) -> None:
+    site, predictor = served
+    body = json.dumps({"inputs": pixels(predictor).tolist()}).encode()
+    assert site.json("POST", "/invocations", body, "Application/JSON; charset=UTF-8")[0] == 200
 
 
 @pytest.mark.parametrize("served", ["blood"], indirect=True)
@@ -377,6 +383,8 @@ def test_examples_are_validation_images_of_each_class(champions: Path, monkeypat
     for each in shown:
         image = np.asarray(Image.open(io.BytesIO(each.png)))
         assert each.title in titles[(validation == image).all(axis=(1, 2, 3))]
+    monkeypatch.setattr("terracyte.serve.examples._COUNT", 3)
+    assert [each.title for each in examples(task)] == list(task.classes[:3])
     # labels mean nothing to a champion whose classes differ from the checkout's
     assert examples(tasks.of(task.name, dataclasses.replace(task.spec, classes=task.classes[::-1]))) == []
     paths.images("blood").unlink()
@@ -430,7 +438,7 @@ def test_a_pickled_model_of_mlflow_s_is_refused(project: Path) -> None:
     }
     files.write_json(Path("model/MLmodel"), {"flavors": {"python_function": flavor}, "mlflow_version": "3.17.2"})
     with pytest.raises(Exception, match="MLFLOW_ALLOW_PICKLE_DESERIALIZATION"):
-        scoring_server(Path("model"))
+        mlflow_model.scoring_server(Path("model"))
     assert not Path("unpickled").exists()
 
 

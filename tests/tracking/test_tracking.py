@@ -281,6 +281,12 @@ def test_a_port_in_use_is_told_before_any_address(capsys: pytest.CaptureFixture[
     assert not capsys.readouterr().out
 
 
+def test_a_host_is_refused_where_a_server_has_the_ui(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "uri", lambda: "https://me:SECRET@mlflow.example")
+    with pytest.raises(InputError, match=r"--host has no use here: the record is on .*me:\*\*\*@mlflow.example"):
+        ui.main("0.0.0.0", 5000)
+
+
 def test_a_broken_database_is_one_line() -> None:
     (paths.mlflow() / "mlflow.db").write_bytes(b"no database at all" * 1000)
     with pytest.raises(InputError, match=r"not a database.*rename data/mlflow/mlflow\.db: a new one"):
@@ -613,10 +619,11 @@ def test_the_ui_answers_by_the_names_of_this_machine_only(
     """MLflow's default for --allowed-hosts has patterns such as `10.*`."""
     from mlflow.server.security_utils import is_allowed_host_header  # noqa: TID251
 
-    started: list[list[str]] = []
-    monkeypatch.setattr(processes, "call", started.append)
+    started: list[tuple[list[str], dict[str, str]]] = []
+    monkeypatch.setattr(processes, "call", lambda command, environment: started.append((command, environment)))
     ui._serve("127.0.0.1", 5000)
-    (command,) = started
+    ((command, environment),) = started
+    assert environment["MLFLOW_BACKEND_STORE_URI"] == store.uri()
     assert command[command.index("--host") + 1] == "127.0.0.1"
     assert is_allowed_host_header(command[command.index("--allowed-hosts") + 1].split(","), host) == allowed
 

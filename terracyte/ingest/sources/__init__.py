@@ -1,11 +1,12 @@
 """Read images from the source that experiment.yaml names."""
 
+import importlib
 from collections.abc import Iterator
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from terracyte.core.errors import InputError
 from terracyte.ingest.sources.source import Batch, Reader
 from terracyte.params import Source
 from terracyte.tasks.task import Task
@@ -18,7 +19,7 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
         InputError: the source cannot be used; the message names the file, the place in it, the value
             and what to do.
     """
-    return _reader(source.source).read(task, source)
+    return _reader(source).read(task, source)
 
 
 def unlabelled(task: Task, source: Source) -> Iterator[NDArray[np.uint8]]:
@@ -30,30 +31,10 @@ def unlabelled(task: Task, source: Source) -> Iterator[NDArray[np.uint8]]:
     Raises:
         InputError: see `read`.
     """
-    return _reader(source.source).unlabelled(task, source)
+    return _reader(source).unlabelled(task, source)
 
 
-def _reader(name: str) -> Reader:
+def _reader(source: Source) -> Reader:
     # Only the source in use is imported: each brings libraries that the others do not need.
-    match name:
-        case "sample":
-            from terracyte.ingest.sources import sample
-
-            return sample
-        case "challenge":
-            from terracyte.ingest.sources import challenge
-
-            return challenge
-        case "folder":
-            from terracyte.ingest.sources import folder
-
-            return folder
-        case "medmnist":
-            from terracyte.ingest.sources import medmnist
-
-            return medmnist
-        case "npz":
-            from terracyte.ingest.sources import npz_file
-
-            return npz_file
-    raise InputError(f"experiment.yaml: the source '{name}' has no reader")
+    name = "npz_file" if source.source == "npz" else source.source
+    return cast(Reader, importlib.import_module(f"{__name__}.{name}"))

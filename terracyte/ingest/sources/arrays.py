@@ -59,8 +59,8 @@ def full_scale(task: Task, member: Member, chunks: Iterable[tuple[int, NDArray[A
         whole = member.dtype.kind != "f"
         if (0 if whole else 1) < most <= DARKEST:
             raise InputError(
-                f"{member.where} has pixels up to {most:.8g}, neither in 0-1 nor in 0-255: clip or scale them to 0-1, "
-                "or give the task a 'pixel_range'"
+                f"{member.where} has pixels up to {most:.8g}, which as 0-255 are nearly black: scale them to 0-255 "
+                "(floats: or to 0-1), or give the task a 'pixel_range'"
             )
         return 1.0 if whole or most > 1 else 255.0
     dark = 255 * (most - low) / (high - low) <= DARKEST

@@ -8,17 +8,15 @@ import contextlib
 import csv
 import functools
 import os
-import sys
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from tqdm import tqdm
-
 from terracyte.core import opening
-from terracyte.core.errors import InputError
+from terracyte.core.errors import InputError, tell
 from terracyte.core.splits import SPLITS, split_of
 from terracyte.ingest.sources.pictures import SUFFIXES
+from terracyte.ingest.sources.tree import shown, walk
 from terracyte.tasks.task import Task
 
 GROUPS_FILE = "groups.csv"
@@ -51,10 +49,7 @@ def declared_groups(root: Path, sheet: str | None, column: str | None, names: Se
 def note_empty(where: str, groups: Sequence[str]) -> None:
     """Say on stderr how many images declare no group; `where` names the declarations."""
     if empty := groups.count(""):
-        print(
-            f"note: {where} is empty for {empty} of {len(groups)} images: each of these is its own group",
-            file=sys.stderr,
-        )
+        tell(f"note: {where} is empty for {empty} of {len(groups)} images: each of these is its own group")
 
 
 def note_splits(task: Task, where: str, splits: Sequence[str]) -> None:
@@ -62,10 +57,9 @@ def note_splits(task: Task, where: str, splits: Sequence[str]) -> None:
     counts = collections.Counter(splits)
     if any(splits):
         given = ", ".join(f"{name} {counts[name]}" for name in SPLITS if counts[name])
-        tqdm.write(
+        tell(
             f"note: {where} already has a split ({given}), which `balance` keeps; to make a new one, set "
-            f"'balance.{task.name}.split: own' in params.yaml",
-            file=sys.stderr,
+            f"'balance.{task.name}.split: own' in params.yaml"
         )
 
 
@@ -97,7 +91,8 @@ def declared_splits(root: Path, sheet: str | None, column: str | None, names: Se
 def read(path: Path, root: Path, column: str) -> dict[str, str]:
     """Return the cells of `column` by those of `file`, both stripped and in Unicode's composed form.
 
-    Where no file bears a row's name, backslashes count as slashes, and the name may lack the suffix of a picture.
+    Where no file bears a row's name, backslashes count as slashes, and the name may lack the suffix of a picture. A
+    name without a folder may be that of a file in any folder below `root`, if only one has it.
 
     Args:
         path: the CSV file.
@@ -189,7 +184,7 @@ def _cells_of(path: Path, root: Path, column: str, names: Sequence[str]) -> list
 def _cells(path: Path, root: Path, files: str, column: str, reader: "csv.DictReader[str]") -> dict[str, str]:
     cells: dict[str, str] = {}
     lines: dict[str, int] = {}
-    listed = functools.cache(lambda folder: _listed(root / folder))
+    existing = _Existing(root)
     for row in reader:
         line = f"{path}: line {reader.line_num}"
         if None in row:
@@ -199,7 +194,7 @@ def _cells(path: Path, root: Path, files: str, column: str, reader: "csv.DictRea
         file, cell = (normal((row[key] or "").strip()) for key in (files, column))
         if not file:
             raise InputError(f"{line} names no file; fill it in or remove the line")
-        file = _meant(root, file, listed, line)
+        file = _meant(existing, file, line)
         if cells.setdefault(file, cell) != cell:
             raise InputError(
                 f"{path}: '{file}' has the {column} '{cells[file]}' in line {lines[file]} and '{cell}' in line "
@@ -209,8 +204,44 @@ def _cells(path: Path, root: Path, files: str, column: str, reader: "csv.DictRea
     return cells
 
 
-def _meant(root: Path, name: str, listed: Callable[[str], dict[str, list[str]]], line: str) -> str:
-    """Return the path of the file that a row names, relative to `root`; `line` is the place of the row."""
+class _Existing:
+    """The files below a folder by the names that rows may give them. Listing them is faster than looking for each."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._in_folder = functools.cache(self._list)
+
+    def alike(self, name: str) -> list[str]:
+        """Return the paths that a name may mean, relative to the folder."""
+        folder, slash, last = PurePosixPath(name).as_posix().rpartition("/")  # without `./`
+        return self._in_folder(folder + slash).get(last) or ([] if folder else self._anywhere.get(last, []))
+
+    def _list(self, folder: str) -> dict[str, list[str]]:
+        """List a folder; one that cannot be listed has no files."""
+        with contextlib.suppress(OSError), os.scandir(self.root / folder) as entries:
+            return _by_name(sorted(folder + normal(entry.name) for entry in entries if not entry.is_dir()))
+        return {}
+
+    @functools.cached_property
+    def _anywhere(self) -> dict[str, list[str]]:
+        return _by_name(normal(path.relative_to(self.root).as_posix()) for path in walk(self.root))
+
+
+def _by_name(paths: Iterable[str]) -> dict[str, list[str]]:
+    """Return paths by their last part, and those of pictures by that without the suffix, too."""
+    whole, short = (collections.defaultdict[str, list[str]](list) for _ in range(2))
+    for path in paths:
+        name = path.rpartition("/")[2]
+        whole[name].append(path)
+        stem, _, suffix = name.rpartition(".")
+        if f".{suffix.lower()}" in SUFFIXES and not stem.lower().endswith(SUFFIXES):
+            short[stem].append(path)
+    return short | whole
+
+
+def _meant(existing: _Existing, name: str, line: str) -> str:
+    """Return the path of the file that a row names, relative to the folder; `line` is the place of the row."""
+    root = existing.root
     if "\\" in name and not (root / name).is_file():
         name = name.replace("\\", "/")
     if name.startswith("/") or ".." in name.split("/"):
@@ -218,24 +249,7 @@ def _meant(root: Path, name: str, listed: Callable[[str], dict[str, list[str]]],
             f"{line} names '{name}', which may be outside {root}: put the file into that folder, and give its path "
             "relative to it"
         )
-    folder, slash, last = PurePosixPath(name).as_posix().rpartition("/")  # without `./`
-    alike = listed(folder).get(last, [last])
+    alike = existing.alike(name)
     if len(alike) > 1:
-        raise InputError(f"{line} names '{name}', but there are {' and '.join(alike)}: add the suffix")
-    return folder + slash + alike[0]
-
-
-def _listed(folder: Path) -> dict[str, list[str]]:
-    """Return the names of a folder's files by themselves, and those of pictures by what they are without suffix.
-
-    A folder that cannot be listed has none. Listing it once is faster than looking for each file.
-    """
-    whole: dict[str, list[str]] = {}
-    short: dict[str, list[str]] = collections.defaultdict(list)
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for name in sorted(normal(entry.name) for entry in entries if not entry.is_dir()):
-            whole[name] = [name]
-            stem, _, suffix = name.rpartition(".")
-            if f".{suffix.lower()}" in SUFFIXES and not stem.lower().endswith(SUFFIXES):
-                short[stem].append(name)
-    return short | whole
+        raise InputError(f"{line} names '{name}', but there are {shown(alike)}: give one in full")
+    return alike[0] if alike else PurePosixPath(name).as_posix()

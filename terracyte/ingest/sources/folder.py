@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import itertools
 import math
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,26 +18,23 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from terracyte.core.errors import InputError
-from terracyte.core.splits import protected_first
+from terracyte.core.errors import InputError, tell
+from terracyte.core.splits import order
 from terracyte.ingest.sources import columns, masks
 from terracyte.ingest.sources.listing import (
     UNLABELLED,
     Listing,
     Sample,
-    hidden,
     labelled_samples,
-    linked,
     listed_samples,
     paired_samples,
-    shown,
-    walk,
 )
 from terracyte.ingest.sources.palettes import Painted, Palettes
 from terracyte.ingest.sources.pictures import Photo, UnreadableError, load_image
 from terracyte.ingest.sources.resizing import resize_image, resize_mask
 from terracyte.ingest.sources.source import Batch
 from terracyte.ingest.sources.tally import Tally, classes_in
+from terracyte.ingest.sources.tree import hidden, linked, shown, walk
 from terracyte.params import Source
 from terracyte.tasks.task import Task
 
@@ -90,24 +86,24 @@ def read(task: Task, source: Source) -> Iterator[Batch]:
     listing = _listing(task, source, root)
     given = columns.declared_splits(root, source.labels, source.split_column, _names(root, listing.samples))
     pairs = zip(listing.samples, given, strict=True)
-    samples = protected_first(dataclasses.replace(sample, split=split or sample.split) for sample, split in pairs)
+    placed = [dataclasses.replace(sample, split=split or sample.split) for sample, split in pairs]
+    samples = sorted(placed, key=lambda sample: order(sample.split))
     splits = [sample.split for sample in samples]
     names = _names(root, samples)
     groups = columns.declared_groups(root, source.labels, source.group_column, names)
     _warn(root, "hidden", hidden(root))
     if links := linked(root):
-        tqdm.write(
+        tell(
             f"warning: {root}: DVC does not see changes behind links to folders: {shown(links)}; after a change, run "
-            f"`dvc repro --force --single-item ingest@{task.name}`",
-            file=sys.stderr,
+            f"`dvc repro --force --single-item ingest@{task.name}`"
         )
     columns.note_splits(task, str(root), splits)
     for problem in listing.incomplete:
         if source.unreadable == "refuse":
             raise InputError(f"{problem}; add what is missing or remove what is left over, or {_how_to_skip(task)}")
-        tqdm.write(f"warning: left out: {problem}", file=sys.stderr)
+        tell(f"warning: left out: {problem}")
     for note in listing.notes:
-        tqdm.write(note, file=sys.stderr)
+        tell(note)
     loaded = _readable(task, source, samples)
     while part := list(itertools.islice(loaded, _batch(task))):
         targets = np.stack([each.target for _, each in part])
@@ -225,4 +221,4 @@ def _values(coding: masks.Coding, samples: Sequence[Sample]) -> set[int]:
 
 def _warn(root: Path, kind: str, names: list[str]) -> None:
     if names:
-        tqdm.write(f"warning: {root}: {len(names)} {kind} files left out: {shown(names)}", file=sys.stderr)
+        tell(f"warning: {root}: {len(names)} {kind} files left out: {shown(names)}")

@@ -1,19 +1,17 @@
 """The files of a folder source: the pictures, with the class or mask of each."""
 
 import collections
-import contextlib
 import dataclasses
 import functools
 import os
 import re
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-from terracyte.core.errors import InputError, one_line
+from terracyte.core.errors import InputError, tell
 from terracyte.core.splits import split_of
 from terracyte.ingest.sources import columns
 from terracyte.ingest.sources.pictures import KINDS, SUFFIXES
+from terracyte.ingest.sources.tree import below, shown, visible, walk
 from terracyte.params import Source
 from terracyte.params.schema import check_keys
 from terracyte.tasks.task import Task
@@ -21,8 +19,6 @@ from terracyte.tasks.task import Task
 UNLABELLED = "unlabelled"  # a folder of pictures without masks
 LEFT_OUT = -1  # takes the place of a label for images that are left out
 OF_MASK = re.compile(r"[ _-](masks?|seg|segmentation|label|gt)$", re.IGNORECASE)  # the end of a mask's name
-_SHOWN = 5
-_UNASKED = (".", "__macosx", "thumbs.db", "desktop.ini")  # beginnings of names
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,10 +104,7 @@ def class_parents(root: Path, splits: dict[Path, str]) -> dict[Path, str]:
                 "class, or move this folder elsewhere"
             )
         if loose:
-            print(
-                f"warning: {parent}: left out: {len(loose)} pictures beside the class folders: {shown(loose)}",
-                file=sys.stderr,
-            )
+            tell(f"warning: {parent}: left out: {len(loose)} pictures beside the class folders: {shown(loose)}")
     return parents
 
 
@@ -145,10 +138,9 @@ def listed_samples(task: Task, source: Source, root: Path, sheet: str) -> Listin
 def _untold(task: Task, source: Source, root: Path, named: set[Path]) -> list[str]:
     """Return messages about pictures that the CSV file does not name, and about unused folders of splits."""
     # names need not be UTF-8 here: these files are not read
-    found = (Path(each.path) for each in _below(root) if not each.name.startswith("."))
-    rest = sorted(
-        os.path.relpath(path, root) for path in found if path.suffix.lower() in SUFFIXES and path not in named
-    )
+    found = (Path(each.path) for each in below(root) if Path(each.name).suffix.lower() in SUFFIXES)
+    rest = sorted(os.path.relpath(path, root) for path in found if path not in named)
+    rest = [name for name in rest if not any(part.startswith(".") for part in Path(name).parts)]
     splits = sorted(path.name for path in root.iterdir() if path.is_dir() and split_of(path.name))
     notes = [
         f"warning: {root / str(source.labels)}: left out: {len(rest)} pictures that it does not list: {shown(rest)}"
@@ -247,91 +239,6 @@ def masked_samples(images: Path, masks: Path) -> Listing:
         incomplete=lonely,
         notes=[f"note: left out: {len(beside)} files that are no pictures: {shown(beside)}"] * bool(beside),
     )
-
-
-def visible(folder: Path) -> list[Path]:
-    """Return a folder's entries by name, without hidden ones and what Windows and zips from a Mac put there unasked.
-
-    Raises:
-        InputError: a name is not UTF-8, the encoding of all tables, or the folder cannot be listed.
-    """
-    try:
-        entries = sorted(path for path in folder.iterdir() if not path.name.lower().startswith(_UNASKED))
-    except OSError as error:
-        raise InputError(f"{folder} cannot be listed: {error.strerror}") from error
-    for path in entries:
-        check_name(path)
-    return entries
-
-
-def check_name(path: Path) -> None:
-    """Refuse a name that no table can hold.
-
-    Raises:
-        InputError: the name is not UTF-8.
-    """
-    try:
-        path.name.encode()
-    except UnicodeEncodeError as error:
-        name = path.name.encode(errors="backslashreplace").decode()
-        raise InputError(f"{path.parent} holds '{name}', whose name is not UTF-8: rename it") from error
-
-
-def walk(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder, in the order of their paths, without hidden ones.
-
-    Links are followed, and each folder is read once, however many links lead to it: links may form cycles, or
-    millions of paths to a few folders. Memory grows with the number of folders and with the largest one.
-
-    Raises:
-        InputError: see `visible`.
-    """
-    read: set[tuple[int, int]] = set()
-
-    def entries(inner: Path) -> list[Path]:
-        status = inner.stat()
-        place = status.st_dev, status.st_ino
-        if place in read:
-            return []
-        read.add(place)
-        return visible(inner)
-
-    # no recursion: folders may be nested deeper than functions
-    waiting = [iter(entries(folder))]
-    while waiting:
-        path = next(waiting[-1], None)
-        if path is None:
-            waiting.pop()
-        elif path.is_dir():
-            waiting.append(iter(entries(path)))
-        else:
-            yield path
-
-
-def linked(root: Path) -> list[str]:
-    """Return the links to folders below `root`, relative to `root`."""
-    return sorted(os.path.relpath(each, root) for each in _below(root) if each.is_symlink() and each.is_dir())
-
-
-def hidden(root: Path) -> list[str]:
-    """Return the hidden files and folders below `root`, relative to `root`."""
-    return sorted(os.path.relpath(each, root) for each in _below(root) if each.name.startswith("."))
-
-
-def _below(root: Path) -> Iterator[os.DirEntry[str]]:
-    """Yield all files and folders below a folder; links are not followed."""
-    waiting = [str(root)]  # no recursion: folders may be nested deeper than functions
-    while waiting:
-        with contextlib.suppress(PermissionError), os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                yield entry
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
-
-
-def shown(names: list[str]) -> str:
-    """Join the first names of a list, for messages."""
-    return one_line(", ".join(names[:_SHOWN])) + (" …" if len(names) > _SHOWN else "")
 
 
 def label_of(task: Task, source: Source, given: str) -> int | None:

@@ -25,9 +25,7 @@ MOST_ROWS = 2**24
 _LARGEST_ROW = 2**27  # bytes: an image of 44 million pixels in colour
 _LARGEST_WHOLE = 2**29  # bytes of an array that is read as a whole
 # What zipfile and NumPy raise on damaged, encrypted or foreign files.
-_DAMAGE = (
-    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, NotImplementedError, RuntimeError, OSError),
-)
+_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, RuntimeError, OSError)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

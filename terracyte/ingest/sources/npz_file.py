@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from terracyte.core.errors import InputError
-from terracyte.core.splits import protected_first, split_of
+from terracyte.core.splits import order, split_of
 from terracyte.ingest.sources import masks
 from terracyte.ingest.sources.arrays import Scale, expect_shape, full_scale, row_names, to_pixels, whole_numbers
 from terracyte.ingest.sources.columns import normal, note_empty, note_splits
@@ -66,9 +66,10 @@ def pairs(path: Path, kind: Kind, groups: str | None = None) -> list[Pair]:
         InputError: the file is unusable, has no images, an array of images has no targets or groups or another number
             of them, or an array's prefix names no split.
     """
-    splits = {key: split_of(name) if name else "" for key, name in split_names(names(path)).items()}
+    present = names(path)
+    splits = {key: split_of(name) if name else "" for key, name in split_names(present).items()}
     keys = [key for key, split in splits.items() if split is not None]
-    strange = [key for key in splits if key not in keys and targets_of(key, kind) in names(path)]
+    strange = [key for key in splits if key not in keys and targets_of(key, kind) in present]
     if strange:
         raise InputError(
             f"{path} holds '{strange[0]}' with {kind}, but the name is not of a split: say train, val or test in both "
@@ -77,7 +78,7 @@ def pairs(path: Path, kind: Kind, groups: str | None = None) -> list[Pair]:
     shared = len({targets_of(key, kind) for key in keys}) < len(keys)  # by x_train and X_train
     if not keys or shared or (len(keys) > 1 and "" in splits.values()):
         raise InputError(
-            f"{path} holds the arrays {', '.join(names(path)) or '(none)'}; needed: images and {kind}, or such a "
+            f"{path} holds the arrays {', '.join(present) or '(none)'}; needed: images and {kind}, or such a "
             f"pair for each split: train_images and train_{kind}, val_…, test_…; or x and y, x_train and y_train, …"
         )
     made = []
@@ -90,7 +91,7 @@ def pairs(path: Path, kind: Kind, groups: str | None = None) -> list[Pair]:
                     f"{each.where} has {len(each)} entries, but '{key}' has {len(images)}; each image needs one"
                 )
         made.append(Pair(split=splits[key] or "", images=images, targets=targets, groups=next(iter(grouped), None)))
-    return protected_first(made)
+    return sorted(made, key=lambda pair: order(pair.split))
 
 
 def split_names(keys: Sequence[str]) -> dict[str, str]:

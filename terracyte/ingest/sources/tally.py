@@ -1,12 +1,11 @@
 """What snapping and resizing change in a source's masks, counted, and told once all masks are read."""
 
-import sys
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from terracyte.core.errors import tell
 from terracyte.tasks.task import Task
 
 
@@ -38,21 +37,17 @@ class Tally:
         """Write a note on stderr about each change that happened; `origin` names the source."""
         if self._moved:
             share = f"{self._moved / self._pixels:.2%} of the masks' pixels"
-            _note(f"{origin}: {self._moved} values ({share}) were replaced by the nearest declared value")
+            tell(f"note: {origin}: {self._moved} values ({share}) were replaced by the nearest declared value")
         lost = [label for label in self._task.scored_classes if self._lost[label]]
         if lost:
             height, width, _ = self._task.image_shape
             counts = ", ".join(f"{self._task.classes[k]} in {self._lost[k]} of {self._shown[k]}" for k in lost)
-            _note(
-                f"{origin}: resized to {width}x{height} pixels, some masks no longer show a class: {counts}; if these "
-                f"objects matter, raise 'tasks.{self._task.name}.height' and 'width' in params.yaml"
+            tell(
+                f"note: {origin}: resized to {width}x{height} pixels, some masks no longer show a class: {counts}; if "
+                f"these objects matter, raise 'tasks.{self._task.name}.height' and 'width' in params.yaml"
             )
 
 
 def classes_in(task: Task, mask: NDArray[Any]) -> NDArray[np.bool_]:
     """Return which classes (classes,) occur in a mask (h, w) of class numbers."""
     return np.bincount(mask.reshape(-1), minlength=len(task.classes)) > 0
-
-
-def _note(line: str) -> None:
-    tqdm.write(f"note: {line}", file=sys.stderr)

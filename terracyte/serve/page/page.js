@@ -39,7 +39,7 @@ async function describe() {
   element("task").textContent = about.task;
   const score = about.score == null ? "" : `, ${about.metric} ${percent(about.score)} on test images`;
   element("model").textContent = `${about.variant}: ${about.title}${score}`;
-  element("wanted").textContent = `jpg, png, bmp, tif or webp, at most ${about.largest_file / 2 ** 20} MiB; the model sees ${about.size.join(" x ")} pixels`;
+  element("wanted").textContent = `${about.kinds}, at most ${about.largest_file / 2 ** 20} MiB; the model sees ${about.size.join(" x ")} pixels`;
   show("card", about.card);
   const list = document.querySelector("#examples ul");
   for (const example of about.examples) {
