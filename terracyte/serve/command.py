@@ -1,10 +1,8 @@
-"""terracyte serve: run MLflow's model server for a task's champion, with a web page to try it."""
+"""terracyte serve: serve a task's champion, with a web page to try it."""
 
 import argparse
 import contextlib
 import gc
-import tempfile
-from pathlib import Path
 
 from terracyte.core import listening
 from terracyte.core.arguments import OF_TASK, add_experiment, add_model, of_task
@@ -39,16 +37,12 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"{arguments.task}: reading {folder} …", flush=True)
         import uvicorn
 
-        from terracyte.serve import mlflow_model
+        from terracyte.predict import predictor
         from terracyte.serve.examples import examples
         from terracyte.serve.site import application
 
-        with tempfile.TemporaryDirectory() as place:
-            model = Path(place) / "model"
-            mlflow_model.save(folder, model)
-            mlflow, predictor = mlflow_model.scoring_server(model)
-        hosts = listening.names(arguments.host)
-        site = application(predictor, folder, mlflow, examples(predictor.task, experiment), hosts)
+        champion, hosts = predictor.read(folder, arguments.task), listening.names(arguments.host)
+        site = application(champion, folder, examples(champion.task, experiment), hosts)
         gc.freeze()  # these objects stay alive: scanning them for garbage doubles the time of a request
         where = listening.address(arguments.host, listener.getsockname()[1])
         print(f"{arguments.task}: {where} (Ctrl-C ends it)", flush=True)

@@ -1,15 +1,16 @@
-"""The web application: a page for people, and MLflow's scoring server for programs.
+"""The web application: a page for people, and an address for programs that speaks as MLflow's scoring server does.
 
 GET  /             the page, with /page.css and /page.js
 GET  /about        what the page shows about the champion, as JSON
 GET  /card         the model card
 GET  /examples/N   the example pictures, as PNG
 POST /predict      a picture file as the body → probabilities or shares, and the picture with an overlay, as JSON
-POST /invocations  arrays as JSON → predictions; MLflow answers what `pixels.read` does not recognize
-GET  /ping, /health, /version  MLflow's own
+POST /invocations  arrays as JSON → predictions
+GET  /ping, /health  an empty answer, while the server runs
+
+Whatever is refused, and a failure of the server, is answered by `{"error": "one sentence"}`.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,12 @@ import numpy as np
 from markdown_it import MarkdownIt
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
 from terracyte.core import listening
 from terracyte.core.errors import InputError
@@ -33,10 +34,12 @@ from terracyte.promote.champion import CARD
 from terracyte.rendering import formats
 from terracyte.rendering.pictures import colour_of, data_uri, from_array, overlaid
 from terracyte.serve import pixels, uploads
-from terracyte.serve.answers import LARGEST_BATCH, answers
+from terracyte.serve.answers import answers
 from terracyte.serve.examples import Example
-from terracyte.serve.middleware import PlainErrors, SecurityHeaders, bounded_body, refusal
+from terracyte.serve.middleware import SecurityHeaders, bounded_body, refusal
 
+_JSON = "application/json"
+_LARGEST_BODY = 64 * 2**20  # bytes: a full batch of 96x96 RGB images with decimals
 _PAGE = Path(__file__).with_name("page")
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
 _CARD = """<!doctype html>
@@ -49,7 +52,6 @@ _CARD = """<!doctype html>
 def application(
     predictor: Predictor,
     folder: Path,
-    mlflow: ASGIApp,
     examples: list[Example],
     hosts: Sequence[str] = listening.names(listening.HOST),
 ) -> Starlette:
@@ -58,12 +60,10 @@ def application(
     Args:
         predictor: the champion.
         folder: the champion's folder, for the model card.
-        mlflow: MLflow's scoring server for the same champion.
         examples: the example pictures that the page offers.
         hosts: accepted values of the Host header; others are refused (DNS rebinding from a foreign page).
     """
-    site, scoring = _Site(predictor, folder / CARD, examples), PlainErrors(mlflow)
-    quick_scoring = PlainErrors(mlflow, lambda body: _score(predictor, body))
+    site = _Site(predictor, folder / CARD, examples)
     routes = [
         _fixed("/", (_PAGE / "page.html").read_bytes(), "text/html"),
         _fixed("/page.css", (_PAGE / "page.css").read_bytes(), "text/css"),
@@ -72,11 +72,12 @@ def application(
         Route("/card", site.card),
         *(_fixed(f"/examples/{number}", each.png, "image/png") for number, each in enumerate(examples)),
         Route("/predict", site.predict, methods=["POST"]),
-        Route("/invocations", quick_scoring),
-        *(Route(path, scoring) for path in ("/ping", "/health", "/version")),
+        Route("/invocations", site.invocations, methods=["POST"]),
+        *(_fixed(path, b"", "text/plain") for path in ("/ping", "/health")),
     ]
     middleware = [Middleware(SecurityHeaders), Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))]
-    return Starlette(routes=routes, middleware=middleware)
+    handlers = {InputError: _refused, HTTPException: _refused, Exception: _failed}
+    return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
 
 
 class _Site:
@@ -98,10 +99,16 @@ class _Site:
         body = await bounded_body(request.receive, uploads.LARGEST_FILE)
         if body is None:
             return refusal(f"the file is larger than {uploads.LARGEST_FILE >> 20} MiB: choose a smaller one", 413)
-        try:
-            return JSONResponse(await run_in_threadpool(_predict, self._predictor, body))
-        except InputError as error:
-            return refusal(str(error), 400)
+        return JSONResponse(await run_in_threadpool(_predict, self._predictor, body))
+
+    async def invocations(self, request: Request) -> Response:
+        kind = request.headers.get("content-type", "")
+        if kind.split(";")[0].strip().lower() != _JSON:
+            return refusal(f"the content type must be {_JSON}", 415)
+        body = await bounded_body(request.receive, _LARGEST_BODY)
+        if body is None:
+            return refusal(f"the request is larger than {_LARGEST_BODY >> 20} MiB: send fewer images at once", 413)
+        return JSONResponse(await run_in_threadpool(_score, self._predictor, body))
 
 
 def _fixed(path: str, content: bytes, kind: str) -> Route:
@@ -147,7 +154,22 @@ def _predict(predictor: Predictor, content: bytes) -> dict[str, Any]:
     return {**answer, **pictures, "note": note}
 
 
-def _score(predictor: Predictor, body: bytes) -> str | None:
-    """Return the answer of MLflow's scoring server without its slow parsing; None if `pixels.read` returns None."""
-    images = pixels.read(body, predictor.task.image_shape, LARGEST_BATCH)
-    return None if images is None else json.dumps({"predictions": answers(predictor, images)})
+def _score(predictor: Predictor, body: bytes) -> dict[str, Any]:
+    """Return the answer to a request as MLflow's scoring server has it.
+
+    Raises:
+        InputError: see `pixels.read`.
+    """
+    return {"predictions": answers(predictor, pixels.read(body, predictor.task.image_shape))}
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    """Answer a request that is refused."""
+    if isinstance(error, HTTPException):  # there is no such address, or it has another method
+        return refusal(error.detail, error.status_code)
+    return refusal(str(error), 400)
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    """Answer a request at which the server fails; uvicorn writes the traceback to the terminal."""
+    return refusal("the server failed; its terminal says why", 500)

@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, Page, sync_playwright
-from starlette.applications import Starlette
 
 from terracyte import cli
 from terracyte.core import files, paths
@@ -91,13 +90,13 @@ def addresses(
 
 @contextlib.contextmanager
 def _served(task: str, champions: Path, finished: Path, folder: Path) -> Iterator[str]:
-    """Serve the site of a task's champion with a complete model card but without MLflow; yield its address."""
+    """Serve the site of a task's champion with a complete model card; yield its address."""
     champion = folder / task
     shutil.copytree(champions / paths.champion(task), champion)
     shutil.copy(finished / paths.champion(task) / CARD, champion)
     with contextlib.chdir(champions):
         read = predictor.read(champion, task)
-        site = application(read, champion, Starlette(), examples(read.task))
+        site = application(read, champion, examples(read.task))
     server = uvicorn.Server(uvicorn.Config(site, log_level="warning", ws="none"))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -32,7 +32,6 @@ def refused(champions: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     np.save(IMAGES, np.zeros((1, 32, 32, 3), np.uint8))
     loads: list[Path] = []
     monkeypatch.setattr("terracyte.predict.predictor.read", lambda folder, *_: loads.append(folder))
-    monkeypatch.setattr("terracyte.serve.mlflow_model.save", lambda folder, _: loads.append(folder))
 
     def run(*arguments: str) -> str:
         with pytest.raises(SystemExit) as exit_:

@@ -1,4 +1,4 @@
-"""The fast reader of requests reads usual ones exactly, and leaves all others to MLflow."""
+"""Reading requests for predictions."""
 
 import json
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from terracyte.core.errors import InputError
 from terracyte.serve import pixels
 
 SHAPE = (2, 3, 1)
@@ -16,39 +17,35 @@ def images(count: int) -> Any:
     return np.array([0, 7, 10, 99, 100, 255] * count).reshape(count, *SHAPE)
 
 
-@pytest.mark.parametrize("count", [1, 4])
-def test_the_usual_request_is_read(count: int) -> None:
-    found = pixels.read(json.dumps({"inputs": images(count).tolist()}).encode(), SHAPE, 4)
-    assert found is not None
+@pytest.mark.parametrize("key", ["inputs", "instances"])
+@pytest.mark.parametrize("change", [lambda array: array, lambda array: array + 0.4, lambda array: array - 0.0])
+def test_pixels_are_read_and_rounded(key: str, change: Any) -> None:
+    body = json.dumps({key: change(np.minimum(images(4), 254)).tolist()}).encode()
+    found = pixels.read(body, SHAPE)
     assert found.dtype == np.uint8
-    assert np.array_equal(found, images(count))
+    assert np.array_equal(found, np.minimum(images(4), 254))
 
 
 USUAL = json.dumps({"inputs": images(1).tolist()})
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
+    ("old", "new", "says"),
     [
-        ("inputs", "instances"),
-        ("}", ', "params": {}}'),
-        ("[7]", "[7.0]"),
-        ("[7]", "[-7]"),
-        ("[7]", "[007]"),
-        ("[7]", "[256]"),
-        ("[7]", "[7, 7]"),
-        ("[7]", "[true]"),
-        ("[255]]]]", "[255]]]"),
+        ("inputs", "input", "the request must be"),
+        ("}", ', "params": {}}', "the request must be"),
+        ("[7]", "[-7]", "range from -7 to 255"),
+        ("[7]", "[007]", "not valid JSON"),
+        ("[7]", "[256]", "range from 0 to 256"),
+        ("[7]", "[7, 7]", "differ in length"),
+        ("[7]", "[null]", "a pixel is not a number"),
+        ("[7]", '["7"]', "a pixel is not a number"),
+        ("[7]", "[99999999999999999999]", "a pixel is not a number"),
+        ("[7]", "[NaN]", "not a finite number"),
+        ("[255]]]]", "[255]]]", "not valid JSON"),
+        ("[[[[", "[[[[[", "not valid JSON"),
     ],
 )
-def test_any_other_request_is_left(old: str, new: str) -> None:
-    assert pixels.read(USUAL.replace(old, new).encode(), SHAPE, 4) is None
-
-
-@pytest.mark.parametrize("body", [b"", b"{}", b'{"inputs": []}', b'{"inputs": 1}', b"\xff" * 200])
-def test_so_are_requests_without_images(body: bytes) -> None:
-    assert pixels.read(body, SHAPE, 4) is None
-
-
-def test_so_are_more_images_than_allowed() -> None:
-    assert pixels.read(json.dumps({"inputs": images(5).tolist()}).encode(), SHAPE, 4) is None
+def test_other_requests_are_refused(old: str, new: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        pixels.read(USUAL.replace(old, new).encode(), SHAPE)

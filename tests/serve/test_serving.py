@@ -1,4 +1,4 @@
-"""The server: MLflow's scoring behind readable refusals, and the page's own requests."""
+"""The server: its answers to programs and to the page, and what it refuses."""
 
 import asyncio
 import base64
@@ -29,7 +29,7 @@ from starlette.types import ASGIApp, Message
 from benchmarks import serving
 from terracyte import cli, params, tasks
 from terracyte.core import files, listening, paths
-from terracyte.predict import outputs
+from terracyte.predict import outputs, predictor
 from terracyte.predict.predictor import Predictor
 from terracyte.rendering.pictures import PALETTE
 from terracyte.serve import answers, mlflow_model, uploads
@@ -79,7 +79,8 @@ class Site:
             sent.append(message)
 
         async def ask() -> None:
-            await self._app(scope, receive, send)
+            with contextlib.suppress(ZeroDivisionError):  # a failure that a test causes; servers write it to stderr
+                await self._app(scope, receive, send)
 
         asyncio.run(ask())
         headers_sent = {name.decode().lower(): value.decode() for name, value in sent[0]["headers"]}
@@ -91,14 +92,11 @@ class Site:
 
 
 @pytest.fixture(scope="module", params=TASKS)
-def served(
-    request: pytest.FixtureRequest, champions_template: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Site, Predictor]]:
+def served(request: pytest.FixtureRequest, champions_template: Path) -> Iterator[tuple[Site, Predictor]]:
     with contextlib.chdir(champions_template):
-        model, folder = tmp_path_factory.mktemp("served") / "model", paths.champion(request.param).absolute()
-        mlflow_model.save(folder, model)
-        mlflow, predictor = mlflow_model.scoring_server(model)
-        yield Site(application(predictor, folder, mlflow, examples(predictor.task))), predictor
+        folder = paths.champion(request.param).absolute()
+        champion = predictor.read(folder)
+        yield Site(application(champion, folder, examples(champion.task))), champion
 
 
 def pixels(predictor: Predictor, count: int = 2) -> Any:
@@ -111,22 +109,7 @@ def png(size: tuple[int, int] = (SIZE, SIZE), mode: str = "RGB", kind: str = "pn
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("count", [1, 3])
-def test_a_usual_request_is_answered_as_by_mlflow(
-    count: int, served: tuple[Site, Predictor], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    site, predictor = served
-    body = json.dumps({"inputs": pixels(predictor, count).tolist()}).encode()
-    quick, kinds = site.ask("POST", "/invocations", body), f"{JSON}; charset=utf-8"
-    monkeypatch.setattr("terracyte.serve.pixels.read", lambda *_: pytest.fail("it is MLflow's to read"))
-    slow = site.ask("POST", "/invocations", body, kinds)
-    assert quick[0] == slow[0] == 200
-    assert quick[2] == slow[2]
-    assert {**quick[1], "content-type": ""} == {**slow[1], "content-type": ""}
-    assert quick[1]["content-type"] == slow[1]["content-type"] == JSON
-
-
-def test_mlflow_answers_arrays(served: tuple[Site, Predictor]) -> None:
+def test_arrays_are_answered(served: tuple[Site, Predictor]) -> None:
     site, predictor = served
     images = pixels(predictor)
     expected = predictor.predict(images.astype(np.uint8))
@@ -146,9 +129,9 @@ def test_mlflow_answers_arrays(served: tuple[Site, Predictor]) -> None:
                 assert each["class"] == predictor.task.classes[expected.labels[row]]
 
 
-def test_mlflows_other_addresses_are_there(served: tuple[Site, Predictor]) -> None:
+def test_a_running_server_can_be_asked_whether_it_runs(served: tuple[Site, Predictor]) -> None:
     site, _ = served
-    assert [site.ask("GET", path)[0] for path in ("/ping", "/health", "/version")] == [200, 200, 200]
+    assert [site.ask("GET", path)[0] for path in ("/ping", "/health")] == [200, 200]
 
 
 @pytest.mark.parametrize("served", ["blood"], indirect=True)
@@ -169,8 +152,8 @@ def test_mlflows_other_addresses_are_there(served: tuple[Site, Predictor]) -> No
         (b"[" * 100_000, "the request must be"),
         (b'{"inputs": [[[["a"]]]]}', "a pixel is not a number"),
         (b'{"inputs": [[1, 2], [1]]}', "differ in length"),
-        (b'{"inputs": 5}', "does not match expected shape (-1, 32, 32, 3)"),
-        (b'{"inputs": [[[[1, 2, 3]]]]}', "Shape of input (1, 1, 1, 3) does not match expected shape (-1, 32, 32, 3)"),
+        (b'{"inputs": 5}', "the request must be"),
+        (b'{"inputs": [[[[1, 2, 3]]]]}', "the images have the shape (1, 1, 1, 3); it must be (n, 32, 32, 3)"),
     ],
 )
 def test_refuses_what_is_no_batch_of_images(served: tuple[Site, Predictor], body: bytes, says: str) -> None:
@@ -189,9 +172,9 @@ def test_refuses_what_is_no_batch_of_images(served: tuple[Site, Predictor], body
         (lambda images: -1 - images, "they must be in 0-255"),
         (lambda images: images / 255, "the pixels reach only "),
         (lambda images: images / 255 * 1.02, "the pixels reach only 1.02: scale them to 0-255"),
-        (lambda images: images[0], "does not match expected shape"),
-        (lambda images: images[:, :16], "does not match expected shape"),
-        (lambda images: images[..., :1], "does not match expected shape"),
+        (lambda images: images[0], "have the shape (32, 32, 3); it must be (n, 32, 32, 3)"),
+        (lambda images: images[:, :16], "have the shape (2, 16, 32, 3)"),
+        (lambda images: images[..., :1], "have the shape (2, 32, 32, 1)"),
         (lambda images: np.repeat(images[:1], 65, axis=0), "65 images: send at most 64"),
         (lambda images: np.where(images > 200, np.nan, images), "not a finite number"),
     ],
@@ -309,17 +292,21 @@ def test_hostile_bodies_are_refused_with_a_sentence(served: tuple[Site, Predicto
 
 
 @pytest.mark.parametrize("served", ["blood"], indirect=True)
-def test_what_fails_in_the_server_is_one_sentence_and_a_traceback_in_its_terminal(
-    served: tuple[Site, Predictor], capsys: pytest.CaptureFixture[str]
+def test_what_fails_in_the_server_is_one_sentence(
+    served: tuple[Site, Predictor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def broken(*_: Any) -> None:
+    def broken(*_: Any) -> None:
         raise ZeroDivisionError("secret")
 
-    site = Site(application(served[1], Path("nowhere"), broken, []))
-    status, answer = site.json("POST", "/invocations", b"{}")
-    assert (status, answer) == (500, {"error": "the server failed; its terminal says why"})
-    assert "ZeroDivisionError: secret" in capsys.readouterr().err
-    assert site.json("GET", "/card") == (404, {"error": "the champion has no model card"})
+    site, champion = served
+    monkeypatch.setattr("terracyte.serve.site.answers", broken)
+    for path, body in (
+        ("/invocations", json.dumps({"inputs": pixels(champion).tolist()}).encode()),
+        ("/predict", png()),
+    ):
+        assert site.json("POST", path, body) == (500, {"error": "the server failed; its terminal says why"})
+    bare = Site(application(champion, Path("nowhere"), []))
+    assert bare.json("GET", "/card") == (404, {"error": "the champion has no model card"})
 
 
 def test_the_page_asks_nobody_else(served: tuple[Site, Predictor]) -> None:
@@ -365,8 +352,8 @@ def test_requests_under_a_foreign_name_are_refused(served: tuple[Site, Predictor
 @pytest.mark.parametrize("served", ["blood"], indirect=True)
 def test_other_addresses_are_refused(served: tuple[Site, Predictor]) -> None:
     site, _ = served
-    assert site.ask("GET", "/../params.yaml")[0] == 404
-    assert site.ask("GET", "/predict")[0] == 405
+    assert site.json("GET", "/../params.yaml") == (404, {"error": "Not Found"})
+    assert site.json("GET", "/predict") == (405, {"error": "Method Not Allowed"})
     assert site.json("GET", "/invocations") == (405, {"error": "Method Not Allowed"})
 
 
@@ -429,6 +416,8 @@ class Touch:
 
 
 def test_a_pickled_model_of_mlflow_s_is_refused(project: Path) -> None:
+    from mlflow.pyfunc import load_model  # noqa: TID251
+
     Path("model").mkdir()
     Path("model/python_model.pkl").write_bytes(pickle.dumps(Touch()))
     flavor = {
@@ -438,7 +427,7 @@ def test_a_pickled_model_of_mlflow_s_is_refused(project: Path) -> None:
     }
     files.write_json(Path("model/MLmodel"), {"flavors": {"python_function": flavor}, "mlflow_version": "3.17.2"})
     with pytest.raises(Exception, match="MLFLOW_ALLOW_PICKLE_DESERIALIZATION"):
-        mlflow_model.scoring_server(Path("model"))
+        load_model("model")
     assert not Path("unpickled").exists()
 
 
@@ -446,10 +435,10 @@ def test_a_pickled_model_of_mlflow_s_is_refused(project: Path) -> None:
 def test_listening_elsewhere_than_on_this_machine_alone_is_a_warning(
     champions: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], host: str, warned: bool
 ) -> None:
-    def stop(folder: Path, _: Path) -> None:
+    def stop(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(mlflow_model, "save", stop)
+    monkeypatch.setattr(predictor, "read", stop)
     with pytest.raises(SystemExit):
         cli.main(["serve", "blood", "--host", host, "--port", "0"])
     said = capsys.readouterr().err
@@ -469,6 +458,8 @@ def test_servers_answer_by_the_names_of_where_they_listen() -> None:
 @pytest.mark.services
 def test_the_server_and_mlflows_own_say_the_same(champions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both are started; our server must not grow in memory, and must end with Ctrl-C."""
+    from mlflow.pyfunc import save_model  # noqa: TID251
+
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     folder, model = paths.champion("blood"), Path("model")
     pictures, arrays = serving.requests(folder)
@@ -479,7 +470,7 @@ def test_the_server_and_mlflows_own_say_the_same(champions: Path, monkeypatch: p
         ours = answer(port, arrays[0][2])
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
-    mlflow_model.save(folder, model)
+    save_model(model, **mlflow_model.pyfunc(folder))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = ["-h", "127.0.0.1", "-p", str(probe.getsockname()[1])]
