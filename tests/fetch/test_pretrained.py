@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import h5py
 import pytest
 
 from terracyte import params
@@ -21,6 +22,7 @@ from tests.conftest import ROOT, Edit
 
 NAME = "blood-cnn"
 PLACED = Path("data/weights/mobilenet_v3_small_minimalistic_imagenet_notop.weights.h5")
+PUBLISHED = PLACED.with_name("mobilenet_v3_small_minimalistic_imagenet_notop.h5")
 BACKBONE: dict[str, Any] = {"architecture": "mobilenet_v3", "size": "small", "minimalistic": True}
 
 
@@ -57,6 +59,20 @@ def test_a_placed_file_becomes_the_input_of_training(edit: Edit, real: bytes) ->
     assert (copy.name, copy.read_bytes()) == ("backbone.weights.h5", real)
 
 
+def test_a_placed_file_may_be_one_that_keras_has_published(edit: Edit) -> None:
+    """Those are of an older format, which Keras no longer writes."""
+    keras = pytest.importorskip("keras")
+    from keras.src.legacy.saving import legacy_h5_format
+
+    model = keras.applications.MobileNetV3Small(minimalistic=True, include_top=False, weights=None)
+    with h5py.File(PUBLISHED, "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, model)
+    assert fetch(edit, weights="imagenet").name == "ImageNet"
+    PUBLISHED.rename(PLACED)
+    with pytest.raises(InputError, match=f"{PLACED} holds no weights of this backbone"):
+        fetch(edit, weights="imagenet")
+
+
 def test_a_file_of_ones_own(edit: Edit, real: bytes) -> None:
     Path("mine.weights.h5").write_bytes(real)
     assert fetch(edit, weights="mine.weights.h5").name == "mine.weights.h5"
@@ -71,7 +87,7 @@ def test_fetching_again_gives_the_same_and_leaves_nothing_behind(edit: Edit, rea
 
 
 def test_what_cannot_be_had_is_an_error_that_names_the_file(edit: Edit) -> None:
-    with pytest.raises(InputError, match=rf"are not available \(ConnectionError\): place them at {PLACED}"):
+    with pytest.raises(InputError, match=rf"are not available \(ConnectionError\): place them at {PUBLISHED}"):
         fetch(edit, weights="imagenet")
     assert not paths.PRETRAINED.exists()
 
@@ -79,7 +95,7 @@ def test_what_cannot_be_had_is_an_error_that_names_the_file(edit: Edit) -> None:
 def test_what_cannot_be_had_may_be_random_and_is_told(edit: Edit, capsys: pytest.CaptureFixture[str]) -> None:
     assert fetch(edit, weights="imagenet_or_none").name == "random (ImageNet not to be had)"
     (line,) = capsys.readouterr().out.splitlines()
-    assert str(PLACED) in line
+    assert str(PUBLISHED) in line
     assert "starts from random weights" in line
 
 
