@@ -6,9 +6,11 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from terracyte.core import dvc
 from tests.conftest import ROOT
 
 CODE = [file for folder in ("terracyte", "stages", "benchmarks") for file in sorted((ROOT / folder).rglob("*.py"))]
@@ -86,6 +88,20 @@ def test_mlflow_is_told_not_to_unpickle() -> None:
     unset = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     said = subprocess.run([sys.executable, "-c", code], env=unset, capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "false"
+
+
+def test_what_dvc_unpickles_lies_where_no_other_user_can_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DVC_SITE_CACHE_DIR", raising=False)
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    dvc.run("init", "--quiet", folder=tmp_path)
+    folder = tmp_path / "experiment"
+    folder.mkdir()
+    (told,) = (line for line in dvc.run("version", folder=folder).splitlines() if "Repo.site_cache_dir" in line)
+    place = tmp_path / ".dvc/tmp/site"
+    assert Path(told.partition(": ")[2]).is_relative_to(place)
+    assert place.stat().st_mode & 0o077 == 0
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", "elsewhere")
+    assert dvc.environment(folder)["DVC_SITE_CACHE_DIR"] == "elsewhere"
 
 
 def test_each_promise_names_tests_that_there_are() -> None:

@@ -17,6 +17,8 @@ import terracyte
 from terracyte.core import dvc_files, paths, processes
 from terracyte.core.errors import InputError
 
+SITE_CACHE = "DVC_SITE_CACHE_DIR"
+
 
 def run(*arguments: str, folder: Path = Path()) -> str:
     """Run a DVC command and return what it prints.
@@ -65,7 +67,7 @@ def succeeds(*arguments: str, folder: Path = Path(), variables: Mapping[str, str
         folder: the folder to run it in.
         variables: environment variables to add to those of this process; None for none.
     """
-    return processes.call(command(*arguments), folder, {**environment(), **(variables or {})}) == 0
+    return processes.call(command(*arguments), folder, {**environment(folder), **(variables or {})}) == 0
 
 
 @contextmanager
@@ -123,13 +125,29 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
 
 
-def environment() -> dict[str, str]:
-    """Return the environment variables of a DVC process."""
+def environment(folder: Path = Path()) -> dict[str, str]:
+    """Return the environment variables of a DVC process that runs in the folder."""
     # Stages call `python`: this is then this process's interpreter, whether its environment is activated or not.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     # Stages import this process's code, even where the package of another clone is installed.
     code = os.pathsep.join([str(Path(terracyte.__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")])
-    return {**os.environ, "PATH": path, "PYTHONPATH": code.removesuffix(os.pathsep)}
+    own = {**_site_cache(folder), **os.environ}  # what the user has set stays
+    return {**own, "PATH": path, "PYTHONPATH": code.removesuffix(os.pathsep)}
+
+
+def _site_cache(folder: Path) -> dict[str, str]:
+    """Return the variable that gives DVC a folder for what it remembers from run to run; only this user can enter it.
+
+    DVC's own choice is /var/tmp/dvc, which all users of a machine may write to, and DVC unpickles what it finds there
+    (CVE-2025-69872 of its dependency diskcache, of which no release is without it).
+    """
+    here = folder.resolve()
+    root = next((each for each in (here, *here.parents) if (each / ".dvc").is_dir()), None)
+    if root is None:  # `dvc init` is still to come
+        return {}
+    place = root / ".dvc/tmp/site"
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return {SITE_CACHE: str(place)}
 
 
 def _piped(arguments: tuple[str, ...], folder: Path) -> dict[str, Any]:
@@ -137,7 +155,7 @@ def _piped(arguments: tuple[str, ...], folder: Path) -> dict[str, Any]:
         "args": command(*arguments),
         "cwd": folder,
         "stdin": subprocess.DEVNULL,  # a prompt would not be seen
-        "env": {**environment(), "PYTHONIOENCODING": "utf-8"},
+        "env": {**environment(folder), "PYTHONIOENCODING": "utf-8"},
         "stdout": subprocess.PIPE,
         "text": True,
         "encoding": "utf-8",

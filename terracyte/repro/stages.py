@@ -100,7 +100,7 @@ def _train_seeds(folder: Path, workers: int, rows: Sequence[str]) -> None:
     """Train seeds side by side before their stage, which trains one after another, each from its checkpoint."""
     if rows and workers > 1:
         command = [sys.executable, "-m", "terracyte.repro.seeds", str(workers), *rows]
-        processes.call(command, folder, {**dvc.environment(), **cores.shared(workers)}, restarts=True)
+        processes.call(command, folder, {**dvc.environment(folder), **cores.shared(workers)}, restarts=True)
 
 
 def _names(folder: Path, stage: str) -> list[str]:

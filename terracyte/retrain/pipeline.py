@@ -84,7 +84,8 @@ def push(folder: Path) -> None:
     from dvc.repo import Repo
 
     dvc.run("push", "--run-cache", folder=folder)
-    with contextlib.chdir(folder), Repo(_wait_for_lock=True) as repo, repo.lock:
+    config = {"core": {"site_cache_dir": dvc.environment(folder)[dvc.SITE_CACHE]}}
+    with contextlib.chdir(folder), Repo(_wait_for_lock=True, config=config) as repo, repo.lock:
         entries = [(path.parent.name, path.name) for path in Path(repo.stage_cache.cache_dir).glob("*/*/*")]
         for objects in repo.stage_cache.get_used_objs(entries).values():
             repo.cloud.push({each for each in objects if repo.cache.local.exists(each.value)})
