@@ -120,7 +120,7 @@ def _links(keys: pd.Series) -> NDArray[np.int64]:
 
 
 def _shares(task: Task, settings: Balance, names: Sequence[str]) -> NDArray[np.float64]:
-    held_out = settings.validation + settings.test
+    held_out = round(settings.validation + settings.test, 9)  # 0.4 + 0.2 is 0.6000000000000001
     if held_out > _MOST_HELD_OUT:
         raise InputError(
             f"params.yaml: 'balance.{task.name}.validation' and 'test' add up to {held_out:g}; "

@@ -443,3 +443,65 @@ def test_each_row_has_the_weight_of_its_own_content() -> None:
 def test_the_stratum_of_a_mask_is_its_rarest_class() -> None:
     pixels = pd.DataFrame({"pixels_0": [9, 0, 9, 9], "pixels_1": [5, 8, 5, 0], "pixels_2": [0, 0, 1, 0]})
     assert MARS.strata(pixels).tolist() == [1, 1, 2, 0]
+
+
+def test_weights_of_images_are_capped_as_those_of_classes_are() -> None:
+    manifest = labelled([0] * 80 + [1] * 20 + [2] * 10)
+    found = pd.Series(class_weights.sampling_weights(BLOOD, manifest, cap=2)).groupby(manifest["label"]).first()
+    assert (found / found[0]).tolist() == pytest.approx([1, 2, 2])
+    images = slides(40)
+    table = cleaned(blood_manifest(images, [0, 0, 1, 2] * 30))
+    rows = balance(BLOOD, images, table, dataclasses.replace(SETTINGS, weight_cap=1.5))
+    weights = rows[rows["split"] == "train"].groupby("label")["sample_weight"].first()
+    assert (weights / weights[0]).tolist() == pytest.approx([1, 1.5, 1.5], abs=1e-5)
+
+
+def test_an_image_alone_is_in_no_group() -> None:
+    splits = ["train"] * 4 + ["validation", "test"]
+    table = labelled([0, 1, 2, 0, 1, 2]).assign(split=splits, group=[0, 0, 1, 2, 3, 4])
+    assert summarise(BLOOD, table, table, SETTINGS)["groups"] == {"images_in_groups": 2, "largest": 2}
+
+
+@pytest.mark.parametrize(("validation", "test"), [(0.3, 0.3), (0.4, 0.2)])
+def test_six_tenths_may_be_held_out(validation: float, test: float) -> None:
+    settings = dataclasses.replace(SETTINGS, validation=validation, test=test)
+    splits = assign(BLOOD, labelled([0, 1, 2] * 20), np.arange(60), settings)
+    assert shares(splits) == {"train": 24, "validation": 60 * validation, "test": 60 * test}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_images_that_show_little_of_a_rare_class_keep_their_shares(seed: int) -> None:
+    """A single pixel hardly counts among a class's pixels: it is the stratum that tells such an image from others."""
+    rock, soil = np.repeat([1000, 1, 0], 100), np.random.default_rng(seed).integers(300, 1000, 300)
+    manifest = labelled([0] * 300).assign(pixels_0=2048 - soil - rock, pixels_1=soil, pixels_2=rock)
+    splits = assign(MARS, manifest, np.arange(300), dataclasses.replace(SETTINGS, rare_class=None, seed=seed))
+    found = shares(splits[rock > 0])
+    assert np.abs(np.array([found[name] for name in SPLITS]) - [140, 40, 20]).max() <= 2
+
+
+def test_whole_groups_are_cut_from_train() -> None:
+    rows = given(["train"] * 300 + ["test"] * 30)
+    groups = np.append(np.arange(300) // 2, 150 + np.arange(30))
+    found = pd.Series(assigned(rows, groups))
+    assert set(found[:300]) == {"train", "validation"}
+    assert (found.groupby(groups).nunique() == 1).all()
+
+
+def test_folds_of_a_balanced_table_hold_whole_groups() -> None:
+    images = slides(40)
+    settings = dataclasses.replace(SETTINGS, folds=3)
+    table = balance(BLOOD, images, cleaned(blood_manifest(images, [0, 0, 1, 2] * 30)), settings)
+    assert (table.groupby("group")["fold"].nunique() == 1).all()
+
+
+def test_copies_dropped_within_a_split_are_no_leak() -> None:
+    table = cleaned(given(["train"] * 3 + ["test"] * 3))
+    table.loc[[1, 4], ["keep", "duplicate_of"]] = [[False, 0], [False, 3]]
+    kept = table[table["keep"]]
+    rest = kept.assign(split=kept["declared_split"], group=range(4))
+    assert given_split.summarise(table, rest)["copies_dropped"] == 0
+
+
+def test_a_test_split_alone_is_refused_for_want_of_train() -> None:
+    with pytest.raises(InputError, match=r"the given train split holds no 'a' \(add images"):
+        assigned(given(["test"] * 6))

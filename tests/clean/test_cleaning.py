@@ -247,3 +247,66 @@ def test_stage_keeps_the_decisions_if_a_class_is_cleaned_away(raw_blood: Path, m
     assert not paths.cleaning("blood").exists()
     decisions = pd.read_csv("data/blood/clean_refused.csv")
     assert decisions.loc[~decisions["keep"], "name"].tolist() == manifest["name"].iloc[[0, 39]].tolist()
+
+
+def test_the_copy_of_an_odd_picture_stays() -> None:
+    """Near duplicates go last: the copy that they keep is dropped by no other rule."""
+    images = textures(BLOOD, 40)
+    images[7] = images[20] // 2 + np.array([120, 0, 0], np.uint8)
+    table = clean_blood(images, [0] * 40)
+    assert table.loc[table["reason"] != "", "reason"].to_dict() == {7: "off_distribution"}
+
+
+def test_a_view_moved_by_an_eighth_is_another_sample() -> None:
+    images = textures(BLOOD, 6)
+    moved = np.concatenate([images, np.roll(images[3:4], 6, axis=2)])
+    assert clean_blood(moved, [0, 1, 2, 1, 0, 1, 1])["keep"].all()
+
+
+def test_the_lowest_id_of_near_duplicates_stays_whatever_the_order_of_rows() -> None:
+    images = textures(BLOOD, 12)
+    images[9] = (images[2] * 0.9 + 10).astype(np.uint8)
+    manifest = blood_manifest(images, [0] * 12)
+    table = decide(Raw(BLOOD, images), manifest.iloc[::-1].reset_index(drop=True), SETTINGS)
+    assert table.loc[~table["keep"], ["id", "duplicate_of"]].to_numpy().tolist() == [[9, 2]]
+
+
+@pytest.mark.parametrize(("repeats", "dropped"), [(5, 0), (6, 6)])
+def test_a_mask_is_suspicious_from_as_many_repeats_on_as_declared(repeats: int, dropped: int) -> None:
+    """The object stands out from all images, of which the suspicious ones are few."""
+    pictures, masks = textures(MARS, 30), random_masks(30)
+    masks[:repeats], pictures[:repeats] = masks[0], paste(pictures[:repeats])
+    table = clean_mars(pictures, masks, dataclasses.replace(SETTINGS, distance=1))
+    assert table["reason"].tolist() == dropped * ["repeated_mask"] + (30 - dropped) * [""]
+
+
+def test_a_picture_that_shows_a_part_of_the_object_stays() -> None:
+    pictures, masks = textures(MARS, 30), random_masks(30)
+    masks[:10], pictures[:9] = masks[0], paste(pictures[:9])
+    pictures[9, 8:24, 20:23] = 230  # of ten columns
+    table = clean_mars(pictures, masks)
+    assert table["reason"].tolist() == 9 * ["repeated_mask"] + 21 * [""]
+
+
+@pytest.mark.parametrize(("alike", "reason"), [(3, "off_distribution"), (4, "")])
+def test_up_to_three_odd_pictures_that_are_alike_go(alike: int, reason: str) -> None:
+    images = textures(BLOOD, 40)
+    images[:alike] = images[:alike] // 2 + np.array([120, 0, 0], np.uint8)
+    table = clean_blood(images, [0] * 40)
+    assert table["reason"].tolist() == alike * [reason] + (40 - alike) * [""]
+
+
+def test_one_picture_under_two_masks_is_dropped() -> None:
+    images, masks = textures(MARS, 6), random_masks(6)
+    images[5] = images[1]
+    table = clean_mars(images, masks)
+    assert table["reason"].tolist() == ["", "conflicting_duplicate", "", "", "", "conflicting_duplicate"]
+
+
+def test_the_table_of_refused_decisions_goes_once_they_are_sound(
+    raw_blood: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths.refused_cleaning("blood").write_text("old", encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["clean", "blood"])
+    clean.main()
+    assert not paths.refused_cleaning("blood").exists()

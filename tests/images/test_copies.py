@@ -101,3 +101,18 @@ def test_the_copies_share_no_random_number(monkeypatch: pytest.MonkeyPatch) -> N
     copies.validation_copy(images, ids, ["noise"])
     copies.test_copy(images, ids, "noise", np.full(12, 3))
     assert len(set(states)) == 24
+
+
+def test_the_damage_of_an_image_follows_its_id_not_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    states: dict[int, Any] = {}
+
+    def remember(image: Any, name: str, severity: float, random: np.random.Generator, stand_in: bool = False) -> Any:
+        state = random.bit_generator.state["state"]["state"]
+        assert states.setdefault(int(image[0, 0, 0]), state) == state
+        return image
+
+    monkeypatch.setattr(copies, "corrupt", remember)
+    images = np.arange(8, dtype=np.uint8)[:, None, None, None].repeat(3, axis=3)
+    for ids in ([3, 5, 7], [7, 5, 3], [5]):
+        copies.validation_copy(images, np.array(ids), ["noise"])
+    assert len(states) == 3

@@ -160,3 +160,19 @@ def test_a_cluster_of_its_own_is_not_isolated() -> None:
 
 def test_too_few_pictures_have_no_odd_one() -> None:
     assert isolation(crowd([1.0])[-3:], channels=1, neighbours=3).tolist() == [0, 0, 0]
+
+
+def test_a_slightly_brighter_picture_is_not_isolated() -> None:
+    brighter = [0.0] * 21 + [1.0]  # one level above the others
+    assert isolation(crowd(brighter), channels=1, neighbours=3)[10] == pytest.approx((1 - 0.5**0.5) ** 0.5, abs=1e-3)
+
+
+def test_a_shifted_crop_is_found_among_many_alike() -> None:
+    pictures = np.concatenate([crops(0, -20), textures(BLOOD, 60, seed=5)])
+    assert find(pictures).rows.tolist() == [[0, 1]]
+
+
+def test_a_relit_copy_is_found_among_many() -> None:
+    pictures = textures(BLOOD, 60)
+    relit = (pictures[2:3] * 0.5 + 90).astype(np.uint8)
+    assert find(np.concatenate([pictures, relit])).rows.tolist() == [[2, 60]]

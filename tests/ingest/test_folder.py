@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from terracyte import params, tasks
 from terracyte.core import paths
@@ -753,3 +753,45 @@ def test_a_skipped_file_takes_its_group_and_its_split_along(blood: None, declare
     manifest = ingest("blood")[1]
     kept = manifest[["name", "declared_group", "declared_split"]].to_numpy().tolist()
     assert kept == [[names[row], f"P{row}", splits[row]] for row in (3, 4, 0, 5)]
+
+
+def test_a_column_counts_more_than_the_folders_of_splits(blood: None, declare: Declare, ingest: Ingest) -> None:
+    shutil.copytree("cells", "parted/train")
+    shutil.move("cells", "parted/test")
+    Path("parted").rename("cells")
+    names = [path.relative_to("cells").as_posix() for path in Path("cells").rglob("*.*")]
+    Path("cells/splits.csv").write_text("file,split\n" + "".join(f"{name},val\n" for name in names))
+    declare("blood", source="folder", path="cells", split_column="split")
+    assert ingest("blood")[1]["declared_split"].tolist() == ["validation"] * 12
+
+
+def test_the_split_may_stand_in_the_csv_of_the_labels(blood: None, declare: Declare, ingest: Ingest) -> None:
+    rows = ["Basophil/a.JPG,basophil,train", "EOSINOPHIL/a.JPG,eosinophil,test", "immature_granulocyte/a.JPG,ig,val"]
+    Path("cells/labels.csv").write_text("\n".join(["file,label,part", *rows]))
+    declare("blood", source="folder", path="cells", labels="labels.csv", split_column="part")
+    assert ingest("blood")[1]["declared_split"].tolist() == ["test", "validation", "train"]
+
+
+def test_a_row_of_blanks_was_cleared(blood: None, declare: Declare, ingest: Ingest) -> None:
+    rows = ["Basophil/a.JPG,basophil", "EOSINOPHIL/a.JPG,eosinophil", "immature_granulocyte/a.JPG,ig"]
+    Path("cells/labels.csv").write_text("\n".join(["file,label", *rows, " , ", ","]))
+    declare("blood", source="folder", path="cells", labels="labels.csv")
+    assert ingest("blood")[1]["label"].tolist() == [0, 1, 2]
+
+
+def test_labels_of_left_out_rows_of_a_csv_are_no_class(blood: None, declare: Declare, ingest: Ingest) -> None:
+    rows = ["Basophil/a.JPG,basophil", "EOSINOPHIL/a.JPG,eosinophil", "EOSINOPHIL/b.png,junk"]
+    rows += ["immature_granulocyte/a.JPG,ig"]
+    Path("cells/labels.csv").write_text("\n".join(["file,label", *rows]))
+    declare("blood", source="folder", path="cells", labels="labels.csv", class_of={"junk": None})
+    assert ingest("blood")[1]["label"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_as_pillow_turns_it(blood: None, ingest: Ingest, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    save("cells/Basophil/b.png", np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8), exif=exif)
+    with Image.open("cells/Basophil/b.png") as stored:
+        expected = np.asarray(ImageOps.exif_transpose(stored))
+    np.testing.assert_array_equal(ingest("blood")[0][1], expected)

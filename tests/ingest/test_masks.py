@@ -302,3 +302,45 @@ def test_colours_snap_to_the_nearest_in_red_green_and_blue(read: Any) -> None:
     # packed into one number, (40, 130, 180) would be nearest to (40, 0, 0)
     found = read(mask_values={**COLOURS, "big rock": [40, 0, 0]}, snap_masks=True)
     np.testing.assert_array_equal(found, [stripes(0, 1, 2, 3)])
+
+
+def test_a_value_may_be_declared_twice_for_one_class(read: Any) -> None:
+    write(stripes(255, 1, 2, 3))
+    found = read(mask_values={"background": [0, 255], "soil": 1, "bedrock": 2, "big rock": 3}, ignore=255)
+    np.testing.assert_array_equal(found, [stripes(0, 1, 2, 3)])
+
+
+def test_lossy_webp_is_refused_as_jpg_is(refused: Any) -> None:
+    write(stripes(0, 1, 2, 3), ending="webp")
+    assert "terrain/masks/a.webp is a webp, whose compression alters the values" in refused()
+
+
+def test_fractions_are_no_values(refused: Any) -> None:
+    write(stripes(0, 1, 2, 3), stem="b")
+    write(Image.fromarray(stripes(0, 1, 2, 3).astype(np.float32) + 0.5), ending="tif")
+    assert "terrain/masks/a.tif is not a grey picture of whole numbers, but F" in refused()
+
+
+def test_values_of_sixteen_bits_stay_apart(read: Any) -> None:
+    write(Image.fromarray(np.array([0, 256, 257, 65535], np.uint16)[stripes(0, 1, 2, 3)]))
+    found = read(mask_values={"background": 0, "soil": 256, "bedrock": 257, "big rock": 65535})
+    np.testing.assert_array_equal(found, [stripes(0, 1, 2, 3)])
+
+
+def test_large_masks_are_looked_up_in_parts(read: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(masks, "_AT_ONCE", 100)
+    write(stripes(0, 1, 2, 3).T)
+    np.testing.assert_array_equal(read(), [stripes(0, 1, 2, 3).T])
+
+
+def test_a_mask_with_as_many_pixels_in_another_shape_is_refused(refused: Any) -> None:
+    write(stripes(0, 1, 2, 3))
+    Image.fromarray(stripes(0, 1, 2, 3).reshape(SIZE // 2, 2 * SIZE)).save("terrain/masks/a.png")
+    assert "terrain/masks/a.png has 64x16 pixels, its image 32x32; they must have the same size" in refused()
+
+
+def test_snapped_pixels_are_counted_at_the_size_of_the_task(read: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    large = stripes(0, 1, 2, 9).repeat(2, 0).repeat(2, 1)
+    write(large)
+    read(mask_values={"background": 0, "soil": 1, "bedrock": 2, "big rock": 8}, snap_masks=True)
+    assert f"terrain: {SIZE**2 // 4} values (25.00% of the masks' pixels)" in capsys.readouterr().err

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from terracyte.core import paths
+from terracyte.ingest.sources import npz, npz_file
 from terracyte.ingest.sources.npz import members
 from tests.conftest import Edit
 from tests.ingest.conftest import SIZE, Declare, Ingest, Refusal
@@ -401,3 +402,38 @@ def test_npz_images_that_are_left_out_take_their_pixels_and_names_along(declare:
     assert manifest.loc[training, "label"].tolist() == [2, 0, 1]
     assert manifest.loc[training, "name"].tolist() == [f"train_images[{row}]" for row in (1, 3, 4)]
     np.testing.assert_array_equal(images[training], arrays["train_images"][[1, 3, 4]])
+
+
+def test_groups_and_names_follow_the_rows_of_later_chunks(
+    declare: Declare, ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(npz_file, "_BATCH_BYTES", 2 * SIZE * SIZE * 3)
+    arrays = medmnist()
+    save(**arrays, **{f"{split}_patient": np.arange(count) + 10 * count for split, count in CUTS.items()})
+    declare("blood", source="npz", path="cells.npz", group_column="patient")
+    images, manifest = ingest("blood")
+    training = manifest["declared_split"] == "train"
+    assert manifest.loc[training, "declared_group"].tolist() == [str(60 + row) for row in range(6)]
+    assert manifest.loc[training, "name"].tolist() == [f"train_images[{row}]" for row in range(6)]
+    np.testing.assert_array_equal(images[training], arrays["train_images"])
+
+
+def test_a_dark_image_at_the_end_does_not_set_the_scale(
+    blood: None, ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(npz, "_CHUNK_BYTES", 1)
+    images = pixels(3, SIZE, SIZE, 3).astype(np.float64)
+    images[2] %= 2
+    save(images=images, labels=np.arange(3))
+    np.testing.assert_array_equal(ingest("blood")[0], images)
+
+
+def test_values_outside_the_range_are_a_share_of_all(
+    blood: None, edit: Edit, ingest: Ingest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(npz, "_CHUNK_BYTES", 1)
+    edit("tasks.blood.pixel_range", [0, 1000])
+    images = np.full((6, SIZE, SIZE, 3), 500)
+    images[:2] = 1200
+    save(images=images, labels=np.arange(6) % 3)
+    assert ingest("blood")[0][:, 0, 0, 0].tolist() == [255] * 2 + [128] * 4

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from terracyte import params
+from terracyte.clean import outliers
 from terracyte.images.similarity.pairs import Pairs
 from terracyte.measure import settings, thresholds
 from terracyte.params.schema import build, left_open
@@ -124,3 +125,43 @@ def test_exact_copies_and_dropped_images_are_not_measured() -> None:
         for kept in (rows["id"] < 21, True)
     ]
     assert found[0] == 0.75 < found[1]
+
+
+def test_measured_bounds_are_within_what_can_be() -> None:
+    assert thresholds.class_share(BLOOD, pd.DataFrame({"label": [0] * 8 + [1, 2]})) == params.Share(low=0.05, high=1)
+    assert thresholds.brightness(pd.DataFrame({"brightness": [2.0] * 9})) == (0, 8)
+    assert thresholds.brightness(pd.DataFrame({"brightness": [253.0] * 9})) == (248, 255)
+
+
+def test_groups_that_no_correlation_divides_have_the_highest() -> None:
+    assert thresholds.group(1000, pairs(*((n, n + 1, 1.0) for n in range(50)))) == 0.99
+
+
+def test_pairs_are_measured_with_the_declared_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def similar_pairs(_images: object, _rows: object, bits: int, correlation: float) -> Pairs:
+        asked.append((bits, correlation))
+        return pairs()
+
+    monkeypatch.setattr(thresholds, "similar_pairs", similar_pairs)
+    images = textures(BLOOD, 4)
+    rows = blood_manifest(images, [0, 1, 1, 2]).assign(keep=True)
+    settings.cleaning(dataclasses.replace(empty(params.Clean), near_duplicate_bits=3, distance=0.5), images, rows)
+    settings.splitting(build(params.Balance, {"group_bits": 5}, "balance.blood"), images, rows)
+    assert asked == [(3, 0.75), (5, 0.75)]
+
+
+def test_the_distance_is_measured_as_cleaning_measures_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the rows' own images, to the third nearest."""
+    asked = []
+
+    def isolation(shares: object, channels: int, neighbours: int) -> object:
+        asked.append((shares, channels, neighbours))
+        return np.zeros(3)
+
+    monkeypatch.setattr(thresholds, "histograms", lambda _, ids: ids.tolist())
+    monkeypatch.setattr(thresholds, "isolation", isolation)
+    images = textures(BLOOD, 9)
+    thresholds.distance(images, blood_manifest(images, [0] * 9).iloc[[2, 5, 8]])
+    assert asked == [([2, 5, 8], 3, outliers._ALIKE_ODDITIES + 1)]

@@ -196,3 +196,26 @@ def test_calibration_error_has_fifteen_bins() -> None:
     for sure, expected in ((0.66, (0.39 - 0.66) / 2), (0.67, (0.39 + 0.67) / 2)):
         probabilities = np.array([[0.61, 0.39], [sure, 1 - sure]])
         assert metrics.expected_calibration_error(probabilities, truth) == pytest.approx(abs(expected))
+
+
+def test_a_confidence_on_a_border_is_of_the_lower_bin() -> None:
+    # Bins split (0, 1]: 0.5 shares the lower of two bins with 0.4, and 0.75 has the upper one alone.
+    probabilities = np.array([[0.5, 0.25, 0.25], [0.4, 0.3, 0.3], [0.75, 0.25, 0]])
+    found = metrics.expected_calibration_error(probabilities, np.array([0, 1, 0]), bins=2)
+    assert found == pytest.approx((abs(0.5 - 0.4) + 0.25) / 3)
+
+
+def test_strips_of_small_images_are_a_pixel_wide() -> None:
+    assert metrics.boundary_iou(halves(8, 16, 16), halves(8, 16, 16), (1, 2)) == 1
+
+
+def test_means_run_over_the_classes_of_their_definition() -> None:
+    predicted_only = np.array([[1, 1], [0, 0]])
+    assert metrics.balanced_accuracy(predicted_only) == 1 / 2  # over the classes of the truth
+    assert metrics.macro_f1(predicted_only) == pytest.approx((2 / 3 + 0) / 2)  # of the truth or the prediction
+
+
+def test_any_class_that_is_not_scored_makes_no_contour() -> None:
+    truth = halves(64)
+    truth[:, :, 100:] = 3
+    assert metrics.boundary_iou(truth, halves(65), (1, 2)) == metrics.boundary_iou(halves(64), halves(65), (1, 2))

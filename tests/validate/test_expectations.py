@@ -273,3 +273,16 @@ def test_oddities_of_kept_images_are_recorded() -> None:
     for row in (7, 8):
         put("brightness", row, 254.5)(manifest)
     assert failures(cleaned(task, manifest))["brightness"] == 1
+
+
+def test_one_picture_under_two_masks_is_recorded() -> None:
+    task, manifest = write("mars")
+    manifest["content_hash"] = manifest["content_hash"].mask(manifest["id"] < 2, "x")
+    assert failures(raw(task, manifest))["targets"] == 2
+
+
+def test_masks_of_another_shape_stop() -> None:
+    task, manifest = write("mars")
+    np.save(paths.masks("mars"), np.zeros((16, 64, 127), np.uint8))
+    with pytest.raises(InputError, match=r"shape that params.yaml declares.*\['64x127', '64x128'\] in 'masks.npy'"):
+        raw(task, manifest)
