@@ -27,7 +27,7 @@ from terracyte.new import pictures as new_pictures
 from terracyte.new import stacks, survey
 from terracyte.params import Source, read_yaml
 from terracyte.predict import inputs
-from terracyte.serve import uploads
+from terracyte.serve import pixels, uploads
 from terracyte.tasks import Classification
 from terracyte.tasks.task import Task
 from tests.conftest import ROOT
@@ -101,6 +101,11 @@ def looked_at(path: Path) -> None:
 def upload(path: Path) -> None:
     """Read a picture as the server reads an upload."""
     uploads.decode(BLOOD, path.read_bytes() if path.is_file() else b"")
+
+
+def requested(path: Path) -> None:
+    """Read arrays as the server reads a request."""
+    pixels.read(path.read_bytes() if path.is_file() else b"", (1, 2, 3))
 
 
 def predicted(task: Task) -> Callable[[Path], None]:
@@ -245,6 +250,7 @@ READERS = {
     "mask-in-colours": Reader("picture", "x.png", mask(COLOURS), sound="sound-mask-in-colours"),
     "new-picture": Reader("picture", "x.png", looked_at),
     "upload": Reader("picture", "x.png", upload),
+    "request": Reader("json", "x.json", requested, sound="sound-request"),
     "predict-picture": Reader("picture", "x.png", predicted(BLOOD)),
     "challenge-labels": Reader("npz", "x.npz", ingested(BLOOD, "challenge")),
     "challenge-masks": Reader("npz", "x.npz", ingested(MARS, "challenge")),

@@ -172,6 +172,7 @@ def _table(values: dict[str, list[Any]]) -> bytes:
 JSON: dict[str, Build] = {
     **anywhere(),
     "sound": written(b'{"a": [1, 2.5, null, "b"]}'),
+    "sound-request": written(json.dumps({"inputs": [[[[0, 7, 255], [1.5, 20, 3e1]]]]}).encode()),
     "deep": written(_deep_json),
     "deep-lists": written(b"[" * 100_000),
     "huge-integer": written(b'{"a": ' + b"9" * 5000 + b"}"),
