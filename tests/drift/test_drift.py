@@ -19,7 +19,7 @@ from terracyte import cli, params, tasks
 from terracyte.core import files, paths
 from terracyte.core.hashing import file_hash
 from terracyte.drift import measurement, report
-from terracyte.drift.comparison import compare, holm
+from terracyte.drift.comparison import Finding, compare, holm
 from terracyte.drift.examination import examine
 from terracyte.images.shift.corruptions import CORRUPTIONS, corrupt
 from terracyte.images.statistics import describe
@@ -27,7 +27,7 @@ from terracyte.params import Drift
 from terracyte.predict import predictor
 from terracyte.promote import novelty
 from terracyte.tasks.task import Task
-from tests.conftest import Edit
+from tests.conftest import ROOT, Edit
 
 SETTINGS = Drift(significance=0.01, distance=0.15, examples=4)
 IMAGES = 160
@@ -327,3 +327,91 @@ def test_more_statistics_need_larger_distances() -> None:
         found = compare(one, other, settings)
         expected = math.sqrt(-math.log(0.01 / count / 2) / 2) * math.sqrt(100 / 2400)
         assert {each.noticed for each in found} == {round(expected, 6)}
+
+
+def test_a_difference_of_the_configured_distance_counts() -> None:
+    settings = Drift(significance=0.01, distance=0.5, examples=1)
+    (found,) = compare({"a": np.arange(100.0)}, {"a": np.arange(50.0, 150.0)}, settings)
+    assert found.distance == 0.5
+    assert found.drifted
+
+
+def test_findings_that_count_come_first_then_larger_distances() -> None:
+    many, few = np.arange(100.0), np.arange(2.0)
+    before = {"few": few, "half": many, "most": many}
+    after = {"few": few + 5, "half": many + 50, "most": many + 80}
+    found = compare(before, after, SETTINGS)
+    assert [(each.name, each.drifted) for each in found] == [("most", True), ("half", True), ("few", False)]
+
+
+def test_the_middle_of_a_statistic_is_its_median() -> None:
+    skewed = np.array([0.0, 0.0, 0.0, 100.0])
+    (found,) = compare({"a": skewed}, {"a": skewed + 1}, SETTINGS)
+    assert (found.before, found.after) == (0.0, 1.0)
+
+
+def test_unlikeness_is_a_distance_not_its_square(task: Task, champion: predictor.Predictor) -> None:
+    outputs = measurement.validation_outputs(task, champion, frozenset())
+    squares = champion.predict(validation(task)[1]).unlikeness
+    assert outputs["unlikeness"] == pytest.approx(np.sqrt(squares), abs=1e-6)
+
+
+def made_up(*findings: tuple[str, bool, float, float, float]) -> report.Report:
+    """Return a report of findings: name, whether drifted, smallest noticed distance, medians."""
+    found = [
+        Finding(name=name, distance=0.5, p_value=0.0, noticed=noticed, drifted=drifted, before=before, after=after)
+        for name, drifted, noticed, before, after in findings
+    ]
+    numbers: Any = {"images": 7, "training": 100, "validation": 30, "champion": "", "reference": {}, "incoming": {}}
+    task = tasks.make("blood", params.load(ROOT))
+    return report.Report(task=task, findings=found, strangest=[], usual=[], **numbers)
+
+
+def test_the_verdict_names_three_findings_and_their_directions() -> None:
+    found = made_up(
+        ("a", True, 0.2, 1, 2),
+        ("b", True, 0.2, 2, 1),
+        ("c", True, 0.2, 1, 1),
+        ("d", True, 0.2, 1, 2),
+        ("e", False, 0.2, 1, 1),
+    )
+    assert found.verdict == (
+        "Drift in 7 images: 4 of 5 statistics are distributed differently, most of all a (higher), b (lower), "
+        "c (spread differently) and 1 more."
+    )
+
+
+def test_the_bound_is_that_of_the_statistic_that_shows_least() -> None:
+    assert made_up(("a", False, 0.2, 1, 1), ("b", False, 0.3, 1, 1)).verdict == (
+        "No drift found in 7 images: with so many, a distance below 0.30 (of 1) may go unnoticed."
+    )
+    assert "so few images cannot show a difference" in made_up(("a", False, 0.2, 1, 1), ("b", False, 1.0, 1, 1)).verdict
+
+
+def test_summary_and_page_count_each_set_of_images(task: Task, champion: predictor.Predictor) -> None:
+    incoming = validation(task, "brightness_down", count=20)
+    outcome = examine(task, [incoming], champion, SETTINGS)
+    found = report.summary(outcome)
+    counts = ("images", "training_images", "validation_images", "champion")
+    assert [found[name] for name in counts] == [20, 100, 30, "bright"]
+    page = report.page(outcome)
+    assert "champion <code>bright</code> are compared with those for 30 validation images" in page
+    assert "✗ brightness, distance" in page
+    alone = report.summary(examine(task, [incoming], None, SETTINGS))
+    assert [alone[name] for name in counts] == [20, 100, 0, None]
+    every = report.page(examine(task, [validation(task)], champion, SETTINGS))
+    assert "champion <code>bright</code> are not compared, because all validation images are among" in every
+    assert "no champion yet" not in every
+
+
+def test_pictures_of_another_size_are_compared_after_scaling(task: Task) -> None:
+    Path("in").mkdir()
+    for number, image in enumerate(validation(task)[1][:8]):
+        Image.fromarray(image).resize((48, 40)).save(f"in/{number}.png")
+    assert run("in") in (0, 3)
+
+
+def test_a_hash_without_a_champion_is_refused(task: Task, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("images.npy", validation(task)[1])
+    assert run("images.npy", "--sha256", "0" * 64) == 2
+    assert "data/blood/champion holds no champion" in capsys.readouterr().err

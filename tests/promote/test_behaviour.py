@@ -46,9 +46,12 @@ def network(task: Task, fault: str) -> Path:
     if fault == "height":
         grey = ops.pad(grey[:, :16], [[0, 0], [0, 16], [0, 0], [0, 0]])  # ignores the lower half
     if fault == "batch":
-        grey = grey - 0.1 * ops.mean(grey, axis=0, keepdims=True)
+        grey = grey - 0.004 * ops.mean(grey, axis=0, keepdims=True)  # too much for the images that differ most
     if fault == "infinite":
         grey = grey + ops.log(ops.mean(grey, axis=(1, 2, 3), keepdims=True))  # infinite for a black image
+    if fault.startswith("infinite at"):
+        level = ops.mean(images, axis=(1, 2, 3), keepdims=True)
+        grey = grey + ops.log(ops.abs(level - float(fault.split()[-1])))
     if fault == "nan":
         grey = grey + np.nan
     shown = grey if task.dense else ops.mean(grey, axis=(1, 2))
@@ -79,6 +82,8 @@ def pictures(task: Task, fault: str) -> behaviour.Images:
         ("position", ["flips"]),
         ("batch", ["batch_of_one"]),
         ("infinite", ["empty_image"]),
+        ("infinite at 128", ["empty_image"]),
+        ("infinite at 255", ["empty_image"]),
         ("edge", ["brightness"]),
         ("nan", ["empty_image", "batch_of_one"]),
     ],
@@ -121,3 +126,46 @@ def test_images_are_spread_over_the_split(finished: Path) -> None:
     chosen = behaviour.validation_images(tasks.make("blood", params.load()), 3)
     expected = np.load(paths.images("blood"))[ids[[0, round((len(ids) - 1) / 2), -1]]]
     np.testing.assert_array_equal(chosen, expected)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_bound_of_all_decisions_is_met_by_all_decisions(project: Path, edit: Edit, name: str) -> None:
+    for key, value in (("classes", ["background", "b", "c", "d"]), ("height", 32), ("width", 32)):
+        edit(f"tasks.{name}.{key}", value)
+    for key in ("flip_agreement", "brightness_agreement"):
+        edit(f"promote.{name}.{key}", 1.0)
+    settings = params.load()
+    task = tasks.make(name, settings)
+    found = behaviour.examine(task, network(task, ""), pictures(task, ""), "horizontal", settings.promote[name])
+    assert all(check.passed for check in found)
+
+
+@pytest.mark.parametrize(
+    ("check", "sentence"),
+    [
+        (
+            checks.Check(name=checks.FLIPS, passed=False, figures={"figure": 0.8999, "bound": 0.9}),
+            "Mirror images keep 89.99 % of the decisions (must be at least 90.00).",
+        ),
+        (
+            checks.Check(name=checks.BATCH, passed=False, figures={"figure": 0.002, "bound": 0.001}),
+            "Alone and in a batch, an image's outputs differ by 0.002 (must be at most 0.001).",
+        ),
+        (
+            checks.Check(
+                name=checks.CLASS_DROP,
+                passed=False,
+                figures={"metric": "recall", "class": "basophil", "drop": 0.0503, "bound": 0.05},
+            ),
+            "The recall of basophil falls by 5.03 points; 5.00 are allowed.",
+        ),
+        (
+            checks.Check(
+                name=checks.CLASS_DROP, figures={"metric": "recall", "class": "basophil", "drop": 0.0, "bound": 0.05}
+            ),
+            "No class's recall falls.",
+        ),
+    ],
+)
+def test_a_sentence_tells_figure_and_bound_apart(check: checks.Check, sentence: str) -> None:
+    assert wording.sentence(check) == sentence

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from terracyte import params, tasks
 from terracyte.core import files, paths
+from terracyte.core.errors import InputError
 from terracyte.models import ensemble
 from terracyte.models.serialization import write_model
 from terracyte.promote import calibration
@@ -103,3 +104,30 @@ def test_probabilities_are_those_of_divided_logits() -> None:
     for temperature in (0.5, 2.0):
         found = calibration.probabilities(task, np.array([[3.0, 1.0]]), temperature)
         assert found[0, 0] == pytest.approx(1 / (1 + np.exp(-2 / temperature)))
+
+
+def test_a_validation_split_without_a_scored_class_is_one_line(champions: Path) -> None:
+    masks = np.load(paths.masks("mars"))
+    np.save(paths.masks("mars"), np.zeros_like(masks))
+    folder = paths.champion("mars")
+    with pytest.raises(InputError, match=r"no validation image that .*model\.keras has not seen shows a scored class"):
+        calibration.write(tasks.make("mars", params.load()), folder / "model.keras", folder / "calibration.json")
+
+
+def test_places_of_true_classes_are_counted_among_the_scored_ones(
+    champions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, folder = tasks.make("mars", params.load()), paths.champion("mars")
+    seen: list[NDArray[np.int64]] = []
+
+    def measure(_: NDArray[np.float64], truth: NDArray[np.int64]) -> dict[str, float]:
+        seen.append(truth)
+        return {"temperature": 1.0}
+
+    monkeypatch.setattr(calibration, "measure", measure)
+    masks, rows = np.load(paths.masks("mars")), read_rows(task, "validation")
+    np.save(paths.masks("mars"), np.full_like(masks, 2))
+    calibration.write(task, folder / "model.keras", folder / "calibration.json")
+    (truth,) = seen
+    assert len(truth) == 512 * len(rows)
+    assert set(truth) == {task.scored_classes.index(2)}

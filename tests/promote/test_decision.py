@@ -1,6 +1,7 @@
 """Which variant becomes champion: decisions on stored predictions, with made-up results of the behaviour tests."""
 
 import contextlib
+import dataclasses
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -21,9 +22,20 @@ from terracyte.evaluate import scores as evaluation
 from terracyte.fetch import initialisation
 from terracyte.models import seed_ensemble
 from terracyte.params import row
-from terracyte.params.row import RANDOM
+from terracyte.params.row import NOT_TO_BE_HAD, RANDOM
 from terracyte.promote import behaviour, calibration, card, checks, comparison, contenders, decision, novelty
-from terracyte.promote.champion import CARD, MODEL, RECORD, SCORES, TESTED, prediction, task_of
+from terracyte.promote.champion import (
+    CARD,
+    MODEL,
+    NOVELTY,
+    RECORD,
+    SCORES,
+    TESTED,
+    prediction,
+    same_trainings,
+    task_of,
+)
+from terracyte.rendering import formats
 from terracyte.tasks.task import Task
 from tests import finished_project
 from tests.conftest import TASKS, Edit
@@ -80,6 +92,13 @@ def drop(path: Path, *names: str) -> None:
         place = place[name]
     del place[names[-1]]
     files.write_json(path, written)
+
+
+def outdate(path: Path) -> None:
+    """Let scores be of other trainings."""
+    written = metric_files.read(path)
+    fingerprints = dict.fromkeys(written["fingerprints"], "f" * 64)
+    metric_files.write(path, {}, {**written, "fingerprints": fingerprints})
 
 
 def folder_state(task: str = "blood") -> str:
@@ -197,6 +216,7 @@ def test_a_better_candidate_becomes_champion_and_the_decision_before_is_kept() -
     assert champion()["variant"] == "blood-cnn"
     found = record["checks"]["comparison"]
     assert found["images"] == len(predictions.test_rows("blood"))
+    assert found["groups"] == predictions.test_rows("blood")["group"].nunique()
     assert found["metric"] == "robust_accuracy"
     scores = [metric_files.read(paths.scores("blood", name))["mean"] for name in ("blood-cnn", "blood-baseline")]
     means = [(each["accuracy"] + each["shift_accuracy"]) / 2 for each in scores]
@@ -290,6 +310,7 @@ def test_who_does_not_behave_is_no_champion_even_where_there_is_none(monkeypatch
     record = promote("blood-cnn")
     assert record["against"] == ["Mirror images keep 50.0 % of the decisions (must be at least 90.0)."]
     assert (record["promoted"], record["champion"]) == (False, {"variant": None})
+    assert decision.describe(record).startswith("blood-cnn is refused (nobody is champion): Mirror images keep")
     assert list(paths.champion("blood").iterdir()) == []
     before = state()
     assert decide() == record
@@ -310,6 +331,7 @@ def test_why_the_champion_was_chosen_is_not_told_anew(edit: Edit) -> None:
     promote("blood-baseline")
     record = promote("blood-cnn")
     assert (record["promoted"], record["reasons"]) == (False, ["The candidate is the champion already."])
+    assert decision.describe(record) == "blood-cnn is champion: The candidate is the champion already."
     assert [record["champion"][key] for key in ("reasons", "behaviour")] == [chosen["reasons"], chosen["behaviour"]]
     assert [earlier["promoted"] for earlier in record["history"]] == [True, True, False]
 
@@ -387,6 +409,7 @@ def test_a_lost_champion_is_told(edit: Edit) -> None:
     record = promote("blood-transfer")
     assert record["promoted"]
     assert "The champion blood-cnn is lost: data/blood/champion is empty" in record["reasons"][0]
+    assert champion()["reasons"] == record["reasons"][:2]
     assert [earlier["champion"] for earlier in record["history"]] == ["blood-cnn"]
 
 
@@ -508,6 +531,7 @@ def test_other_classes_or_sizes_cannot_be_compared(edit: Edit, path: str, value:
         (lambda: (paths.champion("blood") / TESTED).write_text("PAR1"), "or delete the folder and run `dvc repro`"),
         (lambda: paths.balance_manifest("blood").write_text(""), "run `dvc repro balance@blood`"),
         (lambda: paths.scores("blood", "blood-cnn").unlink(), "run `dvc repro evaluate@blood-cnn`"),
+        (lambda: outdate(paths.scores("blood", "blood-cnn")), "belongs to other trainings: run `dvc repro evaluate@"),
     ],
 )
 def test_what_cannot_be_read_is_one_line_and_changes_nothing(
@@ -576,7 +600,9 @@ def test_the_gate_tries_the_flips_of_the_reference(edit: Edit, monkeypatch: pyte
     edit("reference.blood.flip", "horizontal")
     train_again()
     promote("blood-cnn")
-    assert [flip for flip, _ in told] == ["horizontal"]
+    manifest = pd.read_parquet(paths.balance_manifest("blood"))
+    count = min(params.load().promote["blood"].images, int((manifest["split"] == "validation").sum()))
+    assert told == [("horizontal", count)]
 
 
 def test_the_record_has_the_scores_of_all_seeds_together_and_of_validation() -> None:
@@ -600,3 +626,134 @@ def test_the_intervals_of_classes_are_of_the_declared_confidence(edit: Edit) -> 
         found = card.class_intervals(task, rows, kept, params.load())
         widths.append(sum(high - low for low, high in found.values()))
     assert widths[1] > 1.5 * widths[0]
+
+
+def test_networks_with_folds_are_calibrated_on_what_each_held_out(edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+
+    def write(task: Task, model: Path, path: Path, folds: Sequence[int]) -> None:
+        told.append(list(folds))
+        finished_project.calibrate(task, model, path, folds)
+
+    monkeypatch.setattr(calibration, "write", write)
+    edit("reference.blood.folds", True)
+    edit("seeds", [0, 8])
+    for name in finished_project.VARIANTS:
+        edit(f"variants.{name}.seeds", [0, 8])
+    train_again()
+    assert promote("blood-cnn")["promoted"]
+    assert champion()["folds"] == [0, 3]  # of five folds
+    assert told == [[0, 3]]
+
+
+def test_the_detector_gets_the_declared_share() -> None:
+    promote("blood-cnn")
+    share = params.load().promote["blood"].unfamiliar
+    assert (paths.champion("blood") / NOVELTY).read_text() == f"blood {share}"
+
+
+def test_trainings_are_the_same_in_any_order_of_the_seeds() -> None:
+    for seed in (0, 1):
+        files.write_text(paths.model("blood", "blood-cnn", seed), f"weights {seed}")
+    settings, resolved = params.load(), row.read("blood", "blood-cnn")
+    scores = metric_files.read(paths.scores("blood", "blood-cnn"))
+    training = {int(seed): run for seed, run in metric_files.read(paths.training("blood", "blood-cnn")).items()}
+    about, turned = (
+        contenders.describe(
+            make(),
+            settings,
+            dataclasses.replace(resolved, seeds=seeds),
+            {seed: training[seed] for seed in seeds},
+            scores,
+        )
+        for seeds in ((0, 1), (1, 0))
+    )
+    assert about["fingerprints"] == turned["fingerprints"][::-1]
+    assert same_trainings(about, turned)
+
+
+def test_the_same_images_in_another_order_have_other_copies_under_shift(edit: Edit) -> None:
+    promote("blood-baseline")
+
+    def swap(manifest: pd.DataFrame) -> pd.DataFrame:
+        columns = ["content_hash", "label", "group"]
+        test = manifest["split"] == "test"
+        manifest.loc[test, columns] = manifest.loc[test, columns].to_numpy()[::-1]
+        return manifest.astype({"label": np.int64, "group": np.int64})
+
+    edit_manifest(swap)
+    train_again()
+    found = promote("blood-cnn")["checks"]["comparison"]
+    assert (found["images"], found["metric"]) == (len(predictions.test_rows("blood")), "accuracy")
+
+
+def test_images_that_the_champion_was_not_tested_on_leave_the_clean_score() -> None:
+    manifest = pd.read_parquet(paths.balance_manifest("blood"))
+    edit_manifest(lambda manifest: manifest.drop(index=manifest.index[manifest["split"] == "test"][-1]))
+    train_again()
+    promote("blood-baseline")
+    files.write_table(paths.balance_manifest("blood"), manifest)
+    train_again()
+    found = promote("blood-cnn")["checks"]["comparison"]
+    assert (found["images"], found["metric"]) == (len(predictions.test_rows("blood")) - 1, "accuracy")
+
+
+def test_a_p_value_at_the_bound_does_not_promote(edit: Edit) -> None:
+    promote("blood-baseline")
+    shutil.copytree(paths.METRICS, "kept-metrics")
+    shutil.copytree(paths.champion("blood"), "kept-champion")
+    found = promote("blood-cnn")["checks"]["comparison"]
+    for kept, path in (("kept-metrics", paths.METRICS), ("kept-champion", paths.champion("blood"))):
+        shutil.rmtree(path)
+        shutil.move(kept, path)
+    edit("promote.blood.significance", found["p_value"])
+    assert not promote("blood-cnn")["promoted"]
+
+
+def test_a_drop_at_the_bound_is_allowed_whatever_floating_point_makes_of_it() -> None:
+    scores = {"basophil": {"champion": 0.9, "candidate": 0.85}}
+    assert 0.9 - 0.85 > 0.05
+    assert comparison._class_drop(make(), {"classes": scores, "class_drop": 0.05}).passed
+
+
+def test_of_rows_with_the_recorded_trainings_the_recorded_one_is_made_again(edit: Edit) -> None:
+    variants = {
+        "blood-copy": {**finished_project.VARIANTS["blood-cnn"], "title": "a copy"},
+        **finished_project.VARIANTS,
+    }
+    declare(edit, variants)
+    initialisation.write(paths.pretrained("blood-copy"), RANDOM)
+    train_again()
+    promote("blood-cnn")
+    promote("blood-baseline")
+    before = state()
+    shutil.rmtree(paths.champion("blood"))
+    decide()
+    assert champion()["variant"] == "blood-cnn"
+    assert state() == before
+
+
+def test_the_card_has_each_figure_in_its_place_and_the_limits_that_apply() -> None:
+    promote("blood-cnn")
+    settings, task, rows, about = params.load(), make(), predictions.test_rows("blood"), champion()
+    scores = files.read_json(paths.champion("blood") / SCORES)
+    kept = [predictions.stored("blood", "blood-cnn", seed, rows) for seed in settings.seeds]
+    intervals = card.class_intervals(task, rows, kept, settings)
+    text = (paths.champion("blood") / CARD).read_text(encoding="utf-8")
+    summary = files.read_json(paths.balance("blood"))["splits"]
+    counts = [summary[split]["classes"] for split in ("train", "validation", "test")]
+    lines = [f"| {name} | {' | '.join(str(each[name]) for each in counts)} |" for name in task.classes]
+    lines += [
+        f"| recall, {name} | {formats.estimate(scores['mean']['per_class'][name]['recall'], *intervals[name])} |"
+        for name in task.classes
+    ]
+    lines.append(f"| validation: robust accuracy | {formats.percent(about['validation']['score'])} |")
+    lines.append(f"- Tested on {about['images']} images only: the intervals are wide.")
+    assert [line for line in lines if line not in text.splitlines()] == []
+    assert "not available" not in text
+    other = {**about, "source": "folder", "initialisation": NOT_TO_BE_HAD, "images": 500, "together": 0.123}
+    text = card.card(task, other, scores, intervals)
+    assert "| accuracy of the averaged model, which this one is | 12.3 |" in text
+    assert "pretrained weights were not available" in text
+    assert "drawn images" not in text
+    assert "images only" not in text

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pandas as pd
@@ -18,9 +19,11 @@ from terracyte.core.errors import InputError
 from terracyte.evaluate import confusions, predictions
 from terracyte.fetch import initialisation
 from terracyte.params.row import NOT_TO_BE_HAD, RANDOM
-from terracyte.rendering import formats
+from terracyte.rendering import charts, formats
+from terracyte.rendering.pictures import painted
 from terracyte.report import ablation as ablations
-from terracyte.report import champions, examples, records, tables
+from terracyte.report import champions, examples, figures, records, runs, tables
+from terracyte.report import page as pages
 from terracyte.serve import registry
 from tests import finished_project
 from tests.conftest import TASKS, Edit
@@ -102,7 +105,8 @@ def test_rows_are_the_scores_in_the_order_of_params() -> None:
     rows = ablation("mars")
     assert list(rows) == ["mars-baseline", "mars-unet"]
     baseline, row, scores = *rows.values(), metric_files.read(paths.scores("mars", "mars-unet"))
-    assert row["mean_iou"] == scores["mean"]["mean_iou"]
+    assert row["mean_iou"] == row["score"] == scores["mean"]["mean_iou"]
+    assert row["code"] == "0123456789ab"
     assert [row["mean_iou_low"], row["mean_iou_high"]] == scores["interval"]["mean_iou"]
     assert row["mean_iou_together"] == scores["together"]["mean_iou"] != row["mean_iou"]
     assert "mean IoU of all seeds together, %" in paths.ablation_markdown("mars").read_text(encoding="utf-8")
@@ -198,7 +202,19 @@ def test_mlflow_is_told_every_run_the_champion_and_then_the_report(logged: list[
     assert [(each.identity.variant, each.identity.seed) for each in finished] == [
         (variant, seed) for variant in ("mars-baseline", "mars-unet") for seed in (0, 1)
     ]
+    for each in finished:
+        name, seed = each.identity.variant, each.identity.seed
+        scores = metric_files.read(paths.scores("mars", name))["seeds"]
+        training = metric_files.read(paths.training("mars", name))
+        assert scores["0"]["mean_iou"] != scores["1"]["mean_iou"]
+        assert each.summary["test_mean_iou"] == scores[str(seed)]["mean_iou"]
+        assert each.summary["best_epoch"] == training[str(seed)]["best_epoch"]
+        curves = files.read_csv(paths.curves("mars", name))
+        pd.testing.assert_frame_equal(each.curves, curves[curves["seed"] == seed].drop(columns="seed"))
+        assert each.published == finished_project.VARIANTS[name].get("published")
     champion, candidate = entries
+    assert "- Mirror images keep 95.0 % of the decisions" in champion.description
+    assert candidate.models == tuple(paths.model("mars", "mars-baseline", seed) for seed in (0, 1))
     assert (champion.aliases, champion.about["variant"]) == (("champion",), "mars-unet")
     assert champion.card.startswith("# Mars: a network | with a pipe")
     assert (candidate.aliases, candidate.about["variant"]) == (("candidate",), "mars-baseline")
@@ -316,6 +332,12 @@ def forget_all(edit: Edit) -> None:
     edit("rows", {"mars-unet": "mars"})
 
 
+def score_another_training(_: Edit) -> None:
+    path = paths.scores("mars", "mars-unet")
+    scores = metric_files.read(path)
+    metric_files.write(path, {}, scores | {"fingerprints": {**scores["fingerprints"], "1": "f" * 64}})
+
+
 def rescore(_: Edit) -> None:
     path = paths.scores("mars", "mars-unet")
     scores = metric_files.read(path)
@@ -373,6 +395,11 @@ BAD_STATES: list[tuple[str, Callable[[Edit], None], str]] = [
     ("mars", lose_a_column, "has no column 'val_loss': run `dvc repro train@mars-unet`"),
     ("mars", empty(paths.tuning("mars")), "it lacks 'trials'"),
     ("mars", empty(paths.validation("mars")), "it lacks 'suite'"),
+    (
+        "mars",
+        score_another_training,
+        r"scores/mars-unet\.json: seed 1 does not belong to the present params and data: run `dvc repro evaluate@",
+    ),
     ("mars", rescore, "seed 1 does not match the scores: run `dvc repro evaluate@mars-unet`"),
 ]
 
@@ -446,7 +473,7 @@ def test_the_first_row_has_no_difference_even_alone() -> None:
 def test_the_tables_show_each_figure_in_its_place() -> None:
     task, row = tasks.make("blood", params.load()), ablation("blood")["blood-cnn"]
     lines = paths.ablation_markdown("blood").read_text(encoding="utf-8").splitlines()
-    main, _, classes, _, severities, origin = (
+    main, others, classes, kinds, severities, origin = (
         [cell.strip() for cell in line.strip("|").split("|")] for line in lines if "| blood-cnn |" in line
     )
     both = ("accuracy", "shift_accuracy")
@@ -455,8 +482,12 @@ def test_the_tables_show_each_figure_in_its_place() -> None:
     assert main[3:7] == [shown[0], together[0], shown[1], together[1]]
     assert main[7] == formats.difference(*(row[name] for name in ("difference", "difference_low", "difference_high")))
     assert classes[1:] == [formats.percent(row[f"recall_{name.replace(' ', '_')}"]) for name in task.classes]
+    assert main[8:10] == [formats.p_value(row["p_value"]), "35.4"]
+    assert others[1:-1] == [formats.percent(row[name]) for name in task.other_scores]
+    assert kinds[1:] == [formats.percent(row[f"corruption_{name}"]) for name in task.corruptions]
     assert severities[1:] == [formats.percent(row[f"severity_{step}"]) for step in range(1, 6)]
     assert origin[2:4] == ["6 6", "4 4"]
+    assert any("in brackets 95% intervals over groups" in line for line in lines)
 
 
 @pytest.mark.usefixtures("logged")
@@ -492,3 +523,142 @@ def test_each_picture_bears_its_own_prediction(name: str) -> None:
             assert example.caption.startswith(task.classes[truth[place]])
             assert example.right == (truth[place] == predicted[place])
             assert example.right or f"predicted as {task.classes[predicted[place]]} (" in example.caption
+
+
+@pytest.mark.usefixtures("logged")
+def test_networks_of_different_size_are_given_by_their_mean() -> None:
+    runs = metric_files.read(paths.training("mars", "mars-unet"))
+    runs["1"]["parameters"] = 123458
+    metric_files.write(paths.training("mars", "mars-unet"), {}, runs)
+    report("mars")
+    assert ablation("mars")["mars-unet"]["parameters"] == 123457
+
+
+@pytest.mark.usefixtures("reported")
+@pytest.mark.parametrize("name", TASKS)
+def test_a_row_of_the_confusion_matrix_is_a_true_class_of_all_seeds(name: str) -> None:
+    settings = params.load()
+    task = tasks.make(name, settings)
+    scored = list(task.scored_classes)
+    for record in records.gather(task, settings):
+        counts = np.array([run["confusion"] for run in record.scores["seeds"].values()]).sum(axis=0)
+        matrix = counts[np.ix_(scored, scored)]
+        shown = pages._confusion(task, record)["rows"]
+        assert [row[0] for row in shown] == [task.classes[k] for k in scored]
+        assert [row[1] for row in shown] == matrix.sum(axis=1).tolist()
+        assert [[count for _, count in row[2]] for row in shown] == matrix.tolist()
+        assert [sum(share for share, _ in row[2]) for row in shown] == pytest.approx(np.ones(len(scored)))
+
+
+def percents(text: str) -> list[str]:
+    return re.findall(r"[\d.]+(?= %)", text)
+
+
+@pytest.mark.usefixtures("reported")
+def test_the_page_shows_each_figure_in_its_place() -> None:
+    html, row = page("blood"), ablation("blood")["blood-cnn"]
+    low, high = (100 * row[f"accuracy_{end}"] for end in ("low", "high"))
+    assert f'aria-label="{100 * row["accuracy"]:.1f} %, interval {low:.1f} to {high:.1f}, published 35.4"' in html
+    (headlines,) = re.findall(r'<p class="headline">(.*?)</p>', html)
+    assert percents(headlines) == [formats.percent(row[name]) for name in ("accuracy", "shift_accuracy")]
+    assert 'alt="validation robust accuracy by epoch; highest values: blood-baseline' in html
+    shift = [row["accuracy"], *(row[f"corruption_{name}"] for name in tasks.make("blood", params.load()).corruptions)]
+    assert f"blood-cnn {formats.percent(min(shift))} to {formats.percent(max(shift))} %" in html
+    highest = files.read_csv(paths.curves("blood", "blood-cnn"))["val_robust_accuracy"].max()
+    assert f"blood-cnn {formats.percent(highest)} %" in html
+    assert "1 of 2 expectations hold for 120 images" in html
+    assert "violated by 5 of 120, such as" in " ".join(html.split())
+    assert "6 of 120 images were removed (5.0 %), 114 kept" in html
+    limits = params.load().report
+    assert html.count('<div class="pictures">') == min(limits.examples, 38) + min(limits.hardest, 38)
+
+
+@pytest.mark.usefixtures("reported")
+@pytest.mark.parametrize("name", TASKS)
+def test_the_page_has_the_split_and_the_weight_of_each_class(name: str) -> None:
+    balance = files.read_json(paths.balance(name))
+    _, _, table = page(name).partition(f'id="{name}-splits"')
+    rows = re.findall(r'<tr><th scope="row">([^<]+)</th>\s*(.*?)</tr>', table, flags=re.DOTALL)
+    for (label, cells), weight in zip(rows, balance["class_weights"], strict=False):
+        counts = [balance["splits"][split]["classes"][label] for split in ("train", "validation", "test")]
+        assert re.findall(r"<small>([^<]*)</small>", cells) == [formats.count(count) for count in counts]
+        assert cells.endswith(f"<td>{weight:.2f}</td>")
+    assert [label for label, _ in rows][-2:] == ["images", "groups"]
+
+
+@pytest.mark.usefixtures("logged")
+def test_the_page_tells_earlier_decisions_and_what_each_class_won_or_lost() -> None:
+    path = paths.promotion("blood")
+    decided = files.read_json(path)
+    decided["checks"]["comparison"] = {"classes": {"basophil": {"champion": 0.25, "candidate": 0.75}}}
+    earlier = {"candidate": "old", "fingerprints": [], "champion": "old", "reasons": ["It was so."], "against": []}
+    decided["history"] = [
+        {**earlier, "promoted": True},
+        {**earlier, "promoted": False, "against": ["It was worse."]},
+        {**earlier, "promoted": False},
+    ]
+    files.write_json(path, decided)
+    report("blood")
+    html = page("blood")
+    assert '<th scope="row">basophil</th><td>25.0</td><td>75.0</td>' in html
+    told = re.findall(r"<li><code>old</code> ([^<]*)</li>", html)
+    assert told == ["stayed champion: It was so.", "was refused: It was worse.", "became champion: It was so."]
+
+
+@pytest.mark.usefixtures("logged")
+def test_the_losses_are_drawn_and_the_kept_epoch_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = params.load()
+    record = records.record(tasks.make("mars", settings), "mars-unet", settings)
+    axes = MagicMock()
+    monkeypatch.setattr(charts, "whole_numbers", lambda *_: None)
+    monkeypatch.setattr(charts, "chart", lambda width, height, draw: draw(axes))
+    figures.loss_curves(record)
+    drawn = [(call.args[0].tolist(), call.args[1].tolist()) for call in axes.plot.call_args_list]
+    first = record.curves[record.curves["seed"] == 0]
+    assert drawn[0] == (first["epoch"].tolist(), first["loss"].tolist())
+    of_validation = [(epochs, losses) for epochs, losses in drawn if losses[0] in first["val_loss"].tolist()]
+    assert of_validation == [
+        (first["epoch"].tolist(), first["val_loss"].tolist()),
+        ([4], [first["val_loss"].iloc[3]]),
+    ]
+
+
+@pytest.mark.usefixtures("reported")
+def test_pictures_of_masks_say_what_they_show_and_dim_what_is_unlabelled() -> None:
+    task, rows = tasks.make("mars", params.load()), predictions.test_rows("mars")
+    kept = predictions.stored("mars", "mars-unet", 0, rows)
+    (example,) = examples.samples(task, rows, kept, 1)
+    (place,) = np.flatnonzero(rows["id"] == int(re.findall(r"\d+", example.pictures[0].text)[0]))
+    truth, predicted = task.targets(rows)[place], task.predicted(kept)[place]
+    for picture, mask, words in zip(example.pictures[1:], (truth, predicted), ("true", "predicted"), strict=True):
+        shares = [f"{(mask == k).mean():.0%} {name}" for k, name in enumerate(task.classes) if (mask == k).any()]
+        assert picture.text == f"its {words} classes: {', '.join(shares)}"
+    assert (truth == task.background).any()
+    assert example.pictures[1].uri == painted(truth)
+    assert example.pictures[2].uri == painted(predicted, truth == task.background)
+
+
+@pytest.mark.usefixtures("logged")
+def test_a_refused_candidate_is_registered_alone_where_nobody_is_champion(logged: list[Any]) -> None:
+    decided = files.read_json(paths.promotion("mars"))
+    files.write_json(paths.promotion("mars"), {**decided, "champion": {"variant": None}})
+    shutil.rmtree(paths.champion("mars"))
+    champions.register(tasks.make("mars", params.load()))
+    ((_, entries),) = logged
+    assert [(entry.aliases, entry.about["variant"]) for entry in entries] == [(("candidate",), "mars-baseline")]
+
+
+@pytest.mark.usefixtures("finished")
+def test_mlflow_gets_the_search_and_the_report_only_when_it_is_whole(
+    logged: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studies: list[Any] = []
+    monkeypatch.setattr(tracking, "log_study", lambda task, outcome: studies.append((task, outcome)))
+    settings = params.load()
+    task = tasks.make("mars", settings)
+    runs.reconcile(task, records.gather(task, settings))
+    assert studies == [("mars", finished_project.TUNING)]
+    logged.clear()
+    files.write_text(paths.report("mars"), "the page alone")
+    runs.log_report(task)
+    assert logged == []

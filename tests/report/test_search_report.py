@@ -1,6 +1,7 @@
 """What the report says and shows about a search."""
 
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -55,3 +56,29 @@ def test_axes_follow_the_declared_space() -> None:
     trials = TUNING["trials"]
     assert rate.relative(trials[0]) == pytest.approx(2 / 3)
     assert [schedule.relative(trial) for trial in trials[:2]] == [0, 1]
+
+
+def test_a_training_that_failed_in_the_confirmation_is_told() -> None:
+    confirmation = {**TUNING["confirmation"], "failures": {"winner seed 2": "the loss is not finite"}}
+    assert search_text.note("mars", {**TUNING, "confirmation": confirmation}).endswith(
+        "but in the confirmation a training failed (winner seed 2: the loss is not finite): the reference stays."
+    )
+
+
+def test_the_best_so_far_never_falls_and_the_best_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    axes = MagicMock()
+    axes.get_legend_handles_labels.return_value = ([], [])
+    monkeypatch.setattr(search_charts, "whole_numbers", lambda *_: None)
+    monkeypatch.setattr(search_charts, "chart", lambda width, height, draw: draw(axes))
+    search_charts._history(TUNING)
+    assert axes.step.call_args.args == ([0, 1], [50.0, 75.0])
+    assert axes.plot.call_args_list[1].args[:2] == ([2], [25.0])
+
+
+def test_the_parallel_coordinates_name_the_best_score() -> None:
+    assert search_charts.charts(TUNING)[-1].text == "values of each trial; the best has 75.0 %"
+
+
+def test_a_linear_axis_runs_from_bound_to_bound() -> None:
+    key = search_charts._Key("warmup", {"low": 0.1, "high": 0.5, "scale": "linear"})
+    assert [key.relative({"values": {"warmup": value}}) for value in (0.1, 0.2, 0.5)] == pytest.approx([0, 0.25, 1])

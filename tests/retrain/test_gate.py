@@ -1,5 +1,7 @@
 """The gate and the comment of a retraining; tests/retrain/test_pipeline.py runs it for real."""
 
+import contextlib
+import dataclasses
 import json
 import math
 import shutil
@@ -9,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from terracyte import params, tasks
+from terracyte import cli, params, tasks
 from terracyte.core import paths
 from terracyte.core.errors import InputError
 from terracyte.retrain import comment, results, retraining, revision
@@ -38,6 +40,7 @@ def test_a_champion_within_or_above_its_interval_passes(accuracy: float) -> None
     verdict = judge(BLOOD, BASE, of({"cnn": scored(accuracy)}))
     assert verdict.passed
     assert "80.0 % with an interval of 70.0 to 90.0 %" in " ".join(verdict.notes)
+    assert verdict.notes[0] == "The champion `cnn` was promoted at the base."
 
 
 @pytest.mark.parametrize(
@@ -232,3 +235,57 @@ def test_the_base_is_the_commit_where_the_change_left_it(repository: Path) -> No
     git("switch", "--quiet", "change")
     git("commit", "--quiet", "--allow-empty", "-m", "the change")
     assert revision.common_commit("main") == left
+
+
+def test_an_interval_of_a_perfect_score_of_few_groups_ends_at_nought() -> None:
+    perfect = {**scored(1.0), "interval": {"accuracy": [1.0, 1.0]}, "groups": 2}
+    verdict = judge(BLOOD, of({"cnn": perfect}, promoted=False), of({"cnn": scored(0.5)}))
+    assert verdict.notes[0] == "The champion `cnn` was the best by validation at the base."
+    assert "100.0 % with an interval of 0.0 to 100.0 %" in verdict.notes[1]
+
+
+def test_the_comment_shows_removed_rows_and_counts_what_it_does_not_list() -> None:
+    base, head = of({"cnn": scored(0.8), "old": scored(0.75)}), of({"cnn": scored(0.8)})
+    found = Comparison(task=BLOOD, base=base, head=head, verdict=judge(BLOOD, base, head))
+    changed = [f"train@row-{number}" for number in range(14)]
+    outcome = Retrained(experiment=Path(), changed=changed, comparisons=[found])
+    text = comment.write("main", 40 * "a", [outcome], "", promoted=False)
+    assert "| `old` (removed) | 75.0 | \u2013 | \u2013 |" in text
+    assert "**14 trainings** (`row-0`, " in text
+    assert "`row-11` and 2 more)" in text
+    two = dataclasses.replace(outcome, changed=changed[:2])
+    assert "**2 trainings** (`row-0`, `row-1`)" in comment.write("main", 40 * "a", [two], "", promoted=False)
+
+
+def test_a_row_of_which_one_training_has_no_score_is_not_chosen(repository: Path) -> None:
+    for variant in results.gather(BLOOD, revision.working_tree()).variants:
+        path = paths.training("blood", variant)
+        path.write_text(path.read_text().replace(f"val_{BLOOD.selection}", "val_other", 1))
+    assert results.gather(BLOOD, revision.working_tree()).champion is None
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], {"promote": False, "push": True, "update": False}),
+        (["--promote", "--no-push", "--update"], {"promote": True, "push": False, "update": True}),
+    ],
+)
+def test_the_command_asks_for_what_its_options_say(
+    options: list[str], expected: dict[str, bool], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def retrain(base: str, experiments: list[Path], **given: bool) -> bool:
+        asked.append((base, experiments, given))
+        return "--promote" not in options
+
+    monkeypatch.setattr(retraining, "retrain", retrain)
+    (project / "real").mkdir()
+    for folder in (project, project / "real"):
+        (folder / "dvc.yaml").touch()
+    named = ["--experiment", "real"] if options else []
+    with pytest.raises(SystemExit) if options else contextlib.nullcontext() as end:
+        cli.main(["retrain", "--base", "origin/main", *options, *named])
+    assert end is None or end.value.code == 3
+    assert asked == [("origin/main", [Path("real") if options else Path()], expected)]

@@ -219,3 +219,65 @@ def test_a_stage_is_changed_where_its_entry_is_new_or_another() -> None:
     before = {"same": {"cmd": "a"}, "other": {"cmd": "a"}, "gone": {"cmd": "a"}}
     after = {"same": {"cmd": "a"}, "other": {"cmd": "b"}, "new": {"cmd": "a"}}
     assert pipeline.changed_stages(before, after) == ["other", "new"]
+
+
+@pytest.fixture
+def asked(retrainable: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a retraining, whose stages are all current, asks of the pipeline."""
+    told: list[str] = []
+
+    def finish(*_: object, **__: object) -> list[str]:
+        told.append("finish")
+        return ["promote@blood"]
+
+    monkeypatch.setattr(pipeline, "score", lambda *_, **__: [])
+    monkeypatch.setattr(pipeline, "finish", finish)
+    monkeypatch.setattr(pipeline, "update_imports", lambda _: told.append("update"))
+    monkeypatch.setattr(pipeline, "push", lambda _: told.append("push"))
+    return told
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, ["push"]),
+        ({"push": False}, []),
+        ({"push": False, "update": True}, ["update"]),
+        ({"promote": True}, ["finish", "push"]),
+    ],
+)
+def test_nothing_is_promoted_pushed_or_updated_unasked(
+    asked: list[str], options: dict[str, bool], expected: list[str]
+) -> None:
+    files.write_text(retraining.OUTPUT / "plots/index.html", "of the run before")
+    assert retraining.retrain("HEAD", [Path()], **options)
+    assert asked == expected
+    assert not (retraining.OUTPUT / "plots/index.html").exists()
+    summary = files.read_json(retraining.OUTPUT / "summary.json")
+    assert summary["promoted"] == bool(options.get("promote"))
+
+
+def test_a_difference_that_dvc_cannot_show_does_not_change_the_verdict(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = dvc.run
+
+    def fail(*arguments: str, folder: Path) -> str:
+        if "diff" in arguments:
+            raise InputError("no such plot")
+        return run(*arguments, folder=folder)
+
+    monkeypatch.setattr(dvc, "run", fail)
+    assert retraining.retrain("HEAD", [Path()])
+    assert "warning: no such plot" in capsys.readouterr().err
+
+
+def test_imports_alone_are_updated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/cells.dvc").write_text("frozen: true\ndeps: []\n")
+    (tmp_path / "data/own.dvc").write_text("outs: []\n")
+    commit(tmp_path)
+    ran: list[tuple[str, ...]] = []
+    monkeypatch.setattr(dvc, "run", lambda *arguments, folder: ran.append(arguments))
+    pipeline.update_imports(tmp_path)
+    assert ran == [("update", "data/cells.dvc")]

@@ -2,10 +2,12 @@
 
 import contextlib
 import dataclasses
+import errno
 import importlib.metadata
 import json
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -22,13 +24,14 @@ from terracyte import params, tasks, tracking
 from terracyte.core import files, paths, processes
 from terracyte.core.errors import InputError
 from terracyte.core.git import tags as git_tags
-from terracyte.params.row import RANDOM, Identity, Row, Start
+from terracyte.params.row import IMAGENET, RANDOM, Identity, Row, Start
 from terracyte.report import runs, ui
 from terracyte.serve import registry
 from terracyte.serve.registry import Entry
-from terracyte.tracking import store
+from terracyte.tracking import models, store
 from terracyte.tracking.client import connected, experiment_id
 from terracyte.tracking.run_matching import Finished
+from terracyte.tracking.runs import LIVE
 from tests.conftest import commit, git
 from tests.finished_project import TUNING
 
@@ -101,6 +104,8 @@ def test_a_live_run_holds_what_was_trained_on_what() -> None:
     assert (tags["status"], tags["data_hash"], tags["git_commit"]) == ("current", DATA_HASH, "unknown")
     (dataset,) = (each.dataset for each in run.inputs.dataset_inputs)
     assert (dataset.name, dataset.digest) == ("mars", DATA_HASH[:36])
+    ((context,),) = (each.tags for each in run.inputs.dataset_inputs)
+    assert (context.key, context.value) == ("mlflow.data.context", "training")
     assert '"images": 3' in dataset.profile
 
 
@@ -549,6 +554,7 @@ def test_a_search_is_a_run_with_a_nested_run_per_trial() -> None:
     assert [nested[number].data.tags["state"] for number in "0123"] == ["complete", "complete", "pruned", "failed"]
     assert nested["0"].data.params == {"learning_rate": "0.001", "schedule": "cosine", "warmup": "0.1"}
     assert history(nested["0"].info.run_id, "score") == [(1, 0.3), (2, 0.5)]
+    assert [run.data.metrics.get("best_score") for _, run in sorted(nested.items())] == [0.5, 0.75, 0.25, None]
     assert nested["3"].info.status == "FAILED"
     assert "not finite" in nested["3"].data.tags["failure"]
 
@@ -841,3 +847,98 @@ def test_an_experiment_in_a_folder_has_a_record_of_its_own(project: Path, monkey
     monkeypatch.chdir(project / "real")
     assert (store.experiment_name("mars"), store.model_name("mars")) == ("real/mars", "terracyte-real-mars")
     assert store.database().resolve() == project / "data/mlflow/mlflow.db"
+
+
+def test_a_curve_of_many_points_is_rebuilt_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking.runs, "_BATCH", 2)
+    current = tracking.reconcile("mars", [finished(identity())])
+    assert history(current["mars-unet_1", 0], "loss") == [(1, 2.0), (2, 1.0)]
+
+
+@pytest.mark.parametrize("record", [LIVE, tracking.CLUSTER])
+def test_only_what_runs_here_has_this_machines_figures(record: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    start = mlflow.start_run
+
+    def start_run(run_id: str, log_system_metrics: bool) -> Any:
+        asked.append(log_system_metrics)
+        return start(run_id)
+
+    monkeypatch.setattr(mlflow, "start_run", start_run)
+    with tracking.training_run(identity(), "", record):
+        pass
+    assert asked == [record == LIVE]
+    assert [run.data.tags["record"] for run in all_runs()] == [record]
+
+
+def test_a_full_disk_leaves_a_later_seed_without_a_record(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(tracking.runs, "_begin", fail)
+    with tracking.training_run(identity(), "", required=False) as live:
+        live.log_epoch(1, {"loss": 2.0})
+    assert "warning: mars-unet_1 seed 0: [Errno 28] full" in capsys.readouterr().err
+
+
+def test_a_run_that_ended_almost_the_same_is_not_taken_for_the_training() -> None:
+    with tracking.training_run(identity(), "") as live:
+        live.log_epoch(2, {"loss": 1.001})
+    current = tracking.reconcile("mars", [finished(identity())])
+    assert history(current["mars-unet_1", 0], "loss") == [(1, 2.0), (2, 1.0)]
+
+
+def test_the_values_of_a_search_are_a_tag() -> None:
+    values = {"learning_rate": 2e-3, "schedule": "constant"}
+    tracking.log_study("mars", {**TUNING, "chosen": "winner", "values": values})
+    (parent,) = (run for run in all_runs() if "trial" not in run.data.tags)
+    assert json.loads(parent.data.tags["values"]) == values
+
+
+def test_the_report_run_holds_every_file_and_links_to_the_first(project: Path) -> None:
+    for name in ("page.html", "table.csv"):
+        (project / name).write_text(name)
+    tracking.log_report("mars", [Path("page.html"), Path("table.csv")])
+    (run,) = all_runs()
+    listed = mlflow.MlflowClient().list_artifacts(run.info.run_id)
+    assert sorted(file.path for file in listed) == ["page.html", "table.csv"]
+    assert f"/runs/{run.info.run_id}/artifacts/page.html)" in run.data.tags["mlflow.note.content"]
+
+
+def test_a_server_of_a_model_is_told_what_to_install() -> None:
+    installed = models.requirements()
+    for name in ("keras", "numpy"):
+        assert f"{name}=={importlib.metadata.version(name)}" in installed
+    assert any(each.startswith("tensorflow") for each in installed)
+
+
+def test_readers_and_a_writer_of_the_database_do_not_block_each_other() -> None:
+    with contextlib.closing(sqlite3.connect(store.database())) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    store.prepare()
+    with contextlib.closing(sqlite3.connect(store.database())) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_database_of_unknown_version_is_migrated(monkeypatch: pytest.MonkeyPatch) -> None:
+    migrated: list[Path] = []
+    monkeypatch.setattr(store, "_migrate", migrated.append)
+    (paths.mlflow() / "prepared").unlink()
+    store.prepare()
+    assert migrated == [store.database()]
+    assert (paths.mlflow() / "prepared").read_text() == importlib.metadata.version("mlflow")
+
+
+def test_a_run_says_what_its_network_started_from() -> None:
+    row = identity().row
+    started = dataclasses.replace(row, starts=(dataclasses.replace(row.starts[0], initialisation=IMAGENET),))
+    with tracking.training_run(Identity(row=started, seed=0), ""):
+        pass
+    assert [run.data.tags["initialisation"] for run in all_runs()] == [IMAGENET]
+
+
+def test_the_ui_shows_an_experiment_as_one_of_trainings() -> None:
+    tracking.check("mars")
+    assert mlflow.get_experiment_by_name("mars").tags["mlflow.experimentKind"] == "custom_model_development"
