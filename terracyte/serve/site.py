@@ -8,7 +8,8 @@ POST /predict      a picture file as the body → probabilities or shares, and t
 POST /invocations  arrays as JSON → predictions
 GET  /ping, /health  an empty answer, while the server runs
 
-Whatever is refused, and a failure of the server, is answered by `{"error": "one sentence"}`.
+Whatever is refused, and a failure of the server, is answered by `{"error": "one sentence"}`; requests under a foreign
+host name get Starlette's plain text.
 """
 
 from collections.abc import Sequence

@@ -46,6 +46,7 @@ class Site:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self.failure: ZeroDivisionError | None = None
 
     def ask(
         self, method: str, path: str, body: bytes = b"", kind: str = JSON, host: str = "127.0.0.1"
@@ -79,8 +80,10 @@ class Site:
             sent.append(message)
 
         async def ask() -> None:
-            with contextlib.suppress(ZeroDivisionError):  # a failure that a test causes; servers write it to stderr
+            try:
                 await self._app(scope, receive, send)
+            except ZeroDivisionError as error:  # a failure that a test causes; uvicorn writes what reaches it to stderr
+                self.failure = error
 
         asyncio.run(ask())
         headers_sent = {name.decode().lower(): value.decode() for name, value in sent[0]["headers"]}
@@ -304,7 +307,9 @@ def test_what_fails_in_the_server_is_one_sentence(
         ("/invocations", json.dumps({"inputs": pixels(champion).tolist()}).encode()),
         ("/predict", png()),
     ):
+        site.failure = None
         assert site.json("POST", path, body) == (500, {"error": "the server failed; its terminal says why"})
+        assert str(site.failure) == "secret"
     bare = Site(application(champion, Path("nowhere"), []))
     assert bare.json("GET", "/card") == (404, {"error": "the champion has no model card"})
 
