@@ -141,11 +141,10 @@ def _site_cache(folder: Path) -> dict[str, str]:
     DVC's own choice is /var/tmp/dvc, which all users of a machine may write to, and DVC unpickles what it finds there
     (CVE-2025-69872 of its dependency diskcache, of which no release is without it).
     """
-    here = folder.resolve()
-    root = next((each for each in (here, *here.parents) if (each / ".dvc").is_dir()), None)
-    if root is None:  # `dvc init` is still to come
+    own = dvc_files.own_folder(folder)
+    if own is None:  # `dvc init` is still to come
         return {}
-    place = root / ".dvc/tmp/site"
+    place = own / "tmp/site"
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     return {SITE_CACHE: str(place)}
 

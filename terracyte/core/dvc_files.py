@@ -10,6 +10,12 @@ from pathlib import Path
 from terracyte.core import files
 
 
+def own_folder(folder: Path) -> Path | None:
+    """Return the `.dvc` of the repository that a folder belongs to, as DVC finds it; None before `dvc init`."""
+    here = folder.resolve()
+    return next((each / ".dvc" for each in (here, *here.parents) if (each / ".dvc").is_dir()), None)
+
+
 def mend(folder: Path) -> None:
     """Repair what a killed DVC has left of dvc.lock, of its list of locks (`rwlock`) and of its run cache.
 
@@ -19,10 +25,10 @@ def mend(folder: Path) -> None:
     Args:
         folder: the experiment's folder.
     """
-    here = folder.resolve()
-    state = next((each / ".dvc/tmp" for each in (here, *here.parents) if (each / ".dvc/tmp").is_dir()), None)
-    if state is None:  # no DVC has run here
+    own = own_folder(folder)
+    if own is None or not (own / "tmp").is_dir():  # no DVC has run here
         return
+    state = own / "tmp"
     with _holding(state / "rwlock.lock"), suppress(FileNotFoundError):
         listed = state / "rwlock"
         try:
@@ -32,7 +38,7 @@ def mend(folder: Path) -> None:
     with _holding(state / "lock"):
         with suppress(FileNotFoundError):
             _cut(folder / "dvc.lock")
-        for of_stage in (state.parent / "cache/runs").glob("*/*"):
+        for of_stage in (own / "cache/runs").glob("*/*"):
             with suppress(OSError):  # not empty: it holds a run
                 of_stage.rmdir()
 
