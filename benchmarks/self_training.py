@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from numpy.typing import NDArray
 
 from terracyte import params
@@ -28,6 +27,13 @@ from terracyte.images import statistics
 from terracyte.params import Balance
 
 _TASK, _ROW = "mars", "mars-unet_final"
+_EXPERIMENT = """root: ..
+weights: {weights}
+sources:
+  {task}: {{source: npz, path: {task}.npz}}
+rows: {{{row}: {task}}}
+override: {{seeds: [0, 1, 2], tune.{task}.trials: 0}}
+"""
 
 
 def main() -> None:
@@ -40,17 +46,11 @@ def main() -> None:
     labelled, submission = arguments.experiment, arguments.submission.resolve()
     with files.atomic_folder(arguments.folder.resolve()) as folder:
         os.chdir(labelled)
-        np.savez_compressed(folder / f"{_TASK}.npz", **_splits(submission))
+        files.write_arrays(folder / f"{_TASK}.npz", _splits(submission))
         for file in (Path("dvc.yaml"), paths.PARAMS):
             shutil.copy(file, folder)
-        content = {
-            "root": "..",
-            "weights": params.load().experiment.weights,
-            "sources": {_TASK: {"source": "npz", "path": f"{_TASK}.npz"}},
-            "rows": {_ROW: _TASK},
-            "override": {"seeds": [0, 1, 2], f"tune.{_TASK}.trials": 0},
-        }
-        (folder / paths.EXPERIMENT).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        content = _EXPERIMENT.format(task=_TASK, row=_ROW, weights=params.load().experiment.weights)
+        (folder / paths.EXPERIMENT).write_text(content, encoding="utf-8")
 
 
 def _splits(submission: Path) -> dict[str, NDArray[Any]]:
