@@ -254,7 +254,7 @@ def _not_read(root: Path, sheet: str | None, group_column: str | None, split_col
     for path in visible(root):
         if path.suffix.lower() == ".csv" and path.is_file():
             names = columns.header(path)
-            used = {columns.find(names, wanted) for wanted in ("file", *["label"] * (path.name == sheet))}
+            used = {columns.find(names, "file"), *(columns.label_columns(path) if path.name == sheet else ())}
             left[path.name] = [name for name in names if name not in used | read[path.name]]
     return [f"{name} ({shown(unread)})" for name, unread in left.items() if unread]
 

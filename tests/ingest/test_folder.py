@@ -236,6 +236,47 @@ def test_a_csv_may_be_another_programs(blood: None, declare: Declare, ingest: In
     assert manifest["declared_group"].tolist() == ["P1", "P2", "P1"]
 
 
+@pytest.mark.parametrize(("yes", "no"), [("1", "0"), ("1.0", "0.0"), ("True", "False")])
+def test_the_classes_of_a_csv_may_be_columns(blood: None, declare: Declare, ingest: Ingest, yes: str, no: str) -> None:
+    rows = [
+        "image_id,Basophil,IG,eosinophil,patient,age",
+        f"Basophil/b,{yes},{no},{no},P1,51",
+        f"EOSINOPHIL/b,{no},{no},{yes},P2,1",
+        f"immature_granulocyte/b,{no},{yes},{no},P1,0",
+        ",,,,,",
+    ]
+    Path("cells/labels.csv").write_text("\n".join(rows))
+    declare("blood", source="folder", path="cells", labels="labels.csv", group_column="patient")
+    manifest = ingest("blood")[1]
+    assert manifest["label"].tolist() == [0, 1, 2]
+    assert manifest["declared_group"].tolist() == ["P1", "P2", "P1"]
+
+
+def test_two_columns_of_one_class_are_none(blood: None, declare: Declare, refusal: Refusal) -> None:
+    Path("cells/labels.csv").write_text("file,basophil,ig,ig\nBasophil/b.png,0,1,1\n")
+    declare("blood", source="folder", path="cells", labels="labels.csv")
+    assert "lacks the column 'label'; it has file, basophil, ig, ig" in refusal("blood")
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ("Basophil/b,1,1", "columns basophil, ig hold 0 and 1, but line 3 has 1 in 2 of them, where an image has"),
+        ("Basophil/b,0,0", "columns basophil, ig hold 0 and 1, but line 3 has 1 in none of them, where an image"),
+        ("Basophil/b,,", "'Basophil/b.png' has no label; fill it in, or remove the line"),
+        ("Basophil/b,0.5,1", "lacks the column 'label'; it has file, basophil, ig"),
+        ("Basophil/b,1,x", "lacks the column 'label'; it has file, basophil, ig"),
+        ("EOSINOPHIL/b,0,1", "'EOSINOPHIL/b.png' has the label 'basophil' in line 2 and 'ig' in line 3"),
+    ],
+)
+def test_columns_that_name_no_class_of_a_row_are_refused(
+    blood: None, declare: Declare, refusal: Refusal, row: str, expected: str
+) -> None:
+    Path("cells/labels.csv").write_text(f"file,basophil,ig\nEOSINOPHIL/b,1,0\n{row}\n")
+    declare("blood", source="folder", path="cells", labels="labels.csv")
+    assert expected in refusal("blood")
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -302,8 +343,8 @@ def test_wrong_labels_in_a_csv_are_refused(
 
 
 def test_a_column_that_stands_twice_is_refused(blood: None, declare: Declare, refusal: Refusal) -> None:
-    Path("cells/labels.csv").write_text("file,label,label\nBasophil/b.png,basophil,eosinophil\n")
     declare("blood", source="folder", path="cells", labels="labels.csv")
+    Path("cells/labels.csv").write_text("file,label,label\nBasophil/b.png,basophil,eosinophil\n")
     assert "cells/labels.csv has the column 'label' twice" in refusal("blood")
 
 

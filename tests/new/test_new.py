@@ -207,6 +207,15 @@ def test_a_split_in_a_column(monkeypatch: pytest.MonkeyPatch, column: str, optio
     assert split_counts(balanced(monkeypatch)[0]) == {"train": 12, "validation": 6, "test": 6}
 
 
+def test_classes_as_columns_of_a_csv(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    class_folders("x")
+    rows = "".join(f"c{number},{number % 2},{(number + 1) % 2},0,{number}\n" for number in range(6))
+    Path("pictures/labels.csv").write_text(f"image_id,rust,scab,mould,age\n{rows}")
+    assert made("--labels", "pictures/labels.csv").tasks["mine"].classes == ("rust", "scab")
+    assert "not read                      labels.csv (age); " in capsys.readouterr().out
+    assert ingested(monkeypatch)["label"].tolist() == [1, 0] * 3
+
+
 def test_a_csv_of_excel_gives_classes_and_split(monkeypatch: pytest.MonkeyPatch) -> None:
     class_folders("x", count=24)
     rows = "".join(f"x\\c{n};{'ab'[n % 2]};{('train', 'val', 'test', 'train')[n // 6]}\n" for n in range(24))

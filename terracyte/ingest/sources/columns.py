@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from terracyte.core import opening
 from terracyte.core.errors import InputError, tell
 from terracyte.core.splits import SPLITS, split_of
+from terracyte.ingest.sources import one_hot
 from terracyte.ingest.sources.pictures import SUFFIXES
 from terracyte.ingest.sources.tree import shown, walk
 from terracyte.tasks.task import Task
@@ -97,15 +98,17 @@ def read(path: Path, root: Path, column: str) -> dict[str, str]:
     Args:
         path: the CSV file.
         root: the folder to which `file` is relative.
-        column: the column's name.
+        column: the column's name; for `label`, one-hot columns will do, too: then their names are the cells.
 
     Raises:
         InputError: the CSV file is missing or invalid, a column is missing or occurs twice, a row names no file, one
-            outside the folder, or several files, or two rows of one file differ.
+            outside the folder, or several files, or no or several classes, or two rows of one file differ.
     """
     try:
         with _opened(path) as (names, reader):
-            return _cells(path, root, _require(path, names, "file"), _require(path, names, column), reader)
+            files, found = _require(path, names, "file"), label_columns(path) if column == "label" else []
+            chosen = found if len(found) > 1 else [_require(path, names, column)]
+            return _cells(path, root, files, column, chosen, reader)
     except FileNotFoundError as error:
         raise InputError(
             f"{path} is missing; create it, or leave out what needs it: --groups, --split or the setting in "
@@ -122,6 +125,22 @@ def header(path: Path) -> list[str]:
             return names
     except (OSError, ValueError, csv.Error):
         return []
+
+
+def label_columns(path: Path) -> list[str]:
+    """Return the column of labels of a CSV file, or its one-hot columns; empty if it has neither.
+
+    Raises:
+        InputError: see `one_hot.classes`.
+        ValueError, csv.Error: the file is not a CSV file in UTF-8.
+    """
+    with _opened(path) as (names, reader):
+        if (label := find(names, "label")) is not None:
+            return [label]
+        file = find(names, "file")
+        return one_hot.classes(
+            path, [name for name in names if name != file], ((reader.line_num, row) for row in reader)
+        )
 
 
 def find(names: Sequence[str], wanted: str) -> str | None:
@@ -181,7 +200,10 @@ def _cells_of(path: Path, root: Path, column: str, names: Sequence[str]) -> list
     return [cell or "" for cell in found]
 
 
-def _cells(path: Path, root: Path, files: str, column: str, reader: "csv.DictReader[str]") -> dict[str, str]:
+def _cells(
+    path: Path, root: Path, files: str, column: str, chosen: list[str], reader: "csv.DictReader[str]"
+) -> dict[str, str]:
+    """Return the cells that `read` returns, from the column `files` and those that are `chosen`."""
     cells: dict[str, str] = {}
     lines: dict[str, int] = {}
     existing = _Existing(root)
@@ -191,7 +213,7 @@ def _cells(path: Path, root: Path, files: str, column: str, reader: "csv.DictRea
             raise InputError(f"{line} has more cells than the header; a cell that holds the delimiter needs quotes")
         if not any((cell or "").strip() for cell in row.values()):  # a row that was cleared in a spreadsheet
             continue
-        file, cell = (normal((row[key] or "").strip()) for key in (files, column))
+        file, cell = (normal(text.strip()) for text in (row[files] or "", one_hot.cell(row, chosen)))
         if not file:
             raise InputError(f"{line} names no file; fill it in or remove the line")
         file = _meant(existing, file, line)

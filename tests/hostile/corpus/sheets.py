@@ -8,6 +8,11 @@ _HEAD = "file,label,split,site\n"
 _ROWS = "a.png,a,train,1\nb.png,b,test,2\nc.png,c,val,3\n"
 
 
+def _wide(count: int) -> bytes:
+    """A row of as many classes, of which the last is the picture's."""
+    return (",".join(["file", *map(hex, range(count))]) + "\na.png," + "0," * (count - 1) + "1\n").encode()
+
+
 def _long(count: int) -> bytes:
     return (_HEAD + "".join(f"{number:x}.png,a,train,{number}\n" for number in range(count))).encode()
 
@@ -44,7 +49,12 @@ CASES: dict[str, Build] = {
     "contradiction": written((_HEAD + _ROWS + "a.png,b,test,1\n").encode()),
     "accents-two-ways": written((_HEAD + "e\u0301.png,a,train,1\n\u00e9.png,b,test,1\n").encode()),
     "conflict": written((_HEAD + "<<<<<<< HEAD\n" + _ROWS + "=======\n>>>>>>> x\n").encode()),
+    "classes-as-columns": written(b"file,a,b,site\na.png,1,0,1\nb.png,0,1,1\nc.png,0,1,2\n"),
+    "classes-as-columns-of-none": written(b"file,a,b\na.png,0,0\n"),
     "huge-number": written((_HEAD + "9" * 5000 + "," + "9" * 5000 + ",1e999,nan\n").encode()),
 }
 
-SLOW: dict[str, Build] = {"in-hundreds-of-thousands": written(functools.partial(_long, 300_000))}
+SLOW: dict[str, Build] = {
+    "in-hundreds-of-thousands": written(functools.partial(_long, 300_000)),
+    "classes-in-tens-of-thousands": written(functools.partial(_wide, 18_000)),
+}
