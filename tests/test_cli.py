@@ -108,15 +108,25 @@ def test_a_number_of_rows_that_cannot_be_meant_is_refused(
     assert "argument --workers: " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("given", "workers"), [([], 5), (["--workers", "auto"], 5), (["--workers", "2"], 2)])
-def test_there_are_as_many_rows_at_a_time_as_cores(
-    given: list[str], workers: int, project: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([], (Path(), 5, [])),  # as many rows at a time as cores
+        (["--workers", "auto"], (Path(), 5, [])),
+        (["--workers", "2"], (Path(), 2, [])),
+        (["submit@blood", "report@blood", "--experiment", "mine"], (Path("mine"), 5, ["submit@blood", "report@blood"])),
+    ],
+)
+def test_what_is_run_is_what_was_asked_for(
+    given: list[str], expected: tuple[Path, int, list[str]], project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    (project / "mine").mkdir()
+    (project / "mine/dvc.yaml").touch()
+    asked: list[object] = []
     monkeypatch.setattr("terracyte.core.cores.available", lambda: 5)
-    monkeypatch.setattr("terracyte.repro.stages.reproduce", lambda folder, workers, targets: asked.append(workers))
+    monkeypatch.setattr("terracyte.repro.stages.reproduce", lambda *arguments: asked.append(arguments))
     cli.main(["repro", *given])
-    assert asked == [workers]
+    assert asked == [expected]
 
 
 def test_tables_are_those_of_the_report_or_none(

@@ -15,7 +15,7 @@ from terracyte.core import dvc
 from terracyte.core.errors import InputError
 from terracyte.repro import stages
 from terracyte.repro.stages import reproduce
-from tests.conftest import ROOT, git
+from tests.conftest import ROOT, Edit, git
 
 DVC_YAML = """
 stages:
@@ -62,12 +62,14 @@ guarded(main)
 
 # what the command does, but without the checks of an experiment's files
 COMMAND = """
+import sys
 from pathlib import Path
 from terracyte.core.errors import guarded
 from terracyte.repro import stages
 stages.check = lambda folder: None
 stages._ready = lambda folder, rows: True
-guarded(lambda: stages.reproduce(Path(), 2, ["train@a"]))
+stages._rows_at_once = lambda folder, workers: workers
+guarded(lambda: stages.reproduce(Path(), 1, sys.argv[1:]))
 """
 
 
@@ -126,28 +128,29 @@ def test_a_failing_row_brings_its_outputs_back_and_the_other_row_goes_on(rows: P
 
 
 @pytest.mark.parametrize(
-    ("number", "to_all", "code", "last_words"),
+    ("targets", "number", "to_all", "code", "last_words"),
     [
         # a terminal sends Ctrl-C to all of its processes; make hands SIGTERM to the command alone
-        (signal.SIGINT, True, 130, "interrupted: the previous outputs of unfinished stages are restored"),
-        (signal.SIGTERM, False, 143, None),
+        (["train@a"], signal.SIGINT, True, 130, "interrupted: the previous outputs of unfinished stages are restored"),
+        ([], signal.SIGTERM, False, 143, None),
     ],
 )
 def test_an_interrupted_run_brings_its_outputs_back_and_leaves_no_process(
-    rows: Path, number: signal.Signals, to_all: bool, code: int, last_words: str | None
+    rows: Path, targets: list[str], number: signal.Signals, to_all: bool, code: int, last_words: str | None
 ) -> None:
     (rows / "a").write_text("slow")
     start = time.monotonic()
-    command = [sys.executable, "-c", COMMAND]
+    command = [sys.executable, "-c", COMMAND, *targets]
     with subprocess.Popen(command, cwd=rows, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         while not (rows / "begun").exists():
             assert process.poll() is None
-            assert time.monotonic() - start < 60
+            assert time.monotonic() - start < 120
             time.sleep(0.05)
+        told = time.monotonic()
         (os.killpg if to_all else os.kill)(process.pid, number)
         _, said = process.communicate()
     assert process.returncode == code
-    assert time.monotonic() - start < 55  # the stage would have slept for longer
+    assert time.monotonic() - told < 55  # the stage would have slept for longer
     assert outputs(rows) == SOUND
     assert "Traceback" not in said
     if last_words:
@@ -201,6 +204,66 @@ def test_what_rows_that_are_named_read_is_made_before(project: Path, monkeypatch
     assert ran == ["repro", "fetch", "configure@blood", "configure@mars"]
     with pytest.raises(InputError, match=r"experiment\.yaml: 'rows\.nosuch' is unknown"):
         stages._ready(project, ["nosuch"])
+
+
+@pytest.mark.parametrize(
+    ("targets", "succeeded", "commands"),
+    [
+        (["train", "promote@blood"], True, [["train", "promote@blood"]]),  # no row is named
+        (["promote@blood"], False, [["promote@blood"]]),
+        (["train@blood-cnn"], False, [["fetch", "configure@blood"]]),  # nothing is trained on what a failure has left
+    ],
+)
+def test_what_is_done_before_the_targets(
+    targets: list[str], succeeded: bool, commands: list[list[str]], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[list[str]] = []
+
+    def succeeds(_: str, *arguments: str, folder: Path) -> bool:
+        ran.append(list(arguments))
+        return succeeded
+
+    monkeypatch.setattr(dvc, "succeeds", succeeds)
+    assert stages._run_targets(project, 2, targets) == succeeded
+    assert ran == commands
+
+
+def test_a_malformed_experiment_is_not_begun(project: Path, edit: Edit) -> None:
+    edit("tasks.blood.height", 0)
+    with pytest.raises(InputError, match=r"params\.yaml: .*height"):
+        reproduce(project, 1)
+
+
+# The last target of each DVC: those of one line run side by side, the last one runs what is left.
+ORDER = [
+    ["fetch"],
+    ["configure@mars", "configure@blood"],
+    ["evaluate@mars-unet_1", "evaluate@blood-cnn"],
+    ["submit@mars", "submit@blood"],
+    ["repro"],
+]
+
+
+@pytest.mark.parametrize("failing", range(len(ORDER) + 1))
+def test_what_depends_on_a_failed_stage_does_not_run(
+    failing: int, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+    failed = [line[0] for line in ORDER[failing : failing + 1]]
+
+    def succeeds(*arguments: str, **_: object) -> bool:
+        ran.append(arguments[-1])
+        return arguments[-1] not in failed
+
+    def names(_: Path, stage: str) -> list[str]:
+        return ["blood-cnn", "mars-unet_1"] if stage == "train" else ["blood", "mars"]
+
+    monkeypatch.setattr(dvc, "succeeds", succeeds)
+    monkeypatch.setattr(stages, "_names", names)
+    monkeypatch.setattr(stages, "_is_current", lambda _: False)
+    monkeypatch.setattr(stages, "_stale", lambda *_: [])
+    assert stages._run_all(project, 1) == (not failed)
+    assert ran == [target for line in ORDER[: failing + 1] for target in line]
 
 
 def test_stages_import_the_code_that_runs_dvc(rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from terracyte.core import paths
 from terracyte.core.errors import InputError
 from terracyte.params import row
 from terracyte.repro import seeds, stages
+from terracyte.tracking import client
 from terracyte.train import checkpoints
 from tests import balanced_project
 from tests.conftest import Edit
@@ -82,6 +83,10 @@ def test_processes_of_this_machine_train(migrated: Path, monkeypatch: pytest.Mon
     train_ahead(monkeypatch, "mars-baseline")
     identities = row.read("mars", "mars-baseline").identities
     assert [checkpoints.finished_epochs(checkpoints.folder(each)) for each in identities] == [1, 1]
+    with client.connected() as connection:
+        recorded = client.all_runs(connection, client.experiment_id(connection, "mars"))
+    # the stage goes on with these runs
+    assert [(run.info.status, "loss" in run.data.metrics) for run in recorded] == [("RUNNING", True)] * 2
 
 
 def test_a_training_that_fails_is_left_to_the_stage(asked: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,6 +116,16 @@ def test_no_more_rows_are_trained_at_a_time_than_allowed(project: Path, edit: Ed
     for key, value in settings.items():
         edit(f"compute.{key}", value)
     assert stages._rows_at_once(Path(), 16) == rows
+
+
+@pytest.mark.parametrize(("allowed", "used"), [(2, 2), (5, 3)])
+def test_no_more_seeds_are_trained_at_a_time_than_allowed_and_asked(
+    allowed: int, used: int, asked: SimpleNamespace, edit: Edit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seeds, "train", lambda *_: None)
+    edit("compute.workers", allowed)
+    train_ahead(monkeypatch, ROW)
+    assert asked.workers == used
 
 
 @pytest.mark.parametrize(
