@@ -1,6 +1,7 @@
 """Pretrained weights are found or downloaded, and checked; any failure is one line."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import subprocess
@@ -68,6 +69,9 @@ def test_a_placed_file_may_be_one_that_keras_has_published(edit: Edit) -> None:
     with h5py.File(PUBLISHED, "w") as file:
         legacy_h5_format.save_weights_to_hdf5_group(file, model)
     assert fetch(edit, weights="imagenet").name == "ImageNet"
+    copy = paths.backbone(NAME)
+    assert copy is not None
+    assert copy.name == "backbone.h5"  # Keras chooses its reader by the name
     PUBLISHED.rename(PLACED)
     with pytest.raises(InputError, match=f"{PLACED} holds no weights of this backbone"):
         fetch(edit, weights="imagenet")
@@ -97,6 +101,22 @@ def test_what_cannot_be_had_may_be_random_and_is_told(edit: Edit, capsys: pytest
     (line,) = capsys.readouterr().out.splitlines()
     assert str(PUBLISHED) in line
     assert "starts from random weights" in line
+
+
+def test_what_no_package_holds_is_to_be_placed_in_the_format_that_keras_writes(
+    edit: Edit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from terracyte.fetch import efficientnet_lite
+
+    monkeypatch.setitem(efficientnet_lite.PACKAGED, "lite0", ("no_such_package", "a.pth", ""))
+    place = "data/weights/efficientnet_lite_lite0_imagenet_notop.weights.h5"
+    with pytest.raises(InputError, match=rf"no-such-package is not installed\): place them at {place}"):
+        fetch(edit, architecture="efficientnet_lite", size="lite0", weights="imagenet")
+
+
+def test_a_size_that_the_backbone_lacks_is_one_line(edit: Edit) -> None:
+    with pytest.raises(InputError, match=r"unknown backbone mobilenet_v3_tiny.*must be one of convnext_tiny, "):
+        fetch(edit, size="tiny", minimalistic=False, weights="imagenet")
 
 
 def test_silence_ends_with_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,8 +256,33 @@ def test_each_backbone_has_its_own_file(edit: Edit, monkeypatch: pytest.MonkeyPa
     assert [copy and copy.read_bytes() for copy in copies] == [b"small", b"large"]
 
 
+def test_rows_of_one_backbone_may_start_from_different_files(edit: Edit, real: bytes) -> None:
+    PLACED.write_bytes(real)
+    Path("mine.weights.h5").write_bytes(real)
+    edit("rows", {NAME: "blood", "blood-cnn_with_adamw": "blood", "mars-unet_1": "mars"})
+    edit("variants.blood-cnn_with_adamw.change", {**BACKBONE, "weights": "mine.weights.h5"})
+    assert fetch(edit, weights="imagenet").name == IMAGENET
+    assert initialisation.read("blood-cnn_with_adamw").name == "mine.weights.h5"
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"architecture": "mobilenet_v3", "size": "small", "minimalistic": True}, "mobilenet_v3_small_minimalistic"),
+        ({"architecture": "convnext", "size": "tiny", "minimalistic": True}, "convnext_tiny"),
+        ({"architecture": "unet", "encoder": "efficientnet_lite", "size": "lite2"}, "efficientnet_lite_lite2"),
+    ],
+)
+def test_weights_are_those_of_the_network_s_backbone(change: dict[str, Any], name: str) -> None:
+    config = dataclasses.replace(params.load().config(NAME), **change)
+    assert pretrained.backbone(config) == name
+
+
 def test_the_tuned_variant_has_its_weights_though_it_is_no_row(edit: Edit, real: bytes) -> None:
     PLACED.write_bytes(real)
     edit("rows", {"blood-baseline": "blood", "mars-unet_1": "mars"})
     assert params.load().tune["blood"].variant == NAME
     assert fetch(edit, weights="imagenet").name == IMAGENET
+    edit("tune.blood.trials", 0)  # no search, so nobody reads them
+    pretrained.fetch(params.load())
+    assert not paths.pretrained(NAME).exists()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from stages import submit as stage
 from terracyte import params, tasks
 from terracyte.core import files, metric_files, paths
-from terracyte.core.errors import guarded
+from terracyte.core.errors import InputError, guarded
 from terracyte.core.hashing import file_hash
 from terracyte.params import row
 from terracyte.params.variant import Config
@@ -169,7 +169,7 @@ def test_the_zip_has_weights_of_half_precision_where_they_fit(tmp_path: Path) ->
     import keras
 
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2), keras.layers.Dropout(0.5)])
-    kernel, bias = np.array([[0.1, -3e-8], [60000, 1]], np.float32), np.array([1e6, 0.1], np.float32)
+    kernel, bias = np.array([[0.1, -3e-8], [60000, 1]], np.float32), np.array([-1e6, 0.1], np.float32)
     model.set_weights([kernel, bias])
     model.save(tmp_path / "model.keras")
     labels.write(tmp_path / "model.keras", tmp_path / "blood.zip")
@@ -228,11 +228,14 @@ def test_a_variant_that_was_not_trained_is_refused(
     assert [file.name for file in paths.submission(task).iterdir()] == ["previous"]
 
 
-def test_a_named_variant_is_submitted_alone(trained: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_named_variant_is_submitted_alone(
+    trained: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     fewer_seeds(edit)
     paths.model("blood", f"blood-{BEST}", 0).unlink()
     monkeypatch.setattr(sys, "argv", ["submit", "blood", "--variant", "blood-weak"])
     stage.main()
+    assert capsys.readouterr().out == "data/blood/submission/blood.zip: blood-weak, seed 0\n"
     assert files.read_json(paths.submission("blood") / "submission.json")["variant"] == "blood-weak"
 
 
@@ -243,6 +246,22 @@ def test_a_marked_variant_is_submitted_by_name_only(trained: Path, edit: Edit, m
     monkeypatch.setattr(sys, "argv", ["submit", "blood", "--variant", f"blood-{BEST}"])
     stage.main()
     assert files.read_json(paths.submission("blood") / "submission.json")["variant"] == f"blood-{BEST}"
+
+
+def test_models_that_differ_from_the_lock_are_not_submitted(
+    trained: Path, edit: Edit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fewer_seeds(edit)
+    models = paths.models("blood", f"blood-{BEST}")
+    recorded = {"outs": [{"path": models.as_posix(), "md5": "other"}]}
+    files.write_text(paths.submission("blood") / "previous", "")
+    files.write_json(trained / "dvc.lock", {"stages": {"train": recorded}})  # JSON is valid YAML
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    with pytest.raises(InputError, match=rf"{models} differs from dvc\.lock"):
+        submit("blood", monkeypatch)
+    assert [file.name for file in paths.submission("blood").iterdir()] == ["previous"]
+    monkeypatch.setenv("DVC_STAGE", "submit@blood")  # DVC has compared them
+    assert submit("blood", monkeypatch)["variant"] == f"blood-{BEST}"
 
 
 def test_a_named_variant_of_another_task_is_refused(

@@ -89,7 +89,8 @@ def test_sound_data_pass_and_the_summary_repeats(name: str, edit: Edit) -> None:
         ("blood", put("id", 5, 6), r"'ids count up .* first \[6, 5\] in 'picture 5'"),
         ("blood", put("name", 1, "picture 0"), "'names are unique' .* 2 of 16, first 'picture 0'"),
         ("blood", put("contrast", 2, np.nan), "'contrast is known for each image' .* first None in 'picture 2'"),
-        ("mars", put("pixels_2", 4, 5), r"'each of the 64x128 pixels .* in 'picture 4'"),
+        ("blood", put("saturation", 2, np.nan), "'saturation is known for each image' .* first None in 'picture 2'"),
+        ("mars", put("pixels_2", 4, 5), r"'each of the 64x128 .* first \[\d+, \d+, 5, \d+, \d+\] in 'picture 4'"),
     ],
 )
 def test_a_broken_manifest_stops_with_the_value_and_the_image(name: str, change: Change, message: str) -> None:
@@ -159,11 +160,13 @@ def test_oddities_are_recorded_and_do_not_stop() -> None:
         ("contrast", 1, 0.0),
         ("content_hash", 2, "x"),
         ("content_hash", 3, "x"),
+        ("content_hash", 4, "y"),
+        ("content_hash", 12, "y"),  # of the same class as 4
     ]:
         put(column, row, value)(manifest)
     summary = raw(task, manifest)
     assert not summary["success"]
-    assert failures(summary) == {"brightness": 1, "contrast": 1, "repeats": 2, "targets": 2}
+    assert failures(summary) == {"brightness": 1, "contrast": 1, "repeats": 4, "targets": 2}
     (bright,) = [each for each in summary["expectations"] if each["column"] == "brightness" and not each["success"]]
     assert (bright["severity"], bright["unexpected_percent"]) == ("recorded", 6.25)
     assert bright["examples"] == [{"row": "picture 0", "value": 254.5}]
@@ -205,12 +208,14 @@ def test_the_page_is_whole_without_a_network() -> None:
     assert "http" not in text
     assert "<script>alert" not in text
     assert "names are unique" in text
+    assert "pixels are stored as uint8" in text  # of the table before
 
 
 def test_cleaned_data_pass() -> None:
     task, manifest = write("blood")
     dropped = manifest["id"] == 8
     summary = cleaned(task, manifest.assign(keep=~dropped, reason=np.where(dropped, "off_distribution", "")))
+    assert (summary["suite"], summary["rows"]) == ("cleaned", 16)
     assert all(each["success"] for each in summary["expectations"] if each["severity"] == "fatal")
     assert expectations.page("blood", "cleaned").exists()
 
@@ -257,6 +262,7 @@ def test_as_many_repeats_as_declared_are_expected(edit: Edit) -> None:
         manifest[column] = manifest[column].mask(manifest["id"] < 2, "twice").mask(manifest["id"] > 12, "thrice")
     found = failures(raw(task, manifest))
     assert (found["repeats"], found["mask_repeats"]) == (3, 3)
+    assert "targets" not in found  # the same mask each time
 
 
 def test_a_black_image_among_others_stops_nothing() -> None:
