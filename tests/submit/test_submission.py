@@ -165,11 +165,12 @@ def test_the_zip_runs_with_tensorflow_alone(
     assert json.loads(done.stdout) == [expected.tolist(), expected.tolist(), []]
 
 
-def test_the_zip_has_weights_of_half_precision_where_they_fit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("beyond", [1e6, -1e6])
+def test_the_zip_has_weights_of_half_precision_where_they_fit(beyond: float, tmp_path: Path) -> None:
     import keras
 
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2), keras.layers.Dropout(0.5)])
-    kernel, bias = np.array([[0.1, -3e-8], [60000, 1]], np.float32), np.array([-1e6, 0.1], np.float32)
+    kernel, bias = np.array([[0.1, -3e-8], [60000, 1]], np.float32), np.array([beyond, 0.1], np.float32)
     model.set_weights([kernel, bias])
     model.save(tmp_path / "model.keras")
     labels.write(tmp_path / "model.keras", tmp_path / "blood.zip")
