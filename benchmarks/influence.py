@@ -83,12 +83,19 @@ def drawn_alone(task: Task, one: Counts, other: Counts, settings: Evaluate) -> t
 
 def _cells(task: Task, one: Counts, other: Counts, group: int, settings: Evaluate) -> list[str]:
     low, high = drawn_alone(task, one, other, settings)
-    difference, p = _compared(task, one, other, settings)
-    without = _compared(task, np.delete(one, group, axis=1), np.delete(other, group, axis=1), settings)
+    difference, p = compared(task, one, other, settings)
+    without = compared(task, np.delete(one, group, axis=1), np.delete(other, group, axis=1), settings)
     return [difference, f"{formats.points(low)} to {formats.points(high)}", p, *without]
 
 
-def _compared(task: Task, one: Counts, other: Counts, settings: Evaluate) -> tuple[str, str]:
+def compared(task: Task, one: Counts, other: Counts, settings: Evaluate) -> tuple[str, str]:
+    """Return the difference of two rows with its interval, and its p value, as the ablation table shows them.
+
+    Args:
+        task: the task whose headline score is compared.
+        one, other: confusion matrices (seeds, groups, k, k) of the rows.
+        settings: parameters of the resampling.
+    """
     ours, theirs = (float(task.headline_scores(counts.sum(axis=1)).mean()) for counts in (one, other))
     low, high = scores.difference(task, one, other, settings)
     p = scores.p_value(task, one, other, settings)
