@@ -2,13 +2,15 @@
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from terracyte import params, tasks
-from terracyte.core import paths
+from terracyte.core import files, paths
+from terracyte.core.errors import InputError
 from terracyte.images.statistics import describe
 from terracyte.promote import novelty
 from terracyte.promote.champion import NOVELTY
@@ -107,6 +109,23 @@ def test_training_images_are_learnt_and_validation_images_set_the_threshold(cham
     found = novelty.read(paths.champion(name) / NOVELTY, task.image_shape[2])
     np.testing.assert_array_equal(found.centre, expected.centre)
     assert found.threshold == expected.threshold
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"threshold": np.array(np.nan)},  # would flag no image
+        {"centre": np.zeros(len(FEATURES) - 1)},
+        {"scale": np.ones(len(FEATURES), np.float32)},
+        {"mean_colours": np.zeros(1)},  # of another number of channels
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_damaged_file_is_refused(change: dict[str, NDArray[Any]], tmp_path: Path) -> None:
+    known = novelty.fit(textures(BLOOD, 40), TRAINING[:30], np.arange(30, 40), 0.1)
+    files.write_arrays(tmp_path / NOVELTY, {name: np.asarray(array) for name, array in vars(known).items()} | change)
+    with pytest.raises(InputError, match=f"'{next(iter(change))}' is float"):
+        novelty.read(tmp_path / NOVELTY, 3)
 
 
 def test_sharpness_counts_by_its_logarithm() -> None:
