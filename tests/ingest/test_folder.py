@@ -343,8 +343,8 @@ def test_wrong_labels_in_a_csv_are_refused(
 
 
 def test_a_column_that_stands_twice_is_refused(blood: None, declare: Declare, refusal: Refusal) -> None:
-    declare("blood", source="folder", path="cells", labels="labels.csv")
     Path("cells/labels.csv").write_text("file,label,label\nBasophil/b.png,basophil,eosinophil\n")
+    declare("blood", source="folder", path="cells", labels="labels.csv")
     assert "cells/labels.csv has the column 'label' twice" in refusal("blood")
 
 

@@ -90,7 +90,7 @@ def test_sound_data_pass_and_the_summary_repeats(name: str, edit: Edit) -> None:
         ("blood", put("name", 1, "picture 0"), "'names are unique' .* 2 of 16, first 'picture 0'"),
         ("blood", put("contrast", 2, np.nan), "'contrast is known for each image' .* first None in 'picture 2'"),
         ("blood", put("saturation", 2, np.nan), "'saturation is known for each image' .* first None in 'picture 2'"),
-        ("mars", put("pixels_2", 4, 5), r"'each of the 64x128 .* first \[\d+, \d+, 5, \d+, \d+\] in 'picture 4'"),
+        ("mars", put("pixels_2", 4, 5), r"'each of the 64x128 pixels .* \[\d+, \d+, 5, \d+, \d+\] in 'picture 4'"),
     ],
 )
 def test_a_broken_manifest_stops_with_the_value_and_the_image(name: str, change: Change, message: str) -> None:
